@@ -1,0 +1,224 @@
+//! Why something did not work, for programs and for people.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use crate::wire::error_reason::ErrorReason;
+use crate::wire::handshake::ResponseCode;
+
+/// Why a request, or another conversation with the server, did not produce a response.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// The server or the recipient refused. `detail` is the peer's own text.
+    #[error("{}", refusal(*reason, detail))]
+    Refused {
+        /// For programs.
+        reason: ErrorReason,
+        /// For people; may be empty.
+        detail: String,
+    },
+    /// No response within the time the caller allowed. The recipient may still act on the request.
+    #[error("no response within {0:?}")]
+    TimedOut(Duration),
+    /// There is no connection now; nothing was sent.
+    #[error("the session is not connected, nothing was sent")]
+    NotConnected,
+    /// The connection went first. Sending again is safe only if the request is idempotent.
+    #[error("the connection was lost before the response arrived")]
+    ConnectionLost,
+    /// The session ended first. Sending again is safe only if the request is idempotent, or was not sent.
+    #[error("{}", if *sent { "the session was closed before the response arrived" } else { "the session is closed" })]
+    SessionClosed {
+        /// Whether the request had been sent.
+        sent: bool,
+    },
+    /// The server would close the session for a message of this size; nothing was sent.
+    #[error("the message has {size} bytes, the server takes {limit} at most")]
+    MessageTooLarge {
+        /// Of the message, in bytes.
+        size: usize,
+        /// What the server told us, in bytes.
+        limit: usize,
+    },
+    /// The server's response does not have the layout that it should have.
+    #[error("the server's response is malformed")]
+    MalformedResponse,
+}
+
+fn refusal(reason: ErrorReason, detail: &str) -> &str {
+    if detail.is_empty() { reason.text() } else { detail }
+}
+
+/// Whether the request may have been acted on: what a caller must know before sending it again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing left this client.
+    NotSent,
+    /// It was sent, and no handler ran.
+    Refused,
+    /// A handler ran and failed, or its answer is unusable.
+    Failed,
+    /// A handler may have run.
+    Unknown,
+}
+
+impl Outcome {
+    /// As in the JavaScript API.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotSent => "not-sent",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl RequestError {
+    /// The stable name for programs, e.g. `TIMED_OUT`.
+    #[must_use]
+    pub fn code(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Self::Refused { reason, .. } => match reason.name() {
+                Some(name) => name,
+                None => return Cow::Owned(reason.to_string()),
+            },
+            Self::TimedOut(_) => "TIMED_OUT",
+            Self::NotConnected => "NOT_CONNECTED",
+            Self::ConnectionLost => "CONNECTION_LOST",
+            Self::SessionClosed { .. } => "SESSION_CLOSED",
+            Self::MessageTooLarge { .. } => "MESSAGE_TOO_LARGE",
+            Self::MalformedResponse => "INVALID_DATA",
+        })
+    }
+
+    /// Whether a handler may have run.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Refused { reason, .. } => match *reason {
+                ErrorReason::ACCESS_DENIED
+                | ErrorReason::UNSUPPORTED
+                | ErrorReason::NO_SUCH_SESSION
+                | ErrorReason::INCOMPATIBLE_DATATYPE
+                | ErrorReason::UNHANDLED_MESSAGE
+                | ErrorReason::CLUSTER_REPARTITION
+                | ErrorReason::CLUSTER_ROUTING
+                | ErrorReason::HANDLER_CONFLICT
+                | ErrorReason::INVALID_PATH => Outcome::Refused,
+                ErrorReason::CALLBACK_EXCEPTION | ErrorReason::REJECTED_REQUEST => Outcome::Failed,
+                _ => Outcome::Unknown,
+            },
+            Self::NotConnected | Self::SessionClosed { sent: false } | Self::MessageTooLarge { .. } => Outcome::NotSent,
+            Self::MalformedResponse => Outcome::Failed,
+            Self::TimedOut(_) | Self::ConnectionLost | Self::SessionClosed { sent: true } => Outcome::Unknown,
+        }
+    }
+
+    /// The number that the other side gave, if it did.
+    #[must_use]
+    pub fn reason(&self) -> Option<ErrorReason> {
+        match self {
+            Self::Refused { reason, .. } => Some(*reason),
+            _ => None,
+        }
+    }
+}
+
+macro_rules! codes {
+    ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident $text:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[$variant_meta])* $variant,)* }
+
+        impl $name {
+            /// The stable name for programs.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// Why a session could not be opened (semantics S-4).
+    ConnectCode {
+        /// No WebSocket could be opened.
+        ConnectionError "CONNECTION_ERROR",
+        /// The WebSocket broke before the connection response.
+        TransportError "TRANSPORT_ERROR",
+        /// No session within the time allowed.
+        ConnectionTimeout "CONNECTION_TIMEOUT",
+        /// Unknown principal or wrong credentials.
+        AccessDenied "ACCESS_DENIED",
+        /// The server has as many sessions as it may have.
+        LicenseExceeded "LICENSE_EXCEEDED",
+        /// The server does not speak our protocol version.
+        ProtocolVersionMismatch "PROTOCOL_VERSION_MISMATCH",
+        /// The server is starting.
+        ServerInitialising "SERVER_INITIALISING",
+        /// Another refusal.
+        HandshakeRejected "HANDSHAKE_REJECTED",
+        /// The server's first message is no connection response.
+        HandshakeError "HANDSHAKE_ERROR",
+    }
+}
+
+impl ConnectCode {
+    pub(super) fn of_refusal(code: ResponseCode) -> Self {
+        match code {
+            ResponseCode::DOWNGRADE => Self::ProtocolVersionMismatch,
+            ResponseCode::LICENCE_EXCEEDED => Self::LicenseExceeded,
+            ResponseCode::AUTHENTICATION_FAILED => Self::AccessDenied,
+            ResponseCode::SERVER_INITIALISING => Self::ServerInitialising,
+            _ => Self::HandshakeRejected,
+        }
+    }
+
+    /// Whether the same attempt can succeed later.
+    #[must_use]
+    pub fn is_retryable(self) -> bool {
+        matches!(
+            self,
+            Self::ConnectionError | Self::TransportError | Self::ConnectionTimeout | Self::ServerInitialising
+        )
+    }
+}
+
+/// A session could not be opened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ConnectError {
+    /// For programs.
+    pub code: ConnectCode,
+    /// For people.
+    pub message: String,
+}
+
+codes! {
+    /// Why a session is over (semantics 1.5).
+    CloseCode {
+        /// By our own close.
+        ClosedByClient "CLOSED_BY_CLIENT",
+        /// By the server.
+        ClosedByServer "CLOSED_BY_SERVER",
+        /// The connection was lost.
+        ConnectionError "CONNECTION_ERROR",
+        /// The server does not keep to the protocol.
+        TransportError "TRANSPORT_ERROR",
+        /// Nothing came from the server for too long.
+        IdleConnection "IDLE_CONNECTION",
+    }
+}
+
+/// The end of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closed {
+    /// For programs.
+    pub code: CloseCode,
+    /// For people.
+    pub reason: String,
+}

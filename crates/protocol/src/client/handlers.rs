@@ -1,0 +1,204 @@
+//! Request handlers: registering them with the server, finding the one that a request is for, answering.
+
+use std::borrow::Cow;
+
+use super::requests::Pending;
+use super::{ClientSession, Event, Output, Phase, RequestError};
+use crate::time::Moment;
+use crate::value::Value;
+use crate::wire::envelope::response_frame;
+use crate::wire::error_reason::ErrorReason;
+use crate::wire::layouts::{DeregisterHandler, ForwardedRequest, RegisterHandler, SerialisedValue};
+use crate::wire::primitives::{ConversationId, SessionId};
+use crate::wire::services::{
+    Deregistration, MessagingReceiverClient, Registration, Service, ServiceRequest, SystemPing, service_name,
+};
+
+/// A request that another session sent, for the application to answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReceivedRequest {
+    /// Names the request in [`ClientSession::respond`].
+    pub conversation: ConversationId,
+    /// The registration that it is for.
+    pub registration: ConversationId,
+    /// As the sender wrote it; at or below the registered path.
+    pub path: String,
+    /// Who asks.
+    pub sender: SessionId,
+    /// Of the sender, those that the registration asked for.
+    pub properties: Vec<(String, String)>,
+    /// The request.
+    pub request: Value,
+}
+
+/// A registered request handler.
+#[derive(Debug)]
+pub(super) struct Handler {
+    path: String,
+    property_keys: Vec<String>,
+}
+
+/// Requests that may be with the application at the same time; further ones are answered with an error.
+const MAX_RECEIVED: usize = 65_536;
+
+/// Longest error text that is sent, in characters; the broker cuts there as well (semantics M-18).
+const MAX_ERROR_TEXT: usize = 1024;
+
+impl ClientSession {
+    /// Register as a request handler for `path` and everything below it.
+    ///
+    /// [`Response::Registered`](super::Response::Registered) follows when the server has accepted, and from then on
+    /// [`Event::RequestReceived`] with the registration named there. `property_keys` say which session properties of
+    /// the sender come with each request.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::send_to_path`].
+    ///
+    /// Source: section 8.1.
+    pub fn register_handler(
+        &mut self,
+        now: Moment,
+        path: &str,
+        property_keys: &[String],
+    ) -> Result<ConversationId, RequestError> {
+        let registration = self.conversations.next_id();
+        let body = RegisterHandler {
+            delivery_service: MessagingReceiverClient::ID,
+            control_group: CONTROL_GROUP,
+            path,
+            property_keys: property_keys.iter().map(String::as_str).collect(),
+            registration,
+        };
+        let deadline = now + self.config.request_timeout;
+        let conversation =
+            self.ask::<Registration>(&body, path.len(), Pending::Registration { deadline, registration })?;
+        self.handlers.insert(registration, Handler { path: path.to_owned(), property_keys: property_keys.to_vec() });
+        Ok(conversation)
+    }
+
+    /// Take a registration back. [`Response::Deregistered`](super::Response::Deregistered) follows; requests that
+    /// were delivered before it can still be answered.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::send_to_path`]. A registration that is gone already is [`RequestError::SessionClosed`].
+    ///
+    /// Source: section 8.1.
+    pub fn deregister_handler(
+        &mut self,
+        now: Moment,
+        registration: ConversationId,
+    ) -> Result<ConversationId, RequestError> {
+        let deadline = now + self.config.request_timeout;
+        self.send_deregistration(registration, Pending::Deregistration { deadline, registration })
+    }
+
+    /// Answer a request: with a value, or with an error reason and a text for people. The first answer counts; one
+    /// that can no longer be delivered is dropped.
+    pub fn respond(&mut self, conversation: ConversationId, answer: Result<SerialisedValue<'_>, (ErrorReason, &str)>) {
+        let Phase::Connected(connected) = &self.phase else { return };
+        if !self.received.remove(&conversation) {
+            return;
+        }
+        let limit = connected.max_message_size;
+        match answer {
+            Ok(value) => {
+                let frame = response_frame::<MessagingReceiverClient>(conversation, &value);
+                if frame.len() > limit {
+                    let size = frame.len();
+                    let text = format!("the response has {size} bytes, the server takes {limit} at most");
+                    self.refuse(conversation, ErrorReason::CALLBACK_EXCEPTION, &text);
+                } else {
+                    self.outputs.push_back(Output::Send(frame));
+                }
+            }
+            Err((reason, text)) => {
+                let end = text.char_indices().nth(MAX_ERROR_TEXT).map_or(text.len(), |(at, _)| at);
+                self.refuse(conversation, reason, &text[..end]);
+            }
+        }
+    }
+
+    pub(super) fn handle_service_request(&mut self, service: u32, conversation: ConversationId, body: &[u8]) {
+        match ServiceRequest::decode(service, body) {
+            Ok(Some(ServiceRequest::SystemPing(()) | ServiceRequest::UserPing(()))) => {
+                self.acknowledge(conversation);
+            }
+            Ok(Some(ServiceRequest::MessagingReceiverClient(request))) => {
+                self.dispatch_request(conversation, request);
+            }
+            Ok(Some(ServiceRequest::MessagingSend(request))) => {
+                let text = format!("this session has no request stream at {}", request.path);
+                self.refuse(conversation, ErrorReason::UNHANDLED_MESSAGE, &text);
+            }
+            Ok(Some(_) | None) => {
+                let name = service_name(service).map_or_else(|| Cow::Owned(service.to_string()), Cow::Borrowed);
+                self.refuse(conversation, ErrorReason::UNSUPPORTED, &format!("this client has no service {name}"));
+            }
+            Err(error) => self.break_off(format!("the server sent a malformed request: {error}")),
+        }
+    }
+
+    fn dispatch_request(&mut self, conversation: ConversationId, request: ForwardedRequest<'_>) {
+        if !self.handlers.contains_key(&request.registration) {
+            let text = format!("this session has no request handler at {}", request.path);
+            return self.refuse(conversation, ErrorReason::UNHANDLED_MESSAGE, &text);
+        }
+        if self.received.len() >= MAX_RECEIVED {
+            let text = format!("this session has {MAX_RECEIVED} requests to answer already");
+            return self.refuse(conversation, ErrorReason::COMMUNICATION_FAILURE, &text);
+        }
+        // A request that is delivered twice while the first is being answered is answered once.
+        if conversation == ConversationId::ONE_WAY || !self.received.insert(conversation) {
+            return;
+        }
+        self.outputs.push_back(Output::Deliver(Event::RequestReceived(ReceivedRequest {
+            conversation,
+            registration: request.registration,
+            path: request.path.to_owned(),
+            sender: request.sender,
+            properties: request.properties.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+            request: request.request.into(),
+        })));
+    }
+
+    /// The server accepted a registration that the application was told has failed.
+    pub(super) fn take_back(&mut self, registration: ConversationId, accepted: bool) {
+        if accepted {
+            // Only fails when the session is over, and then there is nothing to take back.
+            let _ = self.send_deregistration(registration, Pending::Abandoned);
+        }
+        self.handlers.remove(&registration);
+    }
+
+    fn send_deregistration(
+        &mut self,
+        registration: ConversationId,
+        pending: Pending,
+    ) -> Result<ConversationId, RequestError> {
+        let Some(handler) = self.handlers.remove(&registration) else {
+            return Err(RequestError::SessionClosed { sent: false });
+        };
+        let body = DeregisterHandler {
+            delivery_service: MessagingReceiverClient::ID,
+            control_group: CONTROL_GROUP,
+            path: &handler.path,
+            property_keys: handler.property_keys.iter().map(String::as_str).collect(),
+        };
+        let sent = self.ask::<Deregistration>(&body, handler.path.len(), pending);
+        // Until the server has confirmed, requests may arrive that it sent before.
+        self.handlers.insert(registration, handler);
+        sent
+    }
+
+    /// The empty answer of a ping.
+    fn acknowledge(&mut self, conversation: ConversationId) {
+        if conversation != ConversationId::ONE_WAY {
+            self.outputs.push_back(Output::Send(response_frame::<SystemPing>(conversation, &())));
+        }
+    }
+}
+
+/// As the official JavaScript client names it; servers ignore it (section 8.1).
+const CONTROL_GROUP: &str = "default";

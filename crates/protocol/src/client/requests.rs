@@ -1,0 +1,214 @@
+//! Sending requests, and what comes of them.
+
+use std::time::Duration;
+
+use super::{ClientSession, Event, Output, Phase, RequestError, Timer};
+use crate::time::Moment;
+use crate::value::Value;
+use crate::wire::envelope::request_frame;
+use crate::wire::error_reason::ErrorReason;
+use crate::wire::layouts::{SendToPath, SerialisedValue};
+use crate::wire::primitives::ConversationId;
+use crate::wire::services::{MessagingSend, Service, UserPing};
+use crate::wire::{DecodeError, decode_all};
+
+/// What a conversation that the application started came to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Response {
+    /// The recipient's response.
+    Value(Value),
+    /// The request handler is registered; requests for it name this registration.
+    Registered(ConversationId),
+    /// The registration is gone.
+    Deregistered,
+    /// The server answered a ping after this time.
+    Pong(Duration),
+}
+
+/// What is waited for in an open conversation.
+#[derive(Debug)]
+pub(super) enum Pending {
+    Request {
+        deadline: Moment,
+        timeout: Duration,
+    },
+    Ping {
+        deadline: Moment,
+        sent_at: Moment,
+    },
+    Registration {
+        deadline: Moment,
+        registration: ConversationId,
+    },
+    /// The application was told that the registration failed; if the server accepts it after all, it is taken back.
+    UnwantedRegistration {
+        registration: ConversationId,
+    },
+    Deregistration {
+        deadline: Moment,
+        registration: ConversationId,
+    },
+    /// Nobody cares any more. Kept, so that what arrives is known to belong to a conversation of ours.
+    Abandoned,
+}
+
+impl Pending {
+    fn deadline(&self) -> Option<Moment> {
+        match self {
+            Self::Request { deadline, .. }
+            | Self::Ping { deadline, .. }
+            | Self::Registration { deadline, .. }
+            | Self::Deregistration { deadline, .. } => Some(*deadline),
+            Self::UnwantedRegistration { .. } | Self::Abandoned => None,
+        }
+    }
+}
+
+impl ClientSession {
+    /// Send `request` to one session that handles `path`.
+    ///
+    /// The server prefers the handler registered for the longest matching path. The response arrives later as
+    /// [`Event::ResponseReceived`] with the conversation ID returned here. `timeout` counts from `now`.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::NotConnected`], [`RequestError::SessionClosed`] and [`RequestError::MessageTooLarge`]; nothing
+    /// was sent then. Everything else comes with the event.
+    ///
+    /// Source: section 8.2.
+    pub fn send_to_path(
+        &mut self,
+        now: Moment,
+        path: &str,
+        request: SerialisedValue<'_>,
+        timeout: Duration,
+    ) -> Result<ConversationId, RequestError> {
+        let deadline = now + timeout;
+        let capacity = path.len() + request.bytes.len() + 32;
+        let body = SendToPath { path, request };
+        self.ask::<MessagingSend>(&body, capacity, Pending::Request { deadline, timeout })
+    }
+
+    /// Measure a round trip to the server. [`Response::Pong`] follows.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::send_to_path`].
+    ///
+    /// Source: section 6.
+    pub fn ping(&mut self, now: Moment) -> Result<ConversationId, RequestError> {
+        let deadline = now + self.config.request_timeout;
+        self.ask::<UserPing>(&(), 0, Pending::Ping { deadline, sent_at: now })
+    }
+
+    /// Forget a conversation: its outcome is no longer of interest and will not be reported.
+    pub fn abandon(&mut self, conversation: ConversationId) {
+        if let Some(pending) = self.conversations.close(conversation) {
+            self.forget_deadline(conversation, &pending);
+        }
+    }
+
+    /// Starts a conversation with the server.
+    pub(super) fn ask<S: Service>(
+        &mut self,
+        request: &S::Request<'_>,
+        capacity: usize,
+        pending: Pending,
+    ) -> Result<ConversationId, RequestError> {
+        let limit = match &self.phase {
+            Phase::Connected(connected) => connected.max_message_size,
+            Phase::Idle | Phase::Connecting { .. } => return Err(RequestError::NotConnected),
+            Phase::Closing | Phase::Closed => return Err(RequestError::SessionClosed { sent: false }),
+        };
+        let conversation = self.conversations.next_id();
+        let frame = request_frame::<S>(conversation, request, capacity);
+        if frame.len() > limit {
+            return Err(RequestError::MessageTooLarge { size: frame.len(), limit });
+        }
+        if let Some(deadline) = pending.deadline() {
+            self.deadlines.insert(deadline, Timer::Request(conversation));
+        }
+        self.conversations.open(conversation, pending);
+        self.outputs.push_back(Output::Send(frame));
+        Ok(conversation)
+    }
+
+    /// The server answered. A second answer finds no conversation and is ignored.
+    pub(super) fn handle_response(
+        &mut self,
+        conversation: ConversationId,
+        answer: Result<&[u8], (ErrorReason, &str)>,
+        now: Moment,
+    ) {
+        let Some(pending) = self.conversations.close(conversation) else { return };
+        self.forget_deadline(conversation, &pending);
+        let accepted = answer.is_ok();
+        match &pending {
+            Pending::Registration { registration, .. } if !accepted => {
+                self.handlers.remove(registration);
+            }
+            Pending::Deregistration { registration, .. } if accepted => {
+                self.handlers.remove(registration);
+            }
+            Pending::UnwantedRegistration { registration } => return self.take_back(*registration, accepted),
+            Pending::Abandoned => return,
+            _ => {}
+        }
+        let outcome = match answer {
+            Ok(body) => read_response(&pending, body, now).map_err(|_| RequestError::MalformedResponse),
+            Err((reason, detail)) => Err(RequestError::Refused { reason, detail: detail.to_owned() }),
+        };
+        self.report(conversation, outcome);
+    }
+
+    /// The deadline of a conversation has come.
+    pub(super) fn time_out(&mut self, conversation: ConversationId) {
+        let Some(pending) = self.conversations.close(conversation) else { return };
+        let timeout = match pending {
+            Pending::Request { timeout, .. } => timeout,
+            Pending::Registration { registration, .. } => {
+                // The server may still accept it.
+                self.conversations.open(conversation, Pending::UnwantedRegistration { registration });
+                self.config.request_timeout
+            }
+            Pending::Ping { .. } | Pending::Deregistration { .. } => self.config.request_timeout,
+            Pending::UnwantedRegistration { .. } | Pending::Abandoned => return,
+        };
+        self.report(conversation, Err(RequestError::TimedOut(timeout)));
+    }
+
+    /// The session is over, and with it an open conversation.
+    pub(super) fn settle_at_end(&mut self, conversation: ConversationId, pending: &Pending, error: &RequestError) {
+        match pending {
+            Pending::UnwantedRegistration { .. } | Pending::Abandoned => {}
+            // What was asked for is the case: the registration ended with the session.
+            Pending::Deregistration { .. } => self.report(conversation, Ok(Response::Deregistered)),
+            _ => self.report(conversation, Err(error.clone())),
+        }
+    }
+
+    fn report(&mut self, conversation: ConversationId, outcome: Result<Response, RequestError>) {
+        self.outputs.push_back(Output::Deliver(Event::ResponseReceived { conversation, outcome }));
+    }
+
+    fn forget_deadline(&mut self, conversation: ConversationId, pending: &Pending) {
+        if let Some(deadline) = pending.deadline() {
+            self.deadlines.remove(deadline, Timer::Request(conversation));
+        }
+    }
+}
+
+fn read_response(pending: &Pending, body: &[u8], now: Moment) -> Result<Response, DecodeError> {
+    Ok(match pending {
+        Pending::Request { .. } => Response::Value(decode_all::<SerialisedValue<'_>>(body)?.into()),
+        Pending::Ping { sent_at, .. } => {
+            decode_all::<()>(body)?;
+            Response::Pong(now.since(*sent_at))
+        }
+        Pending::Registration { registration, .. } | Pending::UnwantedRegistration { registration } => {
+            decode_all::<()>(body)?;
+            Response::Registered(*registration)
+        }
+        Pending::Deregistration { .. } | Pending::Abandoned => Response::Deregistered,
+    })
+}

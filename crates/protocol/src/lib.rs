@@ -1,0 +1,27 @@
+//! What both ends of an Antiphon connection agree on, and the rules of the client's end.
+//!
+//! Nothing in this crate opens a socket, reads a clock, draws a random number or knows JavaScript. Bytes and
+//! time come in as parameters; bytes and events go out. The browser client, the broker and the tests share it.
+//!
+//! In reading order:
+//!
+//! - [`wire`]: bytes to values and back, without state. Every layout, service number and error reason.
+//! - [`value`]: request and response values: a data type and bytes.
+//! - [`cbor`]: a checking reader and a writer of CBOR items, for native callers.
+//! - [`path`]: message paths, their normal form and their parents.
+//! - [`time`]: [`Moment`](time::Moment) and a queue of deadlines.
+//! - [`conversation`]: open conversations by ID.
+//! - [`client`]: [`ClientSession`](client::ClientSession), the session as its client sees it.
+//!
+//! Section numbers in the comments are those of `docs/protocol.md`.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod cbor;
+pub mod client;
+pub mod conversation;
+pub mod path;
+pub mod time;
+pub mod value;
+pub mod wire;

@@ -1,0 +1,91 @@
+//! Time as a parameter, and a queue of deadlines.
+
+use std::collections::BTreeSet;
+use std::ops::Add;
+use std::time::Duration;
+
+/// A point in time: microseconds since a start that whoever calls us chooses and keeps to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Moment(pub u64);
+
+impl Moment {
+    /// Time from `earlier` to here; nothing if `earlier` is later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Moment {
+    type Output = Self;
+
+    /// Saturates, so that "in a very long time" is a moment as well.
+    fn add(self, delay: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(delay.as_micros()).unwrap_or(u64::MAX)))
+    }
+}
+
+/// What is due when. One queue serves all timers of a core, so its adapter needs a single real timer.
+#[derive(Debug)]
+pub struct Deadlines<K> {
+    queue: BTreeSet<(Moment, K)>,
+}
+
+impl<K> Default for Deadlines<K> {
+    fn default() -> Self {
+        Self { queue: BTreeSet::new() }
+    }
+}
+
+impl<K: Ord + Copy> Deadlines<K> {
+    /// Adds `key`, due at `at`.
+    pub fn insert(&mut self, at: Moment, key: K) {
+        self.queue.insert((at, key));
+    }
+
+    /// Takes `key` back, which was due at `at`. Nothing happens if it is not there.
+    pub fn remove(&mut self, at: Moment, key: K) {
+        self.queue.remove(&(at, key));
+    }
+
+    /// When the next one is due.
+    #[must_use]
+    pub fn next(&self) -> Option<Moment> {
+        self.queue.first().map(|(at, _)| *at)
+    }
+
+    /// Takes out one key that is due, earliest first.
+    pub fn pop_due(&mut self, now: Moment) -> Option<K> {
+        if self.next()? > now {
+            return None;
+        }
+        self.queue.pop_first().map(|(_, key)| key)
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.queue.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_due_early() {
+        let mut deadlines = Deadlines::default();
+        deadlines.insert(Moment(20), 'b');
+        deadlines.insert(Moment(10), 'a');
+        assert_eq!(deadlines.pop_due(Moment(9)), None);
+        assert_eq!(deadlines.pop_due(Moment(10)), Some('a'));
+        assert_eq!(deadlines.pop_due(Moment(19)), None);
+        deadlines.remove(Moment(20), 'b');
+        assert_eq!(deadlines.pop_due(Moment(30)), None);
+    }
+
+    #[test]
+    fn a_delay_beyond_the_end_of_time_is_the_end_of_time() {
+        assert_eq!(Moment(1) + Duration::MAX, Moment(u64::MAX));
+    }
+}

@@ -1,0 +1,214 @@
+//! The machinery behind `layouts.rs`: one declaration yields the struct, its encoder and its decoder.
+
+/// Something that can be written to the wire.
+pub trait Encode {
+    /// Appends the wire form to `out`.
+    fn encode(&self, out: &mut Vec<u8>);
+}
+
+/// Something that can be read from the wire, borrowing text and bytes from the message.
+pub trait Decode<'a>: Sized {
+    /// Reads one value from the front of `input`.
+    ///
+    /// # Errors
+    ///
+    /// A [`DecodeError`] if the bytes are not such a value. How much of `input` was consumed is then unspecified.
+    fn decode(input: &mut Reader<'a>) -> Result<Self, DecodeError>;
+}
+
+/// Why bytes from the network are not what they should be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// The message stops inside a value.
+    #[error("the message ends inside a value")]
+    UnexpectedEnd,
+    /// A variable-length integer goes on past its width.
+    #[error("a variable-length integer is longer than {max} bytes")]
+    VarintTooLong {
+        /// Most bytes that an integer of this width takes.
+        max: usize,
+    },
+    /// A length or a count is negative, or larger than what is left of the message.
+    #[error("a length of {length} runs past the {left} bytes that are left")]
+    LengthBeyondEnd {
+        /// What the message claims.
+        length: i64,
+        /// What it has.
+        left: usize,
+    },
+    /// Text that is not UTF-8.
+    #[error("text that is not UTF-8")]
+    InvalidUtf8,
+    /// The byte that selects one of several forms has no meaning.
+    #[error("{byte} selects no form of {layout}")]
+    UnknownForm {
+        /// What was being read.
+        layout: &'static str,
+        /// The byte that was found.
+        byte: u8,
+    },
+    /// The value is complete but the message goes on.
+    #[error("{0} bytes after the end")]
+    TrailingBytes(usize),
+    /// A WebSocket message of no bytes.
+    #[error("an empty message")]
+    EmptyMessage,
+    /// The first byte names no message type that may arrive here.
+    #[error("unknown message type {0}")]
+    UnknownMessageType(u8),
+    /// A connection response that does not begin with `#`, or with a response code that does not exist.
+    #[error("not a connection response")]
+    NotAConnectionResponse,
+}
+
+/// Reads from the front of a message.
+#[derive(Clone, Debug)]
+pub struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    /// Starts at the first byte of `bytes`.
+    #[must_use]
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    /// What has not been read yet.
+    #[must_use]
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// The next byte.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError::UnexpectedEnd`] if there is none.
+    pub fn byte(&mut self) -> Result<u8, DecodeError> {
+        let (&first, rest) = self.rest.split_first().ok_or(DecodeError::UnexpectedEnd)?;
+        self.rest = rest;
+        Ok(first)
+    }
+
+    /// The next `count` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError::UnexpectedEnd`] if there are fewer.
+    pub fn take(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
+        let (taken, rest) = self.rest.split_at_checked(count).ok_or(DecodeError::UnexpectedEnd)?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    /// Everything that is left.
+    pub fn take_rest(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.rest)
+    }
+
+    /// The next `N` bytes as an array, for integers of fixed width.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError::UnexpectedEnd`] if there are fewer.
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        let (taken, rest) = self.rest.split_first_chunk().ok_or(DecodeError::UnexpectedEnd)?;
+        self.rest = rest;
+        Ok(*taken)
+    }
+}
+
+/// The wire form of `value` in a buffer of its own.
+#[must_use]
+pub fn encoded(value: &impl Encode) -> Vec<u8> {
+    let mut out = Vec::new();
+    value.encode(&mut out);
+    out
+}
+
+/// Reads one value that takes up all of `bytes`.
+///
+/// # Errors
+///
+/// As [`Decode::decode`], and [`DecodeError::TrailingBytes`] if something follows the value.
+pub fn decode_all<'a, T: Decode<'a>>(bytes: &'a [u8]) -> Result<T, DecodeError> {
+    let mut input = Reader::new(bytes);
+    let value = T::decode(&mut input)?;
+    match input.rest() {
+        [] => Ok(value),
+        rest => Err(DecodeError::TrailingBytes(rest.len())),
+    }
+}
+
+/// Declares a layout: fields in wire order. The lifetime is that of the message the text and bytes are read from.
+macro_rules! layout {
+    ($(#[$meta:meta])* $name:ident<$life:lifetime> { $($(#[$field_meta:meta])* $field:ident: $type:ty,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct $name<$life> { $($(#[$field_meta])* pub $field: $type,)* }
+
+        impl $crate::wire::Encode for $name<'_> {
+            fn encode(&self, out: &mut Vec<u8>) {
+                $($crate::wire::Encode::encode(&self.$field, out);)*
+            }
+        }
+
+        impl<$life> $crate::wire::Decode<$life> for $name<$life> {
+            fn decode(input: &mut $crate::wire::Reader<$life>) -> Result<Self, $crate::wire::DecodeError> {
+                Ok(Self { $($field: <$type as $crate::wire::Decode<$life>>::decode(input)?,)* })
+            }
+        }
+    };
+    ($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct $name { $($(#[$field_meta])* pub $field: $type,)* }
+
+        impl $crate::wire::Encode for $name {
+            fn encode(&self, out: &mut Vec<u8>) {
+                $($crate::wire::Encode::encode(&self.$field, out);)*
+            }
+        }
+
+        impl<'a> $crate::wire::Decode<'a> for $name {
+            fn decode(input: &mut $crate::wire::Reader<'a>) -> Result<Self, $crate::wire::DecodeError> {
+                Ok(Self { $($field: <$type as $crate::wire::Decode<'a>>::decode(input)?,)* })
+            }
+        }
+    };
+}
+
+/// Declares a choice: a byte that says which form follows.
+macro_rules! choice {
+    ($(#[$meta:meta])* $name:ident<$life:lifetime> {
+        $($(#[$form_meta:meta])* $byte:literal => $form:ident($type:ty),)*
+    }) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum $name<$life> { $($(#[$form_meta])* $form($type),)* }
+
+        impl $crate::wire::Encode for $name<'_> {
+            fn encode(&self, out: &mut Vec<u8>) {
+                match self {
+                    $(Self::$form(value) => {
+                        out.push($byte);
+                        $crate::wire::Encode::encode(value, out);
+                    })*
+                }
+            }
+        }
+
+        impl<$life> $crate::wire::Decode<$life> for $name<$life> {
+            fn decode(input: &mut $crate::wire::Reader<$life>) -> Result<Self, $crate::wire::DecodeError> {
+                match input.byte()? {
+                    $($byte => Ok(Self::$form(<$type as $crate::wire::Decode<$life>>::decode(input)?)),)*
+                    byte => Err($crate::wire::DecodeError::UnknownForm { layout: stringify!($name), byte }),
+                }
+            }
+        }
+    };
+}
+
+pub(crate) use {choice, layout};

@@ -1,0 +1,268 @@
+//! THE place for wire layouts: every body that crosses the wire. Field order is wire order.
+
+use super::error_reason::ErrorReason;
+use super::layout::{choice, layout};
+use super::primitives::{ConversationId, SessionId};
+
+/// Session properties, or the part of them that was asked for. Order carries no meaning.
+pub type Properties<'a> = Vec<(&'a str, &'a str)>;
+
+layout! {
+    /// A value and the name of its data type. A broker relays both as they are.
+    ///
+    /// Source: section 7.
+    SerialisedValue<'a> {
+        /// Lower case, e.g. `json`.
+        type_name: &'a str,
+        /// One CBOR item, or for `binary` and `record_v2` the bytes themselves.
+        bytes: &'a [u8],
+    }
+}
+
+layout! {
+    /// A request to whichever session handles `path`; towards a recipient, an addressed request.
+    ///
+    /// Source: sections 8.2 and 8.3.
+    SendToPath<'a> {
+        /// Message path, e.g. `orders/eu`, as the sender wrote it.
+        path: &'a str,
+        /// The request.
+        request: SerialisedValue<'a>,
+    }
+}
+
+layout! {
+    /// A request to one session.
+    ///
+    /// Source: section 8.3.
+    SendToSession<'a> {
+        /// The recipient.
+        session: SessionId,
+        /// Selects the stream of the recipient, by exact equality.
+        path: &'a str,
+        /// The request.
+        request: SerialisedValue<'a>,
+    }
+}
+
+layout! {
+    /// A request to every session that a session filter matches.
+    ///
+    /// Source: section 8.4.
+    SendToFilter<'a> {
+        /// Named again in every [`FilterResponse`]; chosen by the sender.
+        filter_conversation: ConversationId,
+        /// E.g. `$Principal is 'ops'`.
+        filter: &'a str,
+        /// Selects the stream of each recipient, by exact equality.
+        path: &'a str,
+        /// The request.
+        request: SerialisedValue<'a>,
+    }
+}
+
+choice! {
+    /// What became of a request to a session filter.
+    ///
+    /// Source: section 8.4.
+    FilterOutcome<'a> {
+        /// The number of sessions that the request was sent to; as many [`FilterResponse`]s follow at most.
+        0 => Matched(u32),
+        /// The filter does not parse; at least one report.
+        1 => Rejected(Vec<ErrorReport<'a>>),
+    }
+}
+
+layout! {
+    /// Where and why a session filter does not parse.
+    ///
+    /// Source: section 4.4.
+    ErrorReport<'a> {
+        /// For people.
+        message: &'a str,
+        /// From 1.
+        line: i32,
+        /// From 0.
+        column: i32,
+    }
+}
+
+layout! {
+    /// One session's answer to a request that went to a session filter.
+    ///
+    /// Source: section 8.4.
+    FilterResponse<'a> {
+        /// From the [`SendToFilter`] that is answered.
+        filter_conversation: ConversationId,
+        /// Who answers.
+        session: SessionId,
+        /// The response, or why there is none.
+        answer: FilterAnswer<'a>,
+    }
+}
+
+choice! {
+    /// A response or an error reason.
+    ///
+    /// Source: section 8.4.
+    FilterAnswer<'a> {
+        /// The response.
+        0 => Response(SerialisedValue<'a>),
+        /// Why there is none.
+        1 => Error(ReasonAndText<'a>),
+    }
+}
+
+layout! {
+    /// An error reason inside a body. A service error has the two in the other order.
+    ///
+    /// Source: section 4.4.
+    ReasonAndText<'a> {
+        /// For programs.
+        reason: ErrorReason,
+        /// For people.
+        description: &'a str,
+    }
+}
+
+layout! {
+    /// An error reason as it answers a service request (message type 7).
+    ///
+    /// Source: section 4.1.
+    ServiceFailure<'a> {
+        /// For people.
+        description: &'a str,
+        /// For programs.
+        reason: ErrorReason,
+    }
+}
+
+layout! {
+    /// Registers the sender of this message as a request handler.
+    ///
+    /// Source: section 8.1.
+    RegisterHandler<'a> {
+        /// The service that deliveries will use: always 88.
+        delivery_service: u32,
+        /// `default` or empty; without meaning.
+        control_group: &'a str,
+        /// The handler gets requests for this path and everything below it.
+        path: &'a str,
+        /// Which session properties of the sender accompany each request; `*F` is all fixed, `*U` all user-defined.
+        property_keys: Vec<&'a str>,
+        /// Named again in every [`ForwardedRequest`]; chosen by the handler's side.
+        registration: ConversationId,
+    }
+}
+
+layout! {
+    /// Takes a registration back.
+    ///
+    /// Source: section 8.1.
+    DeregisterHandler<'a> {
+        /// As registered.
+        delivery_service: u32,
+        /// As registered.
+        control_group: &'a str,
+        /// As registered.
+        path: &'a str,
+        /// As registered; without meaning here.
+        property_keys: Vec<&'a str>,
+    }
+}
+
+layout! {
+    /// A request on its way to the registered handler that was chosen for it.
+    ///
+    /// Source: section 8.2.
+    ForwardedRequest<'a> {
+        /// From the [`RegisterHandler`] that it goes to.
+        registration: ConversationId,
+        /// Who asks.
+        sender: SessionId,
+        /// As the sender wrote it; may be below the registered path.
+        path: &'a str,
+        /// Of the sender, those that the registration asks for.
+        properties: Properties<'a>,
+        /// The request.
+        request: SerialisedValue<'a>,
+    }
+}
+
+layout! {
+    /// Asks for properties of a session.
+    ///
+    /// Source: section 9.1.
+    GetSessionProperties<'a> {
+        /// Whose.
+        session: SessionId,
+        /// Which; `*F` is all fixed, `*U` all user-defined.
+        keys: Vec<&'a str>,
+    }
+}
+
+layout! {
+    /// Changes properties of a session.
+    ///
+    /// Source: section 9.1.
+    SetSessionProperties<'a> {
+        /// Whose.
+        session: SessionId,
+        /// New values.
+        set: Option<Properties<'a>>,
+        /// Keys to remove.
+        remove: Option<Vec<&'a str>>,
+    }
+}
+
+layout! {
+    /// What came of changing properties.
+    ///
+    /// Source: section 9.1.
+    ChangedProperties<'a> {
+        /// Values that were set.
+        set: Option<Properties<'a>>,
+        /// Keys that were removed.
+        removed: Option<Vec<&'a str>>,
+    }
+}
+
+layout! {
+    /// Gives the session another principal.
+    ///
+    /// Source: section 9.3.
+    ChangePrincipal<'a> {
+        /// Empty for anonymous.
+        principal: &'a str,
+        /// Proof.
+        credentials: WireCredentials<'a>,
+    }
+}
+
+layout! {
+    /// Gives the session another principal and new proposed properties.
+    ///
+    /// Source: section 9.3.
+    Reauthenticate<'a> {
+        /// Empty for anonymous.
+        principal: &'a str,
+        /// Proof.
+        credentials: WireCredentials<'a>,
+        /// Proposed session properties.
+        properties: Properties<'a>,
+    }
+}
+
+choice! {
+    /// Credentials by kind.
+    ///
+    /// Source: section 2.3.
+    WireCredentials<'a> {
+        /// None; the bytes are empty.
+        0 => None(&'a [u8]),
+        /// A password, UTF-8.
+        1 => Password(&'a str),
+        /// Bytes that the server's authenticator understands.
+        2 => Custom(&'a [u8]),
+    }
+}

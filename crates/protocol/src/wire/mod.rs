@@ -1,0 +1,12 @@
+//! Bytes to values and back; no state.
+
+mod layout;
+
+pub mod envelope;
+pub mod error_reason;
+pub mod handshake;
+pub mod layouts;
+pub mod primitives;
+pub mod services;
+
+pub use layout::{Decode, DecodeError, Encode, Reader, decode_all, encoded};
