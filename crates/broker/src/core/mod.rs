@@ -1,0 +1,361 @@
+//! The rules of the server's end of every connection.
+//!
+//! - `sessions`: what the broker knows of a session.
+//! - [`access`]: who may connect, and what they are then.
+//! - [`properties`]: session properties and which of them a handler wants.
+//! - `registry`: which session handles which path.
+//! - `routing`: from a request to its recipient, from the answer to the sender.
+
+pub mod access;
+pub mod properties;
+mod registry;
+mod routing;
+mod sessions;
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use antiphon_protocol::time::{Deadlines, Moment};
+use antiphon_protocol::wire::envelope::{Message, request_frame, response_frame};
+use antiphon_protocol::wire::error_reason::ErrorReason;
+use antiphon_protocol::wire::handshake::{
+    ConnectRequest, ConnectResponse, NEWEST_VERSION, OLDEST_VERSION, ResponseCode, SessionToken,
+};
+use antiphon_protocol::wire::layouts::ServiceFailure;
+use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
+use antiphon_protocol::wire::services::{ServiceRequest, SystemPing, UserPing, service_name};
+
+use access::Access;
+use registry::Registry;
+use sessions::{Outgoing, Session, SessionKey};
+
+/// Names a connection; whoever runs the sockets chooses the numbers and never reuses one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(pub u64);
+
+/// How the broker behaves.
+#[derive(Clone, Debug)]
+pub struct BrokerConfig {
+    /// First half of all session IDs of this broker instance.
+    pub server: u64,
+    /// `$ServerName` of every session.
+    pub server_name: String,
+    /// How long a recipient has to answer before the sender is told that it does not.
+    pub request_timeout: Duration,
+    /// Time between system pings; zero for none.
+    pub ping_period: Duration,
+    /// Largest message taken from a client, in bytes.
+    pub max_message_size: usize,
+    /// Requests of one session that may wait for their answers at the same time.
+    pub max_outstanding_requests: usize,
+    /// Request handlers that one session may have registered.
+    pub max_registrations: usize,
+    /// Starts the generator that chooses among equal handlers.
+    pub seed: u64,
+}
+
+impl Default for BrokerConfig {
+    fn default() -> Self {
+        Self {
+            server: 0,
+            server_name: "antiphon".into(),
+            request_timeout: Duration::from_secs(60),
+            ping_period: Duration::from_secs(90),
+            max_message_size: 32 << 20,
+            max_outstanding_requests: 10_000,
+            max_registrations: 10_000,
+            seed: 0,
+        }
+    }
+}
+
+/// What comes with a connection besides the request itself.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// `$ClientIP`: the address without the port.
+    pub client_ip: String,
+    /// `$StartTime`: milliseconds since 1970.
+    pub start_time: u64,
+    /// From the system's generator; becomes the session token.
+    pub random: [u8; 18],
+}
+
+/// What the broker wants done. Returned by [`Broker::poll_output`].
+#[derive(Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Send this as one binary WebSocket message.
+    Send(ConnectionId, Vec<u8>),
+    /// Send what was given to this connection before, then close it.
+    Close(ConnectionId),
+    /// Call [`Broker::handle_timeout`] then; replaces any earlier wish.
+    WakeAt(Moment),
+}
+
+/// All sessions of a broker and what goes on between them.
+///
+/// *After every `handle_*`, call [`poll_output`](Self::poll_output) until it returns `None`.*
+#[derive(Debug)]
+pub struct Broker {
+    config: BrokerConfig,
+    access: Access,
+    sessions: HashMap<SessionKey, Session>,
+    by_connection: HashMap<ConnectionId, SessionKey>,
+    registry: Registry,
+    deadlines: Deadlines<Timer>,
+    outputs: VecDeque<Output>,
+    wake_at: Option<Moment>,
+    sessions_opened: u64,
+    late_answers: u64,
+    random: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Ping(SessionKey),
+    Request(SessionKey, ConversationId),
+}
+
+impl Broker {
+    /// A broker without sessions.
+    #[must_use]
+    pub fn new(config: BrokerConfig, access: Access) -> Self {
+        let random = config.seed;
+        Self {
+            config,
+            access,
+            sessions: HashMap::new(),
+            by_connection: HashMap::new(),
+            registry: Registry::default(),
+            deadlines: Deadlines::default(),
+            outputs: VecDeque::new(),
+            wake_at: None,
+            sessions_opened: 0,
+            late_answers: 0,
+            random,
+        }
+    }
+
+    /// The next thing to do; nothing if there is nothing until something happens.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        if let Some(output) = self.outputs.pop_front() {
+            return Some(output);
+        }
+        let next = self.deadlines.next();
+        if next == self.wake_at {
+            return None;
+        }
+        self.wake_at = next;
+        next.map(Output::WakeAt)
+    }
+
+    /// Number of open sessions.
+    #[must_use]
+    pub fn session_count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Number of requests that wait for an answer.
+    #[must_use]
+    pub fn outstanding_requests(&self) -> usize {
+        self.sessions.values().map(|session| session.outstanding).sum()
+    }
+
+    /// How many answers came after the first, after the time allowed, or after the sender had gone.
+    #[must_use]
+    pub fn late_answers(&self) -> u64 {
+        self.late_answers
+    }
+
+    /// A client opened a connection and asks for a session. The answer is a connection response in any case, and a
+    /// refusal closes the connection.
+    ///
+    /// Source: sections 2 and 3.
+    pub fn handle_connect(
+        &mut self,
+        now: Moment,
+        connection: ConnectionId,
+        request: &ConnectRequest,
+        arrival: &Arrival,
+    ) {
+        let refusal = if !(OLDEST_VERSION..=NEWEST_VERSION).contains(&request.version) {
+            Err(ResponseCode::DOWNGRADE)
+        } else if request.recovery.is_some() {
+            // Sessions end with their connection, so none can be taken up again.
+            Err(ResponseCode::UNKNOWN_SESSION)
+        } else {
+            let principal = request.principal.as_deref().unwrap_or_default();
+            self.access.authenticate(principal, &request.credentials).ok_or(ResponseCode::AUTHENTICATION_FAILED)
+        };
+        let version = request.version;
+        let roles = match refusal {
+            Ok(roles) => roles,
+            Err(code) => {
+                self.send(connection, ConnectResponse::Refused { version, code }.to_frame());
+                self.outputs.push_back(Output::Close(connection));
+                return;
+            }
+        };
+        let key = SessionKey(self.sessions_opened);
+        self.sessions_opened += 1;
+        let id = SessionId { server: self.config.server, value: key.0 };
+        let response = ConnectResponse::Accepted {
+            version,
+            code: ResponseCode::OK,
+            session: id,
+            token: SessionToken::from_random(arrival.random),
+            ping_period: i64::try_from(self.config.ping_period.as_millis()).unwrap_or(i64::MAX),
+            tail: i32::try_from(self.config.max_message_size).unwrap_or(i32::MAX),
+        };
+        self.send(connection, response.to_frame());
+        let properties = properties::of_new_session(id, &self.config.server_name, request, arrival, &roles);
+        self.sessions.insert(key, Session::new(id, connection, properties, now));
+        self.by_connection.insert(connection, key);
+        if !self.config.ping_period.is_zero() {
+            self.deadlines.insert(now + self.config.ping_period, Timer::Ping(key));
+        }
+    }
+
+    /// A binary WebSocket message arrived.
+    pub fn handle_frame(&mut self, now: Moment, connection: ConnectionId, frame: &[u8]) {
+        let Some(key) = self.session_on(now, connection) else { return };
+        match Message::decode(frame) {
+            Ok(Message::ServiceRequest { service, conversation, body }) => {
+                match ServiceRequest::decode(service, body) {
+                    Ok(Some(request)) => self.serve(now, key, conversation, request),
+                    Ok(None) => self.refuse_service(key, conversation, service),
+                    Err(_) => self.abort(key),
+                }
+            }
+            Ok(Message::ServiceResponse { conversation, body }) => {
+                self.handle_answer(key, conversation, Ok(body));
+            }
+            Ok(Message::ServiceError { conversation, failure }) => {
+                self.handle_answer(key, conversation, Err(failure));
+            }
+            // A client says goodbye with a close request and gets an abort for an answer. One that sends what no
+            // client sends gets the same (sections 4.1 and 11).
+            Ok(Message::CloseRequest | Message::Topic | Message::Abort) | Err(_) => self.abort(key),
+        }
+    }
+
+    /// A WebSocket message arrived that no client may send: text, or larger than allowed. Ends the session.
+    pub fn handle_violation(&mut self, now: Moment, connection: ConnectionId) {
+        if let Some(key) = self.session_on(now, connection) {
+            self.abort(key);
+        }
+    }
+
+    /// Something arrived that is no message but shows that the client lives, such as a WebSocket ping.
+    pub fn handle_sign_of_life(&mut self, now: Moment, connection: ConnectionId) {
+        self.session_on(now, connection);
+    }
+
+    /// The connection is gone, and with it its session.
+    pub fn handle_disconnected(&mut self, connection: ConnectionId) {
+        if let Some(key) = self.by_connection.get(&connection) {
+            self.remove_session(*key);
+        }
+    }
+
+    /// The time that [`Output::WakeAt`] asked for has come. Early and spurious calls do no harm.
+    pub fn handle_timeout(&mut self, now: Moment) {
+        self.wake_at = None;
+        while let Some(timer) = self.deadlines.pop_due(now) {
+            match timer {
+                Timer::Ping(key) => self.ping(now, key),
+                Timer::Request(recipient, conversation) => self.time_out(recipient, conversation),
+            }
+        }
+    }
+
+    /// Ends every session: the broker is about to stop.
+    pub fn shut_down(&mut self) {
+        let mut keys: Vec<_> = self.sessions.keys().copied().collect();
+        keys.sort_unstable();
+        for key in keys {
+            self.abort(key);
+        }
+    }
+
+    /// The session of a connection from which something arrived just now.
+    fn session_on(&mut self, now: Moment, connection: ConnectionId) -> Option<SessionKey> {
+        let key = *self.by_connection.get(&connection)?;
+        self.sessions.get_mut(&key)?.last_heard = now;
+        Some(key)
+    }
+
+    fn serve(&mut self, now: Moment, key: SessionKey, conversation: ConversationId, request: ServiceRequest<'_>) {
+        match request {
+            ServiceRequest::UserPing(()) => {
+                self.send_to(key, || response_frame::<UserPing>(conversation, &()));
+            }
+            ServiceRequest::MessagingSend(request) => self.route_to_path(now, key, conversation, &request),
+            ServiceRequest::Registration(request) => self.register(key, conversation, &request),
+            ServiceRequest::Deregistration(request) => self.deregister(key, conversation, &request),
+            ServiceRequest::ChangeOwnPrincipal(_) => self.refuse_service(key, conversation, 5),
+            ServiceRequest::CloseClient(_) => self.refuse_service(key, conversation, 14),
+            ServiceRequest::SystemPing(()) => self.refuse_service(key, conversation, 55),
+            ServiceRequest::GetProperties(_) => self.refuse_service(key, conversation, 67),
+            ServiceRequest::MessagingReceiverServer(_) => self.refuse_service(key, conversation, 86),
+            ServiceRequest::MessagingReceiverClient(_) => self.refuse_service(key, conversation, 88),
+            ServiceRequest::MessagingFilterSender(_) => self.refuse_service(key, conversation, 102),
+            ServiceRequest::FilterResponseDelivery(_) => self.refuse_service(key, conversation, 103),
+            ServiceRequest::SetProperties(_) => self.refuse_service(key, conversation, 105),
+            ServiceRequest::GetOwnProperties(()) => self.refuse_service(key, conversation, 202),
+            ServiceRequest::ReAuthenticate(_) => self.refuse_service(key, conversation, 203),
+        }
+    }
+
+    fn refuse_service(&mut self, key: SessionKey, conversation: ConversationId, service: u32) {
+        let text = match service_name(service) {
+            Some(name) => format!("this broker does not offer service {service} ({name})"),
+            None => format!("this broker does not offer service {service}"),
+        };
+        self.refuse(key, conversation, ErrorReason::UNSUPPORTED, &text);
+    }
+
+    /// One ping a period whatever the traffic: the official JavaScript client counts nothing else (section 6).
+    fn ping(&mut self, now: Moment, key: SessionKey) {
+        let period = self.config.ping_period;
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        if let Some((unanswered, sent_at)) = session.ping.take() {
+            session.conversations.close(unanswered);
+            // Not merely a client that is too busy to answer: nothing at all came from it in a whole period.
+            if session.last_heard < sent_at {
+                return self.abort(key);
+            }
+        }
+        let conversation = session.conversations.next_id();
+        session.conversations.open(conversation, Outgoing::Ping);
+        session.ping = Some((conversation, now));
+        self.deadlines.insert(now + period, Timer::Ping(key));
+        self.send_to(key, || request_frame::<SystemPing>(conversation, &(), 0));
+    }
+
+    /// Tells the client that its session is over, and closes the connection.
+    fn abort(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.get(&key) else { return };
+        let connection = session.connection;
+        self.send(connection, Message::Abort.to_frame());
+        self.outputs.push_back(Output::Close(connection));
+        self.remove_session(key);
+    }
+
+    fn refuse(&mut self, key: SessionKey, conversation: ConversationId, reason: ErrorReason, description: &str) {
+        if conversation != ConversationId::ONE_WAY {
+            let failure = ServiceFailure { description, reason };
+            self.send_to(key, || Message::ServiceError { conversation, failure }.to_frame());
+        }
+    }
+
+    /// Sends to the session's connection; the frame is made only if there is one.
+    fn send_to(&mut self, key: SessionKey, frame: impl FnOnce() -> Vec<u8>) {
+        if let Some(session) = self.sessions.get(&key) {
+            self.outputs.push_back(Output::Send(session.connection, frame()));
+        }
+    }
+
+    fn send(&mut self, connection: ConnectionId, frame: Vec<u8>) {
+        self.outputs.push_back(Output::Send(connection, frame));
+    }
+}

@@ -1,0 +1,126 @@
+//! Session properties: the fixed ones, the proposed ones, and which of them a handler wants (semantics section 2).
+
+use std::collections::BTreeMap;
+
+use antiphon_protocol::wire::handshake::ConnectRequest;
+use antiphon_protocol::wire::layouts::Properties;
+use antiphon_protocol::wire::primitives::SessionId;
+
+use super::Arrival;
+
+/// All properties of a session, by key. Sorted, so that equal sessions give equal bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionProperties(BTreeMap<String, String>);
+
+/// Which properties of the sender go with a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    all_fixed: bool,
+    all_user: bool,
+    keys: Vec<String>,
+}
+
+/// Requests all fixed properties.
+pub const ALL_FIXED: &str = "*F";
+/// Requests all user-defined properties.
+pub const ALL_USER: &str = "*U";
+
+impl Selection {
+    /// From the keys of a registration: names and wildcards, in any order. Unknown keys select nothing.
+    #[must_use]
+    pub fn of_keys(keys: &[&str]) -> Self {
+        let all_fixed = keys.contains(&ALL_FIXED);
+        let all_user = keys.contains(&ALL_USER);
+        let covered = |key: &str| if is_fixed(key) { all_fixed } else { all_user };
+        let named = |key: &&&str| ![ALL_FIXED, ALL_USER].contains(key) && !covered(key);
+        let keys = keys.iter().filter(named).map(|key| (*key).to_owned()).collect();
+        Self { all_fixed, all_user, keys }
+    }
+
+    fn selects(&self, key: &str) -> bool {
+        (if is_fixed(key) { self.all_fixed } else { self.all_user }) || self.keys.iter().any(|other| other == key)
+    }
+}
+
+impl SessionProperties {
+    /// Those that `selection` asks for and that exist, at their values now.
+    #[must_use]
+    pub fn selected(&self, selection: &Selection) -> Properties<'_> {
+        if *selection == Selection::default() {
+            return Vec::new();
+        }
+        let entries = self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        entries.filter(|(key, _)| selection.selects(key)).collect()
+    }
+}
+
+/// The fourteen fixed properties of a WebSocket session, and what it proposed itself. Every legal key is trusted.
+pub(super) fn of_new_session(
+    id: SessionId,
+    server_name: &str,
+    request: &ConnectRequest,
+    arrival: &Arrival,
+    roles: &[&str],
+) -> SessionProperties {
+    let mut roles = roles.to_vec();
+    roles.sort_unstable();
+    roles.dedup();
+    let roles: Vec<_> = roles.iter().map(|role| format!("\"{role}\"")).collect();
+    let fixed = [
+        ("$SessionId", id.to_string()),
+        ("$Principal", request.principal.clone().unwrap_or_default()),
+        ("$Roles", roles.join(",")),
+        ("$ClientType", client_type(&request.client_type).into()),
+        ("$Transport", "WEBSOCKET".into()),
+        ("$ServerName", server_name.into()),
+        ("$Connector", "WebSocket".into()),
+        ("$ClientIP", arrival.client_ip.clone()),
+        ("$StartTime", arrival.start_time.to_string()),
+        ("$Environment", "UNKNOWN".into()),
+        ("$Country", String::new()),
+        ("$Language", String::new()),
+        ("$Latitude", "NaN".into()),
+        ("$Longitude", "NaN".into()),
+    ];
+    let mut properties: BTreeMap<_, _> = fixed.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    for (key, value) in request.properties.iter().flatten() {
+        if let Some(value) = proposed(key, value) {
+            properties.insert(key.clone(), value);
+        }
+    }
+    SessionProperties(properties)
+}
+
+/// What becomes of a proposed property; nothing if the key is not a client's to propose.
+fn proposed(key: &str, value: &str) -> Option<String> {
+    match key {
+        "$Environment" => Some(value.to_owned()),
+        "$Country" => Some(value.to_uppercase()),
+        "$Language" => Some(value.to_lowercase()),
+        "$Latitude" | "$Longitude" => {
+            let valid = value.parse::<f64>().is_ok_and(f64::is_finite);
+            Some(if valid { value } else { "NaN" }.to_owned())
+        }
+        _ if is_fixed(key) || !is_legal_user_key(key) => None,
+        _ => Some(value.to_owned()),
+    }
+}
+
+fn is_fixed(key: &str) -> bool {
+    key.starts_with('$')
+}
+
+fn is_legal_user_key(key: &str) -> bool {
+    !key.is_empty() && !key.contains([' ', '\t', '\r', '\n', '"', '\'', '(', ')'])
+}
+
+/// Source: section 2.4.
+fn client_type(letters: &str) -> &'static str {
+    match letters {
+        "WB" => "JAVASCRIPT_BROWSER",
+        "PY" => "PYTHON",
+        "WJ" => "JAVA",
+        "WN" => "DOTNET",
+        _ => "OTHER",
+    }
+}

@@ -1,0 +1,15 @@
+//! The broker: sessions of many clients, and requests from one to another.
+//!
+//! In reading order:
+//!
+//! - [`core`]: the rules of the server's end, without sockets, clock or async.
+//! - [`net`]: tokio, HTTP and WebSocket around it.
+//!
+//! A library as well as a program, so that tests can run the core in their own process. Section numbers in the
+//! comments are those of `docs/protocol.md`.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod core;
+pub mod net;

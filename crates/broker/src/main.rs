@@ -1,0 +1,139 @@
+//! The command `antiphon-broker`.
+
+#![forbid(unsafe_code)]
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use antiphon_broker::core::access::Access;
+use antiphon_broker::core::{Broker, BrokerConfig};
+use antiphon_broker::net::{Limits, Server, Site, serve};
+use bytesize::ByteSize;
+use clap::Parser;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// A broker for request-response messaging over WebSocket.
+#[derive(Parser)]
+#[command(name = "antiphon-broker", version)]
+struct Options {
+    /// Address and port to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Directory whose files are served beside the WebSocket; read once, at the start
+    #[arg(long, value_name = "DIR")]
+    www: Option<PathBuf>,
+    /// How long a handler has to answer before the sender is told that it does not
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
+    request_timeout: Duration,
+    /// Time between system pings; 0s for none
+    #[arg(long, value_name = "DURATION", default_value = "90s", value_parser = humantime::parse_duration)]
+    ping_period: Duration,
+    /// Largest message taken from a client: 1KiB to 2047MiB
+    #[arg(long, value_name = "SIZE", default_value = "32MiB", value_parser = message_size)]
+    max_message_size: usize,
+    /// How much to log on stderr: off, error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    log: tracing_subscriber::filter::LevelFilter,
+}
+
+fn message_size(text: &str) -> Result<usize, String> {
+    let size = text.parse::<ByteSize>()?.as_u64();
+    // The connection response tells clients this number in 31 bits.
+    if (1 << 10..=2047 << 20).contains(&size) {
+        usize::try_from(size).map_err(|error| error.to_string())
+    } else {
+        Err("it must be from 1KiB to 2047MiB".into())
+    }
+}
+
+/// Something the operator has to put right; printed as one line.
+const BAD_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let options = match Options::try_parse() {
+        Ok(options) => options,
+        Err(error) if !error.use_stderr() => {
+            // Help or version were asked for; if they cannot be printed, nobody reads them.
+            let _ = error.print();
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => return complain(BAD_USAGE, &one_line(&error.to_string())),
+    };
+    tracing_subscriber::fmt().with_max_level(options.log).with_writer(std::io::stderr).with_ansi(false).init();
+    match run(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((code, message)) => complain(code, &message),
+    }
+}
+
+#[tokio::main]
+async fn run(options: Options) -> Result<(), (u8, String)> {
+    if !options.listen.ip().is_loopback() {
+        let text = "without a configuration file the passwords are well known, so only a loopback address will do";
+        return Err((BAD_USAGE, format!("--listen {}: {text}", options.listen)));
+    }
+    let site = match &options.www {
+        Some(directory) => {
+            Site::read(directory).map_err(|error| (BAD_USAGE, format!("--www {}: {error}", directory.display())))?
+        }
+        None => Site::default(),
+    };
+    let listener = TcpListener::bind(options.listen)
+        .await
+        .map_err(|error| (BAD_USAGE, format!("--listen {}: {error}", options.listen)))?;
+    let address = listener.local_addr().map_err(|error| (1, error.to_string()))?;
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|error| (1, format!("the system gives no random bytes: {error}")))?;
+    let [server, seed] = [0, 8].map(|at| random[at..at + 8].iter().fold(0, |n, byte| n << 8 | u64::from(*byte)));
+    let config = BrokerConfig {
+        server,
+        server_name: "antiphon".into(),
+        request_timeout: options.request_timeout,
+        ping_period: options.ping_period,
+        max_message_size: options.max_message_size,
+        seed,
+        ..BrokerConfig::default()
+    };
+    let limits = Limits { max_message_size: options.max_message_size, ..Limits::default() };
+    let server = Server { broker: Broker::new(config, Access::development()), site, limits };
+    // Both are installed before anybody can know that we are ready.
+    let handler = |kind| signal(kind).map_err(|error| (1, format!("cannot handle signals: {error}")));
+    let mut terminate = handler(SignalKind::terminate())?;
+    let mut interrupt = handler(SignalKind::interrupt())?;
+    say_what_holds();
+    // Whoever started us may have closed the pipe; that is no reason not to serve.
+    let _ = writeln!(std::io::stdout(), "listening on ws://{address}/diffusion");
+    serve(listener, server, async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+    })
+    .await;
+    Ok(())
+}
+
+fn say_what_holds() {
+    tracing::warn!("no configuration: for development only");
+    tracing::info!("principals admin, control, client and operator, each with the password \"password\"");
+    tracing::info!("anonymous sessions have the roles CLIENT and CLIENT_CONTROL");
+    tracing::info!("proposed session properties are trusted; permissions are not checked");
+    tracing::info!("listening on loopback only; web pages must come from a loopback host, or send no Origin");
+}
+
+fn complain(code: u8, message: &str) -> ExitCode {
+    // Nothing is left to do about a closed stderr.
+    let _ = writeln!(std::io::stderr(), "antiphon-broker: {message}");
+    ExitCode::from(code)
+}
+
+/// The first sentence of a usage error; the rest is a lengthy repetition of `--help`.
+fn one_line(message: &str) -> String {
+    let first = message.lines().next().unwrap_or("bad usage");
+    format!("{} (try --help)", first.trim_start_matches("error: "))
+}

@@ -1,0 +1,151 @@
+//! The task that owns the core. Connections send it what happened; it carries out what the core says.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use antiphon_protocol::time::Moment;
+use antiphon_protocol::wire::handshake::ConnectRequest;
+use axum::body::Bytes;
+use tokio::sync::mpsc;
+
+use super::connection::Outbox;
+use crate::core::{Arrival, Broker, ConnectionId, Output};
+
+/// Things that may wait for the core; a connection that has more to say waits, and so does its client.
+const QUEUED_EVENTS: usize = 1024;
+
+/// Something that happened on a connection.
+pub(super) enum Happened {
+    Opened {
+        request: Box<ConnectRequest>,
+        arrival: Box<Arrival>,
+        outbox: Outbox,
+    },
+    Frame(Bytes),
+    /// Something that no client may send.
+    Violation,
+    SignOfLife,
+    Gone,
+}
+
+/// Reports to the hub, for one connection.
+#[derive(Clone)]
+pub(super) struct Reporter {
+    connection: ConnectionId,
+    events: mpsc::Sender<(ConnectionId, Happened)>,
+}
+
+impl Reporter {
+    /// Waits while the hub is behind. Nothing happens once the hub has stopped.
+    pub async fn report(&self, happened: Happened) {
+        // It stops only when the broker does.
+        let _ = self.events.send((self.connection, happened)).await;
+    }
+}
+
+/// The way to a running hub.
+pub(super) struct Hub {
+    events: mpsc::Sender<(ConnectionId, Happened)>,
+    connections: AtomicU64,
+}
+
+impl Hub {
+    /// Runs `broker` in a task of its own until the returned hub and all its reporters are gone.
+    pub fn start(broker: Broker) -> (Self, tokio::task::JoinHandle<()>) {
+        let (events, received) = mpsc::channel(QUEUED_EVENTS);
+        let task = tokio::spawn(Owner::new(broker).run(received));
+        (Self { events, connections: AtomicU64::new(SHUT_DOWN.0 + 1) }, task)
+    }
+
+    /// The reporter of a new connection.
+    pub fn reporter(&self) -> Reporter {
+        let connection = ConnectionId(self.connections.fetch_add(1, Ordering::Relaxed));
+        Reporter { connection, events: self.events.clone() }
+    }
+
+    /// Ends all sessions, as if every client had asked for it.
+    pub async fn shut_down(&self) {
+        let _ = self.events.send((SHUT_DOWN, Happened::Gone)).await;
+    }
+}
+
+/// No connection has this number; its end is the broker's.
+const SHUT_DOWN: ConnectionId = ConnectionId(0);
+
+struct Owner {
+    broker: Broker,
+    outboxes: HashMap<ConnectionId, Outbox>,
+    start: Instant,
+    wake_at: Option<Moment>,
+}
+
+impl Owner {
+    fn new(broker: Broker) -> Self {
+        Self { broker, outboxes: HashMap::new(), start: Instant::now(), wake_at: None }
+    }
+
+    async fn run(mut self, mut received: mpsc::Receiver<(ConnectionId, Happened)>) {
+        loop {
+            let wake_at = self.wake_at;
+            let start = self.start;
+            let timer = async move {
+                match wake_at {
+                    Some(at) => tokio::time::sleep_until((start + Duration::from_micros(at.0)).into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                event = received.recv() => match event {
+                    Some((connection, happened)) => self.handle(connection, happened),
+                    None => return,
+                },
+                () = timer => {
+                    self.wake_at = None;
+                    self.broker.handle_timeout(self.now());
+                }
+            }
+            self.carry_out();
+        }
+    }
+
+    fn now(&self) -> Moment {
+        Moment::default() + self.start.elapsed()
+    }
+
+    fn handle(&mut self, connection: ConnectionId, happened: Happened) {
+        let now = self.now();
+        match happened {
+            Happened::Opened { request, arrival, outbox } => {
+                self.outboxes.insert(connection, outbox);
+                self.broker.handle_connect(now, connection, &request, &arrival);
+            }
+            Happened::Frame(frame) => self.broker.handle_frame(now, connection, &frame),
+            Happened::Violation => self.broker.handle_violation(now, connection),
+            Happened::SignOfLife => self.broker.handle_sign_of_life(now, connection),
+            Happened::Gone if connection == SHUT_DOWN => self.broker.shut_down(),
+            Happened::Gone => {
+                self.outboxes.remove(&connection);
+                self.broker.handle_disconnected(connection);
+            }
+        }
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(output) = self.broker.poll_output() {
+            match output {
+                Output::Send(connection, frame) => {
+                    let Some(outbox) = self.outboxes.get(&connection) else { continue };
+                    if outbox.push(frame).is_err() {
+                        tracing::warn!(connection = connection.0, "closed: the client does not read what it is sent");
+                        self.outboxes.remove(&connection);
+                        self.broker.handle_disconnected(connection);
+                    }
+                }
+                // The outbox closes the connection when it is gone and empty.
+                Output::Close(connection) => drop(self.outboxes.remove(&connection)),
+                Output::WakeAt(at) => self.wake_at = Some(at),
+            }
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Accepts connections; tells requests for the page from those for a WebSocket, and lets in only whom it may.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use antiphon_protocol::wire::handshake::{ConnectRequest, HandshakeError};
+use axum::Router;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::{Extension, Request, State};
+use axum::http::header::{HOST, ORIGIN};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+
+use super::connection::{self, Outbox};
+use super::hub::{Happened, Hub};
+use super::site::Site;
+use crate::core::{Arrival, Broker};
+
+/// What one connection may take before it has a session.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// To send a complete HTTP request.
+    pub handshake_timeout: Duration,
+    /// Bytes of its head.
+    pub max_head_bytes: usize,
+    /// Largest WebSocket message, in bytes.
+    pub max_message_size: usize,
+    /// Connections at the same time.
+    pub max_connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            handshake_timeout: Duration::from_secs(10),
+            max_head_bytes: 64 << 10,
+            max_message_size: 32 << 20,
+            max_connections: 16_384,
+        }
+    }
+}
+
+/// How long open connections have to end by themselves when the broker stops.
+const SHUT_DOWN_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What a running broker serves.
+#[derive(Debug)]
+pub struct Server {
+    /// The rules.
+    pub broker: Broker,
+    /// The page.
+    pub site: Site,
+    /// Before a session exists.
+    pub limits: Limits,
+}
+
+struct Shared {
+    hub: Hub,
+    site: Site,
+    max_message_size: usize,
+}
+
+/// Serves connections from `listener` until `stop` resolves; then ends all sessions and returns.
+pub async fn serve(listener: TcpListener, server: Server, stop: impl Future<Output = ()>) {
+    let Server { broker, site, limits } = server;
+    let (hub, hub_task) = Hub::start(broker);
+    let shared = Arc::new(Shared { hub, site, max_message_size: limits.max_message_size });
+    let router = Router::new()
+        .route("/diffusion", any(upgrade))
+        .route("/diffusion/", any(upgrade))
+        .fallback(page)
+        .with_state(shared.clone());
+    let open = Arc::new(Semaphore::new(limits.max_connections));
+    let stopping = watch::Sender::new(());
+    let accepting = async {
+        loop {
+            let permit = open.clone().acquire_owned().await;
+            match listener.accept().await {
+                Ok((stream, peer)) => {
+                    let serving = serve_connection(stream, peer, router.clone(), limits.clone(), stopping.subscribe());
+                    tokio::spawn(async move {
+                        serving.await;
+                        drop(permit);
+                    });
+                }
+                Err(error) => {
+                    // Most likely out of file descriptors: the next attempt would fail as well.
+                    tracing::error!(%error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = accepting => {}
+        () = stop => {}
+    }
+    drop(listener);
+    shared.hub.shut_down().await;
+    drop((shared, router, stopping));
+    // The hub ends when the last connection has.
+    if tokio::time::timeout(SHUT_DOWN_PATIENCE, hub_task).await.is_err() {
+        tracing::warn!("some clients did not close their connections");
+    }
+}
+
+/// Serves HTTP on a connection until it is closed, becomes a WebSocket, or is idle when `stopping` ends.
+async fn serve_connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    limits: Limits,
+    mut stopping: watch::Receiver<()>,
+) {
+    // A request is a small message that somebody waits for.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "cannot switch off Nagle's algorithm");
+    }
+    let service = TowerToHyperService::new(router.layer(Extension(peer)));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.handshake_timeout)
+        .max_buf_size(limits.max_head_bytes)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let served = tokio::select! {
+        served = &mut connection => served,
+        // Nothing is ever sent, so this is the sender going away.
+        _ = stopping.changed() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(%error, "an HTTP connection broke");
+    }
+}
+
+async fn page(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    shared.site.respond(request.method(), request.uri().path())
+}
+
+/// Opens a WebSocket and asks the hub for a session.
+async fn upgrade(
+    State(shared): State<Arc<Shared>>,
+    Extension(peer): Extension<SocketAddr>,
+    uri: Uri,
+    headers: HeaderMap,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Response {
+    if !origin_is_allowed(&headers) {
+        tracing::warn!(host = ?headers.get(HOST), origin = ?headers.get(ORIGIN), "refused: the page is not from this machine");
+        return (StatusCode::FORBIDDEN, "pages from this origin may not connect\n").into_response();
+    }
+    let upgrade = match upgrade {
+        Ok(upgrade) => upgrade,
+        Err(rejection) => return rejection.into_response(),
+    };
+    let request = match connect_request(&uri, &headers) {
+        Ok(request) => request,
+        Err(error) => return (StatusCode::BAD_REQUEST, format!("not a connect request: {error}\n")).into_response(),
+    };
+    let mut random = [0; 18];
+    if let Err(error) = getrandom::fill(&mut random) {
+        tracing::error!(%error, "the system gives no random bytes");
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    }
+    let arrival =
+        Arrival { client_ip: peer.ip().to_canonical().to_string(), start_time: milliseconds_since_1970(), random };
+    let reporter = shared.hub.reporter();
+    let limit = shared.max_message_size;
+    upgrade.max_frame_size(limit).max_message_size(limit).on_upgrade(async move |socket| {
+        let (outbox, outgoing) = Outbox::new();
+        let opened = Happened::Opened { request: Box::new(request), arrival: Box::new(arrival), outbox };
+        reporter.report(opened).await;
+        connection::run(socket, outgoing, reporter).await;
+    })
+}
+
+/// The parameters are in the query, or in headers when there are none in the query (section 2.2).
+fn connect_request(uri: &Uri, headers: &HeaderMap) -> Result<ConnectRequest, HandshakeError> {
+    match uri.query().map(ConnectRequest::from_query) {
+        None | Some(Err(HandshakeError::Missing(_))) => ConnectRequest::from_headers(|name| {
+            headers.get(name).and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
+        }),
+        Some(request) => request,
+    }
+}
+
+/// A browser says which page opens a WebSocket. Any page could, so only those of this machine may; programs that are
+/// no browsers say nothing.
+fn origin_is_allowed(headers: &HeaderMap) -> bool {
+    let mut origins = headers.get_all(ORIGIN).iter();
+    match (origins.next(), origins.next()) {
+        (None, _) => true,
+        (Some(origin), None) => origin.to_str().is_ok_and(is_loopback_origin),
+        (Some(_), Some(_)) => false,
+    }
+}
+
+fn is_loopback_origin(origin: &str) -> bool {
+    let Ok(uri) = origin.parse::<Uri>() else { return false };
+    let (Some("http" | "https"), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return false };
+    if authority.as_str().contains('@') {
+        return false;
+    }
+    let host = authority.host();
+    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    host.eq_ignore_ascii_case("localhost")
+        || address.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+fn milliseconds_since_1970() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_pages_of_this_machine_may_connect() {
+        for good in [
+            "http://localhost",
+            "http://LOCALHOST:8080",
+            "https://127.0.0.1:5173",
+            "http://127.1.2.3",
+            "http://[::1]:3000",
+        ] {
+            assert!(is_loopback_origin(good), "{good}");
+        }
+        for bad in [
+            "null",
+            "",
+            "localhost",
+            "//localhost",
+            "file://",
+            "http://localhost.evil.example",
+            "http://127.0.0.1.evil.example",
+            "http://evil.example",
+            "http://evil.example:8080",
+            "http://localhost@evil.example",
+            "http://evil.example#localhost",
+            "http://user@localhost",
+            "ftp://localhost",
+            "http://192.168.0.1",
+            "http://0.0.0.0",
+            "http://[::2]",
+            "http://127.0.0.1:8080, http://evil.example",
+            "http://2130706433",
+        ] {
+            assert!(!is_loopback_origin(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! Sockets, HTTP and the clock around the core. Nothing here decides who gets what.
+//!
+//! - `listener`: accepts connections and tells the page from the WebSocket.
+//! - `connection`: one WebSocket, its incoming and outgoing messages.
+//! - `hub`: the task that owns the core; everything goes through it, in order.
+//! - `site`: the files served beside the WebSocket.
+
+mod connection;
+mod hub;
+mod listener;
+mod site;
+
+pub use listener::{Limits, Server, serve};
+pub use site::Site;
