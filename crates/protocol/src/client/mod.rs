@@ -259,6 +259,15 @@ impl ClientSession {
         }
     }
 
+    /// The server did something on the connection that no server may do; `text` says what.
+    pub fn handle_violation(&mut self, text: &str) {
+        match self.phase {
+            Phase::Connecting { .. } => self.fail_connect(ConnectCode::HandshakeError, text.to_owned()),
+            Phase::Connected(_) => self.break_off(text.to_owned()),
+            Phase::Idle | Phase::Closing | Phase::Closed => {}
+        }
+    }
+
     /// The connection is gone, or was never made; `reason` is for people.
     pub fn handle_disconnected(&mut self, reason: &str) {
         match self.phase {

@@ -1,0 +1,148 @@
+// `npm run build`: Rust to WebAssembly to the npm package in `dist/`. Cargo builds the client, the bindings generator
+// writes the glue, wasm-opt shrinks the module, and the hand-written modules of `src/` go beside it; then the size of
+// what a browser downloads is printed and held against the budget. The slow middle part is skipped while its input is
+// the same.
+
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { brotliCompressSync, constants, gzipSync } from "node:zlib";
+import { filesBelow, fillFolder } from "./lib/files.mjs";
+import { dist, fromRoot, target, wasmBindgen } from "./lib/paths.mjs";
+import { cargo, Failure, isMain, main, must, say } from "./lib/run.mjs";
+import { bindgenTools, nodeModules, rust } from "./lib/setup.mjs";
+
+const THIS_FILE = fileURLToPath(import.meta.url);
+const BUDGET = 70_000; // bytes after gzip -9: WebAssembly and JavaScript together
+const BUNDLED = fromRoot("build", "wasm"); // the generated files, before they go to dist/
+const SIZES = fromRoot("build", "sizes.json");
+const WASM = join(target, "wasm32-unknown-unknown", "wasm", "antiphon.wasm");
+
+/** Builds `dist/`. */
+export async function build() {
+  await nodeModules();
+  await rust();
+  await bindgenTools();
+  say("cargo: building the client for WebAssembly");
+  await cargo("build", "--profile", "wasm", "--target", "wasm32-unknown-unknown", "-p", "antiphon");
+  await generate();
+  assemble();
+  await reportSizes();
+}
+
+/** Builds the broker, optimised. */
+export async function buildBroker() {
+  say("cargo: building the broker");
+  await cargo("build", "--release", "-p", "antiphon-broker");
+}
+
+/** The glue and the optimised module in `build/wasm`, unless they were made from the same input before. */
+async function generate() {
+  const inputs = [WASM, THIS_FILE, fromRoot("Cargo.lock"), fromRoot("package-lock.json")];
+  const stamp = hash(inputs.map((path) => readFileSync(path)));
+  const stampFile = join(BUNDLED, "stamp");
+  if (existsSync(stampFile) && readFileSync(stampFile, "utf8") === stamp) return;
+
+  say("wasm-bindgen, wasm-opt: generating the bindings and shrinking the module (about 10 s)");
+  rmSync(BUNDLED, { recursive: true, force: true });
+  mkdirSync(BUNDLED, { recursive: true });
+  const bindgen = ["--target", "web", "--no-typescript", "--out-name", "antiphon", "--out-dir", BUNDLED, WASM];
+  await must(wasmBindgen, bindgen, { show: "failure" });
+  const module = join(BUNDLED, "antiphon_bg.wasm");
+  const opt = [fromRoot("node_modules", "binaryen", "bin", "wasm-opt"), "-O3", module, "-o", module];
+  await must(process.execPath, opt, { show: "failure" });
+  writeFileSync(stampFile, stamp);
+}
+
+/** `dist/`: the glue, the module, and the modules and types written by hand. */
+function assemble() {
+  const source = fromRoot("src");
+  const written = readdirSync(source).filter((name) => name.endsWith(".js") || name.endsWith(".d.ts"));
+  const files = new Map(written.map((name) => [name, readFileSync(join(source, name))]));
+  for (const needed of ["index.js", "index.d.ts"]) {
+    if (!files.has(needed)) throw new Failure(`src/${needed} is missing`);
+  }
+  files.set("antiphon.js", oneCopyOfEachModule(readFileSync(join(BUNDLED, "antiphon.js"), "utf8"), files));
+  files.set("antiphon_bg.wasm", readFileSync(join(BUNDLED, "antiphon_bg.wasm")));
+  fillFolder(dist, files);
+}
+
+/**
+ * The glue, importing the modules of `src/` from beside it. The generator copies every module that Rust names into a
+ * folder of its own; a second copy of `error.js` would have a second class `MessagingError`, and `instanceof` would fail.
+ */
+function oneCopyOfEachModule(glue, files) {
+  const imported = /^(import .+ from )(["'])\.\/snippets\/antiphon-[^/]+\/src\/(.+)\2/gm;
+  const rewritten = glue.replace(imported, (_, start, quote, name) => {
+    if (!files.has(name)) throw new Failure(`the glue imports src/${name}, which does not exist`);
+    return `${start}${quote}./${name}${quote}`;
+  });
+  // In the table of imports such a path is a name that the WebAssembly module uses, nothing to load.
+  const left = /^(import|export) .*snippets\/.*$/m.exec(rewritten)?.[0];
+  if (left) throw new Failure(`the glue imports a module that dist/ does not have: ${left}`);
+  return rewritten;
+}
+
+/** Prints what a browser downloads, and fails over the budget. */
+async function reportSizes() {
+  const stamp = hash([...filesBelow(dist).map((path) => readFileSync(join(dist, path))), readFileSync(THIS_FILE)]);
+  let sizes = existsSync(SIZES) ? JSON.parse(readFileSync(SIZES, "utf8")) : {};
+  if (sizes.stamp !== stamp) {
+    sizes = { stamp, parts: await measure() };
+    writeFileSync(SIZES, JSON.stringify(sizes, undefined, 2));
+  }
+  const { parts } = sizes;
+  parts.total = Object.fromEntries(["raw", "gzip", "brotli"].map((key) => [key, parts.wasm[key] + parts.js[key]]));
+  say("download            raw     gzip -9   brotli 11");
+  for (const [name, { raw, gzip, brotli }] of Object.entries(parts)) {
+    const columns = [raw, gzip, brotli].map((size) => size.toLocaleString("en").padStart(10));
+    say(`  ${name.padEnd(9)} ${columns.join("  ")}`);
+  }
+  const share = Math.round((100 * parts.total.gzip) / BUDGET);
+  say(`  budget: ${share} % of ${BUDGET.toLocaleString("en")} bytes gzip`);
+  if (parts.total.gzip > BUDGET)
+    throw new Failure(`the download is ${parts.total.gzip - BUDGET} bytes over the budget`);
+}
+
+/** The sizes as an application's bundler makes them: the modules in one minified file, the WebAssembly beside it. */
+async function measure() {
+  const vite = await import("vite");
+  const { output } = await vite.build({
+    configFile: false,
+    logLevel: "warn",
+    root: dist,
+    build: {
+      write: false,
+      assetsInlineLimit: 0,
+      modulePreload: false,
+      rollupOptions: { input: join(dist, "index.js"), preserveEntrySignatures: "strict" },
+    },
+  });
+  const total = (ends) => {
+    const contents = output.filter(({ fileName }) => fileName.endsWith(ends)).map((file) => file.code ?? file.source);
+    if (contents.length === 0) throw new Failure(`the bundle of dist/ has no ${ends} file`);
+    return contents
+      .map(size)
+      .reduce((a, b) => ({ raw: a.raw + b.raw, gzip: a.gzip + b.gzip, brotli: a.brotli + b.brotli }));
+  };
+  return { wasm: total(".wasm"), js: total(".js") };
+}
+
+function size(content) {
+  const bytes = Buffer.from(content);
+  const quality = { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } };
+  return {
+    raw: bytes.length,
+    gzip: gzipSync(bytes, { level: 9 }).length,
+    brotli: brotliCompressSync(bytes, quality).length,
+  };
+}
+
+function hash(contents) {
+  const sum = createHash("sha256");
+  for (const content of contents) sum.update(`${content.length}\n`).update(content);
+  return sum.digest("hex");
+}
+
+if (isMain(import.meta.url)) await main(build);

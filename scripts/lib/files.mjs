@@ -1,0 +1,43 @@
+// Copying folders without disturbing what has not changed: a file is written beside its place and renamed into it, so a
+// reader never sees half of one, and equal files keep their times.
+
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { dist, fromRoot, site } from "./paths.mjs";
+
+/** Every file below `folder`, as a path relative to it. */
+export function filesBelow(folder) {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder, { withFileTypes: true, recursive: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => relative(folder, join(entry.parentPath, entry.name)))
+    .sort();
+}
+
+/** Makes `folder` hold exactly `files` (a Map from relative path to content). */
+export function fillFolder(folder, files) {
+  for (const [path, content] of files) {
+    const place = join(folder, path);
+    const bytes = Buffer.from(content);
+    if (existsSync(place) && readFileSync(place).equals(bytes)) continue;
+    mkdirSync(dirname(place), { recursive: true });
+    const beside = `${place}.${process.pid}.tmp`;
+    writeFileSync(beside, bytes);
+    renameSync(beside, place);
+  }
+  for (const path of filesBelow(folder)) {
+    if (!files.has(path) && !path.endsWith(".tmp")) rmSync(join(folder, path));
+  }
+}
+
+/** The page with the package beside it, as the broker serves them with `--www`. Gives the folder. */
+export function assembleSite() {
+  const files = new Map();
+  const add = (folder, prefix) => {
+    for (const path of filesBelow(folder)) files.set(join(prefix, path), readFileSync(join(folder, path)));
+  };
+  add(fromRoot("www"), "");
+  add(dist, "antiphon");
+  fillFolder(site, files);
+  return site;
+}

@@ -1,0 +1,81 @@
+// What has to be on the machine before things can be built and tested. Each function looks first and acts only when it
+// must, so that calling it again costs next to nothing.
+
+import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { findChromedriver, findChromium, onPath } from "./chromium.mjs";
+import { fromRoot, python, wasmBindgen } from "./paths.mjs";
+import { cargo, Failure, must, run, say } from "./run.mjs";
+
+const PYTHON_CLIENT = "diffusion==6.12.2";
+
+/** Node packages, from package-lock.json. They are build tools only, and none gets to run an install script. */
+export async function nodeModules() {
+  const [major, minor] = process.versions.node.split(".").map(Number);
+  if (major < 20 || (major === 20 && minor < 12)) {
+    throw new Failure(`Node.js ${process.versions.node} is too old: install version 20.12 or later`);
+  }
+  const changed = (path) => (existsSync(path) ? statSync(path).mtimeMs : 0);
+  if (changed(fromRoot("node_modules", ".package-lock.json")) >= changed(fromRoot("package-lock.json"))) return;
+  say("npm ci: fetching the build tools (about 10 s)");
+  await must("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
+}
+
+/** Rust, recent enough, with its standard library for WebAssembly. */
+export async function rust() {
+  const [, wanted] = /^rust-version = "(.+)"$/m.exec(readFileSync(fromRoot("Cargo.toml"), "utf8"));
+  const [, found] = / (\d+\.\d+)\./.exec(await must("rustc", ["--version"], { show: "failure" }));
+  const minor = (version) => Number(version.split(".")[1]);
+  if (minor(found) < minor(wanted)) throw new Failure(`Rust ${found} is too old, ${wanted} is needed: rustup update`);
+  const installed = await must("rustup", ["target", "list", "--installed"], { show: "failure" });
+  if (installed.includes("wasm32-unknown-unknown")) return;
+  say("rustup: adding the target wasm32-unknown-unknown");
+  await must("rustup", ["target", "add", "wasm32-unknown-unknown"]);
+}
+
+/** The bindings generator and the browser test runner, at the version that Cargo.lock pins. */
+export async function bindgenTools() {
+  say(`cargo: building the bindings generator${existsSync(wasmBindgen) ? "" : " (once, 1 to 2 minutes)"}`);
+  await cargo("build", "--profile", "tools", "-p", "antiphon-tools", "--bins");
+}
+
+/** Chromium and ChromeDriver, through the distribution's package manager where we may. */
+export async function browser() {
+  if (!findChromium() || !findChromedriver()) {
+    await installPackages("the browser for the tests", ["chromium", "chromium-driver"]);
+  }
+  say(`${findChromium()}, ${findChromedriver()}`);
+}
+
+/** A virtual environment with the official Python client, for the interoperability tests. */
+export async function pythonClient() {
+  const folder = fromRoot("build", "venv");
+  const stamp = fromRoot("build", "venv", "client");
+  if (existsSync(stamp) && readFileSync(stamp, "utf8") === PYTHON_CLIENT && existsSync(python)) return;
+  say(`pip: installing ${PYTHON_CLIENT} into build/venv (about 15 s)`);
+  rmSync(folder, { recursive: true, force: true });
+  const made = onPath("python3") && (await run("python3", ["-m", "venv", folder], { show: "failure" })).status === 0;
+  if (!made) {
+    await installPackages("Python's virtual environments", ["python3", "python3-venv"]);
+    await must("/usr/bin/python3", ["-m", "venv", "--clear", folder], { show: "failure" });
+  }
+  await must(python, ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", PYTHON_CLIENT], {
+    show: "failure",
+  });
+  writeFileSync(stamp, PYTHON_CLIENT);
+}
+
+/** Installs packages of the distribution, or says in one line which ones are missing. */
+async function installPackages(purpose, packages) {
+  const root = process.getuid?.() === 0;
+  const asRoot = root ? [] : ["sudo", "-n"];
+  const may = root || (onPath("sudo") && (await run("sudo", ["-n", "true"], { show: "failure" })).status === 0);
+  const byHand = `${purpose}: install ${packages.join(" and ")} (Debian: apt-get install ${packages.join(" ")})`;
+  if (!onPath("apt-get") || !may) throw new Failure(byHand);
+
+  say(`apt-get: installing ${purpose} (${packages.join(", ")})`);
+  const apt = [...asRoot, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq"];
+  for (const action of [["update"], ["install", "-y", "--no-install-recommends", ...packages]]) {
+    const [command, ...args] = [...apt, ...action];
+    if ((await run(command, args, { show: "failure" })).status !== 0) throw new Failure(byHand);
+  }
+}

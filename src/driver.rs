@@ -1,0 +1,568 @@
+//! Carries out what the protocol core asks: send, settle a promise, call a handler, set a timer.
+//!
+//! No `RefCell` is borrowed while JavaScript runs: it may call us back.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use antiphon_protocol::client::{
+    ClientConfig, ClientSession, CloseCode, Closed, Event, Output, ReceivedRequest, RequestError, Response, State,
+};
+use antiphon_protocol::time::Moment;
+use antiphon_protocol::wire::error_reason::ErrorReason;
+use antiphon_protocol::wire::handshake::Credentials;
+use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
+use gloo_timers::callback::Timeout;
+use js_sys::{Function, Object, Promise, Reflect, Uint8Array};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::{JsFuture, spawn_local};
+use web_sys::AbortSignal;
+
+use crate::error;
+use crate::handler::{self, Answer, Handler, RequestContext};
+use crate::log::Level;
+use crate::messaging::Registration;
+use crate::platform::{self, now};
+use crate::session::Session;
+use crate::socket::{Socket, SocketEvent};
+use crate::value;
+
+#[wasm_bindgen(module = "/src/events.js")]
+extern "C" {
+    type Emitter;
+
+    #[wasm_bindgen(constructor)]
+    fn new() -> Emitter;
+
+    #[wasm_bindgen(method, catch)]
+    fn on(this: &Emitter, event: &JsValue, listener: &JsValue) -> Result<JsValue, JsValue>;
+
+    #[wasm_bindgen(method)]
+    fn emit(this: &Emitter, event: &str, detail: &JsValue);
+}
+
+/// A session at work. Clones are the same session; an open socket keeps it alive.
+#[derive(Clone)]
+pub struct Driver(Rc<Inner>);
+
+struct Inner {
+    /// With the query of the application, without ours.
+    url: web_sys::Url,
+    credentials: JsValue,
+    web_socket: Option<Function>,
+    principal: String,
+    request_timeout: Duration,
+    level: Level,
+    core: RefCell<ClientSession>,
+    socket: RefCell<Option<Socket>>,
+    timer: RefCell<Option<(Moment, Timeout)>>,
+    connecting: RefCell<Option<Connecting>>,
+    /// Who waits for what, by conversation.
+    waiting: RefCell<HashMap<ConversationId, Waiting>>,
+    handlers: RefCell<HashMap<ConversationId, Handler>>,
+    /// The contexts of requests that are being answered.
+    answering: RefCell<HashMap<ConversationId, RequestContext>>,
+    session: Cell<Option<SessionId>>,
+    state: Cell<State>,
+    emitter: Emitter,
+    closed: Promise,
+    closed_resolve: Function,
+}
+
+/// How to connect.
+pub struct Connector {
+    pub url: web_sys::Url,
+    /// A string, bytes, undefined, or a function that returns one of them or a promise of it.
+    pub credentials: JsValue,
+    pub web_socket: Option<Function>,
+    pub request_timeout: Duration,
+    pub level: Level,
+}
+
+/// The promise of `connect`.
+struct Connecting {
+    settle: Resolvers,
+    _abort: Option<AbortListener>,
+    /// What went wrong outside the core, for the error's `cause`.
+    cause: JsValue,
+}
+
+struct Waiting {
+    settle: Resolvers,
+    /// Where the application called.
+    site: JsValue,
+    what: Asked,
+    _abort: Option<AbortListener>,
+}
+
+enum Asked {
+    /// Number of the data type to which the response is to be converted, 0 for none.
+    Request {
+        response_code: u8,
+    },
+    Registration {
+        path: String,
+        handler: Handler,
+    },
+    Deregistration {
+        registration: ConversationId,
+    },
+    Ping,
+}
+
+#[derive(Clone)]
+struct Resolvers {
+    resolve: Function,
+    reject: Function,
+}
+
+impl Driver {
+    /// A session that is not connected yet.
+    pub fn new(config: ClientConfig, connector: Connector) -> Self {
+        let mut closed_resolve = None;
+        let closed = Promise::new(&mut |resolve, _| closed_resolve = Some(resolve));
+        let Connector { url, credentials, web_socket, request_timeout, level } = connector;
+        Self(Rc::new(Inner {
+            url,
+            credentials,
+            web_socket,
+            principal: config.principal.clone().unwrap_or_default(),
+            request_timeout,
+            level,
+            core: RefCell::new(ClientSession::new(config)),
+            socket: RefCell::default(),
+            timer: RefCell::default(),
+            connecting: RefCell::default(),
+            waiting: RefCell::default(),
+            handlers: RefCell::default(),
+            answering: RefCell::default(),
+            session: Cell::new(None),
+            state: Cell::new(State::Connecting),
+            emitter: Emitter::new(),
+            closed,
+            // The constructor of a promise calls its function at once.
+            closed_resolve: closed_resolve.unwrap_throw(),
+        }))
+    }
+
+    /// Connects; the promise is of a [`Session`].
+    pub fn connect(&self, signal: Option<AbortSignal>) -> Promise {
+        if let Some(signal) = signal.as_ref().filter(|signal| signal.aborted()) {
+            return Promise::reject(&signal.reason());
+        }
+        let (promise, settle) = promise();
+        let abort = signal.map(|signal| {
+            let driver = self.clone();
+            AbortListener::new(signal, move |reason| {
+                if let Some(connecting) = driver.0.connecting.take() {
+                    connecting.settle.reject(reason);
+                }
+                driver.with_core(|core| core.close(now()));
+            })
+        });
+        let cause = JsValue::UNDEFINED;
+        self.0.connecting.replace(Some(Connecting { settle, _abort: abort, cause }));
+        self.with_core(|core| core.connect(now()));
+        promise
+    }
+
+    /// The canonical text of the session ID.
+    pub fn id(&self) -> String {
+        self.0.session.get().map(|id| id.to_string()).unwrap_or_default()
+    }
+
+    pub fn principal(&self) -> String {
+        self.0.principal.clone()
+    }
+
+    pub fn state(&self) -> &'static str {
+        state_name(self.0.core.borrow().state())
+    }
+
+    /// Settles when the session is over.
+    pub fn closed(&self) -> Promise {
+        self.0.closed.clone()
+    }
+
+    pub fn request_timeout(&self) -> Duration {
+        self.0.request_timeout
+    }
+
+    pub fn on(&self, event: &JsValue, listener: &JsValue) -> Result<JsValue, JsValue> {
+        self.0.emitter.on(event, listener)
+    }
+
+    pub fn close(&self) -> Promise {
+        self.with_core(|core| core.close(now()));
+        let closed = self.closed();
+        wasm_bindgen_futures::future_to_promise(async move {
+            JsFuture::from(closed).await?;
+            Ok(JsValue::UNDEFINED)
+        })
+    }
+
+    /// Sends a request; the promise is of the response. `signal` is not aborted yet.
+    pub fn ask(
+        &self,
+        response_code: u8,
+        signal: Option<AbortSignal>,
+        send: impl FnOnce(&mut ClientSession, Moment) -> Result<ConversationId, RequestError>,
+    ) -> Promise {
+        self.start(Asked::Request { response_code }, signal, send)
+    }
+
+    pub fn ping(&self) -> Promise {
+        self.start(Asked::Ping, None, |core, now| core.ping(now))
+    }
+
+    /// The promise is of a [`Registration`].
+    pub fn register(&self, path: String, property_keys: &[String], handler: Handler) -> Promise {
+        let what = Asked::Registration { path: path.clone(), handler };
+        self.start(what, None, |core, now| core.register_handler(now, &path, property_keys))
+    }
+
+    /// The promise settles when no further requests will come.
+    pub fn deregister(&self, registration: ConversationId) -> Promise {
+        if !self.0.handlers.borrow().contains_key(&registration) {
+            // It ended with the session.
+            return Promise::resolve(&JsValue::UNDEFINED);
+        }
+        self.start(Asked::Deregistration { registration }, None, |core, now| core.deregister_handler(now, registration))
+    }
+
+    /// Starts a conversation and promises its outcome.
+    fn start(
+        &self,
+        what: Asked,
+        signal: Option<AbortSignal>,
+        send: impl FnOnce(&mut ClientSession, Moment) -> Result<ConversationId, RequestError>,
+    ) -> Promise {
+        let site = error::call_site();
+        let sent = send(&mut self.0.core.borrow_mut(), now());
+        let conversation = match sent {
+            Ok(conversation) => conversation,
+            Err(error) => return Promise::reject(&error::from_request_error(&error, &site)),
+        };
+        let (promise, settle) = promise();
+        let abort = signal.map(|signal| {
+            let driver = self.clone();
+            AbortListener::new(signal, move |reason| driver.abort(conversation, reason))
+        });
+        self.0.waiting.borrow_mut().insert(conversation, Waiting { settle, site, what, _abort: abort });
+        self.drive();
+        promise
+    }
+
+    /// The application is no longer interested.
+    fn abort(&self, conversation: ConversationId, reason: &JsValue) {
+        let waiting = self.0.waiting.borrow_mut().remove(&conversation);
+        if let Some(waiting) = waiting {
+            waiting.settle.reject(reason);
+            self.with_core(|core| core.abandon(conversation));
+        }
+    }
+
+    /// Changes the core and carries out what follows from it.
+    fn with_core(&self, change: impl FnOnce(&mut ClientSession)) {
+        change(&mut self.0.core.borrow_mut());
+        self.drive();
+    }
+
+    /// Carries out everything that the core wants done.
+    fn drive(&self) {
+        loop {
+            self.report_state();
+            // The borrow ends with this statement: `carry_out` may run JavaScript, which may call us back.
+            // `while let Some(output) = self.0.core.borrow_mut().poll_output()` would keep it alive.
+            let Some(output) = self.0.core.borrow_mut().poll_output() else { break };
+            self.carry_out(output);
+        }
+    }
+
+    fn report_state(&self) {
+        let to = self.0.core.borrow().state();
+        let from = self.0.state.replace(to);
+        if from != to {
+            let change = object(&[("from", state_name(from).into()), ("to", state_name(to).into())]);
+            self.0.emitter.emit("statechange", &change);
+        }
+    }
+
+    fn carry_out(&self, output: Output) {
+        match output {
+            Output::Connect => self.open_socket(),
+            Output::Send(frame) => {
+                if let Some(socket) = &*self.0.socket.borrow() {
+                    socket.send(&frame);
+                }
+            }
+            Output::Disconnect => drop(self.0.socket.take()),
+            Output::WakeAt(at) => self.wake_at(at),
+            Output::Deliver(event) => self.deliver(event),
+        }
+    }
+
+    /// Asks for the credentials if that is what the application wants, then opens the WebSocket.
+    fn open_socket(&self) {
+        let given = self.0.credentials.clone();
+        let Some(function) = given.dyn_ref::<Function>() else {
+            return self.open_socket_with(Ok(given));
+        };
+        // What it throws rejects the promise; a value and a promise are one case.
+        let asked = match function.call0(&JsValue::UNDEFINED) {
+            Ok(credentials) => Promise::resolve(&credentials),
+            Err(error) => Promise::reject(&error),
+        };
+        let driver = self.clone();
+        spawn_local(async move {
+            let credentials = JsFuture::from(asked).await;
+            // The application may have lost patience meanwhile.
+            if driver.0.connecting.borrow().is_some() {
+                driver.open_socket_with(credentials);
+            }
+        });
+    }
+
+    fn open_socket_with(&self, credentials: Result<JsValue, JsValue>) {
+        let opened = credentials
+            .map_err(|error| (format!("the credentials function failed: {}", error::text_of(&error)), error))
+            .and_then(|value| {
+                credentials_from_js(&value)
+                    .ok_or_else(|| ("credentials must be a string or a Uint8Array".to_owned(), JsValue::UNDEFINED))
+            })
+            .and_then(|credentials| {
+                let query = self.0.core.borrow().connect_query(credentials);
+                let driver = self.clone();
+                Socket::open(&with_query(&self.0.url, &query), self.0.web_socket.as_ref(), move |event| {
+                    driver.handle_socket(event);
+                })
+                .map_err(|error| (error::text_of(&error), error))
+            });
+        match opened {
+            Ok(socket) => drop(self.0.socket.replace(Some(socket))),
+            Err((text, cause)) => {
+                if let Some(connecting) = &mut *self.0.connecting.borrow_mut() {
+                    connecting.cause = cause;
+                }
+                self.with_core(|core| core.handle_disconnected(&text));
+            }
+        }
+    }
+
+    fn handle_socket(&self, event: SocketEvent) {
+        self.with_core(|core| match event {
+            SocketEvent::Open => core.handle_open(),
+            SocketEvent::Frame(frame) => core.handle_frame(now(), &frame),
+            SocketEvent::Text => core.handle_violation("the server sent a text message"),
+            SocketEvent::Closed { code, reason } => {
+                let address = self.0.url.host();
+                let reason = if reason.is_empty() { reason } else { format!(", {reason:?}") };
+                core.handle_disconnected(&format!("the WebSocket to {address} was closed with code {code}{reason}"));
+            }
+        });
+    }
+
+    fn wake_at(&self, at: Moment) {
+        // A timer that rings early does no harm, and a wish is often replaced by a later one.
+        if self.0.timer.borrow().as_ref().is_some_and(|(set, _)| *set <= at) {
+            return;
+        }
+        // Rounded up: a timer must not ring before its time only to be set again.
+        let delay = u32::try_from(at.since(now()).as_micros().div_ceil(1000)).unwrap_or(u32::MAX);
+        let driver = self.clone();
+        let timer = Timeout::new(delay.min(LONGEST_TIMER), move || {
+            driver.0.timer.take();
+            driver.with_core(|core| core.handle_timeout(now()));
+        });
+        self.0.timer.replace(Some((at, timer)));
+    }
+
+    fn deliver(&self, event: Event) {
+        match event {
+            Event::Connected(session) => {
+                self.0.session.set(Some(session));
+                self.0.level.log(Level::Info, || format!("session {session} is open"));
+                if let Some(connecting) = self.0.connecting.take() {
+                    connecting.settle.resolve(&Session::new(self.clone()).into());
+                }
+            }
+            Event::ConnectFailed(error) => {
+                self.0.timer.take();
+                if let Some(connecting) = self.0.connecting.take() {
+                    connecting.settle.reject(&error::from_connect_error(&error, &connecting.cause));
+                }
+            }
+            Event::ResponseReceived { conversation, outcome } => self.settle(conversation, outcome),
+            Event::RequestReceived(request) => self.call_handler(request),
+            Event::RequestAbandoned(conversation) => {
+                let context = self.0.answering.borrow_mut().remove(&conversation);
+                if let Some(context) = context {
+                    let error = RequestError::SessionClosed { sent: true };
+                    handler::abandon(&context, &error::from_request_error(&error, &JsValue::UNDEFINED));
+                }
+            }
+            Event::Closed(closed) => self.finish(&closed),
+        }
+    }
+
+    /// Resolves or rejects the promise that waits for `conversation`.
+    fn settle(&self, conversation: ConversationId, outcome: Result<Response, RequestError>) {
+        let waiting = self.0.waiting.borrow_mut().remove(&conversation);
+        let Some(Waiting { settle, site, what, .. }) = waiting else { return };
+        let settled = match (outcome, what) {
+            (Ok(Response::Value(value)), Asked::Request { response_code }) => value::decode(&value, response_code),
+            (Ok(Response::Registered(registration)), Asked::Registration { path, handler }) => {
+                self.0.handlers.borrow_mut().insert(registration, handler);
+                Ok(Registration::new(self.clone(), registration, path).into())
+            }
+            (Ok(_), Asked::Deregistration { registration }) => {
+                self.0.handlers.borrow_mut().remove(&registration);
+                Ok(JsValue::UNDEFINED)
+            }
+            (Ok(Response::Pong(time)), Asked::Ping) => Ok((time.as_secs_f64() * 1000.0).into()),
+            // The core answers each question in kind.
+            (Ok(_), _) => Err(error::from_request_error(&RequestError::MalformedResponse, &site)),
+            (Err(error), _) => Err(error::from_request_error(&error, &site)),
+        };
+        match settled {
+            Ok(value) => settle.resolve(&value),
+            Err(error) => settle.reject(&error),
+        }
+    }
+
+    fn call_handler(&self, request: ReceivedRequest) {
+        let conversation = request.conversation;
+        let handler = self.0.handlers.borrow().get(&request.registration).cloned();
+        let Some(handler) = handler else {
+            let text = format!("this session has no request handler at {}", request.path);
+            return self.respond(conversation, Err((ErrorReason::UNHANDLED_MESSAGE, text)));
+        };
+        let path = request.path.clone();
+        let context = handler::context(&request);
+        self.0.answering.borrow_mut().insert(conversation, context.clone());
+        let driver = self.clone();
+        handler.call(request, &context, move |answer| {
+            if let Err((reason @ (ErrorReason::CALLBACK_EXCEPTION | ErrorReason::INVALID_DATA), text)) = &answer {
+                driver.0.level.log(Level::Warn, || format!("the request handler for {path} failed ({reason}): {text}"));
+            }
+            driver.respond(conversation, answer);
+        });
+    }
+
+    fn respond(&self, conversation: ConversationId, answer: Answer) {
+        self.0.answering.borrow_mut().remove(&conversation);
+        self.with_core(|core| match &answer {
+            Ok(value) => core.respond(conversation, Ok(value.as_wire())),
+            Err((reason, text)) => core.respond(conversation, Err((*reason, text))),
+        });
+    }
+
+    fn finish(&self, closed: &Closed) {
+        self.0.timer.take();
+        self.0.handlers.borrow_mut().clear();
+        let Closed { code, reason } = closed;
+        let by_client = *code == CloseCode::ClosedByClient;
+        self.0.level.log(Level::Info, || format!("the session is closed: {reason}"));
+        let info = object(&[("code", code.as_str().into()), ("reason", reason.into()), ("byClient", by_client.into())]);
+        if matches!(code, CloseCode::ConnectionError | CloseCode::TransportError | CloseCode::IdleConnection) {
+            self.0.emitter.emit("disconnect", &object(&[("reason", reason.into())]));
+        }
+        resolve(&self.0.closed_resolve, &info);
+        self.0.emitter.emit("close", &info);
+    }
+}
+
+/// What timers of browsers can be set to, in milliseconds; a longer wait takes several.
+const LONGEST_TIMER: u32 = i32::MAX as u32;
+
+impl Resolvers {
+    fn resolve(&self, value: &JsValue) {
+        resolve(&self.resolve, value);
+    }
+
+    fn reject(&self, error: &JsValue) {
+        resolve(&self.reject, error);
+    }
+}
+
+fn resolve(function: &Function, value: &JsValue) {
+    // The functions that settle a promise never throw.
+    let _ = function.call1(&JsValue::UNDEFINED, value);
+}
+
+fn promise() -> (Promise, Resolvers) {
+    let mut resolvers = None;
+    let promise = Promise::new(&mut |resolve, reject| resolvers = Some(Resolvers { resolve, reject }));
+    // The constructor of a promise calls its function at once.
+    (promise, resolvers.unwrap_throw())
+}
+
+/// Listens to an abort signal until it is dropped.
+struct AbortListener {
+    signal: AbortSignal,
+    closure: Closure<dyn Fn()>,
+}
+
+impl AbortListener {
+    /// `aborted` is called with the signal's reason.
+    fn new(signal: AbortSignal, aborted: impl Fn(&JsValue) + 'static) -> Self {
+        let closure = Closure::<dyn Fn()>::new({
+            let signal = signal.clone();
+            move || aborted(&signal.reason())
+        });
+        // Neither throws: the function is one.
+        let _ = signal.add_event_listener_with_callback("abort", closure.as_ref().unchecked_ref());
+        Self { signal, closure }
+    }
+}
+
+impl Drop for AbortListener {
+    fn drop(&mut self) {
+        let _ = self.signal.remove_event_listener_with_callback("abort", self.closure.as_ref().unchecked_ref());
+    }
+}
+
+fn credentials_from_js(value: &JsValue) -> Option<Credentials> {
+    if value.is_undefined() || value.is_null() {
+        return Some(Credentials::None);
+    }
+    if let Some(password) = value.as_string() {
+        return Some(Credentials::Password(password));
+    }
+    value.dyn_ref::<Uint8Array>().map(|bytes| Credentials::Custom(bytes.to_vec()))
+}
+
+fn with_query(url: &web_sys::Url, query: &str) -> String {
+    let separator = if url.search().is_empty() { '?' } else { '&' };
+    format!("{}{separator}{query}", url.href())
+}
+
+fn state_name(state: State) -> &'static str {
+    match state {
+        State::Connecting => "connecting",
+        State::Connected => "connected",
+        State::Closed => "closed",
+    }
+}
+
+fn object(entries: &[(&str, JsValue)]) -> JsValue {
+    let object = Object::new();
+    for (key, value) in entries {
+        // Setting a property of a plain object does not fail.
+        let _ = Reflect::set(&object, &(*key).into(), value);
+    }
+    object.into()
+}
+
+/// The proposed session properties: those of the application, and where we run unless it says that itself.
+pub fn proposed_properties(given: impl IntoIterator<Item = (String, String)>) -> Vec<(String, String)> {
+    let mut properties: Vec<_> = given.into_iter().collect();
+    if !properties.iter().any(|(key, _)| key == ENVIRONMENT) {
+        properties.push((ENVIRONMENT.to_owned(), platform::environment()));
+    }
+    properties
+}
+
+const ENVIRONMENT: &str = "$Environment";

@@ -1,0 +1,89 @@
+// The errors that promises of this package reject with. One module, imported by the WebAssembly glue and by the
+// entry alike, so that `instanceof` holds wherever the error was made.
+
+/** A request, a registration or another call on a session that did not succeed. See docs: error codes, outcomes. */
+export class MessagingError extends Error {
+  /**
+   * @param {string} code for programs, e.g. `TIMED_OUT`
+   * @param {string} message for people
+   * @param {"not-sent" | "refused" | "failed" | "unknown"} outcome whether the request may have been acted on
+   * @param {{ reason?: number, cause?: unknown, site?: Error }} [details] `reason` is the number that the other side
+   *   gave; `site` is an error made where the application called us, whose stack this error shows
+   */
+  constructor(code, message, outcome, details) {
+    super(message, details?.cause === undefined ? undefined : { cause: details.cause });
+    this.code = code;
+    this.outcome = outcome;
+    if (details?.reason !== undefined) this.reason = details.reason;
+    if (details?.site !== undefined) showCaller(this, details.site);
+  }
+}
+
+/** The session filter does not parse; `errors` says where. */
+export class InvalidFilterError extends MessagingError {
+  constructor(message, errors, details) {
+    super("INVALID_FILTER", message, "refused", details);
+    this.errors = errors;
+  }
+}
+
+/** Thrown by a request handler that declines: the sender gets code `REJECTED_REQUEST` with this message. */
+export class RejectedRequestError extends Error {
+  /** @param {string} message what the sender is told */
+  // biome-ignore lint/complexity/noUselessConstructor: it fixes the number of parameters, which the types state
+  constructor(message) {
+    super(message);
+  }
+}
+
+/** A session could not be opened. `retryable` says whether trying again later can help. */
+export class ConnectError extends Error {
+  constructor(code, message, retryable, cause) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.code = code;
+    this.retryable = retryable;
+  }
+}
+
+// On the prototype and not enumerable, as it is with the errors of the language.
+// By text, since a minifier renames the classes.
+const named = { MessagingError, InvalidFilterError, RejectedRequestError, ConnectError };
+for (const [name, type] of Object.entries(named)) {
+  Object.defineProperty(type.prototype, "name", { value: name, configurable: true, writable: true });
+}
+
+/** Remembers where the application called: taken at the call, read only if the call fails. */
+export function callSite() {
+  return new Error();
+}
+
+/** What a request handler threw, as the sender will be told: the text, and whether the handler declined. */
+export function describeThrown(thrown) {
+  const rejected = thrown instanceof RejectedRequestError;
+  let text = "";
+  try {
+    text = String(thrown instanceof Error ? thrown.message : thrown);
+  } catch {
+    // An object whose conversion to text throws as well.
+  }
+  return { rejected, text: text || "the request handler threw without a message" };
+}
+
+function showCaller(error, site) {
+  const frames = String(site.stack ?? "");
+  const start = frames.indexOf("\n");
+  // V8 puts a heading line before the frames, the others have frames only.
+  const heading = frames.startsWith("Error");
+  const caller = heading ? frames.slice(start + 1) : frames;
+  if (heading && start < 0) return;
+  Object.defineProperty(error, "stack", {
+    value: heading ? `${error.name}: ${error.message}\n${caller}` : caller,
+    configurable: true,
+    writable: true,
+  });
+}
+
+/** How Rust makes a `MessagingError`; a missing reason or call site is `undefined`. */
+export function messagingError(code, message, outcome, reason, site) {
+  return new MessagingError(code, message, outcome, { reason, site });
+}

@@ -1,0 +1,362 @@
+/**
+ * Request-response messaging for web apps: a tab asks, another session answers, over one WebSocket.
+ *
+ * ```ts
+ * import { connect } from "antiphon";
+ *
+ * const session = await connect("ws://localhost:8080");
+ * await session.messaging.addRequestHandler("greetings", (name) => `Hello, ${name}!`);
+ * console.log(await session.messaging.sendRequestToPath("greetings", "Ada"));
+ * ```
+ *
+ * @module
+ */
+
+/**
+ * Opens a session.
+ *
+ * `ws://host:port` alone means the path `/diffusion`; `http://` and `https://` are read as `ws://` and `wss://`. The
+ * WebAssembly is loaded with the first call.
+ *
+ * @throws {@link ConnectError} if no session could be opened, or the signal's reason if it was aborted
+ * @example
+ * const session = await connect("wss://example.com", { principal: "ada", credentials: "secret" });
+ */
+export function connect<C extends Contract = AnyContract>(
+  url: string | URL,
+  options?: ConnectOptions,
+): Promise<Session<C>>;
+
+/**
+ * Loads the WebAssembly before the first {@link connect}, or from a place of your own. Nobody has to call it.
+ *
+ * @param source where the `.wasm` file is, or what it holds; default: beside this module
+ * @throws {@link ConnectError} with code `WASM_LOAD_FAILED`; the next call tries again
+ */
+export function init(
+  source?: string | URL | Request | Response | BufferSource | WebAssembly.Module | Promise<Response>,
+): Promise<void>;
+
+/** How to connect. */
+export interface ConnectOptions {
+  /** Who connects. Default: anonymous. */
+  principal?: string;
+  /** Proof of it: a password, or bytes for an authenticator of your own. A function is asked at every connection. */
+  credentials?: Credentials | (() => Credentials | undefined | Promise<Credentials | undefined>);
+  /** Session properties to propose; the broker decides which it accepts. Keys have no blanks, quotes or parentheses. */
+  properties?: Record<string, string>;
+  /** Milliseconds from the call to the open session. Default: 10 000. */
+  connectTimeout?: number;
+  /** Milliseconds for requests that name no `timeout`, for registrations and for pings. Default: 30 000. */
+  requestTimeout?: number;
+  /** Largest message taken from the broker, in bytes, at least 1024. Default: 32 MiB. */
+  maxMessageSize?: number;
+  /** Gives up connecting when it is aborted. */
+  signal?: AbortSignal;
+  /** The WebSocket constructor to use, for example that of the package `ws`. Default: the platform's. */
+  webSocket?: new (url: string) => WebSocketLike;
+  /** Version of the wire protocol to ask for, 22 to 29. Default: 25. */
+  protocolVersion?: number;
+  /** How much goes to the console; never secrets or payloads. Default: `"warn"`. */
+  log?: "off" | "error" | "warn" | "info" | "debug" | "trace";
+}
+
+/** A password, or bytes that an authenticator understands. */
+export type Credentials = string | Uint8Array;
+
+/** What is used of a WebSocket. */
+export interface WebSocketLike {
+  binaryType: string;
+  // biome-ignore lint/suspicious/noExplicitAny: implementations declare their own event types
+  onopen: ((event: any) => unknown) | null;
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  onmessage: ((event: any) => unknown) | null;
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  onclose: ((event: any) => unknown) | null;
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  onerror: ((event: any) => unknown) | null;
+  send(data: Uint8Array<ArrayBuffer>): void;
+  close(): void;
+}
+
+/** A session with a broker: its record of this client. */
+export interface Session<C extends Contract = AnyContract> {
+  /** Names the session, e.g. `c11fef067d9debd4-0000000100000000`. */
+  readonly id: string;
+  /** Who this session is; empty for anonymous. */
+  readonly principal: string;
+  /** What the session is doing. */
+  readonly state: SessionState;
+  /** Sending requests and answering them. */
+  readonly messaging: Messaging<C>;
+  /** Settles once when the session is over, and never rejects. */
+  readonly closed: Promise<CloseInfo>;
+  /**
+   * Adds a listener.
+   *
+   * @returns a function that takes it out again
+   */
+  on<E extends keyof SessionEvents>(event: E, listener: (detail: SessionEvents[E]) => void): () => void;
+  /**
+   * Measures a round trip to the broker.
+   *
+   * @returns milliseconds
+   */
+  ping(): Promise<number>;
+  /**
+   * Ends the session. Requests that wait for an answer reject with `SESSION_CLOSED`. Can be called again, and in
+   * every state.
+   */
+  close(): Promise<void>;
+  /** The same as {@link close}, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** `connecting` until the broker has accepted, `connected`, then `closed` for good. */
+export type SessionState = "connecting" | "connected" | "closed";
+
+/** The end of a session. */
+export interface CloseInfo {
+  /**
+   * `CLOSED_BY_CLIENT`, `CLOSED_BY_SERVER`, `CONNECTION_ERROR`, `TRANSPORT_ERROR` (the broker broke the protocol) or
+   * `IDLE_CONNECTION` (nothing came from the broker for two ping periods).
+   */
+  code: string;
+  /** For people. */
+  reason: string;
+  /** Whether it was {@link Session.close}. */
+  byClient: boolean;
+}
+
+/** What {@link Session.on} listens to. */
+export interface SessionEvents {
+  /** The state of the session changed. */
+  statechange: { from: SessionState; to: SessionState };
+  /** The connection was lost. */
+  disconnect: { reason: string };
+  /** The session is over. */
+  close: CloseInfo;
+}
+
+/** The messaging component of a session. */
+export interface Messaging<C extends Contract = AnyContract> {
+  /**
+   * Sends a request to one session that handles `path`.
+   *
+   * The broker chooses the handler registered for the most specific path that is `path` or a parent of it; among equals
+   * any one. What you change in `request` after the call is not sent.
+   *
+   * @param path e.g. `orders/eu`
+   * @param request a string, number, bigint, bytes, or whatever JSON can say
+   * @returns the response
+   * @throws {@link MessagingError}: `UNHANDLED_MESSAGE` if nobody handles the path, `REJECTED_REQUEST` if the handler
+   *   declined, `CALLBACK_EXCEPTION` if it failed, `TIMED_OUT` if no answer came in time
+   * @example
+   * const price = await session.messaging.sendRequestToPath<number>("prices/eu", { item: 17 }, { timeout: 5000 });
+   */
+  sendRequestToPath<P extends PathOf<C>>(
+    path: P,
+    request: RequestOf<C, P>,
+    options?: RequestOptions,
+  ): Promise<ResponseOf<C, P>>;
+  sendRequestToPath<Res>(
+    path: AnyContract extends C ? string : never,
+    request: Value,
+    options?: RequestOptions,
+  ): Promise<Res>;
+
+  /**
+   * Registers a function that answers requests for `path` and everything below it.
+   *
+   * What it returns is the response. It may be asynchronous. What it throws is the sender's error: a
+   * {@link RejectedRequestError} becomes `REJECTED_REQUEST`, anything else `CALLBACK_EXCEPTION`; the handler stays
+   * registered.
+   *
+   * @returns the registration, once the broker has accepted it
+   * @throws {@link MessagingError}: `HANDLER_CONFLICT` if this session has a handler at that path already
+   * @example
+   * const registration = await session.messaging.addRequestHandler("prices", async (request, { path }) => {
+   *   return await lookUp(path, request.item);
+   * });
+   */
+  addRequestHandler<P extends string>(
+    path: [Served<C, P>] extends [never] ? never : P,
+    handler: RequestHandler<RequestOf<C, Served<C, P>>, ResponseOf<C, Served<C, P>>>,
+    options?: HandlerOptions,
+  ): Promise<Registration>;
+}
+
+/** Of one request. */
+export interface RequestOptions {
+  /** Data type of the request. Default: that of a {@link DataValue}, else by the value. */
+  type?: DataTypeLike;
+  /**
+   * Data type to convert the response to, where nothing is lost by it. Default: that of the request if it was named,
+   * else none.
+   */
+  responseType?: DataTypeLike;
+  /** Milliseconds from the call to the response. Default: `requestTimeout` of the session. */
+  timeout?: number;
+  /** Gives up waiting when it is aborted; the promise rejects with its reason. The handler is not told. */
+  signal?: AbortSignal;
+}
+
+/** Of a request handler. */
+export interface HandlerOptions {
+  /**
+   * Properties of the sender that come with each request; may hold {@link ALL_FIXED_PROPERTIES} and
+   * {@link ALL_USER_PROPERTIES}. Default: none.
+   */
+  sessionProperties?: readonly string[];
+  /** Data type to convert requests to; those that cannot be are answered with `INCOMPATIBLE_DATATYPE`. */
+  requestType?: DataTypeLike;
+  /** Data type of the answers. Default: that of the request if it can hold the answer, else by the value. */
+  responseType?: DataTypeLike;
+}
+
+/** Answers requests: a function, or an object with a function `handle`. */
+export type RequestHandler<Req = Any, Res = unknown> =
+  | ((request: Req, context: RequestContext) => Res | Promise<Res>)
+  | { handle(event: "request", args: RequestContext & { request: Req }): Res | Promise<Res> };
+
+/** What a request handler learns about a request besides its value. */
+export interface RequestContext {
+  /** As the sender wrote it; at or below the registered path. */
+  readonly path: string;
+  /** Whether the request was sent to this session by name. */
+  readonly addressed: boolean;
+  /** Who asks. */
+  readonly senderSessionId?: string;
+  /** Of the sender, those that were asked for at registration. */
+  readonly sessionProperties: Record<string, string>;
+  /** Name of the request's data type on the wire. */
+  readonly requestType: string;
+  /** Aborted when the answer can no longer be delivered. */
+  readonly signal: AbortSignal;
+}
+
+/** A registered request handler. */
+export interface Registration {
+  /** As it was registered. */
+  readonly path: string;
+  /** Takes the registration back; settles when no further requests will come. */
+  close(): Promise<void>;
+  /** The same as {@link close}, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** What can be sent. */
+export type Value = string | number | bigint | boolean | null | undefined | object;
+
+/** Types of requests and responses by path: `{ "orders/eu": { request: Order; response: Receipt } }`. */
+export type Contract = object;
+
+/** No contract: any path, any value. */
+export interface AnyContract {
+  [path: string]: { request: Any; response: unknown };
+}
+
+/** The paths of a contract. */
+export type PathOf<C> = keyof C & string;
+/** What a contract lets be sent to a path. */
+export type RequestOf<C, P extends PathOf<C>> = Side<C[P], "request">;
+/** What a contract lets be answered at a path. */
+export type ResponseOf<C, P extends PathOf<C>> = Side<C[P], "response">;
+/** The paths of a contract that a handler at `P` serves. */
+export type Served<C, P extends string> = P extends PathOf<C> ? P : Extract<PathOf<C>, `${P}/${string}`>;
+type Side<T, K extends string> = T extends { [k in K]: infer S } ? S : unknown;
+
+/** A value of a data type that was named: made by calling one of {@link datatypes}. */
+export interface DataValue<T = unknown> {
+  /** Name of the data type on the wire, e.g. `int64`. */
+  readonly typeName: string;
+  /** Number of the data type. */
+  readonly typeCode: number;
+  /** What it was made of. */
+  readonly value: T;
+  /** The value in wire form. */
+  toBytes(): Uint8Array<ArrayBuffer>;
+}
+/** For `instanceof`; values are made by {@link datatypes}. */
+export const DataValue: { prototype: DataValue; [Symbol.hasInstance](value: unknown): value is DataValue };
+
+/** A data type: call it to make a value of it. */
+export interface DataType<In, Out = In> {
+  /** @throws TypeError or RangeError if the type cannot hold the value */
+  (value: In): DataValue<In>;
+  /** Name on the wire. */
+  readonly typeName: string;
+  /** Number. */
+  readonly typeCode: number;
+  /** @throws {@link MessagingError} with code `INVALID_DATA` if the bytes are no such value */
+  fromBytes(bytes: Uint8Array): Out;
+}
+
+/** A data type, its name in any case, or its number. */
+export type DataTypeLike = DataType<never, unknown> | DataTypeName | Uppercase<DataTypeName> | number;
+/** The names of the data types. */
+export type DataTypeName = "json" | "string" | "int64" | "double" | "binary" | "record_v2" | "recordv2";
+
+/** The data types. */
+export const datatypes: {
+  /** Whatever JSON can say, and bytes, bigints and every float. */
+  readonly JSON: DataType<Value, Any>;
+  /** Text, or null. */
+  readonly STRING: DataType<string | null | undefined, string | null>;
+  /** A signed 64-bit integer, or null. Arrives as bigint. */
+  readonly INT64: DataType<bigint | number | null | undefined, bigint | null>;
+  /** A 64-bit float, or null. */
+  readonly DOUBLE: DataType<number | bigint | null | undefined, number | null>;
+  /** Bytes. */
+  readonly BINARY: DataType<ArrayBufferLike | ArrayBufferView, Uint8Array>;
+  /** Records of text fields. */
+  readonly RECORD_V2: DataType<readonly (readonly string[])[], string[][]>;
+};
+
+/**
+ * Whether the request may have been acted on: `not-sent`: it never left; `refused`: no handler ran; `failed`: a handler
+ * ran and failed, or its answer is unusable; `unknown`: a handler may have run.
+ */
+export type Outcome = "not-sent" | "refused" | "failed" | "unknown";
+
+/** What promises of {@link Messaging} and {@link Session} reject with. */
+export class MessagingError extends Error {
+  private constructor();
+  /** For programs: the name of the error reason, or e.g. `TIMED_OUT`; `message` is for people. */
+  readonly code: string;
+  /** The number of the error reason, if the other side gave one. */
+  readonly reason?: number;
+  /** Whether the request may have been acted on. */
+  readonly outcome: Outcome;
+}
+
+/** A session filter that does not parse. */
+export class InvalidFilterError extends MessagingError {
+  private constructor();
+  /** What is wrong where; lines count from 1, columns from 0. */
+  readonly errors: readonly { message: string; line: number; column: number }[];
+}
+
+/** Thrown by a request handler that declines: the sender gets code `REJECTED_REQUEST` with this message. */
+export class RejectedRequestError extends Error {
+  constructor(message: string);
+}
+
+/** A session could not be opened. */
+export class ConnectError extends Error {
+  private constructor();
+  /** For programs, e.g. `ACCESS_DENIED` or `CONNECTION_ERROR`; `message` is for people. */
+  readonly code: string;
+  /** Whether the same attempt can succeed later. */
+  readonly retryable: boolean;
+}
+
+/** In a list of session properties: all fixed ones. */
+export const ALL_FIXED_PROPERTIES: string;
+/** In a list of session properties: all user-defined ones. */
+export const ALL_USER_PROPERTIES: string;
+/** The principal of a session that did not say who it is. */
+export const ANONYMOUS: "";
+
+// biome-ignore lint/suspicious/noExplicitAny: without a contract nothing is known about a value
+type Any = any;

@@ -1,0 +1,155 @@
+//! `connect` and class `Session`. What applications read about them stands in `index.d.ts`.
+
+use antiphon_protocol::client::ClientConfig;
+use js_sys::Promise;
+use wasm_bindgen::prelude::*;
+use web_sys::Url;
+
+use crate::driver::{Connector, Driver, proposed_properties};
+use crate::error;
+use crate::messaging::Messaging;
+use crate::options::ConnectOptions;
+
+/// Opens a session. The promise is of a [`Session`], or rejects with a `ConnectError`.
+#[wasm_bindgen(skip_typescript)]
+pub fn connect(url: &JsValue, options: &JsValue) -> Promise {
+    match prepare(url, options) {
+        Ok((driver, options)) => match options.signal() {
+            Ok(signal) => driver.connect(signal),
+            Err(error) => Promise::reject(&unusable(&error)),
+        },
+        Err(error) => Promise::reject(&error),
+    }
+}
+
+fn prepare(url: &JsValue, options: &JsValue) -> Result<(Driver, ConnectOptions), JsValue> {
+    let url = server_url(url)?;
+    let options = ConnectOptions::from_js(options).map_err(|error| unusable(&error))?;
+    let configure = || {
+        let request_timeout = options.request_timeout()?;
+        let config = ClientConfig {
+            principal: options.principal.clone(),
+            properties: proposed_properties(options.properties.clone().unwrap_or_default()),
+            protocol_version: options.protocol_version()?,
+            connect_timeout: options.connect_timeout()?,
+            request_timeout,
+            max_message_size: options.max_message_size()?,
+            ..ClientConfig::default()
+        };
+        let connector = Connector {
+            url: url.clone(),
+            credentials: options.credentials.clone(),
+            web_socket: options.web_socket()?,
+            request_timeout,
+            level: options.log,
+        };
+        Ok(Driver::new(config, connector))
+    };
+    let driver = configure().map_err(|error| unusable(&error))?;
+    Ok((driver, options))
+}
+
+/// What `connect` rejects with for an option that cannot be used.
+fn unusable(error: &JsValue) -> JsValue {
+    error::connect_error_before("INVALID_ARGUMENT", &error::text_of(error), error)
+}
+
+fn server_url(url: &JsValue) -> Result<Url, JsValue> {
+    let invalid = |text: &str, cause: &JsValue| error::connect_error_before("INVALID_URL", text, cause);
+    let text = match url.as_string() {
+        Some(text) => text,
+        None => match url.dyn_ref::<Url>() {
+            Some(url) => url.href(),
+            None => return Err(invalid("the URL must be a string or a URL", &JsValue::UNDEFINED)),
+        },
+    };
+    let url = Url::new(&text)
+        .map_err(|cause| invalid(&format!("{text:?} is not a URL; write ws://host:port or wss://host"), &cause))?;
+    match url.protocol().as_str() {
+        "ws:" | "wss:" => {}
+        "http:" => url.set_protocol("ws:"),
+        "https:" => url.set_protocol("wss:"),
+        other => {
+            let text = format!("the URL must begin with ws://, wss://, http:// or https://, not {other}");
+            return Err(invalid(&text, &JsValue::UNDEFINED));
+        }
+    }
+    if !url.username().is_empty() || !url.password().is_empty() {
+        let text = "the URL must not have a user name or password; use the options principal and credentials";
+        return Err(invalid(text, &JsValue::UNDEFINED));
+    }
+    url.set_hash("");
+    if url.pathname() == "/" {
+        url.set_pathname("/diffusion");
+    }
+    Ok(url)
+}
+
+/// A session with a server.
+#[wasm_bindgen(skip_typescript)]
+pub struct Session {
+    driver: Driver,
+    messaging: JsValue,
+}
+
+impl Session {
+    pub(crate) fn new(driver: Driver) -> Self {
+        let messaging = Messaging::new(driver.clone()).into();
+        Self { driver, messaging }
+    }
+}
+
+#[wasm_bindgen]
+impl Session {
+    /// The session ID in canonical text form.
+    #[wasm_bindgen(getter, skip_typescript)]
+    pub fn id(&self) -> String {
+        self.driver.id()
+    }
+
+    /// Who this session is; empty for anonymous.
+    #[wasm_bindgen(getter, skip_typescript)]
+    pub fn principal(&self) -> String {
+        self.driver.principal()
+    }
+
+    /// What the session is doing.
+    #[wasm_bindgen(getter, skip_typescript)]
+    pub fn state(&self) -> String {
+        self.driver.state().to_owned()
+    }
+
+    /// The messaging component: always the same [`Messaging`].
+    #[wasm_bindgen(getter, skip_typescript)]
+    pub fn messaging(&self) -> JsValue {
+        self.messaging.clone()
+    }
+
+    /// A promise that settles when the session is over.
+    #[wasm_bindgen(getter, skip_typescript)]
+    pub fn closed(&self) -> Promise {
+        self.driver.closed()
+    }
+
+    /// Adds a listener; returns the function that takes it out.
+    ///
+    /// # Errors
+    ///
+    /// `TypeError` if the listener is no function.
+    #[wasm_bindgen(skip_typescript)]
+    pub fn on(&self, event: &JsValue, listener: &JsValue) -> Result<JsValue, JsValue> {
+        self.driver.on(event, listener)
+    }
+
+    /// Measures a round trip to the server in milliseconds.
+    #[wasm_bindgen(skip_typescript)]
+    pub fn ping(&self) -> Promise {
+        self.driver.ping()
+    }
+
+    /// Ends the session; the promise settles when the connection is closed.
+    #[wasm_bindgen(skip_typescript)]
+    pub fn close(&self) -> Promise {
+        self.driver.close()
+    }
+}

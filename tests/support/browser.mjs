@@ -1,0 +1,16 @@
+// Headless Chromium under playwright-core, the installed one: nothing is downloaded.
+
+import { chromium } from "playwright-core";
+import { chromiumFlags, findChromium } from "../../scripts/lib/chromium.mjs";
+
+/**
+ * Starts a browser.
+ *
+ * @param {import("playwright-core").LaunchOptions} options further launch options
+ * @returns {Promise<import("playwright-core").Browser>}
+ */
+export async function launchBrowser(options = {}) {
+  const executablePath = findChromium();
+  if (!executablePath) throw new Error("no Chromium: install the package chromium, or name one in CHROMIUM");
+  return chromium.launch({ executablePath, ...options, args: [...chromiumFlags, ...(options.args ?? [])] });
+}
