@@ -5,7 +5,7 @@
 import { join } from "node:path";
 import { stripVTControlCharacters } from "node:util";
 import { startBroker } from "../tests/support/broker.mjs";
-import { build, buildBroker } from "./build.mjs";
+import { build, buildBroker, checkSize } from "./build.mjs";
 import { findChromedriver, onPath } from "./lib/chromium.mjs";
 import { filesBelow } from "./lib/files.mjs";
 import { fromRoot, wasmTestRunner } from "./lib/paths.mjs";
@@ -24,6 +24,7 @@ const steps = {
   rust: { needs: ["setup"], tests: rustTests },
   js: { needs: ["setup"], tests: () => nodeTests("tests/js") },
   build: { needs: ["setup"], run: buildAll },
+  size: { needs: ["build"], run: checkSize },
   types: { needs: ["build"], run: types },
   browser: { run: browser },
   wasm: { needs: ["build", "browser"], tests: wasmTests },
@@ -44,12 +45,13 @@ async function buildAll() {
 }
 
 async function lint() {
+  const colors = process.stdout.isTTY ? "force" : "off"; // left alone, biome writes colours into every log
   const strict = ["--all-targets", "--locked", ...quiet, "--", "-D", "warnings"];
   await all(
     ["cargo", ["fmt", "--all", "--check"]],
     ["cargo", ["clippy", "--workspace", "--exclude", "antiphon", ...strict]],
     ["cargo", ["clippy", "-p", "antiphon", ...WASM, ...strict]],
-    [process.execPath, [fromRoot("node_modules", "@biomejs", "biome", "bin", "biome"), "ci"]],
+    [process.execPath, [fromRoot("node_modules", "@biomejs", "biome", "bin", "biome"), "ci", `--colors=${colors}`]],
   );
 }
 

@@ -3,13 +3,13 @@
 //! No `RefCell` is borrowed while JavaScript runs: it may call us back.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
 use antiphon_protocol::client::{
     ClientConfig, ClientSession, CloseCode, Closed, Event, Output, ReceivedRequest, RequestError, Response, State,
 };
+use antiphon_protocol::conversation::Conversations;
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::handshake::Credentials;
@@ -21,10 +21,10 @@ use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::AbortSignal;
 
 use crate::error;
-use crate::handler::{self, Answer, Handler, RequestContext};
+use crate::handler::{Answer, Handlers};
 use crate::log::Level;
 use crate::messaging::Registration;
-use crate::platform::{self, now};
+use crate::platform::{self, Deferred, now, without_value};
 use crate::session::Session;
 use crate::socket::{Socket, SocketEvent};
 use crate::value;
@@ -48,8 +48,8 @@ extern "C" {
 pub struct Driver(Rc<Inner>);
 
 struct Inner {
-    /// With the query of the application, without ours.
-    url: web_sys::Url,
+    /// Up to where our query begins.
+    address: String,
     credentials: JsValue,
     web_socket: Option<Function>,
     principal: String,
@@ -60,20 +60,18 @@ struct Inner {
     timer: RefCell<Option<(Moment, Timeout)>>,
     connecting: RefCell<Option<Connecting>>,
     /// Who waits for what, by conversation.
-    waiting: RefCell<HashMap<ConversationId, Waiting>>,
-    handlers: RefCell<HashMap<ConversationId, Handler>>,
-    /// The contexts of requests that are being answered.
-    answering: RefCell<HashMap<ConversationId, RequestContext>>,
+    waiting: RefCell<Conversations<Waiting>>,
+    handlers: Handlers,
     session: Cell<Option<SessionId>>,
     state: Cell<State>,
     emitter: Emitter,
-    closed: Promise,
-    closed_resolve: Function,
+    closed: Deferred,
 }
 
 /// How to connect.
 pub struct Connector {
-    pub url: web_sys::Url,
+    /// Up to where our query begins.
+    pub address: String,
     /// A string, bytes, undefined, or a function that returns one of them or a promise of it.
     pub credentials: JsValue,
     pub web_socket: Option<Function>,
@@ -83,14 +81,14 @@ pub struct Connector {
 
 /// The promise of `connect`.
 struct Connecting {
-    settle: Resolvers,
+    settle: Deferred,
     _abort: Option<AbortListener>,
     /// What went wrong outside the core, for the error's `cause`.
     cause: JsValue,
 }
 
 struct Waiting {
-    settle: Resolvers,
+    settle: Deferred,
     /// Where the application called.
     site: JsValue,
     what: Asked,
@@ -104,7 +102,7 @@ enum Asked {
     },
     Registration {
         path: String,
-        handler: Handler,
+        handler: JsValue,
     },
     Deregistration {
         registration: ConversationId,
@@ -112,20 +110,12 @@ enum Asked {
     Ping,
 }
 
-#[derive(Clone)]
-struct Resolvers {
-    resolve: Function,
-    reject: Function,
-}
-
 impl Driver {
     /// A session that is not connected yet.
     pub fn new(config: ClientConfig, connector: Connector) -> Self {
-        let mut closed_resolve = None;
-        let closed = Promise::new(&mut |resolve, _| closed_resolve = Some(resolve));
-        let Connector { url, credentials, web_socket, request_timeout, level } = connector;
+        let Connector { address, credentials, web_socket, request_timeout, level } = connector;
         Self(Rc::new(Inner {
-            url,
+            address,
             credentials,
             web_socket,
             principal: config.principal.clone().unwrap_or_default(),
@@ -136,14 +126,11 @@ impl Driver {
             timer: RefCell::default(),
             connecting: RefCell::default(),
             waiting: RefCell::default(),
-            handlers: RefCell::default(),
-            answering: RefCell::default(),
+            handlers: Handlers::new(),
             session: Cell::new(None),
             state: Cell::new(State::Connecting),
             emitter: Emitter::new(),
-            closed,
-            // The constructor of a promise calls its function at once.
-            closed_resolve: closed_resolve.unwrap_throw(),
+            closed: Deferred::new(),
         }))
     }
 
@@ -152,15 +139,16 @@ impl Driver {
         if let Some(signal) = signal.as_ref().filter(|signal| signal.aborted()) {
             return Promise::reject(&signal.reason());
         }
-        let (promise, settle) = promise();
+        let settle = Deferred::new();
+        let promise = settle.promise();
         let abort = signal.map(|signal| {
             let driver = self.clone();
-            AbortListener::new(signal, move |reason| {
+            AbortListener::new(signal, Box::new(move |reason| {
                 if let Some(connecting) = driver.0.connecting.take() {
                     connecting.settle.reject(reason);
                 }
                 driver.with_core(|core| core.close(now()));
-            })
+            }))
         });
         let cause = JsValue::UNDEFINED;
         self.0.connecting.replace(Some(Connecting { settle, _abort: abort, cause }));
@@ -183,7 +171,7 @@ impl Driver {
 
     /// Settles when the session is over.
     pub fn closed(&self) -> Promise {
-        self.0.closed.clone()
+        self.0.closed.promise()
     }
 
     pub fn request_timeout(&self) -> Duration {
@@ -196,11 +184,7 @@ impl Driver {
 
     pub fn close(&self) -> Promise {
         self.with_core(|core| core.close(now()));
-        let closed = self.closed();
-        wasm_bindgen_futures::future_to_promise(async move {
-            JsFuture::from(closed).await?;
-            Ok(JsValue::UNDEFINED)
-        })
+        without_value(&self.closed())
     }
 
     /// Sends a request; the promise is of the response. `signal` is not aborted yet.
@@ -218,14 +202,14 @@ impl Driver {
     }
 
     /// The promise is of a [`Registration`].
-    pub fn register(&self, path: String, property_keys: &[String], handler: Handler) -> Promise {
+    pub fn register(&self, path: String, property_keys: &[String], handler: JsValue) -> Promise {
         let what = Asked::Registration { path: path.clone(), handler };
         self.start(what, None, |core, now| core.register_handler(now, &path, property_keys))
     }
 
     /// The promise settles when no further requests will come.
     pub fn deregister(&self, registration: ConversationId) -> Promise {
-        if !self.0.handlers.borrow().contains_key(&registration) {
+        if !self.0.handlers.has(registration) {
             // It ended with the session.
             return Promise::resolve(&JsValue::UNDEFINED);
         }
@@ -239,25 +223,37 @@ impl Driver {
         signal: Option<AbortSignal>,
         send: impl FnOnce(&mut ClientSession, Moment) -> Result<ConversationId, RequestError>,
     ) -> Promise {
-        let site = error::call_site();
         let sent = send(&mut self.0.core.borrow_mut(), now());
+        self.promise_outcome(sent, what, signal)
+    }
+
+    /// Promises the outcome of what was sent, and sends it. Apart from [`Self::start`], which exists once for every
+    /// operation, to be in the download only once.
+    fn promise_outcome(
+        &self,
+        sent: Result<ConversationId, RequestError>,
+        what: Asked,
+        signal: Option<AbortSignal>,
+    ) -> Promise {
+        let site = error::call_site();
         let conversation = match sent {
             Ok(conversation) => conversation,
             Err(error) => return Promise::reject(&error::from_request_error(&error, &site)),
         };
-        let (promise, settle) = promise();
+        let settle = Deferred::new();
+        let promise = settle.promise();
         let abort = signal.map(|signal| {
             let driver = self.clone();
-            AbortListener::new(signal, move |reason| driver.abort(conversation, reason))
+            AbortListener::new(signal, Box::new(move |reason| driver.abort(conversation, reason)))
         });
-        self.0.waiting.borrow_mut().insert(conversation, Waiting { settle, site, what, _abort: abort });
+        self.0.waiting.borrow_mut().open(conversation, Waiting { settle, site, what, _abort: abort });
         self.drive();
         promise
     }
 
     /// The application is no longer interested.
     fn abort(&self, conversation: ConversationId, reason: &JsValue) {
-        let waiting = self.0.waiting.borrow_mut().remove(&conversation);
+        let waiting = self.0.waiting.borrow_mut().close(conversation);
         if let Some(waiting) = waiting {
             waiting.settle.reject(reason);
             self.with_core(|core| core.abandon(conversation));
@@ -335,7 +331,8 @@ impl Driver {
             .and_then(|credentials| {
                 let query = self.0.core.borrow().connect_query(credentials);
                 let driver = self.clone();
-                Socket::open(&with_query(&self.0.url, &query), self.0.web_socket.as_ref(), move |event| {
+                let url = format!("{}{query}", self.0.address);
+                Socket::open(&url, self.0.web_socket.as_ref(), move |event| {
                     driver.handle_socket(event);
                 })
                 .map_err(|error| (error::text_of(&error), error))
@@ -357,8 +354,8 @@ impl Driver {
             SocketEvent::Frame(frame) => core.handle_frame(now(), &frame),
             SocketEvent::Text => core.handle_violation("the server sent a text message"),
             SocketEvent::Closed { code, reason } => {
-                let address = self.0.url.host();
-                let reason = if reason.is_empty() { reason } else { format!(", {reason:?}") };
+                let address = self.0.address.split('?').next().unwrap_or_default();
+                let reason = if reason.is_empty() { reason } else { format!(" ({reason})") };
                 core.handle_disconnected(&format!("the WebSocket to {address} was closed with code {code}{reason}"));
             }
         });
@@ -395,13 +392,10 @@ impl Driver {
                 }
             }
             Event::ResponseReceived { conversation, outcome } => self.settle(conversation, outcome),
-            Event::RequestReceived(request) => self.call_handler(request),
+            Event::RequestReceived(request) => self.call_handler(&request),
             Event::RequestAbandoned(conversation) => {
-                let context = self.0.answering.borrow_mut().remove(&conversation);
-                if let Some(context) = context {
-                    let error = RequestError::SessionClosed { sent: true };
-                    handler::abandon(&context, &error::from_request_error(&error, &JsValue::UNDEFINED));
-                }
+                let error = RequestError::SessionClosed { sent: true };
+                self.0.handlers.abandon(conversation, &error::from_request_error(&error, &JsValue::UNDEFINED));
             }
             Event::Closed(closed) => self.finish(&closed),
         }
@@ -409,16 +403,16 @@ impl Driver {
 
     /// Resolves or rejects the promise that waits for `conversation`.
     fn settle(&self, conversation: ConversationId, outcome: Result<Response, RequestError>) {
-        let waiting = self.0.waiting.borrow_mut().remove(&conversation);
+        let waiting = self.0.waiting.borrow_mut().close(conversation);
         let Some(Waiting { settle, site, what, .. }) = waiting else { return };
         let settled = match (outcome, what) {
             (Ok(Response::Value(value)), Asked::Request { response_code }) => value::decode(&value, response_code),
             (Ok(Response::Registered(registration)), Asked::Registration { path, handler }) => {
-                self.0.handlers.borrow_mut().insert(registration, handler);
+                self.0.handlers.add(registration, &handler);
                 Ok(Registration::new(self.clone(), registration, path).into())
             }
             (Ok(_), Asked::Deregistration { registration }) => {
-                self.0.handlers.borrow_mut().remove(&registration);
+                self.0.handlers.remove(registration);
                 Ok(JsValue::UNDEFINED)
             }
             (Ok(Response::Pong(time)), Asked::Ping) => Ok((time.as_secs_f64() * 1000.0).into()),
@@ -432,28 +426,21 @@ impl Driver {
         }
     }
 
-    fn call_handler(&self, request: ReceivedRequest) {
-        let conversation = request.conversation;
-        let handler = self.0.handlers.borrow().get(&request.registration).cloned();
-        let Some(handler) = handler else {
-            let text = format!("this session has no request handler at {}", request.path);
-            return self.respond(conversation, Err((ErrorReason::UNHANDLED_MESSAGE, text)));
-        };
-        let path = request.path.clone();
-        let context = handler::context(&request);
-        self.0.answering.borrow_mut().insert(conversation, context.clone());
+    fn call_handler(&self, request: &ReceivedRequest) {
         let driver = self.clone();
-        handler.call(request, &context, move |answer| {
-            if let Err((reason @ (ErrorReason::CALLBACK_EXCEPTION | ErrorReason::INVALID_DATA), text)) = &answer {
-                driver.0.level.log(Level::Warn, || format!("the request handler for {path} failed ({reason}): {text}"));
+        let conversation = request.conversation;
+        let path = request.path.clone();
+        self.0.handlers.call(request, move |answer| {
+            if let Err((reason @ (ErrorReason::CALLBACK_EXCEPTION | ErrorReason::INVALID_DATA), _)) = &answer {
+                // Not what it threw: that may be anything.
+                driver.0.level.log(Level::Warn, || format!("the request handler for {path} failed: {reason}"));
             }
-            driver.respond(conversation, answer);
+            driver.respond(conversation, &answer);
         });
     }
 
-    fn respond(&self, conversation: ConversationId, answer: Answer) {
-        self.0.answering.borrow_mut().remove(&conversation);
-        self.with_core(|core| match &answer {
+    fn respond(&self, conversation: ConversationId, answer: &Answer) {
+        self.with_core(|core| match answer {
             Ok(value) => core.respond(conversation, Ok(value.as_wire())),
             Err((reason, text)) => core.respond(conversation, Err((*reason, text))),
         });
@@ -461,7 +448,7 @@ impl Driver {
 
     fn finish(&self, closed: &Closed) {
         self.0.timer.take();
-        self.0.handlers.borrow_mut().clear();
+        self.0.handlers.clear();
         let Closed { code, reason } = closed;
         let by_client = *code == CloseCode::ClosedByClient;
         self.0.level.log(Level::Info, || format!("the session is closed: {reason}"));
@@ -469,35 +456,13 @@ impl Driver {
         if matches!(code, CloseCode::ConnectionError | CloseCode::TransportError | CloseCode::IdleConnection) {
             self.0.emitter.emit("disconnect", &object(&[("reason", reason.into())]));
         }
-        resolve(&self.0.closed_resolve, &info);
+        self.0.closed.resolve(&info);
         self.0.emitter.emit("close", &info);
     }
 }
 
 /// What timers of browsers can be set to, in milliseconds; a longer wait takes several.
 const LONGEST_TIMER: u32 = i32::MAX as u32;
-
-impl Resolvers {
-    fn resolve(&self, value: &JsValue) {
-        resolve(&self.resolve, value);
-    }
-
-    fn reject(&self, error: &JsValue) {
-        resolve(&self.reject, error);
-    }
-}
-
-fn resolve(function: &Function, value: &JsValue) {
-    // The functions that settle a promise never throw.
-    let _ = function.call1(&JsValue::UNDEFINED, value);
-}
-
-fn promise() -> (Promise, Resolvers) {
-    let mut resolvers = None;
-    let promise = Promise::new(&mut |resolve, reject| resolvers = Some(Resolvers { resolve, reject }));
-    // The constructor of a promise calls its function at once.
-    (promise, resolvers.unwrap_throw())
-}
 
 /// Listens to an abort signal until it is dropped.
 struct AbortListener {
@@ -507,7 +472,7 @@ struct AbortListener {
 
 impl AbortListener {
     /// `aborted` is called with the signal's reason.
-    fn new(signal: AbortSignal, aborted: impl Fn(&JsValue) + 'static) -> Self {
+    fn new(signal: AbortSignal, aborted: Box<dyn Fn(&JsValue)>) -> Self {
         let closure = Closure::<dyn Fn()>::new({
             let signal = signal.clone();
             move || aborted(&signal.reason())
@@ -532,11 +497,6 @@ fn credentials_from_js(value: &JsValue) -> Option<Credentials> {
         return Some(Credentials::Password(password));
     }
     value.dyn_ref::<Uint8Array>().map(|bytes| Credentials::Custom(bytes.to_vec()))
-}
-
-fn with_query(url: &web_sys::Url, query: &str) -> String {
-    let separator = if url.search().is_empty() { '?' } else { '&' };
-    format!("{}{separator}{query}", url.href())
 }
 
 fn state_name(state: State) -> &'static str {

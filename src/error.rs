@@ -24,18 +24,17 @@ extern "C" {
     fn describe_thrown(thrown: &JsValue) -> Thrown;
 
     #[wasm_bindgen(method, getter)]
-    fn rejected(this: &Thrown) -> bool;
-
-    #[wasm_bindgen(method, getter)]
     fn text(this: &Thrown) -> String;
 }
 
 /// A `MessagingError` for an argument that cannot be used; nothing was sent.
+#[cold]
 pub fn invalid_argument(message: &str) -> JsValue {
     messaging_error("INVALID_ARGUMENT", message, Outcome::NotSent.as_str(), None, &JsValue::UNDEFINED)
 }
 
 /// The `MessagingError` for what became of a request made at `site`.
+#[cold]
 pub fn from_request_error(error: &RequestError, site: &JsValue) -> JsValue {
     let reason = error.reason().map(|reason| reason.0);
     messaging_error(&error.code(), &error.to_string(), error.outcome().as_str(), reason, site)
@@ -53,12 +52,6 @@ pub fn connect_error_before(code: &str, message: &str, cause: &JsValue) -> JsVal
 
 fn connect_error(code: &str, message: &str, retryable: bool, cause: &JsValue) -> JsValue {
     JsConnectError::new(code, message, retryable, cause).into()
-}
-
-/// What a request handler threw: whether it declined the request, and the text for the sender.
-pub fn thrown(value: &JsValue) -> (bool, String) {
-    let thrown = describe_thrown(value);
-    (thrown.rejected(), thrown.text())
 }
 
 /// The message of a caught error, or a text for whatever else was caught.

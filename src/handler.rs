@@ -1,120 +1,145 @@
-//! Calling a JavaScript function with a request and waiting for what it returns.
+//! The request handlers of a session, kept and called by `handler.js`.
 
 use antiphon_protocol::client::ReceivedRequest;
-use antiphon_protocol::value::Value;
 use antiphon_protocol::wire::error_reason::ErrorReason;
-use js_sys::{Array, Promise};
+use antiphon_protocol::wire::primitives::ConversationId;
+use js_sys::{Array, Promise, Uint8Array};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 
-use crate::error;
 use crate::value::{self, Encoded};
 
 #[wasm_bindgen(module = "/src/handler.js")]
 extern "C" {
-    /// What a handler learns about a request besides its value.
-    #[derive(Clone)]
-    pub type RequestContext;
+    #[wasm_bindgen(js_name = Handlers)]
+    type JsHandlers;
 
-    #[wasm_bindgen(constructor)]
-    fn new(
+    #[wasm_bindgen(constructor, js_class = Handlers)]
+    fn new() -> JsHandlers;
+
+    #[wasm_bindgen(method)]
+    fn add(this: &JsHandlers, registration: f64, handler: &JsValue);
+
+    #[wasm_bindgen(method)]
+    fn remove(this: &JsHandlers, registration: f64);
+
+    #[wasm_bindgen(method)]
+    fn has(this: &JsHandlers, registration: f64) -> bool;
+
+    #[wasm_bindgen(method)]
+    fn clear(this: &JsHandlers);
+
+    #[wasm_bindgen(method)]
+    fn call(
+        this: &JsHandlers,
+        registration: f64,
+        conversation: f64,
         path: &str,
-        addressed: bool,
-        sender: Option<String>,
+        sender: &str,
         properties: Array,
-        request_type: &str,
-    ) -> RequestContext;
+        code: u8,
+        name: &str,
+        bytes: &[u8],
+    ) -> JsValue;
 
-    #[wasm_bindgen(js_name = isHandler)]
-    fn is_handler(handler: &JsValue) -> bool;
+    #[wasm_bindgen(method)]
+    fn abandon(this: &JsHandlers, conversation: f64, reason: &JsValue);
 
-    #[wasm_bindgen(catch, js_name = callHandler)]
-    fn call_handler(handler: &JsValue, request: &JsValue, context: &RequestContext) -> Result<JsValue, JsValue>;
+    type JsAnswer;
 
-    #[wasm_bindgen(js_name = isThenable)]
-    fn is_thenable(result: &JsValue) -> bool;
+    #[wasm_bindgen(method, getter)]
+    fn reason(this: &JsAnswer) -> i32;
 
-    /// Tells a context that its answer can no longer be delivered.
-    pub fn abandon(context: &RequestContext, reason: &JsValue);
+    #[wasm_bindgen(method, getter)]
+    fn text(this: &JsAnswer) -> String;
+
+    #[wasm_bindgen(method, getter)]
+    fn code(this: &JsAnswer) -> u8;
+
+    #[wasm_bindgen(method, getter)]
+    fn bytes(this: &JsAnswer) -> Uint8Array;
+
+    /// A request handler of the application, checked.
+    ///
+    /// # Errors
+    ///
+    /// A `MessagingError` if `callback` is neither a function nor an object with a function `handle`.
+    #[wasm_bindgen(catch, js_name = requestHandler)]
+    pub fn request_handler(callback: &JsValue, request_code: u8, response_code: u8) -> Result<JsValue, JsValue>;
 }
 
-/// A request handler of the application.
-#[derive(Clone)]
-pub struct Handler {
-    /// Called with the request.
-    callback: JsValue,
-    /// Number of the data type to which requests are converted, 0 for none.
-    request_code: u8,
-    /// What the application named as the type of its answers; undefined for none.
-    response_type: JsValue,
-}
+/// The request handlers of a session.
+pub struct Handlers(JsHandlers);
 
 /// What a handler answers.
 pub type Answer = Result<Encoded, (ErrorReason, String)>;
 
-impl Handler {
-    /// # Errors
-    ///
-    /// A `MessagingError` if `callback` is neither a function nor an object with a function `handle`.
-    pub fn new(callback: JsValue, request_code: u8, response_type: JsValue) -> Result<Self, JsValue> {
-        if is_handler(&callback) {
-            Ok(Self { callback, request_code, response_type })
-        } else {
-            Err(error::invalid_argument("a request handler must be a function, or an object with a function `handle`"))
+impl Handlers {
+    pub fn new() -> Self {
+        Self(JsHandlers::new())
+    }
+
+    /// Adds what [`request_handler`] returned.
+    pub fn add(&self, registration: ConversationId, handler: &JsValue) {
+        self.0.add(key(registration), handler);
+    }
+
+    pub fn remove(&self, registration: ConversationId) {
+        self.0.remove(key(registration));
+    }
+
+    pub fn has(&self, registration: ConversationId) -> bool {
+        self.0.has(key(registration))
+    }
+
+    pub fn clear(&self) {
+        self.0.clear();
+    }
+
+    /// Calls the handler of a request; `respond` gets its answer: now, or when the promise that it returned settles.
+    pub fn call(&self, request: &ReceivedRequest, respond: impl FnOnce(Answer) + 'static) {
+        let properties = Array::new();
+        for (key, value) in &request.properties {
+            properties.push(&key.into());
+            properties.push(&value.into());
+        }
+        let (code, name) = value::code_and_name(&request.request);
+        let answer = self.0.call(
+            key(request.registration),
+            key(request.conversation),
+            &request.path,
+            &request.sender.to_string(),
+            properties,
+            code,
+            name,
+            &request.request.bytes,
+        );
+        match answer.dyn_into::<Promise>() {
+            Ok(promise) => spawn_local(async move {
+                // It never rejects: a failed handler is an answer too.
+                if let Ok(answer) = JsFuture::from(promise).await {
+                    respond(read(answer));
+                }
+            }),
+            Err(answer) => respond(read(answer)),
         }
     }
 
-    /// Calls the handler; `respond` gets its answer: now, or when the promise that it returned settles.
-    pub fn call(&self, request: ReceivedRequest, context: &RequestContext, respond: impl FnOnce(Answer) + 'static) {
-        let ReceivedRequest { request, .. } = request;
-        let value = match value::decode(&request, self.request_code) {
-            Ok(value) => value,
-            Err(error) => return respond(Err(unreadable(&request, &error))),
-        };
-        match call_handler(&self.callback, &value, context) {
-            Ok(result) if is_thenable(&result) => {
-                let response_type = self.response_type.clone();
-                spawn_local(async move {
-                    let result = JsFuture::from(Promise::resolve(&result)).await;
-                    respond(answer(result, &response_type, &request));
-                });
-            }
-            result => respond(answer(result, &self.response_type, &request)),
-        }
+    /// The answer to a request can no longer be delivered; `reason` says why.
+    pub fn abandon(&self, conversation: ConversationId, reason: &JsValue) {
+        self.0.abandon(key(conversation), reason);
     }
 }
 
-/// The context for a request.
-pub fn context(request: &ReceivedRequest) -> RequestContext {
-    let properties = Array::new();
-    for (key, value) in &request.properties {
-        properties.push(&key.into());
-        properties.push(&value.into());
+fn read(answer: JsValue) -> Answer {
+    let answer: JsAnswer = answer.unchecked_into();
+    match answer.reason() {
+        0 => Ok(Encoded::new(answer.code(), &answer.bytes())),
+        reason => Err((ErrorReason(reason), answer.text())),
     }
-    let sender = Some(request.sender.to_string());
-    RequestContext::new(&request.path, false, sender, properties, &value::type_name(&request.request))
 }
 
-fn answer(result: Result<JsValue, JsValue>, response_type: &JsValue, request: &Value) -> Answer {
-    let encoded = result.and_then(|result| {
-        if response_type.is_undefined() {
-            value::encode_answer(&result, response_type, request)
-        } else {
-            value::encode(&result, response_type)
-        }
-    });
-    encoded.map_err(|error| match error::thrown(&error) {
-        (true, text) => (ErrorReason::REJECTED_REQUEST, text),
-        (false, text) => (ErrorReason::CALLBACK_EXCEPTION, text),
-    })
-}
-
-/// The request cannot be read as the handler wants it, so the handler is not called.
-fn unreadable(request: &Value, error: &JsValue) -> (ErrorReason, String) {
-    let code = js_sys::Reflect::get(error, &"code".into()).ok().and_then(|code| code.as_string());
-    let reason = match code.as_deref() {
-        Some("INCOMPATIBLE_DATATYPE") => ErrorReason::INCOMPATIBLE_DATATYPE,
-        _ => ErrorReason::INVALID_DATA,
-    };
-    (reason, format!("the {} request cannot be read: {}", request.type_name, error::text_of(error)))
+/// IDs as keys of a map. They count up from 1, so a float holds them exactly.
+fn key(id: ConversationId) -> f64 {
+    id.0 as f64
 }

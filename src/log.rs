@@ -1,11 +1,9 @@
 //! Messages to the console, as far as the application wants them. Never secrets, never payloads.
 
-use wasm_bindgen::JsValue;
-use web_sys::console;
+use crate::platform;
 
 /// How much is logged; each level includes those before it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Default, PartialEq, PartialOrd)]
 pub enum Level {
     Off,
     Error,
@@ -17,18 +15,31 @@ pub enum Level {
 }
 
 impl Level {
+    /// The level that an application named.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "off" => Self::Off,
+            "error" => Self::Error,
+            "warn" => Self::Warn,
+            "info" => Self::Info,
+            "debug" => Self::Debug,
+            "trace" => Self::Trace,
+            _ => return None,
+        })
+    }
+
     /// Writes `message` to the console if this level includes `level`.
     pub fn log(self, level: Self, message: impl FnOnce() -> String) {
         if level > self {
             return;
         }
-        let text = JsValue::from(format!("antiphon: {}", message()));
-        match level {
-            Self::Off => {}
-            Self::Error => console::error_1(&text),
-            Self::Warn => console::warn_1(&text),
-            Self::Info => console::info_1(&text),
-            Self::Debug | Self::Trace => console::debug_1(&text),
-        }
+        let method = match level {
+            Self::Off => return,
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug | Self::Trace => "debug",
+        };
+        platform::log(method, &message());
     }
 }

@@ -2,14 +2,13 @@
 //! `index.d.ts`.
 
 use antiphon_protocol::wire::primitives::ConversationId;
-use js_sys::{JsString, Promise};
+use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 
 use crate::driver::Driver;
-use crate::error::invalid_argument;
-use crate::handler::Handler;
+use crate::handler::request_handler;
 use crate::options::{HandlerOptions, RequestOptions};
-use crate::value;
+use crate::value::{self, text};
 
 /// The messaging component of a session.
 #[wasm_bindgen(skip_typescript)]
@@ -25,24 +24,24 @@ impl Messaging {
     fn try_send_to_path(&self, path: &JsValue, request: &JsValue, options: &JsValue) -> Result<Promise, JsValue> {
         let path = text("path", path)?;
         let options = RequestOptions::from_js(options)?;
-        let timeout = options.timeout(self.driver.request_timeout())?;
+        let timeout = options.timeout()?.unwrap_or(self.driver.request_timeout());
         let signal = options.signal()?;
         if let Some(signal) = signal.as_ref().filter(|signal| signal.aborted()) {
             return Err(signal.reason());
         }
         let wanted = options.response_code()?;
-        let value = value::encode(request, &options.data_type)?;
-        let response_code = if wanted == 0 { value.named_code } else { wanted };
+        let (value, named) = value::encode(request, options.data_type())?;
+        let response_code = if wanted == 0 { named } else { wanted };
         Ok(self
             .driver
             .ask(response_code, signal, |session, now| session.send_to_path(now, &path, value.as_wire(), timeout)))
     }
 
-    fn try_add_handler(&self, path: &JsValue, handler: JsValue, options: &JsValue) -> Result<Promise, JsValue> {
+    fn try_add_handler(&self, path: &JsValue, handler: &JsValue, options: &JsValue) -> Result<Promise, JsValue> {
         let path = text("path", path)?;
         let options = HandlerOptions::from_js(options)?;
-        let handler = Handler::new(handler, options.request_code()?, options.response_type)?;
-        Ok(self.driver.register(path, &options.session_properties, handler))
+        let handler = request_handler(handler, options.request_code()?, options.response_code()?)?;
+        Ok(self.driver.register(path, &options.session_properties()?, handler))
     }
 }
 
@@ -57,7 +56,7 @@ impl Messaging {
 
     /// Registers a request handler; the promise is of a [`Registration`].
     #[wasm_bindgen(js_name = addRequestHandler, skip_typescript)]
-    pub fn add_request_handler(&self, path: &JsValue, handler: JsValue, options: &JsValue) -> Promise {
+    pub fn add_request_handler(&self, path: &JsValue, handler: &JsValue, options: &JsValue) -> Promise {
         self.try_add_handler(path, handler, options).unwrap_or_else(|error| Promise::reject(&error))
     }
 }
@@ -92,16 +91,4 @@ impl Registration {
         let Self { driver, id, closing, .. } = self;
         closing.get_or_insert_with(|| driver.deregister(*id)).clone()
     }
-}
-
-fn text(name: &str, value: &JsValue) -> Result<String, JsValue> {
-    let Some(string) = value.dyn_ref::<JsString>() else {
-        return Err(invalid_argument(&format!("the {name} must be a string")));
-    };
-    let text = String::from(string);
-    // What cannot be said in UTF-8 became this character; only then is a closer look worth its time.
-    if text.contains('\u{fffd}') && !string.is_valid_utf16() {
-        return Err(invalid_argument(&format!("the {name} has half of a surrogate pair")));
-    }
-    Ok(text)
 }

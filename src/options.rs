@@ -1,10 +1,9 @@
 //! The option objects of the API, checked.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use antiphon_protocol::wire::handshake::{NEWEST_VERSION, OLDEST_VERSION};
-use js_sys::Function;
+use js_sys::{Array, Function, Object};
 use serde::Deserialize;
 use wasm_bindgen::prelude::*;
 use web_sys::AbortSignal;
@@ -13,54 +12,93 @@ use crate::error::invalid_argument;
 use crate::log::Level;
 use crate::value;
 
-/// Of `connect`.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct ConnectOptions {
-    pub principal: Option<String>,
-    #[serde(with = "serde_wasm_bindgen::preserve")]
-    pub credentials: JsValue,
-    pub properties: Option<BTreeMap<String, String>>,
-    connect_timeout: Option<f64>,
-    request_timeout: Option<f64>,
-    max_message_size: Option<f64>,
-    #[serde(with = "serde_wasm_bindgen::preserve")]
-    signal: JsValue,
-    #[serde(with = "serde_wasm_bindgen::preserve")]
-    web_socket: JsValue,
-    protocol_version: Option<u8>,
-    pub log: Level,
+/// Declares an option object: JavaScript values by name, undefined where missing. Each is checked where it is used, so
+/// that an error can name it.
+macro_rules! options {
+    ($(#[$meta:meta])* $name:ident { $($field:ident $text:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        pub struct $name { $(#[serde(rename = $text, with = "serde_wasm_bindgen::preserve")] $field: JsValue,)* }
+
+        impl $name {
+            /// # Errors
+            ///
+            /// A `MessagingError` if `options` are no object.
+            pub fn from_js(options: &JsValue) -> Result<Self, JsValue> {
+                // Most calls have no options; null is what some write for none.
+                if options.is_undefined() || options.is_null() {
+                    return Ok(Self::default());
+                }
+                serde_wasm_bindgen::from_value(options.clone())
+                    .map_err(|_| invalid_argument("the options must be an object"))
+            }
+        }
+    };
+}
+
+options! {
+    /// Of `connect`.
+    ConnectOptions {
+        principal "principal",
+        credentials "credentials",
+        properties "properties",
+        connect_timeout "connectTimeout",
+        request_timeout "requestTimeout",
+        max_message_size "maxMessageSize",
+        signal "signal",
+        web_socket "webSocket",
+        protocol_version "protocolVersion",
+        log "log",
+    }
 }
 
 impl ConnectOptions {
-    pub fn from_js(options: &JsValue) -> Result<Self, JsValue> {
-        read(options)
+    pub fn principal(&self) -> Result<Option<String>, JsValue> {
+        optional("principal", &self.principal, "a string", JsValue::as_string)
+    }
+
+    /// To be checked when they are used: a function may give them.
+    pub fn credentials(&self) -> JsValue {
+        self.credentials.clone()
+    }
+
+    pub fn properties(&self) -> Result<Vec<(String, String)>, JsValue> {
+        const STRINGS: &str = "an object of strings";
+        let object = optional("properties", &self.properties, STRINGS, |value| value.dyn_ref::<Object>().cloned())?;
+        let entries = object.map(|object| Object::entries(&object)).unwrap_or_default();
+        let pair = |entry: JsValue| {
+            let entry: Array = entry.unchecked_into();
+            Some((entry.get(0).as_string()?, entry.get(1).as_string()?))
+        };
+        entries.iter().map(|entry| pair(entry).ok_or_else(|| must_be("properties", STRINGS))).collect()
     }
 
     /// Default: 10 s.
     pub fn connect_timeout(&self) -> Result<Duration, JsValue> {
-        milliseconds("connectTimeout", self.connect_timeout.unwrap_or(10_000.0))
+        Ok(milliseconds("connectTimeout", &self.connect_timeout)?.unwrap_or(Duration::from_secs(10)))
     }
 
     /// Default: 30 s.
     pub fn request_timeout(&self) -> Result<Duration, JsValue> {
-        milliseconds("requestTimeout", self.request_timeout.unwrap_or(30_000.0))
+        Ok(milliseconds("requestTimeout", &self.request_timeout)?.unwrap_or(Duration::from_secs(30)))
     }
 
     /// Bytes. Default: 32 MiB.
     pub fn max_message_size(&self) -> Result<usize, JsValue> {
-        match self.max_message_size.unwrap_or(f64::from(32 << 20)) {
-            // `as` saturates.
-            size if size >= 1024.0 => Ok(size as usize),
-            _ => Err(invalid_argument("maxMessageSize must be a number of bytes, at least 1024")),
-        }
+        let size = |value: &JsValue| value.as_f64().filter(|size| *size >= 1024.0);
+        let size = optional("maxMessageSize", &self.max_message_size, "a number of bytes, at least 1024", size)?;
+        // `as` saturates.
+        Ok(size.map_or(32 << 20, |size| size as usize))
     }
 
+    /// Default: 25.
     pub fn protocol_version(&self) -> Result<u8, JsValue> {
-        match self.protocol_version.unwrap_or(25) {
-            version @ OLDEST_VERSION..=NEWEST_VERSION => Ok(version),
-            _ => Err(invalid_argument("protocolVersion must be from 22 to 29")),
-        }
+        let version = |value: &JsValue| {
+            let number = value.as_f64()?;
+            (OLDEST_VERSION..=NEWEST_VERSION).find(|version| f64::from(*version) == number)
+        };
+        Ok(optional("protocolVersion", &self.protocol_version, "a number from 22 to 29", version)?.unwrap_or(25))
     }
 
     pub fn signal(&self) -> Result<Option<AbortSignal>, JsValue> {
@@ -68,31 +106,31 @@ impl ConnectOptions {
     }
 
     pub fn web_socket(&self) -> Result<Option<Function>, JsValue> {
-        match self.web_socket.dyn_ref() {
-            None if !self.web_socket.is_undefined() => {
-                Err(invalid_argument("webSocket must be a constructor like that of WebSocket"))
-            }
-            constructor => Ok(constructor.cloned()),
-        }
+        optional("webSocket", &self.web_socket, "a constructor like that of WebSocket", |value| {
+            value.dyn_ref::<Function>().cloned()
+        })
+    }
+
+    pub fn log(&self) -> Result<Level, JsValue> {
+        let level = |value: &JsValue| Level::from_name(&value.as_string()?);
+        Ok(optional("log", &self.log, "off, error, warn, info, debug or trace", level)?.unwrap_or_default())
     }
 }
 
-/// Of a request.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct RequestOptions {
-    #[serde(rename = "type", with = "serde_wasm_bindgen::preserve")]
-    pub data_type: JsValue,
-    #[serde(with = "serde_wasm_bindgen::preserve")]
-    response_type: JsValue,
-    timeout: Option<f64>,
-    #[serde(with = "serde_wasm_bindgen::preserve")]
-    signal: JsValue,
+options! {
+    /// Of a request.
+    RequestOptions {
+        data_type "type",
+        response_type "responseType",
+        timeout "timeout",
+        signal "signal",
+    }
 }
 
 impl RequestOptions {
-    pub fn from_js(options: &JsValue) -> Result<Self, JsValue> {
-        read(options)
+    /// What the application named as the type of the request; undefined for none.
+    pub fn data_type(&self) -> &JsValue {
+        &self.data_type
     }
 
     /// The number of the data type to which the response is to be converted, 0 for none.
@@ -100,8 +138,8 @@ impl RequestOptions {
         value::type_code(&self.response_type)
     }
 
-    pub fn timeout(&self, default: Duration) -> Result<Duration, JsValue> {
-        self.timeout.map_or(Ok(default), |timeout| milliseconds("timeout", timeout))
+    pub fn timeout(&self) -> Result<Option<Duration>, JsValue> {
+        milliseconds("timeout", &self.timeout)
     }
 
     pub fn signal(&self) -> Result<Option<AbortSignal>, JsValue> {
@@ -109,53 +147,60 @@ impl RequestOptions {
     }
 }
 
-/// Of a request handler.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct HandlerOptions {
-    pub session_properties: Vec<String>,
-    #[serde(with = "serde_wasm_bindgen::preserve")]
-    request_type: JsValue,
-    #[serde(with = "serde_wasm_bindgen::preserve")]
-    pub response_type: JsValue,
+options! {
+    /// Of a request handler.
+    HandlerOptions {
+        session_properties "sessionProperties",
+        request_type "requestType",
+        response_type "responseType",
+    }
 }
 
 impl HandlerOptions {
-    pub fn from_js(options: &JsValue) -> Result<Self, JsValue> {
-        let options: Self = read(options)?;
-        value::type_code(&options.response_type)?;
-        Ok(options)
+    pub fn session_properties(&self) -> Result<Vec<String>, JsValue> {
+        const STRINGS: &str = "an array of strings";
+        let array = |value: &JsValue| value.dyn_ref::<Array>().cloned();
+        let keys = optional("sessionProperties", &self.session_properties, STRINGS, array)?.unwrap_or_default();
+        keys.iter().map(|key| key.as_string().ok_or_else(|| must_be("sessionProperties", STRINGS))).collect()
     }
 
     /// The number of the data type to which requests are to be converted, 0 for none.
     pub fn request_code(&self) -> Result<u8, JsValue> {
         value::type_code(&self.request_type)
     }
+
+    /// The number of the data type of the answers, 0 for none.
+    pub fn response_code(&self) -> Result<u8, JsValue> {
+        value::type_code(&self.response_type)
+    }
 }
 
-fn read<T: Default + for<'de> Deserialize<'de>>(options: &JsValue) -> Result<T, JsValue> {
-    // Most calls have no options; null is what some write for none.
-    if options.is_undefined() || options.is_null() {
-        return Ok(T::default());
-    }
-    serde_wasm_bindgen::from_value(options.clone())
-        .map_err(|error| invalid_argument(&format!("the options cannot be used: {error}")))
-}
-
-fn milliseconds(name: &str, value: f64) -> Result<Duration, JsValue> {
-    if value.is_nan() || value < 0.0 {
-        return Err(invalid_argument(&format!("{name} must be a number of milliseconds, not negative")));
-    }
-    // Longer than any clock runs is for ever, and Infinity says so.
-    Ok(Duration::try_from_secs_f64(value / 1000.0).unwrap_or(Duration::MAX))
+fn milliseconds(name: &str, value: &JsValue) -> Result<Option<Duration>, JsValue> {
+    optional(name, value, "a number of milliseconds, not negative", |value| {
+        let milliseconds = value.as_f64().filter(|milliseconds| *milliseconds >= 0.0)?;
+        // `as` saturates: infinity, and whatever is longer than clocks run, is for ever.
+        Some(Duration::from_micros((milliseconds * 1000.0) as u64))
+    })
 }
 
 fn signal(value: &JsValue) -> Result<Option<AbortSignal>, JsValue> {
+    optional("signal", value, "an AbortSignal", |value| value.dyn_ref::<AbortSignal>().cloned())
+}
+
+/// An option that may be missing.
+fn optional<T>(
+    name: &str,
+    value: &JsValue,
+    expected: &str,
+    read: impl FnOnce(&JsValue) -> Option<T>,
+) -> Result<Option<T>, JsValue> {
     if value.is_undefined() || value.is_null() {
         return Ok(None);
     }
-    match value.dyn_ref::<AbortSignal>() {
-        Some(signal) => Ok(Some(signal.clone())),
-        None => Err(invalid_argument("signal must be an AbortSignal")),
-    }
+    read(value).map(Some).ok_or_else(|| must_be(name, expected))
+}
+
+#[cold]
+fn must_be(name: &str, expected: &str) -> JsValue {
+    invalid_argument(&format!("the option {name} must be {expected}"))
 }

@@ -1,6 +1,7 @@
-//! The clock, and where we run.
+//! The clock, promises, the console, and where we run.
 
 use antiphon_protocol::time::Moment;
+use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 
 #[wasm_bindgen]
@@ -12,8 +13,39 @@ extern "C" {
 
 #[wasm_bindgen(module = "/src/platform.js")]
 extern "C" {
+    /// A promise and the functions that settle it. The first one called counts.
+    #[derive(Clone)]
+    pub type Deferred;
+
+    #[wasm_bindgen(constructor)]
+    pub fn new() -> Deferred;
+
+    #[wasm_bindgen(method, getter)]
+    pub fn promise(this: &Deferred) -> Promise;
+
+    #[wasm_bindgen(method)]
+    pub fn resolve(this: &Deferred, value: &JsValue);
+
+    #[wasm_bindgen(method)]
+    pub fn reject(this: &Deferred, error: &JsValue);
+
+    /// A promise that settles when `promise` does, without its value.
+    #[wasm_bindgen(js_name = withoutValue)]
+    pub fn without_value(promise: &Promise) -> Promise;
+
+    /// Writes to the console with the method of that name.
+    pub fn log(method: &str, message: &str);
+
     /// The value of the session property `$Environment`.
     pub fn environment() -> String;
+
+    /// The address that a URL stands for, up to where our query begins.
+    ///
+    /// # Errors
+    ///
+    /// A `ConnectError` with code `INVALID_URL`.
+    #[wasm_bindgen(catch, js_name = serverAddress)]
+    pub fn server_address(url: &JsValue) -> Result<String, JsValue>;
 }
 
 /// The time by the platform's monotonic clock.

@@ -3,12 +3,12 @@
 use antiphon_protocol::client::ClientConfig;
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
-use web_sys::Url;
 
 use crate::driver::{Connector, Driver, proposed_properties};
 use crate::error;
 use crate::messaging::Messaging;
 use crate::options::ConnectOptions;
+use crate::platform::server_address;
 
 /// Opens a session. The promise is of a [`Session`], or rejects with a `ConnectError`.
 #[wasm_bindgen(skip_typescript)]
@@ -23,13 +23,13 @@ pub fn connect(url: &JsValue, options: &JsValue) -> Promise {
 }
 
 fn prepare(url: &JsValue, options: &JsValue) -> Result<(Driver, ConnectOptions), JsValue> {
-    let url = server_url(url)?;
+    let address = server_address(url)?;
     let options = ConnectOptions::from_js(options).map_err(|error| unusable(&error))?;
     let configure = || {
         let request_timeout = options.request_timeout()?;
         let config = ClientConfig {
-            principal: options.principal.clone(),
-            properties: proposed_properties(options.properties.clone().unwrap_or_default()),
+            principal: options.principal()?,
+            properties: proposed_properties(options.properties()?),
             protocol_version: options.protocol_version()?,
             connect_timeout: options.connect_timeout()?,
             request_timeout,
@@ -37,11 +37,11 @@ fn prepare(url: &JsValue, options: &JsValue) -> Result<(Driver, ConnectOptions),
             ..ClientConfig::default()
         };
         let connector = Connector {
-            url: url.clone(),
-            credentials: options.credentials.clone(),
+            address: address.clone(),
+            credentials: options.credentials(),
             web_socket: options.web_socket()?,
             request_timeout,
-            level: options.log,
+            level: options.log()?,
         };
         Ok(Driver::new(config, connector))
     };
@@ -52,37 +52,6 @@ fn prepare(url: &JsValue, options: &JsValue) -> Result<(Driver, ConnectOptions),
 /// What `connect` rejects with for an option that cannot be used.
 fn unusable(error: &JsValue) -> JsValue {
     error::connect_error_before("INVALID_ARGUMENT", &error::text_of(error), error)
-}
-
-fn server_url(url: &JsValue) -> Result<Url, JsValue> {
-    let invalid = |text: &str, cause: &JsValue| error::connect_error_before("INVALID_URL", text, cause);
-    let text = match url.as_string() {
-        Some(text) => text,
-        None => match url.dyn_ref::<Url>() {
-            Some(url) => url.href(),
-            None => return Err(invalid("the URL must be a string or a URL", &JsValue::UNDEFINED)),
-        },
-    };
-    let url = Url::new(&text)
-        .map_err(|cause| invalid(&format!("{text:?} is not a URL; write ws://host:port or wss://host"), &cause))?;
-    match url.protocol().as_str() {
-        "ws:" | "wss:" => {}
-        "http:" => url.set_protocol("ws:"),
-        "https:" => url.set_protocol("wss:"),
-        other => {
-            let text = format!("the URL must begin with ws://, wss://, http:// or https://, not {other}");
-            return Err(invalid(&text, &JsValue::UNDEFINED));
-        }
-    }
-    if !url.username().is_empty() || !url.password().is_empty() {
-        let text = "the URL must not have a user name or password; use the options principal and credentials";
-        return Err(invalid(text, &JsValue::UNDEFINED));
-    }
-    url.set_hash("");
-    if url.pathname() == "/" {
-        url.set_pathname("/diffusion");
-    }
-    Ok(url)
 }
 
 /// A session with a server.

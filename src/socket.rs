@@ -1,18 +1,15 @@
 //! The browser's WebSocket, or another constructor that makes something like it.
 
-use js_sys::{ArrayBuffer, Function, Reflect, Uint8Array};
+use js_sys::{Array, ArrayBuffer, Function, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
-use web_sys::{BinaryType, CloseEvent, MessageEvent, WebSocket};
+use web_sys::{BinaryType, CloseEvent, Event, MessageEvent, WebSocket};
 
-/// An open or opening WebSocket. Owns its listeners; closes when it is dropped, and is then silent.
+/// An open or opening WebSocket. Owns its listener; closes when it is dropped, and is then silent.
 pub struct Socket {
     web_socket: WebSocket,
     /// Whether bytes must be copied out of the memory of WebAssembly: browsers copy by themselves, others may not.
     copies: bool,
-    _on_open: Closure<dyn Fn()>,
-    _on_message: Closure<dyn Fn(MessageEvent)>,
-    _on_close: Closure<dyn Fn(CloseEvent)>,
-    _on_error: Closure<dyn Fn()>,
+    _listener: Closure<dyn Fn(Event)>,
 }
 
 /// What happens on a socket.
@@ -38,45 +35,23 @@ impl Socket {
     pub fn open(
         url: &str,
         constructor: Option<&Function>,
-        listen: impl Fn(SocketEvent) + Clone + 'static,
+        listen: impl Fn(SocketEvent) + 'static,
     ) -> Result<Self, JsValue> {
         let web_socket = match constructor {
-            Some(constructor) => Reflect::construct(constructor, &js_sys::Array::of1(&url.into()))?.unchecked_into(),
+            Some(constructor) => Reflect::construct(constructor, &Array::of1(&url.into()))?.unchecked_into(),
             None => WebSocket::new(url)?,
         };
         web_socket.set_binary_type(BinaryType::Arraybuffer);
-        let on_open = Closure::<dyn Fn()>::new({
-            let listen = listen.clone();
-            move || listen(SocketEvent::Open)
-        });
-        let on_message = Closure::<dyn Fn(MessageEvent)>::new({
-            let listen = listen.clone();
-            move |event: MessageEvent| {
-                let data = event.data();
-                listen(if data.is_instance_of::<ArrayBuffer>() {
-                    SocketEvent::Frame(Uint8Array::new(&data).to_vec())
-                } else {
-                    SocketEvent::Text
-                });
+        // One function for all events: what they are is in them. An error event says nothing that the close event after
+        // it does not say, but a library may throw if nobody listens.
+        let listener = Closure::<dyn Fn(Event)>::new(move |event: Event| {
+            if let Some(event) = read(event) {
+                listen(event);
             }
         });
-        let on_close = Closure::<dyn Fn(CloseEvent)>::new(move |event: CloseEvent| {
-            listen(SocketEvent::Closed { code: event.code(), reason: event.reason() });
-        });
-        // Says nothing that the close event does not say; but a library may throw if nobody listens.
-        let on_error = Closure::<dyn Fn()>::new(|| {});
-        web_socket.set_onopen(Some(on_open.as_ref().unchecked_ref()));
-        web_socket.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
-        web_socket.set_onclose(Some(on_close.as_ref().unchecked_ref()));
-        web_socket.set_onerror(Some(on_error.as_ref().unchecked_ref()));
-        Ok(Self {
-            web_socket,
-            copies: constructor.is_some(),
-            _on_open: on_open,
-            _on_message: on_message,
-            _on_close: on_close,
-            _on_error: on_error,
-        })
+        let socket = Self { web_socket, copies: constructor.is_some(), _listener: listener };
+        socket.listen(Some(socket._listener.as_ref().unchecked_ref()));
+        Ok(socket)
     }
 
     /// Sends a binary message. On a socket that is closing nothing is sent, and the close event follows.
@@ -89,15 +64,34 @@ impl Socket {
         // Throws only while the socket is connecting, when the core sends nothing.
         debug_assert!(sent.is_ok());
     }
+
+    fn listen(&self, listener: Option<&Function>) {
+        self.web_socket.set_onopen(listener);
+        self.web_socket.set_onmessage(listener);
+        self.web_socket.set_onclose(listener);
+        self.web_socket.set_onerror(listener);
+    }
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        self.web_socket.set_onopen(None);
-        self.web_socket.set_onmessage(None);
-        self.web_socket.set_onclose(None);
-        self.web_socket.set_onerror(None);
+        self.listen(None);
         // Throws only for codes that we do not give.
         let _ = self.web_socket.close();
     }
+}
+
+fn read(event: Event) -> Option<SocketEvent> {
+    Some(match event.type_().as_str() {
+        "message" => match event.unchecked_into::<MessageEvent>().data().dyn_into::<ArrayBuffer>() {
+            Ok(frame) => SocketEvent::Frame(Uint8Array::new(&frame).to_vec()),
+            Err(_) => SocketEvent::Text,
+        },
+        "open" => SocketEvent::Open,
+        "close" => {
+            let event: CloseEvent = event.unchecked_into();
+            SocketEvent::Closed { code: event.code(), reason: event.reason() }
+        }
+        _ => return None,
+    })
 }

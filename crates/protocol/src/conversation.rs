@@ -1,21 +1,24 @@
 //! Open conversations by ID; used by both ends (section 5).
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
 
 use crate::wire::primitives::ConversationId;
 
-/// The conversations that one side of a connection started and the other has not answered yet.
+/// The conversations that one side of a connection started and the other has not answered yet, each with a state.
 ///
 /// The first answer ends a conversation, so a second one finds nothing and is ignored (section 5).
+///
+/// Sorted by ID. New ones come last and most are answered about in order, so nearly all additions and removals happen
+/// at the ends, where a deque is fast; a removal elsewhere moves at most half of the entries.
 #[derive(Debug)]
 pub struct Conversations<T> {
     last: i64,
-    open: HashMap<ConversationId, T>,
+    open: VecDeque<(ConversationId, T)>,
 }
 
 impl<T> Default for Conversations<T> {
     fn default() -> Self {
-        Self { last: 0, open: HashMap::new() }
+        Self { last: 0, open: VecDeque::new() }
     }
 }
 
@@ -26,20 +29,28 @@ impl<T> Conversations<T> {
         ConversationId(self.last)
     }
 
-    /// Opens the conversation `id`; `state` is handed back when it is closed.
-    pub fn open(&mut self, id: ConversationId, state: T) {
-        self.open.insert(id, state);
+    /// Opens the conversation `id`; `state` is handed back when it is closed. Returns false, and changes nothing, if
+    /// it is open already.
+    pub fn open(&mut self, id: ConversationId, state: T) -> bool {
+        match self.find(id) {
+            Ok(_) => false,
+            Err(at) => {
+                self.open.insert(at, (id, state));
+                true
+            }
+        }
     }
 
     /// Ends a conversation; nothing if there is none with this ID, or no longer.
     pub fn close(&mut self, id: ConversationId) -> Option<T> {
-        self.open.remove(&id)
+        let at = self.find(id).ok()?;
+        self.open.remove(at).map(|(_, state)| state)
     }
 
     /// The state of an open conversation.
     #[must_use]
     pub fn get(&self, id: ConversationId) -> Option<&T> {
-        self.open.get(&id)
+        self.find(id).ok().map(|at| &self.open[at].1)
     }
 
     /// Number of open conversations.
@@ -54,10 +65,32 @@ impl<T> Conversations<T> {
         self.open.is_empty()
     }
 
-    /// Ends all, in the order in which they were opened.
-    pub fn close_all(&mut self) -> Vec<(ConversationId, T)> {
-        let mut all: Vec<_> = self.open.drain().collect();
-        all.sort_unstable_by_key(|(id, _)| *id);
-        all
+    /// Ends all, in the order of their IDs, which is that in which they were opened.
+    pub fn close_all(&mut self) -> impl Iterator<Item = (ConversationId, T)> + use<T> {
+        std::mem::take(&mut self.open).into_iter()
+    }
+
+    /// Where the conversation is, or where it would be.
+    fn find(&self, id: ConversationId) -> Result<usize, usize> {
+        self.open.binary_search_by_key(&id, |(id, _)| *id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_answer_ends_a_conversation() {
+        let mut conversations = Conversations::default();
+        let ids: Vec<_> = (0..4).map(|_| conversations.next_id()).collect();
+        for id in &ids {
+            assert!(conversations.open(*id, id.0));
+            assert!(!conversations.open(*id, 0));
+        }
+        assert_eq!(conversations.close(ids[1]), Some(2));
+        assert_eq!(conversations.close(ids[1]), None);
+        assert_eq!(conversations.close_all().map(|(_, state)| state).collect::<Vec<_>>(), [1, 3, 4]);
+        assert!(conversations.is_empty());
     }
 }

@@ -1,6 +1,6 @@
 //! Time as a parameter, and a queue of deadlines.
 
-use std::collections::BTreeSet;
+use std::collections::VecDeque;
 use std::ops::Add;
 use std::time::Duration;
 
@@ -25,33 +25,40 @@ impl Add<Duration> for Moment {
     }
 }
 
-/// What is due when. One queue serves all timers of a core, so its adapter needs a single real timer.
+/// What is due when. One queue serves many timers, so that whoever keeps it needs a single real one.
+///
+/// Sorted by time. Best kept for timers of about the same length: new ones then come last and are taken out near either
+/// end, where a deque is fast; anywhere else, at most half of the entries move.
 #[derive(Debug)]
 pub struct Deadlines<K> {
-    queue: BTreeSet<(Moment, K)>,
+    queue: VecDeque<(Moment, K)>,
 }
 
 impl<K> Default for Deadlines<K> {
     fn default() -> Self {
-        Self { queue: BTreeSet::new() }
+        Self { queue: VecDeque::new() }
     }
 }
 
 impl<K: Ord + Copy> Deadlines<K> {
     /// Adds `key`, due at `at`.
     pub fn insert(&mut self, at: Moment, key: K) {
-        self.queue.insert((at, key));
+        if let Err(index) = self.queue.binary_search(&(at, key)) {
+            self.queue.insert(index, (at, key));
+        }
     }
 
     /// Takes `key` back, which was due at `at`. Nothing happens if it is not there.
     pub fn remove(&mut self, at: Moment, key: K) {
-        self.queue.remove(&(at, key));
+        if let Ok(index) = self.queue.binary_search(&(at, key)) {
+            self.queue.remove(index);
+        }
     }
 
     /// When the next one is due.
     #[must_use]
     pub fn next(&self) -> Option<Moment> {
-        self.queue.first().map(|(at, _)| *at)
+        self.queue.front().map(|(at, _)| *at)
     }
 
     /// Takes out one key that is due, earliest first.
@@ -59,7 +66,7 @@ impl<K: Ord + Copy> Deadlines<K> {
         if self.next()? > now {
             return None;
         }
-        self.queue.pop_first().map(|(_, key)| key)
+        self.queue.pop_front().map(|(_, key)| key)
     }
 
     /// Forgets everything.

@@ -24,7 +24,7 @@ pub enum DataType {
 
 impl DataType {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Binary, Self::Json, Self::String, Self::Int64, Self::Double, Self::RecordV2];
+    pub const ALL: &[Self] = &[Self::Binary, Self::Json, Self::String, Self::Int64, Self::Double, Self::RecordV2];
 
     /// The name on the wire.
     #[must_use]
@@ -48,13 +48,13 @@ impl DataType {
     /// The data type with this number.
     #[must_use]
     pub fn from_code(code: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|data_type| data_type.code() == code)
+        Self::ALL.iter().copied().find(|data_type| data_type.code() == code)
     }
 
     /// The data type with this name on the wire; names compare without regard to case.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|data_type| data_type.name().eq_ignore_ascii_case(name))
+        Self::ALL.iter().copied().find(|data_type| data_type.name().eq_ignore_ascii_case(name))
     }
 }
 

@@ -101,18 +101,15 @@ pub struct Broker {
     sessions: HashMap<SessionKey, Session>,
     by_connection: HashMap<ConnectionId, SessionKey>,
     registry: Registry,
-    deadlines: Deadlines<Timer>,
+    /// When each session is pinged next.
+    pings: Deadlines<SessionKey>,
+    /// When each forwarded request is given up.
+    deadlines: Deadlines<(SessionKey, ConversationId)>,
     outputs: VecDeque<Output>,
     wake_at: Option<Moment>,
     sessions_opened: u64,
     late_answers: u64,
     random: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Timer {
-    Ping(SessionKey),
-    Request(SessionKey, ConversationId),
 }
 
 impl Broker {
@@ -126,6 +123,7 @@ impl Broker {
             sessions: HashMap::new(),
             by_connection: HashMap::new(),
             registry: Registry::default(),
+            pings: Deadlines::default(),
             deadlines: Deadlines::default(),
             outputs: VecDeque::new(),
             wake_at: None,
@@ -140,7 +138,7 @@ impl Broker {
         if let Some(output) = self.outputs.pop_front() {
             return Some(output);
         }
-        let next = self.deadlines.next();
+        let next = [self.pings.next(), self.deadlines.next()].into_iter().flatten().min();
         if next == self.wake_at {
             return None;
         }
@@ -211,7 +209,7 @@ impl Broker {
         self.sessions.insert(key, Session::new(id, connection, properties, now));
         self.by_connection.insert(connection, key);
         if !self.config.ping_period.is_zero() {
-            self.deadlines.insert(now + self.config.ping_period, Timer::Ping(key));
+            self.pings.insert(now + self.config.ping_period, key);
         }
     }
 
@@ -260,11 +258,11 @@ impl Broker {
     /// The time that [`Output::WakeAt`] asked for has come. Early and spurious calls do no harm.
     pub fn handle_timeout(&mut self, now: Moment) {
         self.wake_at = None;
-        while let Some(timer) = self.deadlines.pop_due(now) {
-            match timer {
-                Timer::Ping(key) => self.ping(now, key),
-                Timer::Request(recipient, conversation) => self.time_out(recipient, conversation),
-            }
+        while let Some((recipient, conversation)) = self.deadlines.pop_due(now) {
+            self.time_out(recipient, conversation);
+        }
+        while let Some(key) = self.pings.pop_due(now) {
+            self.ping(now, key);
         }
     }
 
@@ -328,7 +326,7 @@ impl Broker {
         let conversation = session.conversations.next_id();
         session.conversations.open(conversation, Outgoing::Ping);
         session.ping = Some((conversation, now));
-        self.deadlines.insert(now + period, Timer::Ping(key));
+        self.pings.insert(now + period, key);
         self.send_to(key, || request_frame::<SystemPing>(conversation, &(), 0));
     }
 

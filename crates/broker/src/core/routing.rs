@@ -11,10 +11,10 @@ use antiphon_protocol::wire::layouts::{
 use antiphon_protocol::wire::primitives::ConversationId;
 use antiphon_protocol::wire::services::{Deregistration, MessagingReceiverClient, Registration, Service};
 
+use super::Broker;
 use super::properties::Selection;
 use super::registry::{self, Conflict};
 use super::sessions::{Outgoing, SessionKey};
-use super::{Broker, Timer};
 
 /// Longest error text of a recipient that is passed on, in characters (semantics M-18).
 const MAX_ERROR_TEXT: usize = 1024;
@@ -108,7 +108,7 @@ impl Broker {
         let capacity = request.path.len() + request.request.bytes.len() + 64;
         let frame = request_frame::<MessagingReceiverClient>(conversation, &body, capacity);
         let deadline = now + self.config.request_timeout;
-        self.deadlines.insert(deadline, Timer::Request(recipient, conversation));
+        self.deadlines.insert(deadline, (recipient, conversation));
         if let Some(asking) = self.sessions.get_mut(&sender) {
             asking.outstanding += 1;
         }
@@ -171,7 +171,7 @@ impl Broker {
         match session.conversations.close(conversation) {
             Some(Outgoing::Forwarded { sender, sender_conversation, deadline }) => {
                 session.to_answer -= 1;
-                self.deadlines.remove(deadline, Timer::Request(recipient, conversation));
+                self.deadlines.remove(deadline, (recipient, conversation));
                 Some((sender, sender_conversation))
             }
             Some(Outgoing::Ping) => {

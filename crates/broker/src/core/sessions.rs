@@ -6,7 +6,7 @@ use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
 
 use super::properties::SessionProperties;
-use super::{Broker, ConnectionId, Timer};
+use super::{Broker, ConnectionId};
 
 /// Names a session inside this broker: the second half of its session ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -68,7 +68,7 @@ impl Broker {
         }
         for (conversation, outgoing) in session.conversations.close_all() {
             if let Outgoing::Forwarded { sender, sender_conversation, deadline } = outgoing {
-                self.deadlines.remove(deadline, Timer::Request(key, conversation));
+                self.deadlines.remove(deadline, (key, conversation));
                 self.settle(sender, |broker| {
                     let text = "the session that was to answer is closed";
                     broker.refuse(sender, sender_conversation, ErrorReason::SESSION_CLOSED, text);

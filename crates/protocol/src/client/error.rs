@@ -19,7 +19,7 @@ pub enum RequestError {
         detail: String,
     },
     /// No response within the time the caller allowed. The recipient may still act on the request.
-    #[error("no response within {0:?}")]
+    #[error("no response within {} ms", milliseconds(*.0))]
     TimedOut(Duration),
     /// There is no connection now; nothing was sent.
     #[error("the session is not connected, nothing was sent")]
@@ -44,6 +44,11 @@ pub enum RequestError {
     /// The server's response does not have the layout that it should have.
     #[error("the server's response is malformed")]
     MalformedResponse,
+}
+
+/// For texts; what is longer than 2^64 ms never passes.
+pub(super) fn milliseconds(duration: Duration) -> u64 {
+    duration.as_secs().saturating_mul(1000).saturating_add(duration.subsec_millis().into())
 }
 
 fn refusal(reason: ErrorReason, detail: &str) -> &str {

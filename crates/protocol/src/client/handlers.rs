@@ -1,17 +1,16 @@
 //! Request handlers: registering them with the server, finding the one that a request is for, answering.
 
-use std::borrow::Cow;
-
 use super::requests::Pending;
 use super::{ClientSession, Event, Output, Phase, RequestError};
 use crate::time::Moment;
 use crate::value::Value;
+use crate::wire::decode_all;
 use crate::wire::envelope::response_frame;
 use crate::wire::error_reason::ErrorReason;
-use crate::wire::layouts::{DeregisterHandler, ForwardedRequest, RegisterHandler, SerialisedValue};
+use crate::wire::layouts::{DeregisterHandler, ForwardedRequest, RegisterHandler, SendToPath, SerialisedValue};
 use crate::wire::primitives::{ConversationId, SessionId};
 use crate::wire::services::{
-    Deregistration, MessagingReceiverClient, Registration, Service, ServiceRequest, SystemPing, service_name,
+    Deregistration, MessagingReceiverClient, MessagingSend, Registration, Service, SystemPing, UserPing,
 };
 
 /// A request that another session sent, for the application to answer.
@@ -32,7 +31,7 @@ pub struct ReceivedRequest {
 }
 
 /// A registered request handler.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Handler {
     path: String,
     property_keys: Vec<String>,
@@ -73,7 +72,8 @@ impl ClientSession {
         let deadline = now + self.config.request_timeout;
         let conversation =
             self.ask::<Registration>(&body, path.len(), Pending::Registration { deadline, registration })?;
-        self.handlers.insert(registration, Handler { path: path.to_owned(), property_keys: property_keys.to_vec() });
+        let handler = Handler { path: path.to_owned(), property_keys: property_keys.to_vec() };
+        self.conversations.open(registration, Pending::Handler(handler));
         Ok(conversation)
     }
 
@@ -98,7 +98,7 @@ impl ClientSession {
     /// that can no longer be delivered is dropped.
     pub fn respond(&mut self, conversation: ConversationId, answer: Result<SerialisedValue<'_>, (ErrorReason, &str)>) {
         let Phase::Connected(connected) = &self.phase else { return };
-        if !self.received.remove(&conversation) {
+        if self.received.close(conversation).is_none() {
             return;
         }
         let limit = connected.max_message_size;
@@ -115,33 +115,33 @@ impl ClientSession {
             }
             Err((reason, text)) => {
                 let end = text.char_indices().nth(MAX_ERROR_TEXT).map_or(text.len(), |(at, _)| at);
-                self.refuse(conversation, reason, &text[..end]);
+                self.refuse(conversation, reason, text.get(..end).unwrap_or(text));
             }
         }
     }
 
     pub(super) fn handle_service_request(&mut self, service: u32, conversation: ConversationId, body: &[u8]) {
-        match ServiceRequest::decode(service, body) {
-            Ok(Some(ServiceRequest::SystemPing(()) | ServiceRequest::UserPing(()))) => {
-                self.acknowledge(conversation);
-            }
-            Ok(Some(ServiceRequest::MessagingReceiverClient(request))) => {
-                self.dispatch_request(conversation, request);
-            }
-            Ok(Some(ServiceRequest::MessagingSend(request))) => {
+        // Not by `ServiceRequest`: the code for reading the services that only servers offer is not worth its download.
+        let served = match service {
+            SystemPing::ID | UserPing::ID => decode_all(body).map(|()| self.acknowledge(conversation)),
+            MessagingReceiverClient::ID => decode_all(body).map(|request| self.dispatch_request(conversation, request)),
+            MessagingSend::ID => decode_all(body).map(|request: SendToPath<'_>| {
                 let text = format!("this session has no request stream at {}", request.path);
                 self.refuse(conversation, ErrorReason::UNHANDLED_MESSAGE, &text);
+            }),
+            _ => {
+                let text = format!("this client does not offer service {service}");
+                self.refuse(conversation, ErrorReason::UNSUPPORTED, &text);
+                Ok(())
             }
-            Ok(Some(_) | None) => {
-                let name = service_name(service).map_or_else(|| Cow::Owned(service.to_string()), Cow::Borrowed);
-                self.refuse(conversation, ErrorReason::UNSUPPORTED, &format!("this client has no service {name}"));
-            }
-            Err(error) => self.break_off(format!("the server sent a malformed request: {error}")),
+        };
+        if let Err(error) = served {
+            self.break_off(format!("the server sent a malformed request: {error}"));
         }
     }
 
     fn dispatch_request(&mut self, conversation: ConversationId, request: ForwardedRequest<'_>) {
-        if !self.handlers.contains_key(&request.registration) {
+        if self.handler(request.registration).is_none() {
             let text = format!("this session has no request handler at {}", request.path);
             return self.refuse(conversation, ErrorReason::UNHANDLED_MESSAGE, &text);
         }
@@ -150,7 +150,7 @@ impl ClientSession {
             return self.refuse(conversation, ErrorReason::COMMUNICATION_FAILURE, &text);
         }
         // A request that is delivered twice while the first is being answered is answered once.
-        if conversation == ConversationId::ONE_WAY || !self.received.insert(conversation) {
+        if conversation == ConversationId::ONE_WAY || !self.received.open(conversation, ()) {
             return;
         }
         self.outputs.push_back(Output::Deliver(Event::RequestReceived(ReceivedRequest {
@@ -169,7 +169,7 @@ impl ClientSession {
             // Only fails when the session is over, and then there is nothing to take back.
             let _ = self.send_deregistration(registration, Pending::Abandoned);
         }
-        self.handlers.remove(&registration);
+        self.conversations.close(registration);
     }
 
     fn send_deregistration(
@@ -177,19 +177,26 @@ impl ClientSession {
         registration: ConversationId,
         pending: Pending,
     ) -> Result<ConversationId, RequestError> {
-        let Some(handler) = self.handlers.remove(&registration) else {
+        let Some(handler) = self.handler(registration) else {
             return Err(RequestError::SessionClosed { sent: false });
         };
+        let handler = handler.clone();
         let body = DeregisterHandler {
             delivery_service: MessagingReceiverClient::ID,
             control_group: CONTROL_GROUP,
             path: &handler.path,
             property_keys: handler.property_keys.iter().map(String::as_str).collect(),
         };
-        let sent = self.ask::<Deregistration>(&body, handler.path.len(), pending);
-        // Until the server has confirmed, requests may arrive that it sent before.
-        self.handlers.insert(registration, handler);
-        sent
+        // It stays until the server has confirmed: requests may arrive that were sent before.
+        self.ask::<Deregistration>(&body, handler.path.len(), pending)
+    }
+
+    /// The request handler of a registration.
+    pub(super) fn handler(&self, registration: ConversationId) -> Option<&Handler> {
+        match self.conversations.get(registration) {
+            Some(Pending::Handler(handler)) => Some(handler),
+            _ => None,
+        }
     }
 
     /// The empty answer of a ping.

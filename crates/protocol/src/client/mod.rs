@@ -8,7 +8,7 @@ mod error;
 mod handlers;
 mod requests;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 pub use error::{CloseCode, Closed, ConnectCode, ConnectError, Outcome, RequestError};
@@ -25,7 +25,7 @@ use crate::wire::handshake::{
 };
 use crate::wire::layouts::ServiceFailure;
 use crate::wire::primitives::{ConversationId, SessionId};
-use handlers::Handler;
+use error::milliseconds;
 use requests::Pending;
 
 /// How a session connects and what it allows.
@@ -123,9 +123,8 @@ pub struct ClientSession {
     config: ClientConfig,
     phase: Phase,
     conversations: Conversations<Pending>,
-    handlers: HashMap<ConversationId, Handler>,
     /// Requests that were delivered to the application and are not answered yet.
-    received: HashSet<ConversationId>,
+    received: Conversations<()>,
     deadlines: Deadlines<Timer>,
     outputs: VecDeque<Output>,
     wake_at: Option<Moment>,
@@ -176,8 +175,7 @@ impl ClientSession {
             config,
             phase: Phase::Idle,
             conversations: Conversations::default(),
-            handlers: HashMap::new(),
-            received: HashSet::new(),
+            received: Conversations::default(),
             deadlines: Deadlines::default(),
             outputs: VecDeque::new(),
             wake_at: None,
@@ -295,7 +293,10 @@ impl ClientSession {
             match timer {
                 Timer::Connect => {
                     let waited = self.config.connect_timeout;
-                    self.fail_connect(ConnectCode::ConnectionTimeout, format!("no session within {waited:?}"));
+                    self.fail_connect(
+                        ConnectCode::ConnectionTimeout,
+                        format!("no session within {} ms", milliseconds(waited)),
+                    );
                 }
                 Timer::Close => self.finish_close(),
                 Timer::Idle => self.check_idle(now),
@@ -397,7 +398,7 @@ impl ClientSession {
         if idle_at > now {
             self.deadlines.insert(idle_at, Timer::Idle);
         } else {
-            let text = format!("nothing came from the server for {patience:?}");
+            let text = format!("nothing came from the server for {} ms", milliseconds(patience));
             self.end(CloseCode::IdleConnection, text, &RequestError::ConnectionLost);
         }
     }
@@ -440,9 +441,6 @@ impl ClientSession {
         for (conversation, pending) in self.conversations.close_all() {
             self.settle_at_end(conversation, &pending, error);
         }
-        self.handlers.clear();
-        let mut received: Vec<_> = self.received.drain().collect();
-        received.sort_unstable();
-        self.outputs.extend(received.into_iter().map(|id| Output::Deliver(Event::RequestAbandoned(id))));
+        self.outputs.extend(self.received.close_all().map(|(id, ())| Output::Deliver(Event::RequestAbandoned(id))));
     }
 }

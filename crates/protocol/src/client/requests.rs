@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::handlers::Handler;
 use super::{ClientSession, Event, Output, Phase, RequestError, Timer};
 use crate::time::Moment;
 use crate::value::Value;
@@ -48,6 +49,8 @@ pub(super) enum Pending {
         deadline: Moment,
         registration: ConversationId,
     },
+    /// A registered handler, or one that is being registered: a conversation for as long as requests may come.
+    Handler(Handler),
     /// Nobody cares any more. Kept, so that what arrives is known to belong to a conversation of ours.
     Abandoned,
 }
@@ -59,7 +62,7 @@ impl Pending {
             | Self::Ping { deadline, .. }
             | Self::Registration { deadline, .. }
             | Self::Deregistration { deadline, .. } => Some(*deadline),
-            Self::UnwantedRegistration { .. } | Self::Abandoned => None,
+            Self::UnwantedRegistration { .. } | Self::Handler(_) | Self::Abandoned => None,
         }
     }
 }
@@ -140,15 +143,18 @@ impl ClientSession {
         answer: Result<&[u8], (ErrorReason, &str)>,
         now: Moment,
     ) {
+        if self.handler(conversation).is_some() {
+            return;
+        }
         let Some(pending) = self.conversations.close(conversation) else { return };
         self.forget_deadline(conversation, &pending);
         let accepted = answer.is_ok();
         match &pending {
             Pending::Registration { registration, .. } if !accepted => {
-                self.handlers.remove(registration);
+                self.conversations.close(*registration);
             }
             Pending::Deregistration { registration, .. } if accepted => {
-                self.handlers.remove(registration);
+                self.conversations.close(*registration);
             }
             Pending::UnwantedRegistration { registration } => return self.take_back(*registration, accepted),
             Pending::Abandoned => return,
@@ -172,7 +178,7 @@ impl ClientSession {
                 self.config.request_timeout
             }
             Pending::Ping { .. } | Pending::Deregistration { .. } => self.config.request_timeout,
-            Pending::UnwantedRegistration { .. } | Pending::Abandoned => return,
+            Pending::UnwantedRegistration { .. } | Pending::Handler(_) | Pending::Abandoned => return,
         };
         self.report(conversation, Err(RequestError::TimedOut(timeout)));
     }
@@ -180,7 +186,7 @@ impl ClientSession {
     /// The session is over, and with it an open conversation.
     pub(super) fn settle_at_end(&mut self, conversation: ConversationId, pending: &Pending, error: &RequestError) {
         match pending {
-            Pending::UnwantedRegistration { .. } | Pending::Abandoned => {}
+            Pending::UnwantedRegistration { .. } | Pending::Handler(_) | Pending::Abandoned => {}
             // What was asked for is the case: the registration ended with the session.
             Pending::Deregistration { .. } => self.report(conversation, Ok(Response::Deregistered)),
             _ => self.report(conversation, Err(error.clone())),
@@ -209,6 +215,6 @@ fn read_response(pending: &Pending, body: &[u8], now: Moment) -> Result<Response
             decode_all::<()>(body)?;
             Response::Registered(*registration)
         }
-        Pending::Deregistration { .. } | Pending::Abandoned => Response::Deregistered,
+        Pending::Deregistration { .. } | Pending::Handler(_) | Pending::Abandoned => Response::Deregistered,
     })
 }

@@ -331,11 +331,18 @@ fn json_string(value: &str, out: &mut String) {
         match character {
             '"' => out.push_str("\\\""),
             '\\' => out.push_str("\\\\"),
-            control if control < ' ' => out.push_str(&format!("\\u{:04x}", u32::from(control))),
+            control @ '\0'..' ' => {
+                out.push_str("\\u00");
+                out.extend([u32::from(control) >> 4, u32::from(control) & 0xf].map(hexadecimal));
+            }
             other => out.push(other),
         }
     }
     out.push('"');
+}
+
+fn hexadecimal(digit: u32) -> char {
+    char::from_digit(digit, 16).unwrap_or_default()
 }
 
 /// Quoted strings between commas, alternating key and value.

@@ -1,0 +1,57 @@
+// Makes the WebAssembly module small: takes out code that a release never needs, then optimises the rest.
+//
+// What goes: the bodies of the functions that put panic messages together (a release shows none: a panic ends in the
+// same trap), and the formatting of floats and of quoted text, which serde's error messages would use for options that
+// are no object, where ours say something else. Rust cannot leave them out by itself on stable; together they are a
+// seventh of the module. A body that is taken out traps, or formats to nothing.
+
+import { readFileSync, writeFileSync } from "node:fs";
+import binaryen from "binaryen";
+
+const PANICS = [
+  /^core(\[\w+\])?::(panicking::|cell::panic_already|slice::index::slice_index_fail|str::slice_error_fail)/,
+  /^core(\[\w+\])?::(option|result)::(unwrap|expect)_failed/,
+  /^alloc(\[\w+\])?::(raw_vec::(handle_error|capacity_overflow)|alloc::handle_alloc_error)/,
+  /^<?(core\[\w+\]::ptr::drop_in_place::<)?std(\[\w+\])?::(panicking::|sys::backtrace::)/,
+  /::Fallibility>::capacity_overflow$/,
+];
+const FORMATTING = [
+  /^<f64 as .*::fmt::Display>::fmt/,
+  /^core(\[\w+\])?::fmt::float::float_to_decimal/,
+  /^<(&?str|char|&T|wasm_bindgen::JsValue) as .*::fmt::Debug>::fmt/,
+  /^<serde_core::de::Unexpected as .*::fmt::Display>::fmt/,
+];
+
+/** Reads a module that still has its names, writes it small and without them. */
+export function shrink(from, to) {
+  const module = binaryen.readBinary(readFileSync(from));
+  let removed = 0;
+  for (let index = module.getNumFunctions() - 1; index >= 0; index--) {
+    const pointer = module.getFunctionByIndex(index);
+    const { name, results, module: imported } = binaryen.getFunctionInfo(pointer);
+    const readable = name.replace(/\\([0-9a-f]{2})/g, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16)));
+    const matches = (pattern) => pattern.test(readable);
+    const body = PANICS.some(matches)
+      ? module.unreachable()
+      : FORMATTING.some(matches) && results === binaryen.i32
+        ? module.i32.const(0) // Ok(())
+        : undefined;
+    if (imported || body === undefined) continue;
+    binaryen.Function(pointer).setBody(body);
+    removed++;
+  }
+  // Fewer mean that the names have changed, and that the module is larger than it has to be.
+  if (removed < 20) throw new Error(`only ${removed} functions to take out were found in ${from}`);
+  binaryen.setOptimizeLevel(2);
+  binaryen.setShrinkLevel(2);
+  module.optimize();
+  if (!module.validate()) throw new Error(`${from} is not valid after it was made small`);
+  writeFileSync(to, withoutSourcePaths(Buffer.from(module.emitBinary())));
+}
+
+/** Only messages of panics name source files, and by where they were on the machine that compiled them. */
+function withoutSourcePaths(bytes) {
+  const text = bytes.toString("latin1");
+  for (const { index, 0: path } of text.matchAll(/[\w/.@+-]+\/src\/[\w/.-]+\.rs/g)) bytes.fill(0, index, index + path.length);
+  return bytes;
+}
