@@ -1,0 +1,447 @@
+//! Both cores in one process: a broker, its clients, and a network whose time stands still until a test moves it.
+
+#![allow(dead_code, reason = "each test file uses its part of it")]
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use antiphon_broker::core::access::Access;
+use antiphon_broker::core::{self, Arrival, Broker, BrokerConfig, ConnectionId};
+use antiphon_protocol::cbor::Item;
+use antiphon_protocol::client::{
+    ClientConfig, ClientSession, Closed, ConnectError, Event, Output, ReceivedRequest, RequestError, Response,
+};
+use antiphon_protocol::time::Moment;
+use antiphon_protocol::value::{DataType, Value};
+use antiphon_protocol::wire::error_reason::ErrorReason;
+use antiphon_protocol::wire::handshake::{ConnectRequest, Credentials};
+use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
+
+/// A client of the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Client(pub usize);
+
+/// A request, a registration or a ping under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Pending(pub Client, pub ConversationId);
+
+/// What a client's handlers do with the requests they get.
+#[derive(Clone, Debug)]
+pub enum Behaviour {
+    /// Answer with this text.
+    Text(String),
+    /// Answer with what was asked.
+    Echo,
+    /// Answer with an error.
+    Refuse(ErrorReason, String),
+    /// Leave them to the test, in [`Network::received`].
+    Keep,
+}
+
+pub struct Network {
+    pub broker: Broker,
+    pub now: Moment,
+    peers: Vec<Peer>,
+    broker_wakes: Option<Moment>,
+    default_timeout: Duration,
+    next_connection: u64,
+    new_are_frozen: bool,
+}
+
+struct Peer {
+    core: ClientSession,
+    credentials: Credentials,
+    connection: Option<ConnectionId>,
+    /// Frames on their way, in both directions.
+    to_broker: VecDeque<Vec<u8>>,
+    to_client: VecDeque<Vec<u8>>,
+    wakes: Option<Moment>,
+    session: Option<SessionId>,
+    failed: Option<ConnectError>,
+    closed: Option<Closed>,
+    behaviours: HashMap<ConversationId, Behaviour>,
+    registering: HashMap<ConversationId, Behaviour>,
+    outcomes: HashMap<ConversationId, Result<Response, RequestError>>,
+    received: VecDeque<ReceivedRequest>,
+    abandoned: Vec<ConversationId>,
+    /// Frames the broker sent, for tests that look at the wire.
+    frames: Vec<Vec<u8>>,
+    /// Nothing moves on its connection, and neither end is told.
+    frozen: bool,
+}
+
+impl Network {
+    pub fn new() -> Self {
+        Self::with(BrokerConfig::default())
+    }
+
+    pub fn with(config: BrokerConfig) -> Self {
+        Self {
+            broker: Broker::new(BrokerConfig { server: 7, ..config }, Access::development()),
+            now: Moment(1_000_000),
+            peers: Vec::new(),
+            broker_wakes: None,
+            default_timeout: Duration::from_secs(1000),
+            next_connection: 0,
+            new_are_frozen: false,
+        }
+    }
+
+    /// Opens anonymous sessions that propose their name as the property `name`.
+    pub fn connect<const N: usize>(&mut self, names: [&str; N]) -> [Client; N] {
+        names.map(|name| {
+            let properties = vec![("name".to_owned(), name.to_owned())];
+            let client = self.add(ClientConfig { properties, ..ClientConfig::default() }, Credentials::None);
+            assert!(self.session(client).is_some(), "{name} connects");
+            client
+        })
+    }
+
+    /// Adds a client and lets it connect.
+    pub fn add(&mut self, config: ClientConfig, credentials: Credentials) -> Client {
+        let client = Client(self.peers.len());
+        self.peers.push(Peer {
+            core: ClientSession::new(config),
+            credentials,
+            connection: None,
+            to_broker: VecDeque::new(),
+            to_client: VecDeque::new(),
+            wakes: None,
+            session: None,
+            failed: None,
+            closed: None,
+            behaviours: HashMap::new(),
+            registering: HashMap::new(),
+            outcomes: HashMap::new(),
+            received: VecDeque::new(),
+            abandoned: Vec::new(),
+            frames: Vec::new(),
+            frozen: self.new_are_frozen,
+        });
+        let now = self.now;
+        self.act(client, |core| core.connect(now));
+        client
+    }
+
+    pub fn session(&self, client: Client) -> Option<SessionId> {
+        self.peers[client.0].session
+    }
+
+    pub fn connect_error(&self, client: Client) -> Option<&ConnectError> {
+        self.peers[client.0].failed.as_ref()
+    }
+
+    pub fn closed(&self, client: Client) -> Option<&Closed> {
+        self.peers[client.0].closed.as_ref()
+    }
+
+    /// Requests that [`Behaviour::Keep`] left to the test.
+    pub fn received(&mut self, client: Client) -> Option<ReceivedRequest> {
+        self.peers[client.0].received.pop_front()
+    }
+
+    pub fn abandoned(&self, client: Client) -> &[ConversationId] {
+        &self.peers[client.0].abandoned
+    }
+
+    pub fn frames(&self, client: Client) -> &[Vec<u8>] {
+        &self.peers[client.0].frames
+    }
+
+    /// Registers a handler and waits for the broker's word.
+    pub fn register(
+        &mut self,
+        client: Client,
+        path: &str,
+        keys: &[&str],
+        behaviour: Behaviour,
+    ) -> Result<ConversationId, RequestError> {
+        let now = self.now;
+        let keys: Vec<_> = keys.iter().map(|key| (*key).to_owned()).collect();
+        let conversation = self.peers[client.0].core.register_handler(now, path, &keys)?;
+        self.peers[client.0].registering.insert(conversation, behaviour);
+        self.run();
+        match self.outcome(Pending(client, conversation)).expect("the broker answers")? {
+            Response::Registered(registration) => Ok(registration),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Registers a handler that answers with `text`.
+    pub fn answer(&mut self, client: Client, path: &str, text: &str) -> ConversationId {
+        self.register(client, path, &[], Behaviour::Text(text.into())).expect("registered")
+    }
+
+    pub fn deregister(&mut self, client: Client, registration: ConversationId) -> Result<(), RequestError> {
+        let now = self.now;
+        let conversation = self.peers[client.0].core.deregister_handler(now, registration)?;
+        self.run();
+        self.outcome(Pending(client, conversation)).expect("the broker answers").map(|_| ())
+    }
+
+    /// Sends a text to a path; it is on its way when this returns, and not further.
+    pub fn send(&mut self, client: Client, path: &str, text: &str) -> Pending {
+        self.try_send(client, path, text, self.default_timeout).expect("sent")
+    }
+
+    pub fn try_send(
+        &mut self,
+        client: Client,
+        path: &str,
+        text: &str,
+        timeout: Duration,
+    ) -> Result<Pending, RequestError> {
+        let (now, value) = (self.now, text_value(text));
+        let conversation = self.peers[client.0].core.send_to_path(now, path, value.as_wire(), timeout)?;
+        Ok(Pending(client, conversation))
+    }
+
+    /// Sends a text to a path and lets everything happen that follows at once.
+    pub fn request(&mut self, client: Client, path: &str, text: &str) -> Pending {
+        let pending = self.send(client, path, text);
+        self.run();
+        pending
+    }
+
+    /// The answer to a request, as text.
+    pub fn settle(&mut self, pending: Pending) -> Result<String, RequestError> {
+        self.run();
+        match self.outcome(pending).expect("settled")? {
+            Response::Value(value) => Ok(text_of(&value)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The error reason that a request was refused with.
+    pub fn refusal(&mut self, pending: Pending) -> ErrorReason {
+        match self.settle(pending) {
+            Err(RequestError::Refused { reason, .. }) => reason,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What became of a request, if it is settled. Asked once.
+    pub fn outcome(&mut self, Pending(client, conversation): Pending) -> Option<Result<Response, RequestError>> {
+        self.peers[client.0].outcomes.remove(&conversation)
+    }
+
+    pub fn respond(&mut self, client: Client, conversation: ConversationId, text: &str) {
+        let value = text_value(text);
+        self.act(client, |core| core.respond(conversation, Ok(value.as_wire())));
+    }
+
+    pub fn close(&mut self, client: Client) {
+        let now = self.now;
+        self.act(client, |core| core.close(now));
+    }
+
+    /// Cuts the connection; neither end knows why.
+    pub fn cut(&mut self, client: Client) {
+        let peer = &mut self.peers[client.0];
+        let Some(connection) = peer.connection.take() else { return };
+        peer.to_broker.clear();
+        peer.to_client.clear();
+        peer.core.handle_disconnected("cut");
+        self.broker.handle_disconnected(connection);
+        self.run();
+    }
+
+    /// Stops everything on a connection without telling either end.
+    pub fn freeze(&mut self, client: Client) {
+        self.peers[client.0].frozen = true;
+    }
+
+    /// Clients that are added from now on have frozen connections.
+    pub fn freeze_new(&mut self) {
+        self.new_are_frozen = true;
+    }
+
+    /// Lets what was stopped go on.
+    pub fn thaw(&mut self, client: Client) {
+        self.peers[client.0].frozen = false;
+    }
+
+    /// Puts bytes on the wire that the client's core would not send.
+    pub fn inject(&mut self, client: Client, frame: Vec<u8>) {
+        self.peers[client.0].to_broker.push_back(frame);
+        self.run();
+    }
+
+    /// Lets a client do something, then everything happen that follows at once.
+    pub fn act(&mut self, client: Client, action: impl FnOnce(&mut ClientSession)) {
+        action(&mut self.peers[client.0].core);
+        self.run();
+    }
+
+    /// Moves time on, with a stop wherever somebody wants to wake.
+    pub fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            self.run();
+            let wakes = self.peers.iter().map(|peer| peer.wakes).chain([self.broker_wakes]).flatten().min();
+            match wakes.filter(|at| *at <= end) {
+                Some(at) => self.now = self.now.max(at),
+                None => break,
+            }
+            self.wake();
+        }
+        self.now = end;
+        self.run();
+    }
+
+    fn wake(&mut self) {
+        let now = self.now;
+        if self.broker_wakes.is_some_and(|at| at <= now) {
+            self.broker_wakes = None;
+            self.broker.handle_timeout(now);
+        }
+        for peer in &mut self.peers {
+            if peer.wakes.is_some_and(|at| at <= now) {
+                peer.wakes = None;
+                peer.core.handle_timeout(now);
+            }
+        }
+    }
+
+    /// Carries frames until nothing moves any more. Time stands still.
+    pub fn run(&mut self) {
+        loop {
+            let mut moved = false;
+            for index in 0..self.peers.len() {
+                moved |= self.drive_client(Client(index));
+                moved |= self.deliver_to_broker(Client(index));
+                moved |= self.drive_broker();
+                moved |= self.deliver_to_client(Client(index));
+            }
+            moved |= self.drive_broker();
+            if !moved {
+                return;
+            }
+        }
+    }
+
+    fn drive_client(&mut self, client: Client) -> bool {
+        let mut moved = false;
+        while let Some(output) = self.peers[client.0].core.poll_output() {
+            moved = true;
+            match output {
+                Output::Connect => self.open(client),
+                Output::Send(frame) => self.peers[client.0].to_broker.push_back(frame),
+                Output::Disconnect => {
+                    // What was sent before arrives before the end of the connection.
+                    self.deliver_to_broker(client);
+                    self.drive_broker();
+                    if let Some(connection) = self.peers[client.0].connection.take() {
+                        self.broker.handle_disconnected(connection);
+                    }
+                }
+                Output::WakeAt(at) => self.peers[client.0].wakes = Some(at),
+                Output::Deliver(event) => self.handle(client, event),
+            }
+        }
+        moved
+    }
+
+    fn open(&mut self, client: Client) {
+        self.next_connection += 1;
+        let connection = ConnectionId(self.next_connection);
+        let peer = &mut self.peers[client.0];
+        peer.connection = Some(connection);
+        peer.core.handle_open();
+        let query = peer.core.connect_query(peer.credentials.clone());
+        let request = ConnectRequest::from_query(&query).expect("our own query");
+        let arrival = Arrival { client_ip: "192.0.2.1".into(), start_time: 1_700_000_000_000, random: [7; 18] };
+        self.broker.handle_connect(self.now, connection, &request, &arrival);
+    }
+
+    fn deliver_to_broker(&mut self, client: Client) -> bool {
+        let peer = &mut self.peers[client.0];
+        let Some(connection) = peer.connection.filter(|_| !peer.frozen) else { return false };
+        let Some(frame) = peer.to_broker.pop_front() else { return false };
+        self.broker.handle_frame(self.now, connection, &frame);
+        true
+    }
+
+    fn deliver_to_client(&mut self, client: Client) -> bool {
+        let peer = &mut self.peers[client.0];
+        if peer.frozen {
+            return false;
+        }
+        let Some(frame) = peer.to_client.pop_front() else { return false };
+        peer.core.handle_frame(self.now, &frame);
+        peer.frames.push(frame);
+        true
+    }
+
+    fn drive_broker(&mut self) -> bool {
+        let mut moved = false;
+        while let Some(output) = self.broker.poll_output() {
+            moved = true;
+            match output {
+                core::Output::Send(connection, frame) => {
+                    if let Some(peer) = self.peer_on(connection) {
+                        peer.to_client.push_back(frame);
+                    }
+                }
+                core::Output::Close(connection) => {
+                    let now = self.now;
+                    if let Some(peer) = self.peer_on(connection).filter(|peer| !peer.frozen) {
+                        // What was sent before arrives before the end of the connection.
+                        for frame in std::mem::take(&mut peer.to_client) {
+                            peer.core.handle_frame(now, &frame);
+                            peer.frames.push(frame);
+                        }
+                        peer.connection = None;
+                        peer.core.handle_disconnected("closed by the broker");
+                    }
+                    self.broker.handle_disconnected(connection);
+                }
+                core::Output::WakeAt(at) => self.broker_wakes = Some(at),
+            }
+        }
+        moved
+    }
+
+    fn peer_on(&mut self, connection: ConnectionId) -> Option<&mut Peer> {
+        self.peers.iter_mut().find(|peer| peer.connection == Some(connection))
+    }
+
+    fn handle(&mut self, client: Client, event: Event) {
+        let peer = &mut self.peers[client.0];
+        match event {
+            Event::Connected(session) => peer.session = Some(session),
+            Event::ConnectFailed(error) => peer.failed = Some(error),
+            Event::Closed(closed) => peer.closed = Some(closed),
+            Event::RequestAbandoned(conversation) => peer.abandoned.push(conversation),
+            Event::ResponseReceived { conversation, outcome } => {
+                if let Ok(Response::Registered(registration)) = &outcome {
+                    let behaviour = peer.registering.remove(&conversation).expect("was registering");
+                    peer.behaviours.insert(*registration, behaviour);
+                }
+                let twice = peer.outcomes.insert(conversation, outcome);
+                assert_eq!(twice, None, "an outcome comes once");
+            }
+            Event::RequestReceived(request) => {
+                let id = request.conversation;
+                match peer.behaviours.get(&request.registration).expect("a registered handler") {
+                    Behaviour::Text(text) => peer.core.respond(id, Ok(text_value(text).as_wire())),
+                    Behaviour::Echo => peer.core.respond(id, Ok(request.request.as_wire())),
+                    Behaviour::Refuse(reason, text) => peer.core.respond(id, Err((*reason, text))),
+                    Behaviour::Keep => peer.received.push_back(request),
+                }
+            }
+        }
+    }
+}
+
+/// A value of type string.
+pub fn text_value(text: &str) -> Value {
+    Value::new(DataType::String, Item::Text(text.into()).to_bytes().expect("not deep"))
+}
+
+pub fn text_of(value: &Value) -> String {
+    match Item::from_bytes(&value.bytes) {
+        Ok(Item::Text(text)) => text,
+        other => panic!("{other:?}"),
+    }
+}
