@@ -81,7 +81,8 @@ export class Handlers {
    */
   call(registration, conversation, path, sender, properties, code, name, bytes) {
     const handler = this.#byRegistration.get(registration);
-    if (handler === undefined) return { reason: UNHANDLED_MESSAGE, text: `this session has no request handler at ${path}` };
+    if (handler === undefined)
+      return { reason: UNHANDLED_MESSAGE, text: `this session has no request handler at ${path}` };
     const requestType = typeName(code) ?? name;
     let request;
     try {

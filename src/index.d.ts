@@ -54,7 +54,9 @@ export interface ConnectOptions {
   /** Gives up connecting when it is aborted. */
   signal?: AbortSignal;
   /** The WebSocket constructor to use, for example that of the package `ws`. Default: the platform's. */
-  webSocket?: new (url: string) => WebSocketLike;
+  webSocket?: new (
+    url: string,
+  ) => WebSocketLike;
   /** Version of the wire protocol to ask for, 22 to 29. Default: 25. */
   protocolVersion?: number;
   /** How much goes to the console; never secrets or payloads. Default: `"warn"`. */
@@ -293,7 +295,11 @@ export interface DataType<In, Out = In> {
 }
 
 /** A data type, its name in any case, or its number. */
-export type DataTypeLike = DataType<never, unknown> | DataTypeName | Uppercase<DataTypeName> | number;
+export type DataTypeLike =
+  | Pick<DataType<never, unknown>, "typeName" | "typeCode" | "fromBytes">
+  | DataTypeName
+  | Uppercase<DataTypeName>
+  | number;
 /** The names of the data types. */
 export type DataTypeName = "json" | "string" | "int64" | "double" | "binary" | "record_v2" | "recordv2";
 
@@ -321,7 +327,7 @@ export type Outcome = "not-sent" | "refused" | "failed" | "unknown";
 
 /** What promises of {@link Messaging} and {@link Session} reject with. */
 export class MessagingError extends Error {
-  private constructor();
+  protected constructor();
   /** For programs: the name of the error reason, or e.g. `TIMED_OUT`; `message` is for people. */
   readonly code: string;
   /** The number of the error reason, if the other side gave one. */

@@ -28,8 +28,6 @@ const { isView } = ArrayBuffer;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const loneSurrogate = /\p{Surrogate}/u; // with the flag u, a pair is one character and does not match
-const eight = new DataView(new ArrayBuffer(8)); // for numbers, most significant byte first
-const eightBytes = new Uint8Array(eight.buffer);
 
 /** The name on the wire by the code. */
 const names = [];
@@ -226,10 +224,16 @@ function stepTo(key) {
 
 /** The writer; unset while nothing is being written. */
 let out;
+let view; // of the same bytes
 let at;
 let around; // the containers around the member that is being written
 
-let spare = new Uint8Array(1024); // the scratch buffer, unset while in use
+let spare = scratch(1024); // unset while in use
+
+function scratch(size) {
+  const bytes = new Uint8Array(size);
+  return { bytes, view: new DataView(bytes.buffer) };
+}
 
 function serialise(value, code) {
   const typed = contents(value);
@@ -241,10 +245,10 @@ function serialise(value, code) {
   if (code === BINARY) return bytesOf(value) ?? fail("is not a Uint8Array, an ArrayBuffer or a view of one");
   if (code === RECORD_V2) return encoder.encode(records(value));
 
-  const outer = { out, at, around };
-  const mine = spare ?? new Uint8Array(1024);
+  const outer = { out, view, at, around };
+  const mine = spare ?? scratch(1024);
   spare = undefined;
-  out = mine;
+  ({ bytes: out, view } = mine);
   at = 0;
   around = [];
   try {
@@ -255,8 +259,8 @@ function serialise(value, code) {
     else if (!write(value, "")) out[at++] = 0xf6;
     return out.subarray(0, at);
   } finally {
-    spare = out.length > KEPT_BYTES ? mine : out;
-    ({ out, at, around } = outer);
+    spare = out.length > KEPT_BYTES ? mine : { bytes: out, view };
+    ({ out, view, at, around } = outer);
   }
 }
 
@@ -387,9 +391,9 @@ function isObject(value) {
 }
 
 function grow(room) {
-  const larger = new Uint8Array(Math.max(out.length * 2, at + room));
-  larger.set(out.subarray(0, at));
-  out = larger;
+  const larger = scratch(Math.max(out.length * 2, at + room));
+  larger.bytes.set(out.subarray(0, at));
+  ({ bytes: out, view } = larger);
 }
 
 /** A major type with its argument, in the shortest form. There must be room for 9 bytes. */
@@ -404,16 +408,15 @@ function writeHead(major, n) {
     out[at++] = n >> 8;
     out[at++] = n;
   } else {
-    const isShort = n < 0x100000000;
-    out[at++] = major | (isShort ? 26 : 27);
-    eight.setUint32(0, n / 0x100000000);
-    eight.setUint32(4, n);
-    writeEight(isShort ? 4 : 0);
+    const isLong = n >= 0x100000000;
+    out[at++] = major | (isLong ? 27 : 26);
+    if (isLong) {
+      view.setUint32(at, n / 0x100000000);
+      at += 4;
+    }
+    view.setUint32(at, n);
+    at += 4;
   }
-}
-
-function writeEight(from) {
-  for (let i = from; i < 8; i++) out[at++] = eightBytes[i];
 }
 
 function writeInteger(value) {
@@ -434,8 +437,8 @@ function writeInt64(value) {
     writeInteger(number);
   } else {
     out[at++] = value < 0n ? 0x3b : 0x1b;
-    eight.setBigUint64(0, value < 0n ? ~value : value);
-    writeEight(0);
+    view.setBigUint64(at, value < 0n ? ~value : value);
+    at += 8;
   }
 }
 
@@ -443,8 +446,8 @@ function writeDouble(value) {
   if (typeof value !== "number") fail("is not a number");
   out[at++] = 0xfb;
   // Always the same NaN: the bits of a computed one depend on the machine.
-  eight.setFloat64(0, Number.isNaN(value) ? Number.NaN : value);
-  writeEight(0);
+  view.setFloat64(at, Number.isNaN(value) ? Number.NaN : value);
+  at += 8;
 }
 
 function exactDouble(integer) {
@@ -598,6 +601,7 @@ let input = nothing;
 let pos;
 let end;
 
+const float = new DataView(new ArrayBuffer(8));
 const keys = new Array(CACHED_KEYS).fill(""); // lately read, by a hash of their bytes; only ASCII
 
 function parse(code, bytes) {
@@ -721,15 +725,17 @@ function readSimple(low) {
     case 25:
       return readHalf();
     case 26:
-      eight.setUint32(0, readUnsigned(4));
-      return eight.getFloat32(0);
+      float.setUint32(0, readUnsigned(4));
+      return float.getFloat32(0);
     case 27:
-      eight.setUint32(0, readUnsigned(4));
-      eight.setUint32(4, readUnsigned(4));
-      return eight.getFloat64(0);
+      float.setUint32(0, readUnsigned(4));
+      float.setUint32(4, readUnsigned(4));
+      return float.getFloat64(0);
+    case 22:
+      return null;
     default:
       if (low > 27) badHead();
-      return null; // null, undefined, and what no standard gives a meaning to
+      return null; // undefined, and what no standard gives a meaning to
   }
 }
 
@@ -860,7 +866,8 @@ function readUtf8(length) {
   if (length < SHORT_BYTES) {
     let any = 0;
     for (let i = start; i < pos; i++) any |= input[i];
-    const text = any < 0x80 ? ascii(start, length) : shortUtf8(start);
+    if (any < 0x80) return ascii(start, length);
+    const text = shortUtf8(start);
     if (text !== undefined) return text;
   }
   try {
