@@ -143,12 +143,15 @@ impl Driver {
         let promise = settle.promise();
         let abort = signal.map(|signal| {
             let driver = self.clone();
-            AbortListener::new(signal, Box::new(move |reason| {
-                if let Some(connecting) = driver.0.connecting.take() {
-                    connecting.settle.reject(reason);
-                }
-                driver.with_core(|core| core.close(now()));
-            }))
+            AbortListener::new(
+                signal,
+                Box::new(move |reason| {
+                    if let Some(connecting) = driver.0.connecting.take() {
+                        connecting.settle.reject(reason);
+                    }
+                    driver.with_core(|core| core.close(now()));
+                }),
+            )
         });
         let cause = JsValue::UNDEFINED;
         self.0.connecting.replace(Some(Connecting { settle, _abort: abort, cause }));

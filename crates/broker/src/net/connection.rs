@@ -1,5 +1,6 @@
 //! One WebSocket: its messages to the hub, and the hub's messages to it.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use axum::body::Bytes;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::hub::{Happened, Reporter};
 
@@ -24,10 +25,17 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 pub(super) struct Outbox {
     frames: mpsc::Sender<Vec<u8>>,
     queued_bytes: Arc<AtomicUsize>,
+    _open: oneshot::Sender<Infallible>,
 }
 
 /// The other end of an [`Outbox`].
 pub(super) struct Outgoing {
+    queue: Queue,
+    /// Resolves when the outbox is gone, whether or not the client takes what is still in it.
+    closed: oneshot::Receiver<Infallible>,
+}
+
+struct Queue {
     frames: mpsc::Receiver<Vec<u8>>,
     queued_bytes: Arc<AtomicUsize>,
 }
@@ -39,7 +47,9 @@ impl Outbox {
     pub fn new() -> (Self, Outgoing) {
         let (sender, frames) = mpsc::channel(MAX_QUEUED_MESSAGES);
         let queued_bytes = Arc::new(AtomicUsize::new(0));
-        (Self { frames: sender, queued_bytes: queued_bytes.clone() }, Outgoing { frames, queued_bytes })
+        let (open, closed) = oneshot::channel();
+        let outbox = Self { frames: sender, queued_bytes: queued_bytes.clone(), _open: open };
+        (outbox, Outgoing { queue: Queue { frames, queued_bytes }, closed })
     }
 
     pub fn push(&self, frame: Vec<u8>) -> Result<(), Overflow> {
@@ -56,23 +66,29 @@ impl Outbox {
     }
 }
 
-/// Serves a connection until both directions have ended.
+/// Serves a connection until either end has closed it.
 pub(super) async fn run(socket: WebSocket, outgoing: Outgoing, reporter: Reporter) {
     let (sink, stream) = socket.split();
-    let mut writing = std::pin::pin!(write_frames(sink, outgoing));
+    let Outgoing { queue, closed } = outgoing;
+    let mut writing = std::pin::pin!(write_frames(sink, queue));
     let mut reading = std::pin::pin!(read_frames(stream, &reporter));
+    // A client that takes nothing would keep us writing for ever.
+    let out_of_patience = async {
+        let _ = closed.await;
+        tokio::time::sleep(CLOSE_PATIENCE).await;
+    };
     tokio::select! {
+        // Everything is sent, or the connection broke. What still comes from this client counts no more.
         () = &mut writing => {
-            // Closed by the broker, or broken. Either way nothing from this client counts any more.
             let _ = tokio::time::timeout(CLOSE_PATIENCE, reading).await;
+            reporter.report(Happened::Gone).await;
         }
         () = &mut reading => {
             reporter.report(Happened::Gone).await;
             let _ = tokio::time::timeout(CLOSE_PATIENCE, writing).await;
-            return;
         }
+        () = out_of_patience => reporter.report(Happened::Gone).await,
     }
-    reporter.report(Happened::Gone).await;
 }
 
 async fn read_frames(mut stream: SplitStream<WebSocket>, reporter: &Reporter) {
@@ -93,9 +109,9 @@ async fn read_frames(mut stream: SplitStream<WebSocket>, reporter: &Reporter) {
     }
 }
 
-async fn write_frames(mut sink: SplitSink<WebSocket, Message>, mut outgoing: Outgoing) {
-    while let Some(frame) = outgoing.frames.recv().await {
-        if write_all_queued(&mut sink, &mut outgoing, frame).await.is_err() {
+async fn write_frames(mut sink: SplitSink<WebSocket, Message>, mut queue: Queue) {
+    while let Some(frame) = queue.frames.recv().await {
+        if write_all_queued(&mut sink, &mut queue, frame).await.is_err() {
             return;
         }
     }
@@ -107,15 +123,15 @@ async fn write_frames(mut sink: SplitSink<WebSocket, Message>, mut outgoing: Out
 /// Sends `frame` and whatever else is queued with a single flush.
 async fn write_all_queued(
     sink: &mut SplitSink<WebSocket, Message>,
-    outgoing: &mut Outgoing,
+    queue: &mut Queue,
     frame: Vec<u8>,
 ) -> Result<(), axum::Error> {
     let mut next = Some(frame);
     while let Some(frame) = next {
         let length = frame.len();
         sink.feed(Message::Binary(Bytes::from(frame))).await?;
-        outgoing.queued_bytes.fetch_sub(length, Ordering::Relaxed);
-        next = outgoing.frames.try_recv().ok();
+        queue.queued_bytes.fetch_sub(length, Ordering::Relaxed);
+        next = queue.frames.try_recv().ok();
     }
     sink.flush().await
 }
