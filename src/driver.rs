@@ -56,7 +56,7 @@ struct Inner {
     request_timeout: Duration,
     level: Level,
     core: RefCell<ClientSession>,
-    socket: RefCell<Option<Socket>>,
+    socket: RefCell<Option<Rc<Socket>>>,
     timer: RefCell<Option<(Moment, Timeout)>>,
     connecting: RefCell<Option<Connecting>>,
     /// Who waits for what, by conversation.
@@ -136,8 +136,8 @@ impl Driver {
 
     /// Connects; the promise is of a [`Session`].
     pub fn connect(&self, signal: Option<AbortSignal>) -> Promise {
-        if let Some(signal) = signal.as_ref().filter(|signal| signal.aborted()) {
-            return Promise::reject(&signal.reason());
+        if let Some(reason) = aborted(signal.as_ref()) {
+            return Promise::reject(&reason);
         }
         let settle = Deferred::new();
         let promise = settle.promise();
@@ -293,7 +293,9 @@ impl Driver {
         match output {
             Output::Connect => self.open_socket(),
             Output::Send(frame) => {
-                if let Some(socket) = &*self.0.socket.borrow() {
+                // A clone: a socket that is not the browser's may call us back.
+                let socket = self.0.socket.borrow().clone();
+                if let Some(socket) = socket {
                     socket.send(&frame);
                 }
             }
@@ -341,7 +343,7 @@ impl Driver {
                 .map_err(|error| (error::text_of(&error), error))
             });
         match opened {
-            Ok(socket) => drop(self.0.socket.replace(Some(socket))),
+            Ok(socket) => drop(self.0.socket.replace(Some(Rc::new(socket)))),
             Err((text, cause)) => {
                 if let Some(connecting) = &mut *self.0.connecting.borrow_mut() {
                     connecting.cause = cause;
@@ -466,6 +468,11 @@ impl Driver {
 
 /// What timers of browsers can be set to, in milliseconds; a longer wait takes several.
 const LONGEST_TIMER: u32 = i32::MAX as u32;
+
+/// The reason of a signal that is aborted already.
+pub fn aborted(signal: Option<&AbortSignal>) -> Option<JsValue> {
+    signal.filter(|signal| signal.aborted()).map(AbortSignal::reason)
+}
 
 /// Listens to an abort signal until it is dropped.
 struct AbortListener {

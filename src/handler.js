@@ -83,7 +83,7 @@ export class Handlers {
     const handler = this.#byRegistration.get(registration);
     if (handler === undefined)
       return { reason: UNHANDLED_MESSAGE, text: `this session has no request handler at ${path}` };
-    const requestType = typeName(code) ?? name;
+    const requestType = code === 0 ? name : typeName(code);
     let request;
     try {
       request = decode(code, name, bytes, handler.requestCode);

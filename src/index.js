@@ -1,6 +1,6 @@
 // The entry of the package: loads the WebAssembly when it is first needed, and exports what applications use.
 
-import load, { connect as open, Registration, Session } from "./antiphon.js";
+import load, { Messaging, connect as open, Registration, Session } from "./antiphon.js";
 import { ConnectError } from "./error.js";
 
 export { ConnectError, InvalidFilterError, MessagingError, RejectedRequestError } from "./error.js";
@@ -33,7 +33,13 @@ export async function connect(url, options) {
   return open(url, options);
 }
 
-// Older platforms do not have the symbol; there, nobody can ask for it.
+// These objects are freed when nobody has them any more; a call that frees one under somebody's hands is no use to
+// anybody.
+for (const type of [Session, Messaging, Registration]) {
+  delete type.prototype.free;
+  // Older platforms do not have the symbols; there, nobody can ask for them.
+  if (Symbol.dispose) delete type.prototype[Symbol.dispose];
+}
 if (Symbol.asyncDispose) {
   for (const type of [Session, Registration]) {
     Object.defineProperty(type.prototype, Symbol.asyncDispose, {

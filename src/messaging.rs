@@ -5,7 +5,7 @@ use antiphon_protocol::wire::primitives::ConversationId;
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 
-use crate::driver::Driver;
+use crate::driver::{Driver, aborted};
 use crate::handler::request_handler;
 use crate::options::{HandlerOptions, RequestOptions};
 use crate::value::{self, text};
@@ -26,11 +26,12 @@ impl Messaging {
         let options = RequestOptions::from_js(options)?;
         let timeout = options.timeout()?.unwrap_or(self.driver.request_timeout());
         let signal = options.signal()?;
-        if let Some(signal) = signal.as_ref().filter(|signal| signal.aborted()) {
-            return Err(signal.reason());
-        }
         let wanted = options.response_code()?;
         let (value, named) = value::encode(request, options.data_type())?;
+        // Only now: what the application runs while its value is read may abort the request.
+        if let Some(reason) = aborted(signal.as_ref()) {
+            return Err(reason);
+        }
         let response_code = if wanted == 0 { named } else { wanted };
         Ok(self
             .driver

@@ -259,7 +259,7 @@ function serialise(value, code) {
     else if (!write(value, "")) out[at++] = 0xf6;
     return out.subarray(0, at);
   } finally {
-    spare = out.length > KEPT_BYTES ? mine : { bytes: out, view };
+    spare = out === mine.bytes || out.length > KEPT_BYTES ? mine : { bytes: out, view };
     ({ out, view, at, around } = outer);
   }
 }
@@ -302,6 +302,20 @@ function writeObject(value, key) {
       kind = kindOf(value);
     }
   }
+  if (kind !== PLAIN && kind !== ARRAY && writeSpecial(value, kind)) return true;
+  for (let i = around.length; i-- > 0; ) if (around[i] === value) fail("is a cycle: it contains itself");
+  if (around.length === MAX_DEPTH) fail(`is within ${MAX_DEPTH} objects and arrays, no more is allowed`, RangeError);
+  around.push(value);
+  if (kind === ARRAY) writeArray(value);
+  else writeMembers(value, kind === "Map");
+  around.pop();
+  if (at === out.length) grow(1);
+  out[at++] = 0xff;
+  return true;
+}
+
+/** Writes what is no list of members and returns true, else false. */
+function writeSpecial(value, kind) {
   switch (kind) {
     case FUNCTION:
       return fail("is a function");
@@ -316,16 +330,9 @@ function writeObject(value, key) {
       return write(Boolean.prototype.valueOf.call(value));
     case "BigInt":
       return write(BigInt.prototype.valueOf.call(value));
+    default:
+      return false;
   }
-  if (around.includes(value)) fail("is a cycle: it contains itself");
-  if (around.length === MAX_DEPTH) fail(`is within ${MAX_DEPTH} objects and arrays, no more is allowed`, RangeError);
-  around.push(value);
-  if (kind === ARRAY) writeArray(value);
-  else writeMembers(value, kind === "Map");
-  around.pop();
-  if (at === out.length) grow(1);
-  out[at++] = 0xff;
-  return true;
 }
 
 function writeArray(array) {
@@ -646,7 +653,7 @@ function readScalar(code) {
 
 /** One CBOR item that is within `depth` containers. */
 function read(depth) {
-  need(1);
+  if (pos >= end) malformed("it is cut short");
   const first = input[pos++];
   const low = first & 31;
   switch (first >> 5) {
@@ -770,7 +777,7 @@ function readMap(low, depth) {
     const value = read(depth + 1);
     // Assigning would call a setter of the prototype, be it that of `__proto__` or one that the page has put there,
     // and would throw if the prototype is frozen.
-    if (key in objectPrototype) define(object, key, value);
+    if (hasOwn.call(objectPrototype, key)) define(object, key, value);
     else object[key] = value;
   }
   return object;
@@ -801,7 +808,8 @@ function readKey() {
   if (!(length >= 0 && length < SHORT_BYTES && length < end - pos)) return readOtherKey();
   const start = ++pos;
   const hash = length * 7 + input[start] * 31 + input[start + (length >> 1)] * 5 + input[start + length - 1];
-  const cached = keys[hash & (CACHED_KEYS - 1)];
+  const slot = hash & (CACHED_KEYS - 1);
+  const cached = keys[slot];
   if (cached.length === length) {
     let i = 0;
     while (i < length && cached.charCodeAt(i) === input[start + i]) i++;
@@ -811,7 +819,7 @@ function readKey() {
     }
   }
   const key = readUtf8(length);
-  if (key.length === length) keys[hash & (CACHED_KEYS - 1)] = key;
+  if (key.length === length) keys[slot] = key;
   return key;
 }
 

@@ -45,6 +45,7 @@ export function shrink(from, to) {
   binaryen.setOptimizeLevel(2);
   binaryen.setShrinkLevel(2);
   module.optimize();
+  module.runPasses(["strip-producers", "strip-target-features"]);
   if (!module.validate()) throw new Error(`${from} is not valid after it was made small`);
   writeFileSync(to, withoutSourcePaths(Buffer.from(module.emitBinary())));
 }
@@ -52,6 +53,7 @@ export function shrink(from, to) {
 /** Only messages of panics name source files, and by where they were on the machine that compiled them. */
 function withoutSourcePaths(bytes) {
   const text = bytes.toString("latin1");
-  for (const { index, 0: path } of text.matchAll(/[\w/.@+-]+\/src\/[\w/.-]+\.rs/g)) bytes.fill(0, index, index + path.length);
+  for (const { index, 0: path } of text.matchAll(/[\w/.@+-]+\/src\/[\w/.-]+\.rs/g))
+    bytes.fill(0, index, index + path.length);
   return bytes;
 }
