@@ -15,7 +15,7 @@ use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::handshake::Credentials;
 use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
 use gloo_timers::callback::Timeout;
-use js_sys::{Function, Object, Promise, Reflect, Uint8Array};
+use js_sys::{Array, Function, Object, Promise, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::AbortSignal;
@@ -52,7 +52,7 @@ struct Inner {
     address: String,
     credentials: JsValue,
     web_socket: Option<Function>,
-    principal: String,
+    principal: RefCell<String>,
     request_timeout: Duration,
     level: Level,
     core: RefCell<ClientSession>,
@@ -108,6 +108,10 @@ enum Asked {
         registration: ConversationId,
     },
     Ping,
+    Properties,
+    Principal {
+        principal: String,
+    },
 }
 
 impl Driver {
@@ -118,7 +122,7 @@ impl Driver {
             address,
             credentials,
             web_socket,
-            principal: config.principal.clone().unwrap_or_default(),
+            principal: RefCell::new(config.principal.clone().unwrap_or_default()),
             request_timeout,
             level,
             core: RefCell::new(ClientSession::new(config)),
@@ -165,7 +169,7 @@ impl Driver {
     }
 
     pub fn principal(&self) -> String {
-        self.0.principal.clone()
+        self.0.principal.borrow().clone()
     }
 
     pub fn state(&self) -> &'static str {
@@ -202,6 +206,20 @@ impl Driver {
 
     pub fn ping(&self) -> Promise {
         self.start(Asked::Ping, None, |core, now| core.ping(now))
+    }
+
+    /// The promise is of an object.
+    pub fn get_properties(&self, keys: &[String]) -> Promise {
+        self.start(Asked::Properties, None, |core, now| core.get_properties(now, keys))
+    }
+
+    /// The promise is of a boolean.
+    pub fn change_principal(&self, principal: String, credentials: &JsValue) -> Promise {
+        let Some(credentials) = credentials_from_js(credentials) else {
+            return Promise::reject(&error::invalid_argument(WRONG_CREDENTIALS));
+        };
+        let what = Asked::Principal { principal: principal.clone() };
+        self.start(what, None, |core, now| core.change_principal(now, &principal, &credentials))
     }
 
     /// The promise is of a [`Registration`].
@@ -421,6 +439,17 @@ impl Driver {
                 Ok(JsValue::UNDEFINED)
             }
             (Ok(Response::Pong(time)), Asked::Ping) => Ok((time.as_secs_f64() * 1000.0).into()),
+            (Ok(Response::Properties(properties)), Asked::Properties) => {
+                let entries = properties.iter().map(|(key, value)| Array::of2(&key.into(), &value.into()));
+                // Defines the keys, whatever they are; it fails only for what is no list of pairs.
+                Object::from_entries(&entries.collect::<Array>()).map(JsValue::from)
+            }
+            (Ok(Response::PrincipalChanged(changed)), Asked::Principal { principal }) => {
+                if changed {
+                    self.0.principal.replace(principal);
+                }
+                Ok(changed.into())
+            }
             // The core answers each question in kind.
             (Ok(_), _) => Err(error::from_request_error(&RequestError::MalformedResponse, &site)),
             (Err(error), _) => Err(error::from_request_error(&error, &site)),
@@ -465,6 +494,8 @@ impl Driver {
         self.0.emitter.emit("close", &info);
     }
 }
+
+const WRONG_CREDENTIALS: &str = "credentials must be a string or a Uint8Array";
 
 /// What timers of browsers can be set to, in milliseconds; a longer wait takes several.
 const LONGEST_TIMER: u32 = i32::MAX as u32;

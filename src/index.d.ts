@@ -106,6 +106,18 @@ export interface Session<C extends Contract = AnyContract> {
    */
   ping(): Promise<number>;
   /**
+   * Gives the session another principal, for example when a token was renewed; the session and its ID stay.
+   *
+   * @returns whether the broker accepted it; if not, the session stays as it was
+   */
+  changePrincipal(principal: string, credentials?: Credentials): Promise<boolean>;
+  /**
+   * This session's own properties as the broker knows them.
+   *
+   * @param keys which; may hold {@link ALL_FIXED_PROPERTIES} and {@link ALL_USER_PROPERTIES}. Default: all
+   */
+  getProperties(keys?: readonly string[]): Promise<Record<string, string>>;
+  /**
    * Ends the session. Requests that wait for an answer reject with `SESSION_CLOSED`. Can be called again, and in
    * every state.
    */

@@ -158,10 +158,7 @@ options! {
 
 impl HandlerOptions {
     pub fn session_properties(&self) -> Result<Vec<String>, JsValue> {
-        const STRINGS: &str = "an array of strings";
-        let array = |value: &JsValue| value.dyn_ref::<Array>().cloned();
-        let keys = optional("sessionProperties", &self.session_properties, STRINGS, array)?.unwrap_or_default();
-        keys.iter().map(|key| key.as_string().ok_or_else(|| must_be("sessionProperties", STRINGS))).collect()
+        Ok(strings("sessionProperties", &self.session_properties)?.unwrap_or_default())
     }
 
     /// The number of the data type to which requests are to be converted, 0 for none.
@@ -173,6 +170,19 @@ impl HandlerOptions {
     pub fn response_code(&self) -> Result<u8, JsValue> {
         value::type_code(&self.response_type)
     }
+}
+
+/// The keys that `getProperties` is given; all properties if it is given none.
+pub fn property_keys(keys: &JsValue) -> Result<Vec<String>, JsValue> {
+    Ok(strings("keys", keys)?.unwrap_or_else(|| ["*F", "*U"].map(String::from).to_vec()))
+}
+
+fn strings(name: &str, value: &JsValue) -> Result<Option<Vec<String>>, JsValue> {
+    const STRINGS: &str = "an array of strings";
+    let Some(array) = optional(name, value, STRINGS, |value| value.dyn_ref::<Array>().cloned())? else {
+        return Ok(None);
+    };
+    array.iter().map(|item| item.as_string().ok_or_else(|| must_be(name, STRINGS))).collect::<Result<_, _>>().map(Some)
 }
 
 fn milliseconds(name: &str, value: &JsValue) -> Result<Option<Duration>, JsValue> {
@@ -202,5 +212,5 @@ fn optional<T>(
 
 #[cold]
 fn must_be(name: &str, expected: &str) -> JsValue {
-    invalid_argument(&format!("the option {name} must be {expected}"))
+    invalid_argument(&format!("{name} must be {expected}"))
 }

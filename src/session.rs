@@ -7,8 +7,9 @@ use wasm_bindgen::prelude::*;
 use crate::driver::{Connector, Driver, proposed_properties};
 use crate::error;
 use crate::messaging::Messaging;
-use crate::options::ConnectOptions;
+use crate::options::{ConnectOptions, property_keys};
 use crate::platform::server_address;
+use crate::value::text;
 
 /// Opens a session. The promise is of a [`Session`], or rejects with a `ConnectError`.
 #[wasm_bindgen(skip_typescript)]
@@ -114,6 +115,24 @@ impl Session {
     #[wasm_bindgen(skip_typescript)]
     pub fn ping(&self) -> Promise {
         self.driver.ping()
+    }
+
+    /// The session's own properties; `keys` is an array of strings, or undefined for all.
+    #[wasm_bindgen(js_name = getProperties, skip_typescript)]
+    pub fn get_properties(&self, keys: &JsValue) -> Promise {
+        match property_keys(keys) {
+            Ok(keys) => self.driver.get_properties(&keys),
+            Err(error) => Promise::reject(&error),
+        }
+    }
+
+    /// Gives the session another principal; the promise says whether the server accepted it.
+    #[wasm_bindgen(js_name = changePrincipal, skip_typescript)]
+    pub fn change_principal(&self, principal: &JsValue, credentials: &JsValue) -> Promise {
+        match text("principal", principal) {
+            Ok(principal) => self.driver.change_principal(principal, credentials),
+            Err(error) => Promise::reject(&error),
+        }
     }
 
     /// Ends the session; the promise settles when the connection is closed.

@@ -426,7 +426,7 @@ fn same(item: &Item, value: &Json) -> bool {
     match item {
         Item::Null => value.is_null(),
         Item::Bool(flag) => value == flag,
-        Item::Integer(number) => value.to_string() == number.to_string(),
+        Item::Integer(number) => value.as_number().is_some_and(|value| *value.as_str() == number.to_string()),
         Item::Float(float) => value.as_f64() == Some(*float),
         Item::Text(text) => value == text,
         Item::Bytes(_) => false,

@@ -21,9 +21,11 @@ use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::handshake::{
     ConnectRequest, ConnectResponse, NEWEST_VERSION, OLDEST_VERSION, ResponseCode, SessionToken,
 };
-use antiphon_protocol::wire::layouts::ServiceFailure;
+use antiphon_protocol::wire::layouts::{Reauthenticate, ServiceFailure};
 use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
-use antiphon_protocol::wire::services::{ServiceRequest, SystemPing, UserPing, service_name};
+use antiphon_protocol::wire::services::{
+    ChangeOwnPrincipal, ReAuthenticate, ServiceRequest, SystemPing, UserPing, service_name,
+};
 
 use access::Access;
 use registry::Registry;
@@ -290,17 +292,23 @@ impl Broker {
             ServiceRequest::MessagingSend(request) => self.route_to_path(now, key, conversation, &request),
             ServiceRequest::Registration(request) => self.register(key, conversation, &request),
             ServiceRequest::Deregistration(request) => self.deregister(key, conversation, &request),
-            ServiceRequest::ChangeOwnPrincipal(_) => self.refuse_service(key, conversation, 5),
+            ServiceRequest::ChangeOwnPrincipal(request) => {
+                let accepted = self.change_principal(key, request.principal, &request.credentials.into(), &[]);
+                self.send_to(key, || response_frame::<ChangeOwnPrincipal>(conversation, &accepted));
+            }
+            ServiceRequest::ReAuthenticate(Reauthenticate { principal, credentials, properties }) => {
+                let accepted = self.change_principal(key, principal, &credentials.into(), &properties);
+                self.send_to(key, || response_frame::<ReAuthenticate>(conversation, &accepted));
+            }
+            ServiceRequest::GetProperties(request) => self.tell_properties(key, conversation, &request),
+            ServiceRequest::GetOwnProperties(()) => self.tell_own_properties(key, conversation),
             ServiceRequest::CloseClient(_) => self.refuse_service(key, conversation, 14),
             ServiceRequest::SystemPing(()) => self.refuse_service(key, conversation, 55),
-            ServiceRequest::GetProperties(_) => self.refuse_service(key, conversation, 67),
             ServiceRequest::MessagingReceiverServer(_) => self.refuse_service(key, conversation, 86),
             ServiceRequest::MessagingReceiverClient(_) => self.refuse_service(key, conversation, 88),
             ServiceRequest::MessagingFilterSender(_) => self.refuse_service(key, conversation, 102),
             ServiceRequest::FilterResponseDelivery(_) => self.refuse_service(key, conversation, 103),
             ServiceRequest::SetProperties(_) => self.refuse_service(key, conversation, 105),
-            ServiceRequest::GetOwnProperties(()) => self.refuse_service(key, conversation, 202),
-            ServiceRequest::ReAuthenticate(_) => self.refuse_service(key, conversation, 203),
         }
     }
 

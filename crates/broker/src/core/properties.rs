@@ -37,6 +37,12 @@ impl Selection {
         Self { all_fixed, all_user, keys }
     }
 
+    /// All properties.
+    #[must_use]
+    pub fn all() -> Self {
+        Self { all_fixed: true, all_user: true, keys: Vec::new() }
+    }
+
     fn selects(&self, key: &str) -> bool {
         (if is_fixed(key) { self.all_fixed } else { self.all_user }) || self.keys.iter().any(|other| other == key)
     }
@@ -52,9 +58,28 @@ impl SessionProperties {
         let entries = self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         entries.filter(|(key, _)| selection.selects(key)).collect()
     }
+
+    /// Sets who the session is and which roles it has.
+    pub(super) fn set_principal(&mut self, principal: &str, roles: &[&str]) {
+        let mut roles = roles.to_vec();
+        roles.sort_unstable();
+        roles.dedup();
+        let roles: Vec<_> = roles.iter().map(|role| format!("\"{role}\"")).collect();
+        self.0.insert("$Principal".to_owned(), principal.to_owned());
+        self.0.insert("$Roles".to_owned(), roles.join(","));
+    }
+
+    /// Sets what the session proposes, where it is the session's to propose. Every legal key is trusted.
+    pub(super) fn propose<'a>(&mut self, properties: impl IntoIterator<Item = (&'a str, &'a str)>) {
+        for (key, value) in properties {
+            if let Some(value) = proposed(key, value) {
+                self.0.insert(key.to_owned(), value);
+            }
+        }
+    }
 }
 
-/// The fourteen fixed properties of a WebSocket session, and what it proposed itself. Every legal key is trusted.
+/// The fourteen fixed properties of a WebSocket session, and what it proposed itself.
 pub(super) fn of_new_session(
     id: SessionId,
     server_name: &str,
@@ -62,14 +87,8 @@ pub(super) fn of_new_session(
     arrival: &Arrival,
     roles: &[&str],
 ) -> SessionProperties {
-    let mut roles = roles.to_vec();
-    roles.sort_unstable();
-    roles.dedup();
-    let roles: Vec<_> = roles.iter().map(|role| format!("\"{role}\"")).collect();
     let fixed = [
         ("$SessionId", id.to_string()),
-        ("$Principal", request.principal.clone().unwrap_or_default()),
-        ("$Roles", roles.join(",")),
         ("$ClientType", client_type(&request.client_type).into()),
         ("$Transport", "WEBSOCKET".into()),
         ("$ServerName", server_name.into()),
@@ -82,13 +101,10 @@ pub(super) fn of_new_session(
         ("$Latitude", "NaN".into()),
         ("$Longitude", "NaN".into()),
     ];
-    let mut properties: BTreeMap<_, _> = fixed.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-    for (key, value) in request.properties.iter().flatten() {
-        if let Some(value) = proposed(key, value) {
-            properties.insert(key.clone(), value);
-        }
-    }
-    SessionProperties(properties)
+    let mut properties = SessionProperties(fixed.into_iter().map(|(key, value)| (key.to_owned(), value)).collect());
+    properties.set_principal(request.principal.as_deref().unwrap_or_default(), roles);
+    properties.propose(request.properties.iter().flatten().map(|(key, value)| (key.as_str(), value.as_str())));
+    properties
 }
 
 /// What becomes of a proposed property; nothing if the key is not a client's to propose.

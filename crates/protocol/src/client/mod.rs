@@ -146,6 +146,9 @@ enum Phase {
 
 #[derive(Debug)]
 struct Connected {
+    session: SessionId,
+    /// What is spoken with the server.
+    version: u8,
     /// Presented on reconnection.
     #[expect(dead_code, reason = "reconnection presents it")]
     token: SessionToken,
@@ -219,6 +222,23 @@ impl ClientSession {
             Phase::Idle | Phase::Connecting { .. } => State::Connecting,
             Phase::Connected(_) => State::Connected,
             Phase::Closing | Phase::Closed => State::Closed,
+        }
+    }
+
+    /// The ID of the session, while it is connected.
+    #[must_use]
+    pub fn session(&self) -> Option<SessionId> {
+        match &self.phase {
+            Phase::Connected(connected) => Some(connected.session),
+            _ => None,
+        }
+    }
+
+    /// What is spoken with the server, or was asked for.
+    fn version(&self) -> u8 {
+        match &self.phase {
+            Phase::Connected(connected) => connected.version,
+            _ => self.config.protocol_version,
         }
     }
 
@@ -329,7 +349,7 @@ impl ClientSession {
                 self.fail_connect(ConnectCode::ProtocolVersionMismatch, text);
             }
             // 105 and 106 answer a reconnection, and we did not ask for one.
-            Ok(ConnectResponse::Accepted { code: ResponseCode::OK, session, token, ping_period, tail, .. }) => {
+            Ok(ConnectResponse::Accepted { version, code: ResponseCode::OK, session, token, ping_period, tail }) => {
                 let patience = u64::try_from(ping_period).ok().filter(|period| *period > 0);
                 let patience = patience.map(|period| Duration::from_millis(period.saturating_mul(2)));
                 if let Some(patience) = patience {
@@ -337,7 +357,14 @@ impl ClientSession {
                 }
                 self.forget_connect_timer();
                 let max_message_size = usize::try_from(tail).ok().filter(|size| *size > 0).unwrap_or(usize::MAX);
-                self.phase = Phase::Connected(Connected { token, max_message_size, patience, last_heard: now });
+                self.phase = Phase::Connected(Connected {
+                    session,
+                    version,
+                    token,
+                    max_message_size,
+                    patience,
+                    last_heard: now,
+                });
                 self.outputs.push_back(Output::Deliver(Event::Connected(session)));
             }
             Ok(ConnectResponse::Accepted { code, .. } | ConnectResponse::Refused { code, .. }) => {

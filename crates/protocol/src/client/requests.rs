@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use super::handlers::Handler;
-use super::{ClientSession, Event, Output, Phase, RequestError, Timer};
+use super::{ClientSession, Connected, Event, Output, Phase, RequestError, Timer};
 use crate::time::Moment;
 use crate::value::Value;
 use crate::wire::envelope::request_frame;
 use crate::wire::error_reason::ErrorReason;
-use crate::wire::layouts::{SendToPath, SerialisedValue};
+use crate::wire::handshake::Credentials;
+use crate::wire::layouts::{
+    ChangePrincipal, GetSessionProperties, Properties, Reauthenticate, SendToPath, SerialisedValue,
+};
 use crate::wire::primitives::ConversationId;
-use crate::wire::services::{MessagingSend, Service, UserPing};
+use crate::wire::services::{ChangeOwnPrincipal, GetProperties, MessagingSend, ReAuthenticate, Service, UserPing};
 use crate::wire::{DecodeError, decode_all};
 
 /// What a conversation that the application started came to.
@@ -24,6 +27,10 @@ pub enum Response {
     Deregistered,
     /// The server answered a ping after this time.
     Pong(Duration),
+    /// The session's own properties.
+    Properties(Vec<(String, String)>),
+    /// Whether the session has another principal now.
+    PrincipalChanged(bool),
 }
 
 /// What is waited for in an open conversation.
@@ -36,6 +43,12 @@ pub(super) enum Pending {
     Ping {
         deadline: Moment,
         sent_at: Moment,
+    },
+    Properties {
+        deadline: Moment,
+    },
+    PrincipalChange {
+        deadline: Moment,
     },
     Registration {
         deadline: Moment,
@@ -60,6 +73,8 @@ impl Pending {
         match self {
             Self::Request { deadline, .. }
             | Self::Ping { deadline, .. }
+            | Self::Properties { deadline }
+            | Self::PrincipalChange { deadline }
             | Self::Registration { deadline, .. }
             | Self::Deregistration { deadline, .. } => Some(*deadline),
             Self::UnwantedRegistration { .. } | Self::Handler(_) | Self::Abandoned => None,
@@ -104,6 +119,47 @@ impl ClientSession {
         self.ask::<UserPing>(&(), 0, Pending::Ping { deadline, sent_at: now })
     }
 
+    /// Ask for the session's own properties: those with `keys`, which may be `*F` for all fixed and `*U` for all
+    /// user-defined ones. [`Response::Properties`] follows.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::send_to_path`].
+    ///
+    /// Source: section 9.1.
+    pub fn get_properties(&mut self, now: Moment, keys: &[String]) -> Result<ConversationId, RequestError> {
+        let deadline = now + self.config.request_timeout;
+        let session = self.session().ok_or(self.unsendable())?;
+        let body = GetSessionProperties { session, keys: keys.iter().map(String::as_str).collect() };
+        self.ask::<GetProperties>(&body, 0, Pending::Properties { deadline })
+    }
+
+    /// Give the session another principal. [`Response::PrincipalChanged`] follows, and says false if the server
+    /// refused; the session then stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::send_to_path`].
+    ///
+    /// Source: section 9.3.
+    pub fn change_principal(
+        &mut self,
+        now: Moment,
+        principal: &str,
+        credentials: &Credentials,
+    ) -> Result<ConversationId, RequestError> {
+        let deadline = now + self.config.request_timeout;
+        let pending = Pending::PrincipalChange { deadline };
+        let credentials = credentials.as_wire();
+        // The newest version has a service of its own for it.
+        if self.version() >= RE_AUTHENTICATE_SINCE {
+            let body = Reauthenticate { principal, credentials, properties: Vec::new() };
+            self.ask::<ReAuthenticate>(&body, 0, pending)
+        } else {
+            self.ask::<ChangeOwnPrincipal>(&ChangePrincipal { principal, credentials }, 0, pending)
+        }
+    }
+
     /// Forget a conversation: its outcome is no longer of interest and will not be reported.
     pub fn abandon(&mut self, conversation: ConversationId) {
         if let Some(pending) = self.conversations.close(conversation) {
@@ -118,10 +174,8 @@ impl ClientSession {
         capacity: usize,
         pending: Pending,
     ) -> Result<ConversationId, RequestError> {
-        let limit = match &self.phase {
-            Phase::Connected(connected) => connected.max_message_size,
-            Phase::Idle | Phase::Connecting { .. } => return Err(RequestError::NotConnected),
-            Phase::Closing | Phase::Closed => return Err(RequestError::SessionClosed { sent: false }),
+        let Phase::Connected(Connected { max_message_size: limit, .. }) = self.phase else {
+            return Err(self.unsendable());
         };
         let conversation = self.conversations.next_id();
         let frame = request_frame::<S>(conversation, request, capacity);
@@ -134,6 +188,14 @@ impl ClientSession {
         self.conversations.open(conversation, pending);
         self.outputs.push_back(Output::Send(frame));
         Ok(conversation)
+    }
+
+    /// Why nothing can be sent while the session is not connected.
+    fn unsendable(&self) -> RequestError {
+        match self.phase {
+            Phase::Closing | Phase::Closed => RequestError::SessionClosed { sent: false },
+            Phase::Idle | Phase::Connecting { .. } | Phase::Connected(_) => RequestError::NotConnected,
+        }
     }
 
     /// The server answered. A second answer finds no conversation and is ignored.
@@ -177,7 +239,10 @@ impl ClientSession {
                 self.conversations.open(conversation, Pending::UnwantedRegistration { registration });
                 self.config.request_timeout
             }
-            Pending::Ping { .. } | Pending::Deregistration { .. } => self.config.request_timeout,
+            Pending::Ping { .. }
+            | Pending::Properties { .. }
+            | Pending::PrincipalChange { .. }
+            | Pending::Deregistration { .. } => self.config.request_timeout,
             Pending::UnwantedRegistration { .. } | Pending::Handler(_) | Pending::Abandoned => return,
         };
         self.report(conversation, Err(RequestError::TimedOut(timeout)));
@@ -204,6 +269,9 @@ impl ClientSession {
     }
 }
 
+/// The first protocol version with service 203.
+const RE_AUTHENTICATE_SINCE: u8 = 29;
+
 fn read_response(pending: &Pending, body: &[u8], now: Moment) -> Result<Response, DecodeError> {
     Ok(match pending {
         Pending::Request { .. } => Response::Value(decode_all::<SerialisedValue<'_>>(body)?.into()),
@@ -211,6 +279,13 @@ fn read_response(pending: &Pending, body: &[u8], now: Moment) -> Result<Response
             decode_all::<()>(body)?;
             Response::Pong(now.since(*sent_at))
         }
+        Pending::Properties { .. } => {
+            // The session asks for its own, so it exists; if the server thinks otherwise, there are none.
+            let properties: Option<Properties<'_>> = decode_all(body)?;
+            let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
+            Response::Properties(properties.unwrap_or_default().into_iter().map(owned).collect())
+        }
+        Pending::PrincipalChange { .. } => Response::PrincipalChanged(decode_all(body)?),
         Pending::Registration { registration, .. } | Pending::UnwantedRegistration { registration } => {
             decode_all::<()>(body)?;
             Response::Registered(*registration)

@@ -65,11 +65,17 @@ impl Credentials {
             return Ok(Self::None);
         }
         let bytes = BASE64.decode(text).map_err(|_| malformed())?;
-        Ok(match decode_all(&bytes).map_err(|_| malformed())? {
+        decode_all::<WireCredentials<'_>>(&bytes).map(Self::from).map_err(|_| malformed())
+    }
+}
+
+impl From<WireCredentials<'_>> for Credentials {
+    fn from(credentials: WireCredentials<'_>) -> Self {
+        match credentials {
             WireCredentials::None(_) | WireCredentials::Password("") => Self::None,
             WireCredentials::Password(password) => Self::Password(password.to_owned()),
             WireCredentials::Custom(bytes) => Self::Custom(bytes.to_owned()),
-        })
+        }
     }
 }
 
