@@ -1,0 +1,43 @@
+// What a sender sees of a request that fails, in the words of each client.
+
+import assert from "node:assert/strict";
+import { PeerError } from "./peers.mjs";
+
+/** Error reasons: number, what our client says about having run, exception of the Python client. */
+const reasons = {
+  SESSION_CLOSED: { number: 101, outcome: "unknown", exception: "ServiceMessageError" },
+  REQUEST_TIME_OUT: { number: 102, outcome: "unknown", exception: "CancellationError" },
+  UNSUPPORTED: { number: 104, outcome: "unknown", exception: "ServiceMessageError" },
+  CALLBACK_EXCEPTION: { number: 105, outcome: "failed", exception: "ServiceMessageError" },
+  UNHANDLED_MESSAGE: { number: 109, outcome: "refused", exception: "UnhandledMessageError" },
+  HANDLER_CONFLICT: { number: 201, outcome: "refused", exception: "HandlerConflictError" },
+  REJECTED_REQUEST: { number: 9003, outcome: "failed", exception: "RejectedRequestError" },
+};
+
+/**
+ * The promise of `peer` rejects for `reason`, as far as that client lets one see it, with a text that has `text` in it.
+ *
+ * @param {{ key: string }} peer
+ * @param {Promise<unknown>} promise
+ * @param {keyof typeof reasons} reason
+ * @param {string} text what the other side said; this much is told by every client
+ */
+export async function refused(peer, promise, reason, text = "") {
+  const error = await promise.then(
+    (value) => assert.fail(`expected ${reason}, got the response ${JSON.stringify(value)}`),
+    (error) => error,
+  );
+  if (!(error instanceof PeerError)) throw error;
+  const { type, number, outcome } = error;
+  const expected = reasons[reason];
+  const seen = {
+    ours: [
+      { type, number, outcome },
+      { type: reason, number: expected.number, outcome: expected.outcome },
+    ],
+    js: [{ number }, { number: expected.number }],
+    python: [{ type }, { type: expected.exception }],
+  };
+  assert.deepEqual(...seen[peer.key]);
+  assert.ok(error.message.includes(text), `${JSON.stringify(error.message)} has ${JSON.stringify(text)} in it`);
+}

@@ -1,0 +1,93 @@
+// The official JavaScript client, in this process. Data types are named everywhere: what it guesses is not what others
+// expect (protocol.md, section 14, item 10).
+
+import diffusion from "diffusion";
+import { Queue } from "./queue.mjs";
+
+// Refusals are what these tests are about; it would log each.
+diffusion.log("silent");
+
+/** How the values of each data type come out of this client. */
+const types = {
+  json: { type: diffusion.datatypes.json(), read: (value) => bigints(value.get()) },
+  string: { type: diffusion.datatypes.string(), read: (value) => value },
+  int64: { type: diffusion.datatypes.int64(), read: (value) => BigInt(String(value)), write: (value) => String(value) },
+  double: { type: diffusion.datatypes.double(), read: Number },
+  binary: { type: diffusion.datatypes.binary(), read: (value) => new Uint8Array(value.getArray()) },
+};
+
+/** Beyond the safe integers, those in json are objects like those of int64. */
+function bigints(value) {
+  if (Array.isArray(value)) return value.map(bigints);
+  if (value === null || typeof value !== "object") return value;
+  if (typeof value.toNumber === "function") return BigInt(String(value));
+  return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, bigints(member)]));
+}
+
+const read = (type, value) => (value === null ? null : types[type].read(value));
+const write = (type, value) => (value === null ? null : (types[type].write?.(value) ?? value));
+
+/** Opens a session as `Peer` wants it. `host` and `port` instead of a URL: that is how this client is told. */
+export function connectByJavaScript({ url, ...options }) {
+  const { hostname: host, port } = new URL(url);
+  return diffusion.connect({ host, port: Number(port), secure: false, ...options });
+}
+
+/** A function that carries out the commands of `peers.mjs`. */
+export function performByJavaScript() {
+  const sessions = new Map();
+  const handlers = new Map();
+
+  const commands = {
+    async connect({ id, do: _, ...options }) {
+      const session = await connectByJavaScript(options);
+      sessions.set(id, session);
+      return String(session.sessionId);
+    },
+
+    async handle({ id, session, path, type, action, properties }) {
+      const arrivals = new Queue();
+      const handler = {
+        onRequest(request, context, responder) {
+          const value = read(type, request);
+          const { path, sessionId, properties } = context;
+          arrivals.put({ value, path, sender: String(sessionId), properties });
+          if ("answer" in action) responder.respond(write(type, action.answer), types[type].type);
+          else if ("reject" in action) responder.reject(action.reject);
+          else if ("throw" in action) throw new Error(action.throw);
+          else if (!("silence" in action)) responder.respond(write(type, value), types[type].type);
+        },
+        onError() {},
+        onClose() {},
+      };
+      const { messages } = sessions.get(session);
+      const registration = await messages.addRequestHandler(path, handler, properties, types[type].type);
+      handlers.set(id, { registration, arrivals });
+    },
+
+    arrival: ({ handler }) => handlers.get(handler).arrivals.take(),
+    unhandle: ({ handler }) => handlers.get(handler).registration.close(),
+
+    async send({ session, path, type, value }) {
+      const { type: named } = types[type];
+      return read(type, await sessions.get(session).messages.sendRequest(path, write(type, value), named, named));
+    },
+
+    ping: async ({ session }) => (await sessions.get(session).pingServer()).rtt,
+    async close({ session }) {
+      const open = sessions.get(session);
+      // Of a session that is closed already, this promise would never settle.
+      if (!open.isClosed()) await open.closeSession();
+    },
+  };
+
+  return async (command) => {
+    try {
+      return { ok: await commands[command.do](command) };
+    } catch (error) {
+      // It rejects with objects that are no errors: reasons for requests, close reasons for connections.
+      if (error instanceof Error) throw error;
+      return { error: { number: error.id, text: error.reason ?? error.message } };
+    }
+  };
+}

@@ -1,0 +1,148 @@
+// The three clients behind one interface, so that a test says what happens and not how each is driven: ours in a page of
+// headless Chromium, the official one for JavaScript in this process, the official one for Python in a process of its own.
+//
+// A peer carries out commands, each an object with `do` and `id`: `connect` (gives the session's id), `handle`,
+// `arrival` (the next request at a handler), `unhandle`, `send`, `ping`, `close`.
+
+import { performByJavaScript } from "./javascript.mjs";
+import { openPage } from "./page.mjs";
+import { startPython } from "./python.mjs";
+
+/** Principals out of the box that may register handlers and ask for session properties. */
+export const control = { principal: "control", credentials: "password" };
+
+/** What the sender of a request that failed sees: the clients' own words under common names. */
+export class PeerError extends Error {
+  constructor({ text, ...details }) {
+    super(text);
+    /** The code (ours) or the exception's class (Python); the official JavaScript client has none. */
+    this.type = details.type;
+    /** The error reason's number; Python does not tell. */
+    this.number = details.number;
+    /** Ours only. */
+    this.outcome = details.outcome;
+    /** Ours only, of a session that could not be opened. */
+    this.retryable = details.retryable;
+  }
+}
+
+/** One of the clients. */
+class Peer {
+  #perform;
+  #broker;
+  #commands = 0;
+  /** Open sessions, to be closed at the end. */
+  #sessions = new Set();
+
+  /**
+   * @param {string} name in the names of tests
+   * @param {string} key in the table
+   * @param {(command: object) => Promise<{ ok?: unknown, error?: object }>} perform
+   */
+  constructor(name, key, perform, broker) {
+    this.name = name;
+    this.key = key;
+    this.#perform = perform;
+    this.#broker = broker;
+  }
+
+  /** Opens a session, as `control` unless `options` say otherwise. */
+  async connect(options = control) {
+    const { id: name, ok: id } = await this.perform({ do: "connect", url: this.#broker.url, ...options });
+    const session = new PeerSession(this, name, id);
+    this.#sessions.add(session);
+    return session;
+  }
+
+  async perform(command) {
+    this.#commands += 1;
+    const id = this.#commands;
+    const { ok, error } = await this.#perform({ id, ...command });
+    if (error) throw new PeerError(error);
+    return { id, ok };
+  }
+
+  /** Closes the sessions that are still open. */
+  async closeAll() {
+    await Promise.all([...this.#sessions].map((session) => session.close()));
+  }
+
+  /** Its session is closed. */
+  forget(session) {
+    this.#sessions.delete(session);
+  }
+}
+
+/** A session of any of the clients. */
+class PeerSession {
+  #peer;
+  #name;
+
+  constructor(peer, name, id) {
+    this.#peer = peer;
+    this.#name = name;
+    /** Text form, as the client shows it. */
+    this.id = id;
+  }
+
+  /** Sends a request; gives the response, both of data type `type`. Rejects with {@link PeerError}. */
+  async send(path, type, value) {
+    return (await this.#do({ do: "send", path, type, value })).ok;
+  }
+
+  /**
+   * Registers a handler.
+   *
+   * @param {{ answer?: unknown, echo?: true, reject?: string, throw?: string, silence?: true }} action what it does
+   * @param {string[]} properties session properties of the sender that come along
+   */
+  async handle(path, type, action, properties = []) {
+    const { id } = await this.#do({ do: "handle", path, type, action, properties });
+    return {
+      /** The next request: `{ value, path, sender, properties }`. Waits for it. */
+      arrival: async () => (await this.#do({ do: "arrival", handler: id })).ok,
+      close: () => this.#do({ do: "unhandle", handler: id }),
+    };
+  }
+
+  ping() {
+    return this.#do({ do: "ping" });
+  }
+
+  /** Python only. */
+  addTopic(path) {
+    return this.#do({ do: "addTopic", path });
+  }
+
+  close() {
+    this.#peer.forget(this);
+    return this.#do({ do: "close" });
+  }
+
+  #do(command) {
+    return this.#peer.perform({ ...command, session: this.#name });
+  }
+}
+
+/** Our client, in a page of its own of `browser`. */
+export async function ours(broker, browser) {
+  const page = await openPage(broker, browser);
+  const peer = new Peer(
+    "our client",
+    "ours",
+    (command) => page.evaluate((it) => globalThis.perform(it), command),
+    broker,
+  );
+  return Object.assign(peer, { page });
+}
+
+/** The official client for JavaScript. */
+export function javascript(broker) {
+  return new Peer("official JavaScript", "js", performByJavaScript(), broker);
+}
+
+/** The official client for Python, in a process of its own: `process`, which `stop` ends. */
+export function python(broker) {
+  const { perform, process, stop, exited } = startPython();
+  return Object.assign(new Peer("official Python", "python", perform, broker), { process, stop, exited });
+}
