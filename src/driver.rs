@@ -29,7 +29,7 @@ use crate::session::Session;
 use crate::socket::{Socket, SocketEvent};
 use crate::value;
 
-#[wasm_bindgen(module = "/src/events.js")]
+#[wasm_bindgen(module = "/src/session.js")]
 extern "C" {
     type Emitter;
 

@@ -59,12 +59,13 @@ export function callSite() {
 
 /** What a request handler threw, as the sender will be told: the text, and whether the handler declined. */
 export function describeThrown(thrown) {
-  const rejected = thrown instanceof RejectedRequestError;
+  let rejected = false;
   let text = "";
   try {
+    rejected = thrown instanceof RejectedRequestError;
     text = String(thrown instanceof Error ? thrown.message : thrown);
   } catch {
-    // An object whose conversion to text throws as well.
+    // Something that throws when it is looked at, or has no text.
   }
   return { rejected, text: text || "the request handler threw without a message" };
 }

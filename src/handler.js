@@ -43,11 +43,16 @@ class RequestContext {
 
 /** Checks what an application gives as a request handler; `requestCode` and `responseCode` are 0 for none. */
 export function requestHandler(callback, requestCode, responseCode) {
-  if (typeof callback !== "function" && typeof callback?.handle !== "function") {
-    const message = "a request handler must be a function, or an object with a function `handle`";
-    throw new MessagingError("INVALID_ARGUMENT", message, "not-sent");
+  let cause;
+  try {
+    if (typeof callback === "function" || typeof callback?.handle === "function") {
+      return { callback, requestCode, responseCode };
+    }
+  } catch (thrown) {
+    cause = thrown;
   }
-  return { callback, requestCode, responseCode };
+  const message = "a request handler must be a function, or an object with a function `handle`";
+  throw new MessagingError("INVALID_ARGUMENT", message, "not-sent", { cause });
 }
 
 /** The handlers of a session by registration, and the requests that they are answering by conversation. */

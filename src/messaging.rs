@@ -7,8 +7,8 @@ use wasm_bindgen::prelude::*;
 
 use crate::driver::{Driver, aborted};
 use crate::handler::request_handler;
-use crate::options::{HandlerOptions, RequestOptions};
-use crate::value::{self, text};
+use crate::options::{HandlerOptions, RequestOptions, text};
+use crate::value;
 
 /// The messaging component of a session.
 #[wasm_bindgen(skip_typescript)]

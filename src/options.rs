@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use antiphon_protocol::wire::handshake::{NEWEST_VERSION, OLDEST_VERSION};
-use js_sys::{Array, Function, Object};
+use js_sys::Function;
 use serde::Deserialize;
 use wasm_bindgen::prelude::*;
 use web_sys::AbortSignal;
@@ -11,6 +11,26 @@ use web_sys::AbortSignal;
 use crate::error::invalid_argument;
 use crate::log::Level;
 use crate::value;
+
+#[wasm_bindgen(module = "/src/session.js")]
+extern "C" {
+    /// An argument that must be text, such as a path.
+    ///
+    /// # Errors
+    ///
+    /// A `MessagingError` with code `INVALID_ARGUMENT` if it is no string, or has half of a surrogate pair.
+    #[wasm_bindgen(catch)]
+    pub fn text(name: &str, value: &JsValue) -> Result<String, JsValue>;
+
+    #[wasm_bindgen(catch, js_name = plainOptions)]
+    fn plain_options(options: &JsValue, names: &str) -> Result<JsValue, JsValue>;
+
+    #[wasm_bindgen(catch, js_name = strings)]
+    fn js_strings(name: &str, value: &JsValue) -> Result<Vec<String>, JsValue>;
+
+    #[wasm_bindgen(catch, js_name = stringEntries)]
+    fn js_string_entries(name: &str, value: &JsValue) -> Result<Vec<String>, JsValue>;
+}
 
 /// Declares an option object: JavaScript values by name, undefined where missing. Each is checked where it is used, so
 /// that an error can name it.
@@ -30,8 +50,9 @@ macro_rules! options {
                 if options.is_undefined() || options.is_null() {
                     return Ok(Self::default());
                 }
-                serde_wasm_bindgen::from_value(options.clone())
-                    .map_err(|_| invalid_argument("the options must be an object"))
+                // A plain copy: what is read here must not run code of the application, which may throw.
+                let plain = plain_options(options, concat!($($text, ",",)*))?;
+                serde_wasm_bindgen::from_value(plain).map_err(|_| invalid_argument("the options must be an object"))
             }
         }
     };
@@ -64,14 +85,11 @@ impl ConnectOptions {
     }
 
     pub fn properties(&self) -> Result<Vec<(String, String)>, JsValue> {
-        const STRINGS: &str = "an object of strings";
-        let object = optional("properties", &self.properties, STRINGS, |value| value.dyn_ref::<Object>().cloned())?;
-        let entries = object.map(|object| Object::entries(&object)).unwrap_or_default();
-        let pair = |entry: JsValue| {
-            let entry: Array = entry.unchecked_into();
-            Some((entry.get(0).as_string()?, entry.get(1).as_string()?))
-        };
-        entries.iter().map(|entry| pair(entry).ok_or_else(|| must_be("properties", STRINGS))).collect()
+        if self.properties.is_undefined() || self.properties.is_null() {
+            return Ok(Vec::new());
+        }
+        let mut items = js_string_entries("properties", &self.properties)?.into_iter();
+        Ok(std::iter::from_fn(|| Some((items.next()?, items.next()?))).collect())
     }
 
     /// Default: 10 s.
@@ -178,11 +196,7 @@ pub fn property_keys(keys: &JsValue) -> Result<Vec<String>, JsValue> {
 }
 
 fn strings(name: &str, value: &JsValue) -> Result<Option<Vec<String>>, JsValue> {
-    const STRINGS: &str = "an array of strings";
-    let Some(array) = optional(name, value, STRINGS, |value| value.dyn_ref::<Array>().cloned())? else {
-        return Ok(None);
-    };
-    array.iter().map(|item| item.as_string().ok_or_else(|| must_be(name, STRINGS))).collect::<Result<_, _>>().map(Some)
+    if value.is_undefined() || value.is_null() { Ok(None) } else { js_strings(name, value).map(Some) }
 }
 
 fn milliseconds(name: &str, value: &JsValue) -> Result<Option<Duration>, JsValue> {

@@ -11,7 +11,7 @@ extern "C" {
     fn performance_now() -> f64;
 }
 
-#[wasm_bindgen(module = "/src/platform.js")]
+#[wasm_bindgen(module = "/src/session.js")]
 extern "C" {
     /// A promise and the functions that settle it. The first one called counts.
     #[derive(Clone)]

@@ -7,9 +7,8 @@ use wasm_bindgen::prelude::*;
 use crate::driver::{Connector, Driver, proposed_properties};
 use crate::error;
 use crate::messaging::Messaging;
-use crate::options::{ConnectOptions, property_keys};
+use crate::options::{ConnectOptions, property_keys, text};
 use crate::platform::server_address;
-use crate::value::text;
 
 /// Opens a session. The promise is of a [`Session`], or rejects with a `ConnectError`.
 #[wasm_bindgen(skip_typescript)]

@@ -4,17 +4,6 @@ use antiphon_protocol::value::{DataType, Value};
 use antiphon_protocol::wire::layouts::SerialisedValue;
 use wasm_bindgen::prelude::*;
 
-#[wasm_bindgen(module = "/src/text.js")]
-extern "C" {
-    /// An argument that must be text, such as a path.
-    ///
-    /// # Errors
-    ///
-    /// A `MessagingError` with code `INVALID_ARGUMENT` if it is no string, or has half of a surrogate pair.
-    #[wasm_bindgen(catch)]
-    pub fn text(name: &str, value: &JsValue) -> Result<String, JsValue>;
-}
-
 #[wasm_bindgen(module = "/src/value.js")]
 extern "C" {
     type JsEncoded;

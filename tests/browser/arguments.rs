@@ -114,6 +114,22 @@ async fn options_of_a_handler_that_cannot_be_used_are_refused() {
 }
 
 #[wasm_bindgen_test]
+async fn property_keys_and_principals_that_cannot_be_used_are_refused() {
+    are_refused(&[
+        "session.getProperties('$Principal')",
+        "session.getProperties(5)",
+        "session.getProperties([5])",
+        "session.getProperties({})",
+        "session.changePrincipal()",
+        "session.changePrincipal(5, 'password')",
+        "session.changePrincipal('client', 5)",
+        "session.changePrincipal('client', {})",
+        "session.changePrincipal('a\\ud800', 'password')",
+    ])
+    .await;
+}
+
+#[wasm_bindgen_test]
 async fn arguments_that_throw_when_looked_at_reject_and_do_not_throw() {
     let client = client().await;
     let path = path("hostile");

@@ -35,6 +35,43 @@ async fn a_ping_takes_some_time_but_not_less_than_none() {
 }
 
 #[wasm_bindgen_test]
+async fn a_session_can_read_its_own_properties() {
+    let client =
+        client_with("{ principal: 'control', credentials: 'password', properties: { team: 'blue', floor: '3' } }")
+            .await;
+    let all = resolved(&client.session.properties(&js("undefined"))).await;
+    let some = js_with("[all.$Principal, all.$SessionId, all.$Transport, all.team, all.floor]", &[("all", &all)]);
+    let id = client.session.id();
+    assert_same(&some, &format!("['control', '{id}', 'WEBSOCKET', 'blue', '3']"));
+    let named = resolved(&client.session.properties(&js("['team', '$Principal', 'none']"))).await;
+    let named = js_with("[Object.keys(named).sort(), named.team]", &[("named", &named)]);
+    assert_same(&named, "[['$Principal', 'team'], 'blue']");
+    assert_same(&resolved(&client.session.properties(&js("[]"))).await, "({})");
+}
+
+#[wasm_bindgen_test]
+async fn a_session_can_change_its_principal_and_stays_the_same_session() {
+    let client = client().await;
+    let id = client.session.id();
+    let changed = client.session.change_principal(&js("'client'"), &js("'password'"));
+    assert_same(&resolved(&changed).await, "true");
+    assert_eq!((client.session.principal(), client.session.id()), ("client".into(), id));
+    let properties = resolved(&client.session.properties(&js("['$Principal']"))).await;
+    assert_same(&properties, "({ $Principal: 'client' })");
+}
+
+#[wasm_bindgen_test]
+async fn a_session_keeps_its_principal_if_the_new_one_is_not_accepted() {
+    let client = client().await;
+    for (principal, credentials) in [("'client'", "'wrong'"), ("'nobody'", "'password'"), ("'client'", "undefined")] {
+        let changed = client.session.change_principal(&js(principal), &js(credentials));
+        assert_same(&resolved(&changed).await, "false");
+    }
+    assert_eq!(client.session.principal(), "control");
+    assert_eq!(client.session.state(), "connected");
+}
+
+#[wasm_bindgen_test]
 async fn http_addresses_and_url_objects_are_addresses_too() {
     let http = BROKER.replacen("ws", "http", 1);
     for url in [format!("'{http}'"), format!("new URL('{http}')"), format!("new URL('{BROKER}#hash')")] {
@@ -189,6 +226,9 @@ async fn after_closing_every_call_rejects_with_session_closed_and_nothing_is_sen
     rejected(&messaging.send(&path, &js("1"), &js("undefined"))).await.is("SESSION_CLOSED", "not-sent");
     rejected(&messaging.add(&path, &js("() => 1"), &js("undefined"))).await.is("SESSION_CLOSED", "not-sent");
     rejected(&client.session.ping()).await.is("SESSION_CLOSED", "not-sent");
+    rejected(&client.session.properties(&js("undefined"))).await.is("SESSION_CLOSED", "not-sent");
+    let changed = client.session.change_principal(&js("'client'"), &js("'password'"));
+    rejected(&changed).await.is("SESSION_CLOSED", "not-sent");
     // The registration ended with the session: closing it has nothing left to do.
     assert_same(&resolved(&registration.close()).await, "undefined");
     assert_same(&js_with("(session.on('close', () => {})(), session.id.length)", &[("session", client.as_js())]), "33");
@@ -204,8 +244,9 @@ async fn closing_rejects_everything_outstanding_with_session_closed_outcome_unkn
     resolved(&gate.arrived()).await;
     let registration = asker.session.messaging().add(&path, &js("() => 1"), &js("undefined"));
     let ping = asker.session.ping();
+    let properties = asker.session.properties(&js("undefined"));
     resolved(&asker.session.close()).await;
-    for outstanding in [request, registration, ping] {
+    for outstanding in [request, registration, ping, properties] {
         rejected(&outstanding).await.is("SESSION_CLOSED", "unknown");
     }
 }

@@ -96,6 +96,10 @@ extern "C" {
     pub fn on(this: &Session, event: &str, listener: &JsValue) -> JsValue;
     #[wasm_bindgen(method)]
     pub fn ping(this: &Session) -> Promise;
+    #[wasm_bindgen(method, js_name = getProperties)]
+    pub fn properties(this: &Session, keys: &JsValue) -> Promise;
+    #[wasm_bindgen(method, js_name = changePrincipal)]
+    pub fn change_principal(this: &Session, principal: &JsValue, credentials: &JsValue) -> Promise;
     #[wasm_bindgen(method)]
     pub fn close(this: &Session) -> Promise;
 

@@ -67,6 +67,31 @@ describe("session properties", () => {
   }
 });
 
+describe("a session of official JavaScript", () => {
+  test("can read its own fixed properties", async () => {
+    const session = await connectByJavaScript({ url: world.broker.url, ...control });
+    const { $Principal, $SessionId, $ClientType } = await session.getSessionProperties();
+    assert.deepEqual(
+      { $Principal, $SessionId, $ClientType },
+      { $Principal: "control", $SessionId: String(session.sessionId), $ClientType: "JAVASCRIPT_BROWSER" },
+    );
+    await session.closeSession();
+  });
+
+  test("can change its principal, and handlers learn the new one", async () => {
+    const session = await connectByJavaScript({ url: world.broker.url, ...control });
+    const answerer = await world.ours.connect();
+    const handler = await answerer.handle("changed", "string", { echo: true }, ["$Principal"]);
+    await session.security.changePrincipal("client", "password");
+    await session.messages.sendRequest("changed", "", string, string);
+    assert.deepEqual((await handler.arrival()).properties, { $Principal: "client" });
+    await assert.rejects(session.security.changePrincipal("admin", "wrong"));
+    await session.messages.sendRequest("changed", "", string, string);
+    assert.deepEqual((await handler.arrival()).properties, { $Principal: "client" });
+    await session.closeSession();
+  });
+});
+
 describe("paths", () => {
   for (const [sender, receiver] of crossings.filter(([, receiver]) => receiver !== world.python)) {
     test(`a handler of ${receiver.name} answers ${sender.name} below its path, and is told the path sent`, async () => {

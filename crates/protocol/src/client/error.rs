@@ -51,8 +51,8 @@ pub(super) fn milliseconds(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(1000).saturating_add(duration.subsec_millis().into())
 }
 
-fn refusal(reason: ErrorReason, detail: &str) -> &str {
-    if detail.is_empty() { reason.text() } else { detail }
+fn refusal(reason: ErrorReason, detail: &str) -> Cow<'_, str> {
+    if detail.is_empty() { Cow::Owned(format!("refused with {reason}")) } else { Cow::Borrowed(detail) }
 }
 
 /// Whether the request may have been acted on: what a caller must know before sending it again.

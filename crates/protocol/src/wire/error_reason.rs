@@ -1,4 +1,4 @@
-//! THE place for error reasons: number, name, text (section 5.2).
+//! THE place for error reasons: number, name, meaning (section 5.2).
 
 use std::fmt;
 
@@ -17,12 +17,6 @@ macro_rules! error_reasons {
             #[must_use]
             pub fn name(self) -> Option<&'static str> {
                 match self.0 { $($code => Some(stringify!($name)),)* _ => None }
-            }
-
-            /// What the reason means, for people.
-            #[must_use]
-            pub fn text(self) -> &'static str {
-                match self.0 { $($code => $text,)* _ => "the other side refused for a reason we do not know" }
             }
         }
     };
