@@ -79,11 +79,17 @@ async function wasmTests() {
       CHROMEDRIVER: findChromedriver(),
       WASM_BINDGEN_TEST_TIMEOUT: "120",
     };
-    return libtest(await test("cargo", ["test", ...WASM, "-p", "antiphon", "--test", "browser", "--locked"], env));
+    const args = ["test", ...WASM, "-p", "antiphon", "--test", "browser", "--locked"];
+    let result = await test("cargo", args, env);
+    // The runner's web server sometimes leaves one of Chromium's connections unserved, and the page never loads.
+    for (let again = 0; again < 2 && neverLoaded(result.output); again++) result = await test("cargo", args, env);
+    return libtest(result);
   } finally {
     await broker.stop();
   }
 }
+
+const neverLoaded = (output) => output.includes("Running headless tests") && !/^running \d+ tests?$/m.test(output);
 
 async function nodeTests(folder) {
   const files = filesBelow(fromRoot(folder)).filter((path) => /\.(test|spec)\.mjs$/.test(path));
