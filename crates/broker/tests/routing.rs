@@ -11,9 +11,9 @@ use antiphon_protocol::wire::decode_all;
 use antiphon_protocol::wire::envelope::{Message, request_frame, response_frame};
 use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::handshake::Credentials;
-use antiphon_protocol::wire::layouts::{SendToFilter, SendToPath, ServiceFailure};
+use antiphon_protocol::wire::layouts::{SendToPath, ServiceFailure, SetSessionProperties};
 use antiphon_protocol::wire::primitives::ConversationId;
-use antiphon_protocol::wire::services::{MessagingFilterSender, MessagingReceiverClient, MessagingSend};
+use antiphon_protocol::wire::services::{MessagingReceiverClient, MessagingSend, SetProperties};
 use support::{Behaviour, Network, text_value};
 
 #[test]
@@ -311,10 +311,9 @@ fn a_session_that_asks_without_end_is_told_where_the_limit_is() {
 fn a_service_that_is_not_there_is_answered_104_and_the_session_goes_on() {
     let mut network = Network::new();
     let [client] = network.connect(["client"]);
-    let value = text_value("x");
-    let request =
-        SendToFilter { filter_conversation: ConversationId(90), filter: "all", path: "p", request: value.as_wire() };
-    network.inject(client, request_frame::<MessagingFilterSender>(ConversationId(91), &request, 0));
+    let session = network.session(client).expect("connected");
+    let request = SetSessionProperties { session, set: None, remove: None };
+    network.inject(client, request_frame::<SetProperties>(ConversationId(91), &request, 0));
     let unknown = Message::ServiceRequest { service: 4711, conversation: ConversationId(92), body: b"anything" };
     network.inject(client, unknown.to_frame());
     for (frame, id) in network.frames(client).iter().rev().take(2).rev().zip([91, 92]) {

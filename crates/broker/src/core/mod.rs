@@ -3,16 +3,18 @@
 //! - `sessions`: what the broker knows of a session.
 //! - [`access`]: who may connect, and what they are then.
 //! - [`properties`]: session properties and which of them a handler wants.
+//! - [`filter`]: the session filter language.
 //! - `registry`: which session handles which path.
 //! - `routing`: from a request to its recipient, from the answer to the sender.
 
 pub mod access;
+pub mod filter;
 pub mod properties;
 mod registry;
 mod routing;
 mod sessions;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use antiphon_protocol::time::{Deadlines, Moment};
@@ -102,6 +104,8 @@ pub struct Broker {
     access: Access,
     sessions: HashMap<SessionKey, Session>,
     by_connection: HashMap<ConnectionId, SessionKey>,
+    /// So that a filter for one principal need not look at every session.
+    by_principal: HashMap<String, BTreeSet<SessionKey>>,
     registry: Registry,
     /// When each session is pinged next.
     pings: Deadlines<SessionKey>,
@@ -124,6 +128,7 @@ impl Broker {
             access,
             sessions: HashMap::new(),
             by_connection: HashMap::new(),
+            by_principal: HashMap::new(),
             registry: Registry::default(),
             pings: Deadlines::default(),
             deadlines: Deadlines::default(),
@@ -208,6 +213,8 @@ impl Broker {
         };
         self.send(connection, response.to_frame());
         let properties = properties::of_new_session(id, &self.config.server_name, request, arrival, &roles);
+        let principal = request.principal.clone().unwrap_or_default();
+        self.by_principal.entry(principal).or_default().insert(key);
         self.sessions.insert(key, Session::new(id, connection, properties, now));
         self.by_connection.insert(connection, key);
         if !self.config.ping_period.is_zero() {
@@ -302,11 +309,15 @@ impl Broker {
             }
             ServiceRequest::GetProperties(request) => self.tell_properties(key, conversation, &request),
             ServiceRequest::GetOwnProperties(()) => self.tell_own_properties(key, conversation),
-            ServiceRequest::CloseClient(_) => self.refuse_service(key, conversation, 14),
+            ServiceRequest::CloseClient(session) => self.close_client(key, conversation, session),
             ServiceRequest::SystemPing(()) => self.refuse_service(key, conversation, 55),
-            ServiceRequest::MessagingReceiverServer(_) => self.refuse_service(key, conversation, 86),
+            ServiceRequest::MessagingReceiverServer(request) => {
+                self.route_to_session(now, key, conversation, &request);
+            }
             ServiceRequest::MessagingReceiverClient(_) => self.refuse_service(key, conversation, 88),
-            ServiceRequest::MessagingFilterSender(_) => self.refuse_service(key, conversation, 102),
+            ServiceRequest::MessagingFilterSender(request) => {
+                self.route_to_filter(now, key, conversation, &request);
+            }
             ServiceRequest::FilterResponseDelivery(_) => self.refuse_service(key, conversation, 103),
             ServiceRequest::SetProperties(_) => self.refuse_service(key, conversation, 105),
         }

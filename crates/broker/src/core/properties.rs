@@ -59,6 +59,12 @@ impl SessionProperties {
         entries.filter(|(key, _)| selection.selects(key)).collect()
     }
 
+    /// The value of one property.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str)
+    }
+
     /// Sets who the session is and which roles it has.
     pub(super) fn set_principal(&mut self, principal: &str, roles: &[&str]) {
         let mut roles = roles.to_vec();
@@ -77,6 +83,32 @@ impl SessionProperties {
             }
         }
     }
+}
+
+impl FromIterator<(String, String)> for SessionProperties {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(properties: I) -> Self {
+        Self(properties.into_iter().collect())
+    }
+}
+
+/// The roles in the value of `$Roles`: what is in double quotes, with `\` before `"`, `'` and `\` (semantics P-3).
+#[must_use]
+pub fn parse_roles(text: &str) -> Vec<String> {
+    let mut roles = Vec::new();
+    let mut characters = text.chars();
+    while characters.any(|character| character == '"') {
+        let mut role = String::new();
+        loop {
+            match characters.next() {
+                Some('\\') => role.extend(characters.next()),
+                Some('"') => break,
+                Some(character) => role.push(character),
+                None => return roles,
+            }
+        }
+        roles.push(role);
+    }
+    roles
 }
 
 /// The fourteen fixed properties of a WebSocket session, and what it proposed itself.

@@ -6,15 +6,20 @@ use antiphon_protocol::wire::decode_all;
 use antiphon_protocol::wire::envelope::{Message, request_frame, response_frame};
 use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::layouts::{
-    DeregisterHandler, ForwardedRequest, RegisterHandler, SendToPath, SerialisedValue, ServiceFailure,
+    DeregisterHandler, ErrorReport, FilterAnswer, FilterOutcome, FilterResponse, ForwardedRequest, ReasonAndText,
+    RegisterHandler, SendToFilter, SendToPath, SendToSession, SerialisedValue, ServiceFailure,
 };
-use antiphon_protocol::wire::primitives::ConversationId;
-use antiphon_protocol::wire::services::{Deregistration, MessagingReceiverClient, Registration, Service};
+use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
+use antiphon_protocol::wire::services::{
+    Deregistration, FilterResponseDelivery, MessagingFilterSender, MessagingReceiverClient, MessagingSend,
+    Registration, Service,
+};
 
 use super::Broker;
+use super::filter::{Fault, Filter};
 use super::properties::Selection;
 use super::registry::{self, Conflict};
-use super::sessions::{Outgoing, SessionKey};
+use super::sessions::{Forwarded, Outgoing, ReplyTo, SessionKey};
 
 /// Longest error text of a recipient that is passed on, in characters (semantics M-18).
 const MAX_ERROR_TEXT: usize = 1024;
@@ -89,17 +94,17 @@ impl Broker {
             return self.refuse(sender, sender_conversation, ErrorReason::UNHANDLED_MESSAGE, &text);
         };
         let handler = choose(handlers, draws, |key| self.sessions.get(&key).map_or(0, |session| session.to_answer));
-        let recipient = handler.session;
-        let Some(answering) = self.sessions.get_mut(&recipient) else { return };
-        let conversation = answering.conversations.next_id();
-        let Some(asking) = self.sessions.get(&sender) else { return };
-        if asking.outstanding >= self.config.max_outstanding_requests {
-            let text =
-                format!("{} requests of this session wait for an answer, no more are allowed", asking.outstanding);
-            return self.refuse(sender, sender_conversation, ErrorReason::COMMUNICATION_FAILURE, &text);
+        let (recipient, registration) = (handler.session, handler.conversation);
+        if self.has_too_many(sender, 1) {
+            return self.refuse_too_many(sender, sender_conversation);
         }
+        let Some(conversation) = self.sessions.get_mut(&recipient).map(|session| session.conversations.next_id())
+        else {
+            return;
+        };
+        let Some(asking) = self.sessions.get(&sender) else { return };
         let body = ForwardedRequest {
-            registration: handler.conversation,
+            registration,
             sender: asking.id,
             path: request.path,
             properties: asking.properties.selected(&handler.selection),
@@ -108,13 +113,104 @@ impl Broker {
         let capacity = request.path.len() + request.request.bytes.len() + 64;
         let frame = request_frame::<MessagingReceiverClient>(conversation, &body, capacity);
         let deadline = now + self.config.request_timeout;
-        self.deadlines.insert(deadline, (recipient, conversation));
-        if let Some(asking) = self.sessions.get_mut(&sender) {
+        let forwarded = Forwarded { sender, reply_to: ReplyTo::Request(sender_conversation), deadline };
+        self.forward(recipient, conversation, forwarded, frame);
+    }
+
+    /// Delivers a request to one session (semantics M-1).
+    ///
+    /// Source: section 8.3.
+    pub(super) fn route_to_session(
+        &mut self,
+        now: Moment,
+        sender: SessionKey,
+        sender_conversation: ConversationId,
+        request: &SendToSession<'_>,
+    ) {
+        if let Err(error) = path::normalise(request.path) {
+            return self.refuse_path(sender, sender_conversation, error);
+        }
+        let Some(recipient) = self.key_of(request.session) else {
+            return self.refuse_session(sender, sender_conversation, request.session);
+        };
+        if self.has_too_many(sender, 1) {
+            return self.refuse_too_many(sender, sender_conversation);
+        }
+        let body = SendToPath { path: request.path, request: request.request.clone() };
+        let deadline = now + self.config.request_timeout;
+        self.deliver(recipient, &body, Forwarded { sender, reply_to: ReplyTo::Request(sender_conversation), deadline });
+    }
+
+    /// Delivers a request to every session that a filter matches: first the count, then exactly one answer or error for
+    /// each of them (semantics M-9 to M-13).
+    ///
+    /// Source: section 8.4.
+    pub(super) fn route_to_filter(
+        &mut self,
+        now: Moment,
+        sender: SessionKey,
+        sender_conversation: ConversationId,
+        request: &SendToFilter<'_>,
+    ) {
+        if let Err(error) = path::normalise(request.path) {
+            return self.refuse_path(sender, sender_conversation, error);
+        }
+        let filter = match Filter::parse(request.filter) {
+            Ok(filter) => filter,
+            Err(fault) => return self.refuse_filter(sender, sender_conversation, &fault),
+        };
+        let recipients = self.matching(&filter);
+        if self.has_too_many(sender, recipients.len()) {
+            return self.refuse_too_many(sender, sender_conversation);
+        }
+        // Before the first delivery: a session that matches its own filter answers too (semantics M-10, M-11).
+        let count = u32::try_from(recipients.len()).unwrap_or(u32::MAX);
+        self.send_to(sender, || {
+            response_frame::<MessagingFilterSender>(sender_conversation, &FilterOutcome::Matched(count))
+        });
+        let body = SendToPath { path: request.path, request: request.request.clone() };
+        let deadline = now + self.config.request_timeout;
+        for recipient in recipients {
+            let reply_to = ReplyTo::Filter(request.filter_conversation);
+            self.deliver(recipient, &body, Forwarded { sender, reply_to, deadline });
+        }
+    }
+
+    /// The sessions that match, in the order in which they were opened. Looks only at those that can.
+    fn matching(&self, filter: &Filter) -> Vec<SessionKey> {
+        let matches =
+            |key: &SessionKey| self.sessions.get(key).is_some_and(|session| filter.matches(&session.properties));
+        let mut keys: Vec<_> = if let Some(ids) = filter.required("$SessionId") {
+            ids.iter().filter_map(|id| self.key_of(id.parse().ok()?)).filter(matches).collect()
+        } else if let Some(principals) = filter.required("$Principal") {
+            let sessions = principals.iter().filter_map(|principal| self.by_principal.get(*principal));
+            sessions.flatten().copied().filter(matches).collect()
+        } else {
+            self.sessions.keys().copied().filter(matches).collect()
+        };
+        keys.sort_unstable();
+        keys.dedup();
+        keys
+    }
+
+    /// Delivers an addressed request.
+    fn deliver(&mut self, recipient: SessionKey, body: &SendToPath<'_>, forwarded: Forwarded) {
+        let Some(session) = self.sessions.get_mut(&recipient) else { return };
+        let conversation = session.conversations.next_id();
+        let capacity = body.path.len() + body.request.bytes.len() + 32;
+        let frame = request_frame::<MessagingSend>(conversation, body, capacity);
+        self.forward(recipient, conversation, forwarded, frame);
+    }
+
+    /// Sends a request to its recipient and remembers where the answer goes.
+    fn forward(&mut self, recipient: SessionKey, conversation: ConversationId, forwarded: Forwarded, frame: Vec<u8>) {
+        self.deadlines.insert(forwarded.deadline, (recipient, conversation));
+        if let Some(asking) = self.sessions.get_mut(&forwarded.sender) {
             asking.outstanding += 1;
         }
         if let Some(answering) = self.sessions.get_mut(&recipient) {
             answering.to_answer += 1;
-            answering.conversations.open(conversation, Outgoing::Forwarded { sender, sender_conversation, deadline });
+            answering.conversations.open(conversation, Outgoing::Forwarded(forwarded));
         }
         self.send_to(recipient, || frame);
     }
@@ -127,55 +223,80 @@ impl Broker {
         conversation: ConversationId,
         answer: Result<&[u8], ServiceFailure<'_>>,
     ) {
-        let Some((sender, sender_conversation)) = self.take_forwarded(recipient, conversation) else { return };
-        self.settle(sender, |broker| broker.route_response(sender, sender_conversation, answer));
+        if let Some(forwarded) = self.take_forwarded(recipient, conversation) {
+            self.route_response(recipient, forwarded, answer);
+        }
     }
 
-    fn route_response(
+    /// Passes an answer on, or drops it if the sender is gone.
+    pub(super) fn route_response(
         &mut self,
-        sender: SessionKey,
-        conversation: ConversationId,
+        recipient: SessionKey,
+        forwarded: Forwarded,
         answer: Result<&[u8], ServiceFailure<'_>>,
     ) {
-        match answer {
-            Ok(body) if decode_all::<SerialisedValue<'_>>(body).is_ok() => {
-                self.send_to(sender, || Message::ServiceResponse { conversation, body }.to_frame());
-            }
-            Ok(_) => {
-                let text = "the recipient's answer is malformed";
-                self.refuse(sender, conversation, ErrorReason::INVALID_DATA, text);
-            }
+        let Forwarded { sender, reply_to, deadline } = forwarded;
+        let Some(session) = self.sessions.get_mut(&sender) else {
+            self.late_answers += 1;
+            return;
+        };
+        session.outstanding -= 1;
+        let answer = match answer {
+            Ok(body) => decode_all::<SerialisedValue<'_>>(body).map(|value| (body, value)).map_err(|_| {
+                ServiceFailure { description: "the recipient's answer is malformed", reason: ErrorReason::INVALID_DATA }
+            }),
             Err(ServiceFailure { reason, description }) => {
                 let end = description.char_indices().nth(MAX_ERROR_TEXT).map_or(description.len(), |(at, _)| at);
-                self.refuse(sender, conversation, reason, &description[..end]);
+                Err(ServiceFailure { description: &description[..end], reason })
+            }
+        };
+        match (reply_to, answer) {
+            (ReplyTo::Request(conversation), Ok((body, _))) => {
+                self.send_to(sender, || Message::ServiceResponse { conversation, body }.to_frame());
+            }
+            (ReplyTo::Request(conversation), Err(ServiceFailure { description, reason })) => {
+                self.refuse(sender, conversation, reason, description);
+            }
+            (ReplyTo::Filter(filter_conversation), answer) => {
+                let conversation = session.conversations.next_id();
+                session.conversations.open(conversation, Outgoing::FilterResponse { deadline });
+                self.deadlines.insert(deadline, (sender, conversation));
+                let answer = match answer {
+                    Ok((_, value)) => FilterAnswer::Response(value),
+                    Err(ServiceFailure { description, reason }) => {
+                        FilterAnswer::Error(ReasonAndText { reason, description })
+                    }
+                };
+                let recipient = SessionId { server: self.config.server, value: recipient.0 };
+                let body = FilterResponse { filter_conversation, session: recipient, answer };
+                self.send_to(sender, || request_frame::<FilterResponseDelivery>(conversation, &body, 64));
             }
         }
     }
 
     /// The only guard against recipients that never answer: the official clients have no timeout (semantics M-15).
     pub(super) fn time_out(&mut self, recipient: SessionKey, conversation: ConversationId) {
-        let Some((sender, sender_conversation)) = self.take_forwarded(recipient, conversation) else { return };
-        let text = format!("the recipient did not answer within {:?}", self.config.request_timeout);
-        self.settle(sender, |broker| {
-            broker.refuse(sender, sender_conversation, ErrorReason::REQUEST_TIME_OUT, &text);
-        });
+        let Some(forwarded) = self.take_forwarded(recipient, conversation) else { return };
+        let description = &*format!("the recipient did not answer within {:?}", self.config.request_timeout);
+        let failure = ServiceFailure { description, reason: ErrorReason::REQUEST_TIME_OUT };
+        self.route_response(recipient, forwarded, Err(failure));
     }
 
     /// The request that a recipient's conversation stands for; the conversation is over then.
-    fn take_forwarded(
-        &mut self,
-        recipient: SessionKey,
-        conversation: ConversationId,
-    ) -> Option<(SessionKey, ConversationId)> {
+    fn take_forwarded(&mut self, recipient: SessionKey, conversation: ConversationId) -> Option<Forwarded> {
         let session = self.sessions.get_mut(&recipient)?;
         match session.conversations.close(conversation) {
-            Some(Outgoing::Forwarded { sender, sender_conversation, deadline }) => {
+            Some(Outgoing::Forwarded(forwarded)) => {
                 session.to_answer -= 1;
-                self.deadlines.remove(deadline, (recipient, conversation));
-                Some((sender, sender_conversation))
+                self.deadlines.remove(forwarded.deadline, (recipient, conversation));
+                Some(forwarded)
             }
             Some(Outgoing::Ping) => {
                 session.ping = None;
+                None
+            }
+            Some(Outgoing::FilterResponse { deadline }) => {
+                self.deadlines.remove(deadline, (recipient, conversation));
                 None
             }
             None => {
@@ -185,15 +306,26 @@ impl Broker {
         }
     }
 
-    /// A request of `sender` is over: `tell` says how, if the sender is still there to hear it.
-    pub(super) fn settle(&mut self, sender: SessionKey, tell: impl FnOnce(&mut Self)) {
-        match self.sessions.get_mut(&sender) {
-            Some(session) => {
-                session.outstanding -= 1;
-                tell(self);
-            }
-            None => self.late_answers += 1,
-        }
+    /// Whether `more` requests of a session would be more than may wait for their answers.
+    fn has_too_many(&self, sender: SessionKey, more: usize) -> bool {
+        let outstanding = self.sessions.get(&sender).map_or(0, |session| session.outstanding);
+        outstanding + more > self.config.max_outstanding_requests
+    }
+
+    fn refuse_too_many(&mut self, sender: SessionKey, conversation: ConversationId) {
+        let limit = self.config.max_outstanding_requests;
+        let text = format!("more than {limit} requests of this session would wait for an answer");
+        self.refuse(sender, conversation, ErrorReason::COMMUNICATION_FAILURE, &text);
+    }
+
+    fn refuse_filter(&mut self, sender: SessionKey, conversation: ConversationId, fault: &Fault) {
+        let report = ErrorReport {
+            message: &fault.message,
+            line: i32::try_from(fault.line).unwrap_or(i32::MAX),
+            column: i32::try_from(fault.column).unwrap_or(i32::MAX),
+        };
+        let outcome = FilterOutcome::Rejected(vec![report]);
+        self.send_to(sender, || response_frame::<MessagingFilterSender>(conversation, &outcome));
     }
 
     fn refuse_path(&mut self, key: SessionKey, conversation: ConversationId, error: InvalidPath) {

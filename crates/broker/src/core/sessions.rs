@@ -5,9 +5,9 @@ use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::envelope::response_frame;
 use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::handshake::Credentials;
-use antiphon_protocol::wire::layouts::GetSessionProperties;
+use antiphon_protocol::wire::layouts::{GetSessionProperties, ServiceFailure};
 use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
-use antiphon_protocol::wire::services::{GetOwnProperties, GetProperties};
+use antiphon_protocol::wire::services::{CloseClient, GetOwnProperties, GetProperties};
 
 use super::properties::{Selection, SessionProperties};
 use super::{Broker, ConnectionId};
@@ -39,11 +39,29 @@ pub(super) struct Session {
 pub(super) enum Outgoing {
     Ping,
     /// A request of another session, or of the same.
-    Forwarded {
-        sender: SessionKey,
-        sender_conversation: ConversationId,
+    Forwarded(Forwarded),
+    /// Somebody's answer to a request of this session that went to a filter; to be acknowledged, but not all clients do
+    /// (section 8.4).
+    FilterResponse {
         deadline: Moment,
     },
+}
+
+/// Where the answer to a request goes, and until when it is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Forwarded {
+    pub sender: SessionKey,
+    pub reply_to: ReplyTo,
+    pub deadline: Moment,
+}
+
+/// How an answer is passed on.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum ReplyTo {
+    /// As the answer to the request itself.
+    Request(ConversationId),
+    /// As one of the answers to a request that went to a filter.
+    Filter(ConversationId),
 }
 
 impl Session {
@@ -75,9 +93,44 @@ impl Broker {
     ) -> bool {
         let Some(roles) = self.access.authenticate(principal, credentials) else { return false };
         let Some(session) = self.sessions.get_mut(&key) else { return false };
+        let before = session.properties.get("$Principal").unwrap_or_default().to_owned();
         session.properties.set_principal(principal, &roles);
         session.properties.propose(proposed.iter().copied());
+        self.forget_principal(key, &before);
+        self.by_principal.entry(principal.to_owned()).or_default().insert(key);
         true
+    }
+
+    fn forget_principal(&mut self, key: SessionKey, principal: &str) {
+        if let Some(sessions) = self.by_principal.get_mut(principal) {
+            sessions.remove(&key);
+            if sessions.is_empty() {
+                self.by_principal.remove(principal);
+            }
+        }
+    }
+
+    /// Ends another session, or this one.
+    ///
+    /// Source: section 9.4.
+    pub(super) fn close_client(&mut self, key: SessionKey, conversation: ConversationId, session: SessionId) {
+        match self.key_of(session) {
+            Some(other) => {
+                self.send_to(key, || response_frame::<CloseClient>(conversation, &()));
+                self.abort(other);
+            }
+            None => self.refuse_session(key, conversation, session),
+        }
+    }
+
+    /// The session with this ID, if it is one of ours and open.
+    pub(super) fn key_of(&self, session: SessionId) -> Option<SessionKey> {
+        let key = SessionKey(session.value);
+        self.sessions.get(&key).filter(|found| found.id == session).map(|_| key)
+    }
+
+    pub(super) fn refuse_session(&mut self, key: SessionKey, conversation: ConversationId, session: SessionId) {
+        self.refuse(key, conversation, ErrorReason::NO_SUCH_SESSION, &format!("there is no session {session}"));
     }
 
     /// Properties of any session of this broker.
@@ -89,11 +142,9 @@ impl Broker {
         conversation: ConversationId,
         request: &GetSessionProperties<'_>,
     ) {
-        let asked = self.sessions.get(&SessionKey(request.session.value));
         let selection = Selection::of_keys(&request.keys);
-        let properties = asked
-            .filter(|session| session.id == request.session)
-            .map(|session| session.properties.selected(&selection));
+        let asked = self.key_of(request.session).and_then(|key| self.sessions.get(&key));
+        let properties = asked.map(|session| session.properties.selected(&selection));
         let frame = response_frame::<GetProperties>(conversation, &properties);
         self.send_to(key, || frame);
     }
@@ -111,16 +162,20 @@ impl Broker {
     pub(super) fn remove_session(&mut self, key: SessionKey) {
         let Some(mut session) = self.sessions.remove(&key) else { return };
         self.by_connection.remove(&session.connection);
+        self.forget_principal(key, session.properties.get("$Principal").unwrap_or_default());
         for path in &session.handler_paths {
             self.registry.deregister(path, key);
         }
         for (conversation, outgoing) in session.conversations.close_all() {
-            if let Outgoing::Forwarded { sender, sender_conversation, deadline } = outgoing {
-                self.deadlines.remove(deadline, (key, conversation));
-                self.settle(sender, |broker| {
-                    let text = "the session that was to answer is closed";
-                    broker.refuse(sender, sender_conversation, ErrorReason::SESSION_CLOSED, text);
-                });
+            match outgoing {
+                Outgoing::Ping => {}
+                Outgoing::FilterResponse { deadline } => self.deadlines.remove(deadline, (key, conversation)),
+                Outgoing::Forwarded(forwarded) => {
+                    self.deadlines.remove(forwarded.deadline, (key, conversation));
+                    let description = "the session that was to answer is closed";
+                    let failure = ServiceFailure { description, reason: ErrorReason::SESSION_CLOSED };
+                    self.route_response(key, forwarded, Err(failure));
+                }
             }
         }
     }

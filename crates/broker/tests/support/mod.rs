@@ -267,6 +267,13 @@ impl Network {
         self.run();
     }
 
+    /// The same, before anything that was under way moves.
+    pub fn overtake(&mut self, client: Client, frame: Vec<u8>) {
+        let connection = self.peers[client.0].connection.expect("connected");
+        self.broker.handle_frame(self.now, connection, &frame);
+        self.run();
+    }
+
     /// Lets a client do something, then everything happen that follows at once.
     pub fn act(&mut self, client: Client, action: impl FnOnce(&mut ClientSession)) {
         action(&mut self.peers[client.0].core);
