@@ -378,7 +378,12 @@ impl Driver {
             SocketEvent::Text => core.handle_violation("the server sent a text message"),
             SocketEvent::Closed { code, reason } => {
                 let address = self.0.address.split('?').next().unwrap_or_default();
-                let reason = if reason.is_empty() { reason } else { format!(" ({reason})") };
+                let reason = match (code, reason) {
+                    // What browsers say of every connection that ended without a goodbye.
+                    (1006, _) => " (nothing is listening there, or the connection broke)".to_owned(),
+                    (_, reason) if reason.is_empty() => reason,
+                    (_, reason) => format!(" ({reason})"),
+                };
                 core.handle_disconnected(&format!("the WebSocket to {address} was closed with code {code}{reason}"));
             }
         });

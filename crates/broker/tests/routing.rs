@@ -191,6 +191,23 @@ fn errors_of_a_handler_reach_the_sender_as_they_are() {
 }
 
 #[test]
+fn a_request_with_conversation_0_is_delivered_and_never_answered() {
+    let mut network = Network::new();
+    let [sender, handler] = network.connect(["sender", "handler"]);
+    network.register(handler, "work", &[], Behaviour::Keep).expect("registered");
+    let value = text_value("one way");
+    let frames = network.frames(sender).len();
+    for path in ["work", "nobody"] {
+        let request = SendToPath { path, request: value.as_wire() };
+        network.inject(sender, request_frame::<MessagingSend>(ConversationId::ONE_WAY, &request, 0));
+    }
+    let conversation = network.received(handler).expect("delivered").conversation;
+    network.respond(handler, conversation, "nobody hears this");
+    assert_eq!(network.frames(sender).len(), frames);
+    assert_eq!(network.broker.outstanding_requests(), 0);
+}
+
+#[test]
 fn a_very_long_error_text_is_cut_at_1024_characters() {
     let mut network = Network::new();
     let [sender, handler] = network.connect(["sender", "handler"]);

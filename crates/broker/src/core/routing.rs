@@ -251,6 +251,7 @@ impl Broker {
             }
         };
         match (reply_to, answer) {
+            (ReplyTo::Request(ConversationId::ONE_WAY), _) => {}
             (ReplyTo::Request(conversation), Ok((body, _))) => {
                 self.send_to(sender, || Message::ServiceResponse { conversation, body }.to_frame());
             }
