@@ -3,6 +3,7 @@
 use antiphon_protocol::client::ClientConfig;
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
+use web_sys::AbortSignal;
 
 use crate::driver::{Connector, Driver, proposed_properties};
 use crate::error;
@@ -13,40 +14,36 @@ use crate::platform::server_address;
 /// Opens a session. The promise is of a [`Session`], or rejects with a `ConnectError`.
 #[wasm_bindgen(skip_typescript)]
 pub fn connect(url: &JsValue, options: &JsValue) -> Promise {
-    match prepare(url, options) {
-        Ok((driver, options)) => match options.signal() {
-            Ok(signal) => driver.connect(signal),
-            Err(error) => Promise::reject(&unusable(&error)),
-        },
+    let prepared = server_address(url).and_then(|address| {
+        ConnectOptions::from_js(options)
+            .and_then(|options| prepare(address, &options))
+            .map_err(|error| unusable(&error))
+    });
+    match prepared {
+        Ok((driver, signal)) => driver.connect(signal),
         Err(error) => Promise::reject(&error),
     }
 }
 
-fn prepare(url: &JsValue, options: &JsValue) -> Result<(Driver, ConnectOptions), JsValue> {
-    let address = server_address(url)?;
-    let options = ConnectOptions::from_js(options).map_err(|error| unusable(&error))?;
-    let configure = || {
-        let request_timeout = options.request_timeout()?;
-        let config = ClientConfig {
-            principal: options.principal()?,
-            properties: proposed_properties(options.properties()?),
-            protocol_version: options.protocol_version()?,
-            connect_timeout: options.connect_timeout()?,
-            request_timeout,
-            max_message_size: options.max_message_size()?,
-            ..ClientConfig::default()
-        };
-        let connector = Connector {
-            address: address.clone(),
-            credentials: options.credentials(),
-            web_socket: options.web_socket()?,
-            request_timeout,
-            level: options.log()?,
-        };
-        Ok(Driver::new(config, connector))
+fn prepare(address: String, options: &ConnectOptions) -> Result<(Driver, Option<AbortSignal>), JsValue> {
+    let request_timeout = options.request_timeout()?;
+    let config = ClientConfig {
+        principal: options.principal()?,
+        properties: proposed_properties(options.properties()?),
+        protocol_version: options.protocol_version()?,
+        connect_timeout: options.connect_timeout()?,
+        request_timeout,
+        max_message_size: options.max_message_size()?,
+        ..ClientConfig::default()
     };
-    let driver = configure().map_err(|error| unusable(&error))?;
-    Ok((driver, options))
+    let connector = Connector {
+        address,
+        credentials: options.credentials(),
+        web_socket: options.web_socket()?,
+        request_timeout,
+        level: options.log()?,
+    };
+    Ok((Driver::new(config, connector), options.signal()?))
 }
 
 /// What `connect` rejects with for an option that cannot be used.
