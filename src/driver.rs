@@ -380,7 +380,8 @@ impl Driver {
                 let address = self.0.address.split('?').next().unwrap_or_default();
                 let reason = match (code, reason) {
                     // What browsers say of every connection that ended without a goodbye.
-                    (1006, _) => " (nothing is listening there, or the connection broke)".to_owned(),
+                    (1006, _) => " (nothing listens there, it refused the origin or the path, or the connection broke)"
+                        .to_owned(),
                     (_, reason) if reason.is_empty() => reason,
                     (_, reason) => format!(" ({reason})"),
                 };

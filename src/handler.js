@@ -103,11 +103,16 @@ export class Handlers {
       return answer;
     };
     const answer = (result) => done(encoded(result, handler.responseCode, code));
+    // Whoever awaits this takes the bytes later, when the codec may have used its buffer for something else.
+    const answerLater = (result) => {
+      const encodedNow = answer(result);
+      return { ...encodedNow, bytes: encodedNow.bytes.slice() };
+    };
     const refuse = (thrown) => done(refusal(thrown));
     try {
       const result = call(handler.callback, request, context);
       // Values from the wire are not waited for: they hold no functions.
-      if (typeof result?.then === "function") return Promise.resolve(result).then(answer).catch(refuse);
+      if (typeof result?.then === "function") return Promise.resolve(result).then(answerLater).catch(refuse);
       return answer(result);
     } catch (thrown) {
       return refuse(thrown);

@@ -13,24 +13,77 @@ export const ALL_USER_PROPERTIES = "*U";
 /** The principal of a session that did not say who it is. */
 export const ANONYMOUS = "";
 
+const WASM = "antiphon_bg.wasm"; // beside this module
+const CONNECT_TIMEOUT = 10_000; // ms, as in the types
+
 let loading;
 
 /** Loads the WebAssembly. Nobody has to call it; a failed load can be tried again. */
-export function init(source) {
-  loading ??= load(source === undefined ? undefined : { module_or_path: source }).then(
-    () => {},
-    (cause) => {
-      loading = undefined;
-      throw new ConnectError("WASM_LOAD_FAILED", `the WebAssembly module did not load: ${cause}`, true, cause);
-    },
-  );
+export function init(source = fileHere()) {
+  if (loading === undefined) {
+    const attempt = load(source === undefined ? undefined : { module_or_path: source }).then(
+      () => {},
+      (cause) => {
+        if (loading === attempt) loading = undefined;
+        throw new ConnectError("WASM_LOAD_FAILED", `the WebAssembly module did not load: ${cause}`, true, cause);
+      },
+    );
+    loading = attempt;
+  }
   return loading;
+}
+
+/** In Node.js, whose `fetch` does not read files, what the WebAssembly file holds. */
+function fileHere() {
+  const url = import.meta.url;
+  if (!url.startsWith("file:")) return undefined;
+  return globalThis.process?.getBuiltinModule?.("node:fs").readFileSync(new URL(WASM, url));
 }
 
 /** Opens a session. */
 export async function connect(url, options) {
-  await init();
-  return open(url, options);
+  const started = performance.now();
+  const { signal, connectTimeout, webSocket = globalThis.WebSocket } = glance(options);
+  await loaded(signal, connectTimeout);
+  if (!webSocket) {
+    const message =
+      "there is no WebSocket here; pass a constructor as the option webSocket, e.g. that of the package ws";
+    throw new ConnectError("CONNECTION_ERROR", message, false);
+  }
+  return open(url, options, performance.now() - started);
+}
+
+/** Options that matter before the WebAssembly is there to check them. */
+function glance(options) {
+  try {
+    const { signal, connectTimeout, webSocket } = options ?? {};
+    return { signal, connectTimeout, webSocket };
+  } catch {
+    return {};
+  }
+}
+
+/** Waits for the WebAssembly, for no longer than the options allow. */
+async function loaded(signal, limit = CONNECT_TIMEOUT) {
+  let timer;
+  let abort;
+  try {
+    await new Promise((resolve, reject) => {
+      init().then(resolve, reject);
+      abort = () => reject(signal.reason);
+      if (signal?.aborted) abort();
+      signal?.addEventListener?.("abort", abort);
+      if (!(limit < 2 ** 31)) return; // for ever, or no number, which is complained about later
+      timer = setTimeout(() => {
+        // The next attempt starts afresh instead of waiting for this one.
+        loading = undefined;
+        reject(new ConnectError("CONNECTION_TIMEOUT", `no WebAssembly within ${limit} ms`, true));
+      }, limit);
+    });
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener?.("abort", abort);
+  }
 }
 
 // These objects are freed when nobody has them any more; a call that frees one under somebody's hands is no use to

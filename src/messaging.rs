@@ -68,13 +68,11 @@ pub struct Registration {
     driver: Driver,
     id: ConversationId,
     path: String,
-    /// The promise of the first call of `close`.
-    closing: Option<Promise>,
 }
 
 impl Registration {
     pub(crate) fn new(driver: Driver, id: ConversationId, path: String) -> Self {
-        Self { driver, id, path, closing: None }
+        Self { driver, id, path }
     }
 }
 
@@ -88,8 +86,8 @@ impl Registration {
 
     /// Takes the registration back; the promise settles when no further requests will come.
     #[wasm_bindgen(skip_typescript)]
-    pub fn close(&mut self) -> Promise {
-        let Self { driver, id, closing, .. } = self;
-        closing.get_or_insert_with(|| driver.deregister(*id)).clone()
+    pub fn close(&self) -> Promise {
+        // Called again, it asks again unless the registration is gone: the first time may have failed.
+        self.driver.deregister(self.id)
     }
 }

@@ -102,6 +102,14 @@ export function withoutValue(promise) {
   return promise.then(() => {});
 }
 
+/** Closes a WebSocket of whose events nobody wants to hear any more. */
+export function closeQuietly(webSocket) {
+  for (const event of ["open", "message", "close"]) webSocket[`on${event}`] = null;
+  // Not null: the package `ws` throws an error event that nobody listens to, and closing early is one.
+  webSocket.onerror = () => {};
+  webSocket.close();
+}
+
 /** Writes to the console with one of its methods. */
 export function log(method, message) {
   console[method](`antiphon: ${message}`);

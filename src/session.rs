@@ -1,5 +1,7 @@
 //! `connect` and class `Session`. What applications read about them stands in `index.d.ts`.
 
+use std::time::Duration;
+
 use antiphon_protocol::client::ClientConfig;
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
@@ -11,12 +13,13 @@ use crate::messaging::Messaging;
 use crate::options::{ConnectOptions, property_keys, text};
 use crate::platform::server_address;
 
-/// Opens a session. The promise is of a [`Session`], or rejects with a `ConnectError`.
+/// Opens a session. The promise is of a [`Session`], or rejects with a `ConnectError`. `elapsed` is the part of the time
+/// allowed that has passed already, in milliseconds.
 #[wasm_bindgen(skip_typescript)]
-pub fn connect(url: &JsValue, options: &JsValue) -> Promise {
+pub fn connect(url: &JsValue, options: &JsValue, elapsed: Option<f64>) -> Promise {
     let prepared = server_address(url).and_then(|address| {
         ConnectOptions::from_js(options)
-            .and_then(|options| prepare(address, &options))
+            .and_then(|options| prepare(address, &options, elapsed.unwrap_or_default()))
             .map_err(|error| unusable(&error))
     });
     match prepared {
@@ -25,13 +28,13 @@ pub fn connect(url: &JsValue, options: &JsValue) -> Promise {
     }
 }
 
-fn prepare(address: String, options: &ConnectOptions) -> Result<(Driver, Option<AbortSignal>), JsValue> {
+fn prepare(address: String, options: &ConnectOptions, elapsed: f64) -> Result<(Driver, Option<AbortSignal>), JsValue> {
     let request_timeout = options.request_timeout()?;
     let config = ClientConfig {
         principal: options.principal()?,
         properties: proposed_properties(options.properties()?),
         protocol_version: options.protocol_version()?,
-        connect_timeout: options.connect_timeout()?,
+        connect_timeout: options.connect_timeout()?.saturating_sub(Duration::from_micros((elapsed * 1000.0) as u64)),
         request_timeout,
         max_message_size: options.max_message_size()?,
         ..ClientConfig::default()

@@ -4,6 +4,12 @@ use js_sys::{Array, ArrayBuffer, Function, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 use web_sys::{BinaryType, CloseEvent, Event, MessageEvent, WebSocket};
 
+#[wasm_bindgen(module = "/src/session.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = closeQuietly)]
+    fn close_quietly(web_socket: &WebSocket);
+}
+
 /// An open or opening WebSocket. Owns its listener; closes when it is dropped, and is then silent.
 pub struct Socket {
     web_socket: WebSocket,
@@ -50,7 +56,7 @@ impl Socket {
             }
         });
         let socket = Self { web_socket, copies: constructor.is_some(), _listener: listener };
-        socket.listen(Some(socket._listener.as_ref().unchecked_ref()));
+        socket.listen(socket._listener.as_ref().unchecked_ref());
         Ok(socket)
     }
 
@@ -65,7 +71,8 @@ impl Socket {
         debug_assert!(sent.is_ok());
     }
 
-    fn listen(&self, listener: Option<&Function>) {
+    fn listen(&self, listener: &Function) {
+        let listener = Some(listener);
         self.web_socket.set_onopen(listener);
         self.web_socket.set_onmessage(listener);
         self.web_socket.set_onclose(listener);
@@ -75,9 +82,7 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        self.listen(None);
-        // Throws only for codes that we do not give.
-        let _ = self.web_socket.close();
+        close_quietly(&self.web_socket);
     }
 }
 

@@ -259,7 +259,7 @@ pub async fn two_clients() -> (Client, Client) {
 
 /// `connect` as it is; `options` is an expression.
 pub fn connect(url: &str, options: &str) -> Promise {
-    antiphon::connect(&url.into(), &js(&format!("({options})")))
+    antiphon::connect(&url.into(), &js(&format!("({options})")), None)
 }
 
 /// Without a broker no test can do anything: says so once, instead of failing every test.
