@@ -59,7 +59,8 @@ function glance(options) {
     const { signal, connectTimeout, webSocket } = options ?? {};
     return { signal, connectTimeout, webSocket };
   } catch {
-    return {};
+    // Reported when they are read in full.
+    return { webSocket: true };
   }
 }
 

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 #[command(name = "antiphon-broker", version)]
 struct Options {
     /// Address and port to listen on; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080", value_parser = address)]
     listen: SocketAddr,
     /// Directory whose files are served beside the WebSocket; read once, at the start
     #[arg(long, value_name = "DIR")]
@@ -29,8 +29,8 @@ struct Options {
     /// How long a handler has to answer before the sender is told that it does not
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
     request_timeout: Duration,
-    /// Time between system pings; 0s for none
-    #[arg(long, value_name = "DURATION", default_value = "90s", value_parser = humantime::parse_duration)]
+    /// Time between system pings, at least 100ms; 0s for none
+    #[arg(long, value_name = "DURATION", default_value = "90s", value_parser = ping_period)]
     ping_period: Duration,
     /// Largest message taken from a client: 1KiB to 2047MiB
     #[arg(long, value_name = "SIZE", default_value = "32MiB", value_parser = message_size)]
@@ -38,6 +38,23 @@ struct Options {
     /// How much to log on stderr: off, error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     log: tracing_subscriber::filter::LevelFilter,
+}
+
+/// A name such as `localhost` stands for its first address, an IPv4 one if there is any.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let addresses = text.to_socket_addrs().map_err(|_| "write an address and a port, such as 127.0.0.1:8080")?;
+    let addresses: Vec<_> = addresses.collect();
+    let address = addresses.iter().find(|address| address.is_ipv4()).or(addresses.first());
+    address.copied().ok_or_else(|| "it has no address".into())
+}
+
+fn ping_period(text: &str) -> Result<Duration, String> {
+    let period = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if period.is_zero() || period >= Duration::from_millis(100) {
+        Ok(period)
+    } else {
+        Err("it must be 0s, or at least 100ms".into())
+    }
 }
 
 fn message_size(text: &str) -> Result<usize, String> {

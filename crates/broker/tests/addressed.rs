@@ -301,3 +301,38 @@ fn a_session_can_be_closed_by_another() {
     }
     assert_eq!(network.broker.session_count(), 1);
 }
+
+#[test]
+fn a_session_with_too_much_to_answer_is_spared_and_the_sender_told() {
+    let config = BrokerConfig { max_requests_to_answer: 2, ..BrokerConfig::default() };
+    let mut network = Network::with(config);
+    let clients = network.connect(["sender", "busy"]);
+    let [_, busy] = clients;
+    let mut sender = Raw::new(clients[0]);
+    network.freeze(busy);
+    let session = network.session(busy).expect("connected");
+    for _ in 0..2 {
+        sender.send_to_session(&mut network, session, "inbox");
+    }
+    let id = sender.send_to_session(&mut network, session, "inbox");
+    assert_eq!(refusal(&sender.frames(&network), id), ErrorReason::COMMUNICATION_FAILURE);
+    let id = sender.send_to_filter(&mut network, "name is 'busy'", "inbox");
+    let answers = filter_results(&sender.frames(&network), id);
+    assert_eq!(answers, (1, vec![(session, Err(ErrorReason::COMMUNICATION_FAILURE))]));
+    network.thaw(busy);
+    network.run();
+    assert_eq!(network.broker.outstanding_requests(), 0);
+    let id = sender.send_to_session(&mut network, session, "inbox");
+    assert_eq!(refusal(&sender.frames(&network), id), ErrorReason::UNHANDLED_MESSAGE, "it is back");
+}
+
+#[test]
+fn a_request_that_would_fill_the_memory_is_refused() {
+    let mut network = Network::with(BrokerConfig { max_fan_out_bytes: 10, ..BrokerConfig::default() });
+    let clients = network.connect(["sender", "b", "c"]);
+    let mut sender = Raw::new(clients[0]);
+    let id = sender.send_to_filter(&mut network, "name is 'b'", "inbox");
+    assert_eq!(filter_results(&sender.frames(&network), id).0, 1);
+    let id = sender.send_to_filter(&mut network, "all", "inbox");
+    assert_eq!(refusal(&sender.frames(&network), id), ErrorReason::COMMUNICATION_FAILURE);
+}

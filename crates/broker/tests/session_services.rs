@@ -5,10 +5,11 @@ mod support;
 use antiphon_protocol::client::{ClientConfig, RequestError, Response};
 use antiphon_protocol::wire::decode_all;
 use antiphon_protocol::wire::envelope::{Message, request_frame};
+use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::handshake::Credentials;
-use antiphon_protocol::wire::layouts::{GetSessionProperties, Properties};
+use antiphon_protocol::wire::layouts::{GetSessionProperties, Properties, Reauthenticate, WireCredentials};
 use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
-use antiphon_protocol::wire::services::{GetOwnProperties, GetProperties};
+use antiphon_protocol::wire::services::{GetOwnProperties, GetProperties, ReAuthenticate};
 use support::{Behaviour, Client, Network, Pending};
 
 fn properties(network: &mut Network, client: Client, keys: &[&str]) -> Vec<(String, String)> {
@@ -109,4 +110,31 @@ fn nothing_can_be_asked_on_a_closed_session() {
         assert_eq!(core.change_principal(now, "admin", &Credentials::None), closed);
         assert_eq!(core.ping(now), closed);
     });
+}
+
+#[test]
+fn what_a_session_can_make_the_broker_keep_is_limited() {
+    let mut network = Network::new();
+    let [client] = network.connect(["ada"]);
+    let long = "k".repeat(200_000);
+    assert!(network.register(client, "work", &[&long], Behaviour::Echo).is_err());
+
+    let value = "v".repeat(60_000);
+    for (id, expected) in [(90, true), (91, true), (92, false)] {
+        let key = format!("key{id}");
+        let request =
+            Reauthenticate { principal: "", credentials: WireCredentials::None(&[]), properties: vec![(&key, &value)] };
+        network.inject(client, request_frame::<ReAuthenticate>(ConversationId(id), &request, 0));
+        let frame = network.frames(client).last().expect("an answer").clone();
+        match Message::decode(&frame).expect("a message") {
+            Message::ServiceResponse { .. } => assert!(expected),
+            Message::ServiceError { failure, .. } => {
+                assert!(!expected);
+                assert_eq!(failure.reason, ErrorReason::INVALID_DATA);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(properties(&mut network, client, &["key91"]).len(), 1);
+    assert_eq!(properties(&mut network, client, &["key92"]), []);
 }

@@ -40,7 +40,7 @@ impl Access {
     }
 
     /// The roles of `principal`, if it may connect with `credentials`. The empty principal is anonymous and needs
-    /// none. Takes the same time for an unknown principal as for a wrong password.
+    /// none.
     #[must_use]
     pub fn authenticate(&self, principal: &str, credentials: &Credentials) -> Option<Vec<&'static str>> {
         if principal.is_empty() {

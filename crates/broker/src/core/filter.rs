@@ -15,6 +15,8 @@ use super::properties::{SessionProperties, parse_roles};
 pub const MAX_LENGTH: usize = 16_384;
 /// Most `not`s and parentheses that may be nested in each other.
 pub const MAX_DEPTH: usize = 64;
+/// Regular expressions in one filter: compiling one takes milliseconds, during which nobody else is served.
+pub const MAX_REGEXES: usize = 8;
 /// Most memory that one compiled regular expression may take, in bytes.
 const MAX_REGEX_SIZE: usize = 1 << 20;
 
@@ -57,7 +59,7 @@ impl Filter {
     ///
     /// The first thing that is wrong with it.
     pub fn parse(text: &str) -> Result<Self, Fault> {
-        let mut parser = Parser { rest: text, at: Position { line: 1, column: 0 }, depth: 0 };
+        let mut parser = Parser { rest: text, at: Position { line: 1, column: 0 }, depth: 0, regexes: 0 };
         if text.chars().nth(MAX_LENGTH).is_some() {
             return Err(parser.at.fault(format!("the filter is longer than {MAX_LENGTH} characters")));
         }
@@ -109,6 +111,8 @@ struct Parser<'a> {
     at: Position,
     /// Number of `not`s and parentheses around.
     depth: usize,
+    /// Number of regular expressions so far.
+    regexes: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -215,6 +219,10 @@ impl Parser<'_> {
             "in" => Ok(Filter::In(key, self.list()?)),
             "matches" => {
                 let (at, pattern) = self.text()?;
+                self.regexes += 1;
+                if self.regexes > MAX_REGEXES {
+                    return Err(at.fault(format!("more than {MAX_REGEXES} regular expressions")));
+                }
                 let regex = whole_value(&pattern).map_err(|error| at.fault(error))?;
                 Ok(Filter::Matches(key, regex))
             }
@@ -509,6 +517,8 @@ mod tests {
         let long = "a".repeat(1 << 20);
         let deep = "(".repeat(10_000) + "all" + &")".repeat(10_000);
         let not = "not ".repeat(4000) + "all";
+        let costly = [r#"x matches "[a-z]{9000}""#; 500].join(" or ");
+        assert!(Filter::parse(&costly).is_err());
         let wide = "all or ".repeat(2000) + "all";
         for bad in [
             long,

@@ -30,6 +30,7 @@ use antiphon_protocol::wire::services::{
 };
 
 use access::Access;
+use properties::TooLarge;
 use registry::Registry;
 use sessions::{Outgoing, Session, SessionKey};
 
@@ -52,6 +53,10 @@ pub struct BrokerConfig {
     pub max_message_size: usize,
     /// Requests of one session that may wait for their answers at the same time.
     pub max_outstanding_requests: usize,
+    /// Requests that may wait for the answers of one session at the same time; well below what may be queued for it.
+    pub max_requests_to_answer: usize,
+    /// Most bytes of a request times the sessions that it goes to.
+    pub max_fan_out_bytes: usize,
     /// Request handlers that one session may have registered.
     pub max_registrations: usize,
     /// Starts the generator that chooses among equal handlers.
@@ -67,6 +72,8 @@ impl Default for BrokerConfig {
             ping_period: Duration::from_secs(90),
             max_message_size: 32 << 20,
             max_outstanding_requests: 10_000,
+            max_requests_to_answer: 5_000,
+            max_fan_out_bytes: 64 << 20,
             max_registrations: 10_000,
             seed: 0,
         }
@@ -182,7 +189,7 @@ impl Broker {
         request: &ConnectRequest,
         arrival: &Arrival,
     ) {
-        let refusal = if !(OLDEST_VERSION..=NEWEST_VERSION).contains(&request.version) {
+        let accepted = if !(OLDEST_VERSION..=NEWEST_VERSION).contains(&request.version) {
             Err(ResponseCode::DOWNGRADE)
         } else if request.recovery.is_some() {
             // Sessions end with their connection, so none can be taken up again.
@@ -192,17 +199,21 @@ impl Broker {
             self.access.authenticate(principal, &request.credentials).ok_or(ResponseCode::AUTHENTICATION_FAILED)
         };
         let version = request.version;
-        let roles = match refusal {
-            Ok(roles) => roles,
+        let id = SessionId { server: self.config.server, value: self.sessions_opened };
+        let accepted = accepted.and_then(|roles| {
+            properties::of_new_session(id, &self.config.server_name, request, arrival, &roles)
+                .map_err(|TooLarge| ResponseCode::PROTOCOL_ERROR)
+        });
+        let properties = match accepted {
+            Ok(properties) => properties,
             Err(code) => {
                 self.send(connection, ConnectResponse::Refused { version, code }.to_frame());
                 self.outputs.push_back(Output::Close(connection));
                 return;
             }
         };
-        let key = SessionKey(self.sessions_opened);
+        let key = SessionKey(id.value);
         self.sessions_opened += 1;
-        let id = SessionId { server: self.config.server, value: key.0 };
         let response = ConnectResponse::Accepted {
             version,
             code: ResponseCode::OK,
@@ -212,7 +223,6 @@ impl Broker {
             tail: i32::try_from(self.config.max_message_size).unwrap_or(i32::MAX),
         };
         self.send(connection, response.to_frame());
-        let properties = properties::of_new_session(id, &self.config.server_name, request, arrival, &roles);
         let principal = request.principal.clone().unwrap_or_default();
         self.by_principal.entry(principal).or_default().insert(key);
         self.sessions.insert(key, Session::new(id, connection, properties, now));
@@ -300,12 +310,12 @@ impl Broker {
             ServiceRequest::Registration(request) => self.register(key, conversation, &request),
             ServiceRequest::Deregistration(request) => self.deregister(key, conversation, &request),
             ServiceRequest::ChangeOwnPrincipal(request) => {
-                let accepted = self.change_principal(key, request.principal, &request.credentials.into(), &[]);
-                self.send_to(key, || response_frame::<ChangeOwnPrincipal>(conversation, &accepted));
+                let changed = self.change_principal(key, request.principal, &request.credentials.into(), &[]);
+                self.tell_changed::<ChangeOwnPrincipal>(key, conversation, changed);
             }
             ServiceRequest::ReAuthenticate(Reauthenticate { principal, credentials, properties }) => {
-                let accepted = self.change_principal(key, principal, &credentials.into(), &properties);
-                self.send_to(key, || response_frame::<ReAuthenticate>(conversation, &accepted));
+                let changed = self.change_principal(key, principal, &credentials.into(), &properties);
+                self.tell_changed::<ReAuthenticate>(key, conversation, changed);
             }
             ServiceRequest::GetProperties(request) => self.tell_properties(key, conversation, &request),
             ServiceRequest::GetOwnProperties(()) => self.tell_own_properties(key, conversation),

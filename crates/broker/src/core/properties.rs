@@ -1,6 +1,6 @@
 //! Session properties: the fixed ones, the proposed ones, and which of them a handler wants (semantics section 2).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use antiphon_protocol::wire::handshake::ConnectRequest;
 use antiphon_protocol::wire::layouts::Properties;
@@ -17,7 +17,7 @@ pub struct SessionProperties(BTreeMap<String, String>);
 pub struct Selection {
     all_fixed: bool,
     all_user: bool,
-    keys: Vec<String>,
+    keys: HashSet<String>,
 }
 
 /// Requests all fixed properties.
@@ -25,26 +25,40 @@ pub const ALL_FIXED: &str = "*F";
 /// Requests all user-defined properties.
 pub const ALL_USER: &str = "*U";
 
+/// Most bytes that the properties of a session, or the keys of a selection, may have in all.
+pub const MAX_BYTES: usize = 128 << 10;
+
+/// More than [`MAX_BYTES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("session properties and their keys may have {MAX_BYTES} bytes in all")]
+pub struct TooLarge;
+
 impl Selection {
     /// From the keys of a registration: names and wildcards, in any order. Unknown keys select nothing.
-    #[must_use]
-    pub fn of_keys(keys: &[&str]) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// [`TooLarge`], since a registration keeps them.
+    pub fn of_keys(keys: &[&str]) -> Result<Self, TooLarge> {
+        if keys.iter().map(|key| key.len() + 1).sum::<usize>() > MAX_BYTES {
+            return Err(TooLarge);
+        }
         let all_fixed = keys.contains(&ALL_FIXED);
         let all_user = keys.contains(&ALL_USER);
         let covered = |key: &str| if is_fixed(key) { all_fixed } else { all_user };
         let named = |key: &&&str| ![ALL_FIXED, ALL_USER].contains(key) && !covered(key);
         let keys = keys.iter().filter(named).map(|key| (*key).to_owned()).collect();
-        Self { all_fixed, all_user, keys }
+        Ok(Self { all_fixed, all_user, keys })
     }
 
     /// All properties.
     #[must_use]
     pub fn all() -> Self {
-        Self { all_fixed: true, all_user: true, keys: Vec::new() }
+        Self { all_fixed: true, all_user: true, keys: HashSet::new() }
     }
 
     fn selects(&self, key: &str) -> bool {
-        (if is_fixed(key) { self.all_fixed } else { self.all_user }) || self.keys.iter().any(|other| other == key)
+        (if is_fixed(key) { self.all_fixed } else { self.all_user }) || self.keys.contains(key)
     }
 }
 
@@ -76,12 +90,24 @@ impl SessionProperties {
     }
 
     /// Sets what the session proposes, where it is the session's to propose. Every legal key is trusted.
-    pub(super) fn propose<'a>(&mut self, properties: impl IntoIterator<Item = (&'a str, &'a str)>) {
+    ///
+    /// # Errors
+    ///
+    /// [`TooLarge`]; nothing is set then.
+    pub(super) fn propose<'a>(
+        &mut self,
+        properties: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+    ) -> Result<(), TooLarge> {
+        let old = self.0.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+        if old + properties.clone().map(|(key, value)| key.len() + value.len()).sum::<usize>() > MAX_BYTES {
+            return Err(TooLarge);
+        }
         for (key, value) in properties {
             if let Some(value) = proposed(key, value) {
                 self.0.insert(key.to_owned(), value);
             }
         }
+        Ok(())
     }
 }
 
@@ -112,13 +138,17 @@ pub fn parse_roles(text: &str) -> Vec<String> {
 }
 
 /// The fourteen fixed properties of a WebSocket session, and what it proposed itself.
+///
+/// # Errors
+///
+/// [`TooLarge`] if it proposed too much.
 pub(super) fn of_new_session(
     id: SessionId,
     server_name: &str,
     request: &ConnectRequest,
     arrival: &Arrival,
     roles: &[&str],
-) -> SessionProperties {
+) -> Result<SessionProperties, TooLarge> {
     let fixed = [
         ("$SessionId", id.to_string()),
         ("$ClientType", client_type(&request.client_type).into()),
@@ -135,8 +165,8 @@ pub(super) fn of_new_session(
     ];
     let mut properties = SessionProperties(fixed.into_iter().map(|(key, value)| (key.to_owned(), value)).collect());
     properties.set_principal(request.principal.as_deref().unwrap_or_default(), roles);
-    properties.propose(request.properties.iter().flatten().map(|(key, value)| (key.as_str(), value.as_str())));
-    properties
+    properties.propose(request.properties.iter().flatten().map(|(key, value)| (key.as_str(), value.as_str())))?;
+    Ok(properties)
 }
 
 /// What becomes of a proposed property; nothing if the key is not a client's to propose.

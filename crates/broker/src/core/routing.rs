@@ -24,6 +24,8 @@ use super::sessions::{Forwarded, Outgoing, ReplyTo, SessionKey};
 /// Longest error text of a recipient that is passed on, in characters (semantics M-18).
 const MAX_ERROR_TEXT: usize = 1024;
 
+const OVERWHELMED: &str = "the recipient has as many requests to answer as it may have, try again later";
+
 impl Broker {
     /// Source: section 8.1; semantics M-5.
     pub(super) fn register(&mut self, key: SessionKey, conversation: ConversationId, request: &RegisterHandler<'_>) {
@@ -41,11 +43,11 @@ impl Broker {
                 format!("this session has {} request handlers, no more are allowed", session.handler_paths.len());
             return self.refuse(key, conversation, ErrorReason::ACCESS_DENIED, &text);
         }
-        let registration = registry::Registration {
-            session: key,
-            conversation: request.registration,
-            selection: Selection::of_keys(&request.property_keys),
+        let selection = match Selection::of_keys(&request.property_keys) {
+            Ok(selection) => selection,
+            Err(error) => return self.refuse(key, conversation, ErrorReason::INVALID_DATA, &error.to_string()),
         };
+        let registration = registry::Registration { session: key, conversation: request.registration, selection };
         match self.registry.register(path, registration) {
             Ok(()) => {
                 session.handler_paths.push(path.to_owned());
@@ -98,6 +100,9 @@ impl Broker {
         if self.has_too_many(sender, 1) {
             return self.refuse_too_many(sender, sender_conversation);
         }
+        if self.is_overwhelmed(recipient) {
+            return self.refuse_overwhelmed(sender, sender_conversation);
+        }
         let Some(conversation) = self.sessions.get_mut(&recipient).map(|session| session.conversations.next_id())
         else {
             return;
@@ -136,6 +141,9 @@ impl Broker {
         if self.has_too_many(sender, 1) {
             return self.refuse_too_many(sender, sender_conversation);
         }
+        if self.is_overwhelmed(recipient) {
+            return self.refuse_overwhelmed(sender, sender_conversation);
+        }
         let body = SendToPath { path: request.path, request: request.request.clone() };
         let deadline = now + self.config.request_timeout;
         self.deliver(recipient, &body, Forwarded { sender, reply_to: ReplyTo::Request(sender_conversation), deadline });
@@ -163,6 +171,11 @@ impl Broker {
         if self.has_too_many(sender, recipients.len()) {
             return self.refuse_too_many(sender, sender_conversation);
         }
+        let limit = self.config.max_fan_out_bytes;
+        if recipients.len().saturating_mul(request.request.bytes.len()) > limit {
+            let text = format!("the request to {} sessions would take more than {limit} bytes", recipients.len());
+            return self.refuse(sender, sender_conversation, ErrorReason::COMMUNICATION_FAILURE, &text);
+        }
         // Before the first delivery: a session that matches its own filter answers too (semantics M-10, M-11).
         let count = u32::try_from(recipients.len()).unwrap_or(u32::MAX);
         self.send_to(sender, || {
@@ -171,8 +184,12 @@ impl Broker {
         let body = SendToPath { path: request.path, request: request.request.clone() };
         let deadline = now + self.config.request_timeout;
         for recipient in recipients {
-            let reply_to = ReplyTo::Filter(request.filter_conversation);
-            self.deliver(recipient, &body, Forwarded { sender, reply_to, deadline });
+            let forwarded = Forwarded { sender, reply_to: ReplyTo::Filter(request.filter_conversation), deadline };
+            if self.is_overwhelmed(recipient) {
+                self.fail_unsent(recipient, forwarded);
+            } else {
+                self.deliver(recipient, &body, forwarded);
+            }
         }
     }
 
@@ -311,6 +328,26 @@ impl Broker {
     fn has_too_many(&self, sender: SessionKey, more: usize) -> bool {
         let outstanding = self.sessions.get(&sender).map_or(0, |session| session.outstanding);
         outstanding + more > self.config.max_outstanding_requests
+    }
+
+    /// Whether so many requests wait for the answers of a session that no more are queued for it: it is not to lose its
+    /// connection because others ask too much.
+    fn is_overwhelmed(&self, recipient: SessionKey) -> bool {
+        let waiting = self.sessions.get(&recipient).map_or(0, |session| session.to_answer);
+        waiting >= self.config.max_requests_to_answer
+    }
+
+    fn refuse_overwhelmed(&mut self, sender: SessionKey, conversation: ConversationId) {
+        self.refuse(sender, conversation, ErrorReason::COMMUNICATION_FAILURE, OVERWHELMED);
+    }
+
+    /// Answers for a session to which a request was not even sent.
+    fn fail_unsent(&mut self, recipient: SessionKey, forwarded: Forwarded) {
+        if let Some(asking) = self.sessions.get_mut(&forwarded.sender) {
+            asking.outstanding += 1;
+        }
+        let failure = ServiceFailure { description: OVERWHELMED, reason: ErrorReason::COMMUNICATION_FAILURE };
+        self.route_response(recipient, forwarded, Err(failure));
     }
 
     fn refuse_too_many(&mut self, sender: SessionKey, conversation: ConversationId) {

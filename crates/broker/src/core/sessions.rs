@@ -7,9 +7,9 @@ use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::handshake::Credentials;
 use antiphon_protocol::wire::layouts::{GetSessionProperties, ServiceFailure};
 use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
-use antiphon_protocol::wire::services::{CloseClient, GetOwnProperties, GetProperties};
+use antiphon_protocol::wire::services::{CloseClient, GetOwnProperties, GetProperties, Service};
 
-use super::properties::{Selection, SessionProperties};
+use super::properties::{Selection, SessionProperties, TooLarge};
 use super::{Broker, ConnectionId};
 
 /// Names a session inside this broker: the second half of its session ID.
@@ -81,7 +81,7 @@ impl Session {
 }
 
 impl Broker {
-    /// Gives a session another principal and its roles, if the credentials are right.
+    /// Gives a session another principal and its roles; false if the credentials are wrong.
     ///
     /// Source: section 9.3.
     pub(super) fn change_principal(
@@ -90,15 +90,29 @@ impl Broker {
         principal: &str,
         credentials: &Credentials,
         proposed: &[(&str, &str)],
-    ) -> bool {
-        let Some(roles) = self.access.authenticate(principal, credentials) else { return false };
-        let Some(session) = self.sessions.get_mut(&key) else { return false };
+    ) -> Result<bool, TooLarge> {
+        let Some(roles) = self.access.authenticate(principal, credentials) else { return Ok(false) };
+        let Some(session) = self.sessions.get_mut(&key) else { return Ok(false) };
+        session.properties.propose(proposed.iter().copied())?;
         let before = session.properties.get("$Principal").unwrap_or_default().to_owned();
         session.properties.set_principal(principal, &roles);
-        session.properties.propose(proposed.iter().copied());
         self.forget_principal(key, &before);
         self.by_principal.entry(principal.to_owned()).or_default().insert(key);
-        true
+        Ok(true)
+    }
+
+    pub(super) fn tell_changed<S>(
+        &mut self,
+        key: SessionKey,
+        conversation: ConversationId,
+        changed: Result<bool, TooLarge>,
+    ) where
+        S: for<'a> Service<Response<'a> = bool>,
+    {
+        match changed {
+            Ok(changed) => self.send_to(key, || response_frame::<S>(conversation, &changed)),
+            Err(error) => self.refuse(key, conversation, ErrorReason::INVALID_DATA, &error.to_string()),
+        }
     }
 
     fn forget_principal(&mut self, key: SessionKey, principal: &str) {
@@ -142,7 +156,10 @@ impl Broker {
         conversation: ConversationId,
         request: &GetSessionProperties<'_>,
     ) {
-        let selection = Selection::of_keys(&request.keys);
+        let selection = match Selection::of_keys(&request.keys) {
+            Ok(selection) => selection,
+            Err(error) => return self.refuse(key, conversation, ErrorReason::INVALID_DATA, &error.to_string()),
+        };
         let asked = self.key_of(request.session).and_then(|key| self.sessions.get(&key));
         let properties = asked.map(|session| session.properties.selected(&selection));
         let frame = response_frame::<GetProperties>(conversation, &properties);

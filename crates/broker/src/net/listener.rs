@@ -17,7 +17,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::connection::{self, Outbox};
 use super::hub::{Happened, Hub};
@@ -29,7 +29,7 @@ use crate::core::{Arrival, Broker};
 pub struct Limits {
     /// To send a complete HTTP request.
     pub handshake_timeout: Duration,
-    /// Bytes of its head.
+    /// Bytes of its head, give or take what one read brings.
     pub max_head_bytes: usize,
     /// Largest WebSocket message, in bytes.
     pub max_message_size: usize,
@@ -62,6 +62,10 @@ pub struct Server {
     pub limits: Limits,
 }
 
+/// One of the connections that may be open at the same time.
+#[derive(Clone)]
+struct Permit(#[expect(dead_code, reason = "it counts while it lives")] Arc<OwnedSemaphorePermit>);
+
 struct Shared {
     hub: Hub,
     site: Site,
@@ -82,14 +86,13 @@ pub async fn serve(listener: TcpListener, server: Server, stop: impl Future<Outp
     let stopping = watch::Sender::new(());
     let accepting = async {
         loop {
-            let permit = open.clone().acquire_owned().await;
+            // Fails only when the semaphore is closed, which it never is.
+            let Ok(permit) = open.clone().acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, peer)) => {
-                    let serving = serve_connection(stream, peer, router.clone(), limits.clone(), stopping.subscribe());
-                    tokio::spawn(async move {
-                        serving.await;
-                        drop(permit);
-                    });
+                    // Held by every request, so by a WebSocket for as long as it is open.
+                    let router = router.clone().layer(Extension(Permit(Arc::new(permit))));
+                    tokio::spawn(serve_connection(stream, peer, router, limits.clone(), stopping.subscribe()));
                 }
                 Err(error) => {
                     // Most likely out of file descriptors: the next attempt would fail as well.
@@ -153,6 +156,7 @@ async fn page(State(shared): State<Arc<Shared>>, request: Request) -> Response {
 async fn upgrade(
     State(shared): State<Arc<Shared>>,
     Extension(peer): Extension<SocketAddr>,
+    Extension(permit): Extension<Permit>,
     uri: Uri,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
@@ -183,6 +187,7 @@ async fn upgrade(
         let opened = Happened::Opened { request: Box::new(request), arrival: Box::new(arrival), outbox };
         reporter.report(opened).await;
         connection::run(socket, outgoing, reporter).await;
+        drop(permit);
     })
 }
 

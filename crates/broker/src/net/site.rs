@@ -5,9 +5,10 @@ use std::io;
 use std::path::Path;
 
 use axum::body::Bytes;
-use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// Files by URL path, each with its media type.
 #[derive(Debug, Default)]
@@ -34,7 +35,7 @@ impl Site {
             let url = format!("{prefix}{name}");
             if path.is_dir() {
                 self.add(&path, &format!("{url}/"))?;
-            } else {
+            } else if path.is_file() {
                 self.files.insert(url, (media_type(name), std::fs::read(&path)?.into()));
             }
         }
@@ -47,8 +48,15 @@ impl Site {
         if method != Method::GET && method != Method::HEAD {
             return (StatusCode::METHOD_NOT_ALLOWED, [(ALLOW, "GET, HEAD")]).into_response();
         }
-        let file =
-            if path.ends_with('/') { self.files.get(&format!("{path}index.html")) } else { self.files.get(path) };
+        // A look-up and no path of the file system, so whatever is written with dots and escapes is simply not there.
+        let path = percent_decode_str(path).decode_utf8_lossy();
+        let index = |folder: &str| self.files.get(&format!("{folder}index.html"));
+        let file = if path.ends_with('/') { index(&path) } else { self.files.get(&*path) };
+        if file.is_none() && index(&format!("{path}/")).is_some() {
+            let name = path.rsplit('/').next().unwrap_or_default();
+            let folder = format!("{}/", utf8_percent_encode(name, NON_ALPHANUMERIC));
+            return (StatusCode::MOVED_PERMANENTLY, [(LOCATION, folder)]).into_response();
+        }
         match file {
             Some((media_type, content)) => {
                 let headers = [
