@@ -435,7 +435,9 @@ impl Driver {
         let waiting = self.0.waiting.borrow_mut().close(conversation);
         let Some(Waiting { settle, site, what, .. }) = waiting else { return };
         let settled = match (outcome, what) {
-            (Ok(Response::Value(value)), Asked::Request { response_code }) => value::decode(&value, response_code),
+            (Ok(Response::Value(value)), Asked::Request { response_code }) => {
+                value::decode(&value, response_code).map_err(|error| error::show_caller(error, &site))
+            }
             (Ok(Response::Registered(registration)), Asked::Registration { path, handler }) => {
                 self.0.handlers.add(registration, &handler);
                 Ok(Registration::new(self.clone(), registration, path).into())

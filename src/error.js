@@ -70,18 +70,20 @@ export function describeThrown(thrown) {
   return { rejected, text: text || "the request handler threw without a message" };
 }
 
-function showCaller(error, site) {
+/** Makes the stack of `error` that of `site`, where the application called. Returns the error. */
+export function showCaller(error, site) {
   const frames = String(site.stack ?? "");
   const start = frames.indexOf("\n");
   // V8 puts a heading line before the frames, the others have frames only.
   const heading = frames.startsWith("Error");
   const caller = heading ? frames.slice(start + 1) : frames;
-  if (heading && start < 0) return;
+  if (heading && start < 0) return error;
   Object.defineProperty(error, "stack", {
     value: heading ? `${error.name}: ${error.message}\n${caller}` : caller,
     configurable: true,
     writable: true,
   });
+  return error;
 }
 
 /** How Rust makes a `MessagingError`; a missing reason or call site is `undefined`. */

@@ -14,6 +14,10 @@ extern "C" {
     #[wasm_bindgen(constructor, js_class = ConnectError)]
     fn new(code: &str, message: &str, retryable: bool, cause: &JsValue) -> JsConnectError;
 
+    /// `error`, showing where the application called.
+    #[wasm_bindgen(js_name = showCaller)]
+    pub fn show_caller(error: JsValue, site: &JsValue) -> JsValue;
+
     /// Remembers where the application called.
     #[wasm_bindgen(js_name = callSite)]
     pub fn call_site() -> JsValue;

@@ -13,31 +13,48 @@ export const ALL_USER_PROPERTIES = "*U";
 /** The principal of a session that did not say who it is. */
 export const ANONYMOUS = "";
 
-const WASM = "antiphon_bg.wasm"; // beside this module
 const CONNECT_TIMEOUT = 10_000; // ms, as in the types
 
+/** The load under way, or done. */
 let loading;
+/** Ends the load under way; nothing if somebody asked for it by itself. */
+let cancel;
+/** How many connects wait for it. */
+let waiting = 0;
 
 /** Loads the WebAssembly. Nobody has to call it; a failed load can be tried again. */
-export function init(source = fileHere()) {
-  if (loading === undefined) {
-    const attempt = load(source === undefined ? undefined : { module_or_path: source }).then(
-      () => {},
-      (cause) => {
-        if (loading === attempt) loading = undefined;
-        throw new ConnectError("WASM_LOAD_FAILED", `the WebAssembly module did not load: ${cause}`, true, cause);
-      },
-    );
-    loading = attempt;
-  }
-  return loading;
+export function init(source) {
+  cancel = undefined;
+  return loading ?? begin(source ?? fileHere());
+}
+
+function begin(source) {
+  const attempt = load(source === undefined ? undefined : { module_or_path: source }).then(
+    () => {
+      cancel = undefined;
+    },
+    (cause) => {
+      if (loading === attempt) loading = undefined;
+      throw new ConnectError("WASM_LOAD_FAILED", `the WebAssembly module did not load: ${cause}`, true, cause);
+    },
+  );
+  loading = attempt;
+  return attempt;
 }
 
 /** In Node.js, whose `fetch` does not read files, what the WebAssembly file holds. */
 function fileHere() {
-  const url = import.meta.url;
-  if (!url.startsWith("file:")) return undefined;
-  return globalThis.process?.getBuiltinModule?.("node:fs").readFileSync(new URL(WASM, url));
+  const { protocol } = new URL(import.meta.url);
+  if (protocol !== "file:") return undefined;
+  const file = new URL("antiphon_bg.wasm", import.meta.url);
+  return globalThis.process?.getBuiltinModule?.("node:fs").readFileSync(file);
+}
+
+/** The same from a server, until `cancel` is called. */
+function fetchHere() {
+  const controller = new AbortController();
+  cancel = () => controller.abort();
+  return fetch(new URL("antiphon_bg.wasm", import.meta.url), { signal: controller.signal });
 }
 
 /** Opens a session. */
@@ -68,22 +85,26 @@ function glance(options) {
 async function loaded(signal, limit = CONNECT_TIMEOUT) {
   let timer;
   let abort;
+  waiting += 1;
   try {
     await new Promise((resolve, reject) => {
-      init().then(resolve, reject);
+      (loading ?? begin(fileHere() ?? fetchHere())).then(resolve, reject);
       abort = () => reject(signal.reason);
       if (signal?.aborted) abort();
       signal?.addEventListener?.("abort", abort);
       if (!(limit < 2 ** 31)) return; // for ever, or no number, which is complained about later
-      timer = setTimeout(() => {
-        // The next attempt starts afresh instead of waiting for this one.
-        loading = undefined;
-        reject(new ConnectError("CONNECTION_TIMEOUT", `no WebAssembly within ${limit} ms`, true));
-      }, limit);
+      const late = () => reject(new ConnectError("CONNECTION_TIMEOUT", `no WebAssembly within ${limit} ms`, true));
+      timer = setTimeout(late, limit);
     });
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener?.("abort", abort);
+    waiting -= 1;
+    if (waiting === 0 && cancel) {
+      // Nobody waits any more; the next attempt is not to wait for this one.
+      cancel();
+      loading = cancel = undefined;
+    }
   }
 }
 

@@ -19,7 +19,9 @@ test("a session needs no call to load the WebAssembly", async () => {
   await session.close();
 });
 
-test("a platform without WebSocket says what to pass", { skip: "WebSocket" in globalThis && "it has one" }, async () => {
+test("a platform without WebSocket says what to pass", {
+  skip: "WebSocket" in globalThis && "it has one",
+}, async () => {
   await assert.rejects(connect(broker.url), (error) => {
     assert.ok(error instanceof ConnectError);
     assert.match(error.message, /option webSocket/);
@@ -58,7 +60,10 @@ test("giving up on a server that never answers rejects, and throws nowhere else"
   const listener = (error) => uncaught.push(error);
   process.on("uncaughtException", listener);
 
-  await assert.rejects(connect(url, { ...options, connectTimeout: 50 }), { code: "CONNECTION_TIMEOUT", retryable: true });
+  await assert.rejects(connect(url, { ...options, connectTimeout: 50 }), {
+    code: "CONNECTION_TIMEOUT",
+    retryable: true,
+  });
   const controller = new AbortController();
   const connecting = connect(url, { ...options, signal: controller.signal });
   const reason = new Error("changed my mind");
