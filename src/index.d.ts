@@ -97,6 +97,7 @@ export interface Session<C extends Contract = AnyContract> {
    * Adds a listener.
    *
    * @returns a function that takes it out again
+   * @throws TypeError if there is no such event, or the listener is no function
    */
   on<E extends keyof SessionEvents>(event: E, listener: (detail: SessionEvents[E]) => void): () => void;
   /**

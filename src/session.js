@@ -53,6 +53,9 @@ function invalid(message, cause) {
 
 // ---- Listeners and promises ----
 
+// The last two come with reconnection; an application may listen already.
+const EVENTS = ["statechange", "disconnect", "close", "reconnect", "messageloss"];
+
 /** Keeps listeners by event name. */
 export class Emitter {
   #listeners = new Map();
@@ -60,6 +63,7 @@ export class Emitter {
   /** Adds a listener; returns the function that takes it out again. */
   on(event, listener) {
     if (typeof listener !== "function") throw new TypeError("a listener must be a function");
+    if (!EVENTS.includes(event)) throw new TypeError(`there is no such event; there are ${EVENTS.join(", ")}`);
     const entry = { listener };
     const entries = this.#listeners.get(event) ?? [];
     this.#listeners.set(event, [...entries, entry]);

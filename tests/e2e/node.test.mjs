@@ -99,3 +99,11 @@ test("a session that is closed cannot be used, and nothing is thrown", async () 
     return true;
   });
 });
+
+test("listening to an event that does not exist is told at once", async () => {
+  const session = await connect(broker.url, options);
+  assert.throws(() => session.on("closed", () => {}), TypeError);
+  assert.throws(() => session.on("close"), TypeError);
+  session.on("reconnect", () => {});
+  await session.close();
+});
