@@ -25,19 +25,23 @@ let waiting = 0;
 /** Loads the WebAssembly. Nobody has to call it; a failed load can be tried again. */
 export function init(source) {
   cancel = undefined;
-  return loading ?? begin(source ?? fileHere());
+  return loading ?? begin(() => source ?? fileHere());
 }
 
-function begin(source) {
-  const attempt = load(source === undefined ? undefined : { module_or_path: source }).then(
-    () => {
-      cancel = undefined;
-    },
-    (cause) => {
-      if (loading === attempt) loading = undefined;
-      throw new ConnectError("WASM_LOAD_FAILED", `the WebAssembly module did not load: ${cause}`, true, cause);
-    },
-  );
+/** Starts a load of what `read` returns; whatever it throws fails the load. */
+function begin(read) {
+  const attempt = Promise.resolve()
+    .then(read)
+    .then((source) => load(source === undefined ? undefined : { module_or_path: source }))
+    .then(
+      () => {
+        cancel = undefined;
+      },
+      (cause) => {
+        if (loading === attempt) loading = undefined;
+        throw new ConnectError("WASM_LOAD_FAILED", `the WebAssembly module did not load: ${cause}`, true, cause);
+      },
+    );
   loading = attempt;
   return attempt;
 }
@@ -60,9 +64,9 @@ function fetchHere() {
 /** Opens a session. */
 export async function connect(url, options) {
   const started = performance.now();
-  const { signal, connectTimeout, webSocket = globalThis.WebSocket } = glance(options);
+  const { signal, connectTimeout, webSocket } = glance(options);
   await loaded(signal, connectTimeout);
-  if (!webSocket) {
+  if (!(webSocket ?? globalThis.WebSocket)) {
     const message =
       "there is no WebSocket here; pass a constructor as the option webSocket, e.g. that of the package ws";
     throw new ConnectError("CONNECTION_ERROR", message, false);
@@ -82,13 +86,14 @@ function glance(options) {
 }
 
 /** Waits for the WebAssembly, for no longer than the options allow. */
-async function loaded(signal, limit = CONNECT_TIMEOUT) {
+async function loaded(signal, connectTimeout) {
+  const limit = connectTimeout ?? CONNECT_TIMEOUT;
   let timer;
   let abort;
   waiting += 1;
   try {
     await new Promise((resolve, reject) => {
-      (loading ?? begin(fileHere() ?? fetchHere())).then(resolve, reject);
+      (loading ?? begin(() => fileHere() ?? fetchHere())).then(resolve, reject);
       abort = () => reject(signal.reason);
       if (signal?.aborted) abort();
       signal?.addEventListener?.("abort", abort);

@@ -55,7 +55,7 @@ pub struct BrokerConfig {
     pub max_outstanding_requests: usize,
     /// Requests that may wait for the answers of one session at the same time; well below what may be queued for it.
     pub max_requests_to_answer: usize,
-    /// Most bytes of a request times the sessions that it goes to.
+    /// Most bytes of a request (path, type and value) times the sessions that it goes to.
     pub max_fan_out_bytes: usize,
     /// Request handlers that one session may have registered.
     pub max_registrations: usize,

@@ -172,7 +172,8 @@ impl Broker {
             return self.refuse_too_many(sender, sender_conversation);
         }
         let limit = self.config.max_fan_out_bytes;
-        if recipients.len().saturating_mul(request.request.bytes.len()) > limit {
+        let SerialisedValue { type_name, bytes } = &request.request;
+        if recipients.len().saturating_mul(request.path.len() + type_name.len() + bytes.len()) > limit {
             let text = format!("the request to {} sessions would take more than {limit} bytes", recipients.len());
             return self.refuse(sender, sender_conversation, ErrorReason::COMMUNICATION_FAILURE, &text);
         }
@@ -277,6 +278,8 @@ impl Broker {
             }
             (ReplyTo::Filter(filter_conversation), answer) => {
                 let conversation = session.conversations.next_id();
+                // From the deadline of the request, which may have come: the acknowledgement is still on its way.
+                let deadline = deadline + self.config.request_timeout;
                 session.conversations.open(conversation, Outgoing::FilterResponse { deadline });
                 self.deadlines.insert(deadline, (sender, conversation));
                 let answer = match answer {
