@@ -14,7 +14,7 @@ use antiphon_protocol::wire::handshake::Credentials;
 use antiphon_protocol::wire::layouts::{SendToPath, ServiceFailure, SetSessionProperties};
 use antiphon_protocol::wire::primitives::ConversationId;
 use antiphon_protocol::wire::services::{MessagingReceiverClient, MessagingSend, SetProperties};
-use support::{Behaviour, Network, text_value};
+use support::{Behaviour, Network, sender_of, text_value};
 
 #[test]
 fn the_most_specific_handler_answers() {
@@ -159,8 +159,8 @@ fn the_properties_that_a_handler_asks_for_come_with_every_request() {
         network.register(handler, path, keys, Behaviour::Keep).expect("registered");
         network.request(sender, path, "any");
         let request = network.received(handler).expect("delivered");
-        assert_eq!(Some(request.sender), network.session(sender));
-        request.properties
+        assert_eq!(Some(sender_of(&request).0), network.session(sender));
+        sender_of(&request).1.to_vec()
     };
     let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
     assert_eq!(asked("none", &[]), []);

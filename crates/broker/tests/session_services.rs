@@ -10,7 +10,7 @@ use antiphon_protocol::wire::handshake::Credentials;
 use antiphon_protocol::wire::layouts::{GetSessionProperties, Properties, Reauthenticate, WireCredentials};
 use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
 use antiphon_protocol::wire::services::{GetOwnProperties, GetProperties, ReAuthenticate};
-use support::{Behaviour, Client, Network, Pending};
+use support::{Behaviour, Client, Network, Pending, sender_of};
 
 fn properties(network: &mut Network, client: Client, keys: &[&str]) -> Vec<(String, String)> {
     let keys: Vec<_> = keys.iter().map(|key| (*key).to_owned()).collect();
@@ -94,7 +94,7 @@ fn a_principal_is_changed_with_the_right_credentials_and_handlers_see_the_new_on
         assert_eq!(network.session(client), before);
         network.request(client, "who", "am I?");
         let request = network.received(handler).expect("delivered");
-        assert_eq!(request.properties, [pair("$Principal", "admin"), pair("$Roles", r#""ADMINISTRATOR""#)]);
+        assert_eq!(sender_of(&request).1, [pair("$Principal", "admin"), pair("$Roles", r#""ADMINISTRATOR""#)]);
     }
 }
 

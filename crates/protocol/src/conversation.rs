@@ -53,6 +53,12 @@ impl<T> Conversations<T> {
         self.find(id).ok().map(|at| &self.open[at].1)
     }
 
+    /// The same, to be changed.
+    #[must_use]
+    pub fn get_mut(&mut self, id: ConversationId) -> Option<&mut T> {
+        self.find(id).ok().map(|at| &mut self.open[at].1)
+    }
+
     /// Number of open conversations.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -9,7 +9,8 @@ use antiphon_broker::core::access::Access;
 use antiphon_broker::core::{self, Arrival, Broker, BrokerConfig, ConnectionId};
 use antiphon_protocol::cbor::Item;
 use antiphon_protocol::client::{
-    ClientConfig, ClientSession, Closed, ConnectError, Event, Output, ReceivedRequest, RequestError, Response,
+    Addressing, ClientConfig, ClientSession, Closed, ConnectError, Event, FilterRequest, FilterResponseReceived, Output,
+    ReceivedRequest, RequestError, Response,
 };
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::value::{DataType, Value};
@@ -61,6 +62,9 @@ struct Peer {
     closed: Option<Closed>,
     behaviours: HashMap<ConversationId, Behaviour>,
     registering: HashMap<ConversationId, Behaviour>,
+    /// By exact path.
+    streams: HashMap<String, Behaviour>,
+    filter_responses: Vec<FilterResponseReceived>,
     outcomes: HashMap<ConversationId, Result<Response, RequestError>>,
     received: VecDeque<ReceivedRequest>,
     abandoned: Vec<ConversationId>,
@@ -112,6 +116,8 @@ impl Network {
             closed: None,
             behaviours: HashMap::new(),
             registering: HashMap::new(),
+            streams: HashMap::new(),
+            filter_responses: Vec::new(),
             outcomes: HashMap::new(),
             received: VecDeque::new(),
             abandoned: Vec::new(),
@@ -177,6 +183,41 @@ impl Network {
         let conversation = self.peers[client.0].core.deregister_handler(now, registration)?;
         self.run();
         self.outcome(Pending(client, conversation)).expect("the broker answers").map(|_| ())
+    }
+
+    /// Answers the requests that are sent to this client by its ID or by a filter.
+    pub fn stream(&mut self, client: Client, path: &str, behaviour: Behaviour) {
+        self.peers[client.0].streams.insert(path.to_owned(), behaviour);
+    }
+
+    /// Sends a text to the session of another client; it is on its way when this returns, and not further.
+    pub fn send_to_session(&mut self, client: Client, session: SessionId, path: &str, text: &str) -> Pending {
+        let (now, value, timeout) = (self.now, text_value(text), self.default_timeout);
+        let core = &mut self.peers[client.0].core;
+        let sent = core.send_to_session(now, session, path, value.as_wire(), timeout);
+        Pending(client, sent.expect("sent"))
+    }
+
+    /// Sends a text to all sessions that match; it is on its way when this returns, and not further.
+    pub fn send_to_filter(&mut self, client: Client, filter: &str, path: &str, text: &str) -> FilterRequest {
+        self.try_send_to_filter(client, filter, path, text, self.default_timeout).expect("sent")
+    }
+
+    pub fn try_send_to_filter(
+        &mut self,
+        client: Client,
+        filter: &str,
+        path: &str,
+        text: &str,
+        timeout: Duration,
+    ) -> Result<FilterRequest, RequestError> {
+        let (now, value) = (self.now, text_value(text));
+        self.peers[client.0].core.send_to_filter(now, filter, path, value.as_wire(), timeout)
+    }
+
+    /// What has come of requests to filters since it was asked last: who answered, and what.
+    pub fn filter_responses(&mut self, client: Client) -> Vec<FilterResponseReceived> {
+        std::mem::take(&mut self.peers[client.0].filter_responses)
     }
 
     /// Sends a text to a path; it is on its way when this returns, and not further.
@@ -428,16 +469,32 @@ impl Network {
                 let twice = peer.outcomes.insert(conversation, outcome);
                 assert_eq!(twice, None, "an outcome comes once");
             }
+            Event::FilterResponseReceived(response) => peer.filter_responses.push(response),
             Event::RequestReceived(request) => {
                 let id = request.conversation;
-                match peer.behaviours.get(&request.registration).expect("a registered handler") {
-                    Behaviour::Text(text) => peer.core.respond(id, Ok(text_value(text).as_wire())),
-                    Behaviour::Echo => peer.core.respond(id, Ok(request.request.as_wire())),
-                    Behaviour::Refuse(reason, text) => peer.core.respond(id, Err((*reason, text))),
-                    Behaviour::Keep => peer.received.push_back(request),
+                let behaviour = match &request.addressing {
+                    Addressing::Path { registration, .. } => {
+                        Some(peer.behaviours.get(registration).expect("a registered handler"))
+                    }
+                    Addressing::Session => peer.streams.get(&request.path),
+                };
+                match behaviour {
+                    Some(Behaviour::Text(text)) => peer.core.respond(id, Ok(text_value(text).as_wire())),
+                    Some(Behaviour::Echo) => peer.core.respond(id, Ok(request.request.as_wire())),
+                    Some(Behaviour::Refuse(reason, text)) => peer.core.respond(id, Err((*reason, text))),
+                    Some(Behaviour::Keep) => peer.received.push_back(request),
+                    None => peer.core.respond(id, Err((ErrorReason::UNHANDLED_MESSAGE, "no stream"))),
                 }
             }
         }
+    }
+}
+
+/// Who sent a request to a path, and the properties that the handler asked for.
+pub fn sender_of(request: &ReceivedRequest) -> (SessionId, &[(String, String)]) {
+    match &request.addressing {
+        Addressing::Path { sender, properties, .. } => (*sender, properties),
+        Addressing::Session => panic!("an addressed request does not say who sent it"),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use super::filters::FilterFault;
 use crate::wire::error_reason::ErrorReason;
 use crate::wire::handshake::ResponseCode;
 
@@ -18,6 +19,9 @@ pub enum RequestError {
         /// For people; may be empty.
         detail: String,
     },
+    /// The session filter does not parse; at least one fault, unless the server named none. Nobody was asked.
+    #[error("{}", invalid_filter(.0))]
+    InvalidFilter(Vec<FilterFault>),
     /// No response within the time the caller allowed. The recipient may still act on the request.
     #[error("no response within {} ms", milliseconds(*.0))]
     TimedOut(Duration),
@@ -55,6 +59,15 @@ fn refusal(reason: ErrorReason, detail: &str) -> Cow<'_, str> {
     if detail.is_empty() { Cow::Owned(format!("refused with {reason}")) } else { Cow::Borrowed(detail) }
 }
 
+fn invalid_filter(faults: &[FilterFault]) -> Cow<'static, str> {
+    match faults.first() {
+        Some(FilterFault { message, line, column }) => {
+            Cow::Owned(format!("the session filter does not parse at {line}:{column}: {message}"))
+        }
+        None => Cow::Borrowed("the session filter does not parse"),
+    }
+}
+
 /// Whether the request may have been acted on: what a caller must know before sending it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -90,6 +103,7 @@ impl RequestError {
                 Some(name) => name,
                 None => return Cow::Owned(reason.to_string()),
             },
+            Self::InvalidFilter(_) => "INVALID_FILTER",
             Self::TimedOut(_) => "TIMED_OUT",
             Self::NotConnected => "NOT_CONNECTED",
             Self::ConnectionLost => "CONNECTION_LOST",
@@ -116,6 +130,7 @@ impl RequestError {
                 ErrorReason::CALLBACK_EXCEPTION | ErrorReason::REJECTED_REQUEST => Outcome::Failed,
                 _ => Outcome::Unknown,
             },
+            Self::InvalidFilter(_) => Outcome::Refused,
             Self::NotConnected | Self::SessionClosed { sent: false } | Self::MessageTooLarge { .. } => Outcome::NotSent,
             Self::MalformedResponse => Outcome::Failed,
             Self::TimedOut(_) | Self::ConnectionLost | Self::SessionClosed { sent: true } => Outcome::Unknown,

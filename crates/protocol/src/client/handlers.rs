@@ -10,7 +10,8 @@ use crate::wire::error_reason::ErrorReason;
 use crate::wire::layouts::{DeregisterHandler, ForwardedRequest, RegisterHandler, SendToPath, SerialisedValue};
 use crate::wire::primitives::{ConversationId, SessionId};
 use crate::wire::services::{
-    Deregistration, MessagingReceiverClient, MessagingSend, Registration, Service, SystemPing, UserPing,
+    Deregistration, FilterResponseDelivery, MessagingReceiverClient, MessagingSend, Registration, Service, SystemPing,
+    UserPing,
 };
 
 /// A request that another session sent, for the application to answer.
@@ -18,16 +19,29 @@ use crate::wire::services::{
 pub struct ReceivedRequest {
     /// Names the request in [`ClientSession::respond`].
     pub conversation: ConversationId,
-    /// The registration that it is for.
-    pub registration: ConversationId,
-    /// As the sender wrote it; at or below the registered path.
+    /// As the sender wrote it.
     pub path: String,
-    /// Who asks.
-    pub sender: SessionId,
-    /// Of the sender, those that the registration asked for.
-    pub properties: Vec<(String, String)>,
+    /// How it found this session.
+    pub addressing: Addressing,
     /// The request.
     pub request: Value,
+}
+
+/// How a request found the session that is to answer it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Addressing {
+    /// The server chose a registered handler of this session; the path is the registered one or below it.
+    Path {
+        /// The registration that it is for.
+        registration: ConversationId,
+        /// Who asks.
+        sender: SessionId,
+        /// Of the sender, those that the registration asked for.
+        properties: Vec<(String, String)>,
+    },
+    /// It was sent to this session, by its ID or by a filter. It is for a stream at exactly this path; where there is
+    /// none, the application answers [`ErrorReason::UNHANDLED_MESSAGE`].
+    Session,
 }
 
 /// A registered request handler.
@@ -125,9 +139,12 @@ impl ClientSession {
         let served = match service {
             SystemPing::ID | UserPing::ID => decode_all(body).map(|()| self.acknowledge(conversation)),
             MessagingReceiverClient::ID => decode_all(body).map(|request| self.dispatch_request(conversation, request)),
-            MessagingSend::ID => decode_all(body).map(|request: SendToPath<'_>| {
-                let text = format!("this session has no request stream at {}", request.path);
-                self.refuse(conversation, ErrorReason::UNHANDLED_MESSAGE, &text);
+            MessagingSend::ID => decode_all(body).map(|SendToPath { path, request }| {
+                self.deliver(conversation, path, Addressing::Session, request);
+            }),
+            FilterResponseDelivery::ID => decode_all(body).map(|response| {
+                self.acknowledge(conversation);
+                self.handle_filter_response(response);
             }),
             _ => {
                 let text = format!("this client does not offer service {service}");
@@ -145,6 +162,19 @@ impl ClientSession {
             let text = format!("this session has no request handler at {}", request.path);
             return self.refuse(conversation, ErrorReason::UNHANDLED_MESSAGE, &text);
         }
+        let properties = request.properties.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let addressing =
+            Addressing::Path { registration: request.registration, sender: request.sender, properties };
+        self.deliver(conversation, request.path, addressing, request.request);
+    }
+
+    fn deliver(
+        &mut self,
+        conversation: ConversationId,
+        path: &str,
+        addressing: Addressing,
+        request: SerialisedValue<'_>,
+    ) {
         if self.received.len() >= MAX_RECEIVED {
             let text = format!("this session has {MAX_RECEIVED} requests to answer already");
             return self.refuse(conversation, ErrorReason::COMMUNICATION_FAILURE, &text);
@@ -155,11 +185,9 @@ impl ClientSession {
         }
         self.outputs.push_back(Output::Deliver(Event::RequestReceived(ReceivedRequest {
             conversation,
-            registration: request.registration,
-            path: request.path.to_owned(),
-            sender: request.sender,
-            properties: request.properties.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
-            request: request.request.into(),
+            path: path.to_owned(),
+            addressing,
+            request: request.into(),
         })));
     }
 
@@ -199,7 +227,7 @@ impl ClientSession {
         }
     }
 
-    /// The empty answer of a ping.
+    /// The empty answer of a ping or a notice.
     fn acknowledge(&mut self, conversation: ConversationId) {
         if conversation != ConversationId::ONE_WAY {
             self.outputs.push_back(Output::Send(response_frame::<SystemPing>(conversation, &())));

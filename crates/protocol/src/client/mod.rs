@@ -1,10 +1,11 @@
 //! The client's end of a session: what it may do, what it must answer, when it gives up.
 //!
-//! - requests: sending and what comes of it, in `requests.rs`.
+//! - requests: sending and what comes of it, in `requests.rs`; to session filters, in `filters.rs`.
 //! - handlers: registering, dispatching and answering, in `handlers.rs`.
 //! - errors: [`RequestError`], [`ConnectError`], [`Closed`], in `error.rs`.
 
 mod error;
+mod filters;
 mod handlers;
 mod requests;
 
@@ -12,7 +13,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 pub use error::{CloseCode, Closed, ConnectCode, ConnectError, Outcome, RequestError};
-pub use handlers::ReceivedRequest;
+pub use filters::{FilterFault, FilterRequest, FilterResponseReceived};
+pub use handlers::{Addressing, ReceivedRequest};
 pub use requests::Response;
 
 use crate::conversation::Conversations;
@@ -95,6 +97,8 @@ pub enum Event {
         /// What came of it.
         outcome: Result<Response, RequestError>,
     },
+    /// A session that a filter matched has answered.
+    FilterResponseReceived(FilterResponseReceived),
     /// Somebody asks; answer with [`ClientSession::respond`].
     RequestReceived(ReceivedRequest),
     /// The answer to a received request can no longer be delivered.

@@ -2,18 +2,21 @@
 
 use std::time::Duration;
 
+use super::filters::{FilterResponses, read_count};
 use super::handlers::Handler;
 use super::{ClientSession, Connected, Event, Output, Phase, RequestError, Timer};
 use crate::time::Moment;
 use crate::value::Value;
-use crate::wire::envelope::request_frame;
+use crate::wire::envelope::{Message, request_frame};
 use crate::wire::error_reason::ErrorReason;
 use crate::wire::handshake::Credentials;
 use crate::wire::layouts::{
-    ChangePrincipal, GetSessionProperties, Properties, Reauthenticate, SendToPath, SerialisedValue,
+    ChangePrincipal, GetSessionProperties, Properties, Reauthenticate, SendToPath, SendToSession, SerialisedValue,
 };
-use crate::wire::primitives::ConversationId;
-use crate::wire::services::{ChangeOwnPrincipal, GetProperties, MessagingSend, ReAuthenticate, Service, UserPing};
+use crate::wire::primitives::{ConversationId, SessionId};
+use crate::wire::services::{
+    ChangeOwnPrincipal, GetProperties, MessagingReceiverServer, MessagingSend, ReAuthenticate, Service, UserPing,
+};
 use crate::wire::{DecodeError, decode_all};
 
 /// What a conversation that the application started came to.
@@ -21,6 +24,12 @@ use crate::wire::{DecodeError, decode_all};
 pub enum Response {
     /// The recipient's response.
     Value(Value),
+    /// The number of sessions that a session filter matches; each of them has been sent the request.
+    Matched(u32),
+    /// Every session that a session filter matched has answered or failed.
+    AllAnswered,
+    /// The body of a response to a service request that the application put together itself.
+    Body(Vec<u8>),
     /// The request handler is registered; requests for it name this registration.
     Registered(ConversationId),
     /// The registration is gone.
@@ -39,6 +48,16 @@ pub(super) enum Pending {
     Request {
         deadline: Moment,
         timeout: Duration,
+    },
+    /// The number of sessions that a filter matches; the answers come in a conversation of their own.
+    FilterCount {
+        deadline: Moment,
+        timeout: Duration,
+        responses: ConversationId,
+    },
+    FilterResponses(FilterResponses),
+    Service {
+        deadline: Moment,
     },
     Ping {
         deadline: Moment,
@@ -72,6 +91,9 @@ impl Pending {
     fn deadline(&self) -> Option<Moment> {
         match self {
             Self::Request { deadline, .. }
+            | Self::FilterCount { deadline, .. }
+            | Self::FilterResponses(FilterResponses { deadline, .. })
+            | Self::Service { deadline }
             | Self::Ping { deadline, .. }
             | Self::Properties { deadline }
             | Self::PrincipalChange { deadline }
@@ -105,6 +127,42 @@ impl ClientSession {
         let capacity = path.len() + request.bytes.len() + 32;
         let body = SendToPath { path, request };
         self.ask::<MessagingSend>(&body, capacity, Pending::Request { deadline, timeout })
+    }
+
+    /// Send `request` to one session, for its stream at exactly `path`. The response arrives as with
+    /// [`Self::send_to_path`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::send_to_path`].
+    ///
+    /// Source: section 8.3.
+    pub fn send_to_session(
+        &mut self,
+        now: Moment,
+        session: SessionId,
+        path: &str,
+        request: SerialisedValue<'_>,
+        timeout: Duration,
+    ) -> Result<ConversationId, RequestError> {
+        let deadline = now + timeout;
+        let capacity = path.len() + request.bytes.len() + 64;
+        let body = SendToSession { session, path, request };
+        self.ask::<MessagingReceiverServer>(&body, capacity, Pending::Request { deadline, timeout })
+    }
+
+    /// Send a service request with a body of the application's own. [`Response::Body`] follows.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::send_to_path`].
+    ///
+    /// Source: section 5.
+    pub fn invoke(&mut self, now: Moment, service: u32, body: &[u8]) -> Result<ConversationId, RequestError> {
+        let deadline = now + self.config.request_timeout;
+        let conversation = self.conversations.next_id();
+        let frame = Message::ServiceRequest { service, conversation, body }.to_frame();
+        self.start(conversation, frame, Pending::Service { deadline })
     }
 
     /// Measure a round trip to the server. [`Response::Pong`] follows.
@@ -174,20 +232,35 @@ impl ClientSession {
         capacity: usize,
         pending: Pending,
     ) -> Result<ConversationId, RequestError> {
+        let conversation = self.conversations.next_id();
+        let frame = request_frame::<S>(conversation, request, capacity);
+        self.start(conversation, frame, pending)
+    }
+
+    /// The part of starting a conversation that is the same for every service.
+    fn start(
+        &mut self,
+        conversation: ConversationId,
+        frame: Vec<u8>,
+        pending: Pending,
+    ) -> Result<ConversationId, RequestError> {
         let Phase::Connected(Connected { max_message_size: limit, .. }) = self.phase else {
             return Err(self.unsendable());
         };
-        let conversation = self.conversations.next_id();
-        let frame = request_frame::<S>(conversation, request, capacity);
         if frame.len() > limit {
             return Err(RequestError::MessageTooLarge { size: frame.len(), limit });
         }
+        self.open(conversation, pending);
+        self.outputs.push_back(Output::Send(frame));
+        Ok(conversation)
+    }
+
+    /// Opens a conversation, with a timer if it has a deadline.
+    pub(super) fn open(&mut self, conversation: ConversationId, pending: Pending) {
         if let Some(deadline) = pending.deadline() {
             self.deadlines.insert(deadline, Timer::Request(conversation));
         }
         self.conversations.open(conversation, pending);
-        self.outputs.push_back(Output::Send(frame));
-        Ok(conversation)
     }
 
     /// Why nothing can be sent while the session is not connected.
@@ -205,7 +278,8 @@ impl ClientSession {
         answer: Result<&[u8], (ErrorReason, &str)>,
         now: Moment,
     ) {
-        if self.handler(conversation).is_some() {
+        // These stay open for as long as requests or responses may come, and are not answered themselves.
+        if let Some(Pending::Handler(_) | Pending::FilterResponses(_)) = self.conversations.get(conversation) {
             return;
         }
         let Some(pending) = self.conversations.close(conversation) else { return };
@@ -223,29 +297,50 @@ impl ClientSession {
             _ => {}
         }
         let outcome = match answer {
-            Ok(body) => read_response(&pending, body, now).map_err(|_| RequestError::MalformedResponse),
+            Ok(body) => read_response(&pending, body, now).unwrap_or(Err(RequestError::MalformedResponse)),
             Err((reason, detail)) => Err(RequestError::Refused { reason, detail: detail.to_owned() }),
         };
+        self.conclude(conversation, &pending, outcome);
+    }
+
+    /// Reports what a conversation came to, and deals with the one that hangs on it.
+    fn conclude(
+        &mut self,
+        conversation: ConversationId,
+        pending: &Pending,
+        outcome: Result<Response, RequestError>,
+    ) {
+        let counted = match &outcome {
+            Ok(Response::Matched(count)) => Ok(*count),
+            Ok(_) => Err(RequestError::MalformedResponse),
+            Err(error) => Err(error.clone()),
+        };
         self.report(conversation, outcome);
+        if let Pending::FilterCount { responses, .. } = pending {
+            self.expect_responses(*responses, counted);
+        }
     }
 
     /// The deadline of a conversation has come.
     pub(super) fn time_out(&mut self, conversation: ConversationId) {
         let Some(pending) = self.conversations.close(conversation) else { return };
         let timeout = match pending {
-            Pending::Request { timeout, .. } => timeout,
+            Pending::Request { timeout, .. }
+            | Pending::FilterCount { timeout, .. }
+            | Pending::FilterResponses(FilterResponses { timeout, .. }) => timeout,
             Pending::Registration { registration, .. } => {
                 // The server may still accept it.
                 self.conversations.open(conversation, Pending::UnwantedRegistration { registration });
                 self.config.request_timeout
             }
-            Pending::Ping { .. }
+            Pending::Service { .. }
+            | Pending::Ping { .. }
             | Pending::Properties { .. }
             | Pending::PrincipalChange { .. }
             | Pending::Deregistration { .. } => self.config.request_timeout,
             Pending::UnwantedRegistration { .. } | Pending::Handler(_) | Pending::Abandoned => return,
         };
-        self.report(conversation, Err(RequestError::TimedOut(timeout)));
+        self.conclude(conversation, &pending, Err(RequestError::TimedOut(timeout)));
     }
 
     /// The session is over, and with it an open conversation.
@@ -258,11 +353,11 @@ impl ClientSession {
         }
     }
 
-    fn report(&mut self, conversation: ConversationId, outcome: Result<Response, RequestError>) {
+    pub(super) fn report(&mut self, conversation: ConversationId, outcome: Result<Response, RequestError>) {
         self.outputs.push_back(Output::Deliver(Event::ResponseReceived { conversation, outcome }));
     }
 
-    fn forget_deadline(&mut self, conversation: ConversationId, pending: &Pending) {
+    pub(super) fn forget_deadline(&mut self, conversation: ConversationId, pending: &Pending) {
         if let Some(deadline) = pending.deadline() {
             self.deadlines.remove(deadline, Timer::Request(conversation));
         }
@@ -272,9 +367,16 @@ impl ClientSession {
 /// The first protocol version with service 203.
 const RE_AUTHENTICATE_SINCE: u8 = 29;
 
-fn read_response(pending: &Pending, body: &[u8], now: Moment) -> Result<Response, DecodeError> {
-    Ok(match pending {
+/// What a response says; the outer error is for one that does not have its layout.
+fn read_response(
+    pending: &Pending,
+    body: &[u8],
+    now: Moment,
+) -> Result<Result<Response, RequestError>, DecodeError> {
+    Ok(Ok(match pending {
         Pending::Request { .. } => Response::Value(decode_all::<SerialisedValue<'_>>(body)?.into()),
+        Pending::FilterCount { .. } => return Ok(read_count(decode_all(body)?)),
+        Pending::Service { .. } => Response::Body(body.to_vec()),
         Pending::Ping { sent_at, .. } => {
             decode_all::<()>(body)?;
             Response::Pong(now.since(*sent_at))
@@ -290,6 +392,9 @@ fn read_response(pending: &Pending, body: &[u8], now: Moment) -> Result<Response
             decode_all::<()>(body)?;
             Response::Registered(*registration)
         }
-        Pending::Deregistration { .. } | Pending::Handler(_) | Pending::Abandoned => Response::Deregistered,
-    })
+        Pending::Deregistration { .. }
+        | Pending::Handler(_)
+        | Pending::FilterResponses(_)
+        | Pending::Abandoned => Response::Deregistered,
+    }))
 }
