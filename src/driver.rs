@@ -7,7 +7,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use antiphon_protocol::client::{
-    ClientConfig, ClientSession, CloseCode, Closed, Event, Output, ReceivedRequest, RequestError, Response, State,
+    ClientConfig, ClientSession, CloseCode, Closed, Event, FilterRequest, Output, ReceivedRequest, RequestError,
+    Response, State,
 };
 use antiphon_protocol::conversation::Conversations;
 use antiphon_protocol::time::Moment;
@@ -15,15 +16,17 @@ use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::handshake::Credentials;
 use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
 use gloo_timers::callback::Timeout;
-use js_sys::{Array, Function, Object, Promise, Reflect, Uint8Array};
+use js_sys::{Array, Function, Object, Promise, Uint8Array};
+use serde::Serialize;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::AbortSignal;
 
 use crate::error;
-use crate::handler::{Answer, Handlers};
+use crate::handler::{Answer, FilterCall, Handlers, RequestHandler};
 use crate::log::Level;
 use crate::messaging::Registration;
+use crate::options::Request;
 use crate::platform::{self, Deferred, now, without_value};
 use crate::session::Session;
 use crate::socket::{Socket, SocketEvent};
@@ -100,9 +103,12 @@ enum Asked {
     Request {
         response_code: u8,
     },
+    FilterCount,
+    FilterResponses(FilterCall),
+    Service,
     Registration {
         path: String,
-        handler: JsValue,
+        handler: RequestHandler,
     },
     Deregistration {
         registration: ConversationId,
@@ -181,10 +187,6 @@ impl Driver {
         self.0.closed.promise()
     }
 
-    pub fn request_timeout(&self) -> Duration {
-        self.0.request_timeout
-    }
-
     pub fn on(&self, event: &JsValue, listener: &JsValue) -> Result<JsValue, JsValue> {
         self.0.emitter.on(event, listener)
     }
@@ -194,14 +196,60 @@ impl Driver {
         without_value(&self.closed())
     }
 
-    /// Sends a request; the promise is of the response. `signal` is not aborted yet.
-    pub fn ask(
-        &self,
-        response_code: u8,
-        signal: Option<AbortSignal>,
-        send: impl FnOnce(&mut ClientSession, Moment) -> Result<ConversationId, RequestError>,
-    ) -> Promise {
-        self.start(Asked::Request { response_code }, signal, send)
+    /// Where the application adds functions to be called.
+    ///
+    /// # Errors
+    ///
+    /// A `MessagingError` if the session is closed.
+    pub fn open_handlers(&self) -> Result<&Handlers, JsValue> {
+        if self.0.core.borrow().state() == State::Closed {
+            let error = RequestError::SessionClosed { sent: false };
+            return Err(error::from_request_error(&error, &error::call_site()));
+        }
+        Ok(&self.0.handlers)
+    }
+
+    /// The promise is of the response.
+    pub fn send_to_path(&self, path: &str, request: Request) -> Promise {
+        let timeout = self.timeout_of(&request);
+        let what = Asked::Request { response_code: request.response_code };
+        self.start(what, request.signal, |core, now| core.send_to_path(now, path, request.value.as_wire(), timeout))
+    }
+
+    /// The promise is of the response.
+    pub fn send_to_session(&self, session: SessionId, path: &str, request: Request) -> Promise {
+        let timeout = self.timeout_of(&request);
+        let what = Asked::Request { response_code: request.response_code };
+        self.start(what, request.signal, |core, now| {
+            core.send_to_session(now, session, path, request.value.as_wire(), timeout)
+        })
+    }
+
+    /// The promise is of the number of sessions that match.
+    ///
+    /// # Errors
+    ///
+    /// A `MessagingError` if what is to take the responses cannot be called.
+    pub fn send_to_filter(&self, filter: &str, path: &str, request: Request) -> Result<Promise, JsValue> {
+        let timeout = self.timeout_of(&request);
+        let Request { value, response_code, signal, on_response, .. } = request;
+        let call = self.0.handlers.filter_call(filter, path, response_code, &on_response)?;
+        let sent = self.0.core.borrow_mut().send_to_filter(now(), filter, path, value.as_wire(), timeout);
+        let count = sent.map(|FilterRequest { count, responses }| {
+            let settle = call.ended();
+            self.wait(responses, settle, Asked::FilterResponses(call), signal.map(|signal| (signal, count)));
+            count
+        });
+        Ok(self.promise_outcome(count, Asked::FilterCount, None))
+    }
+
+    /// The promise is of the body of the response.
+    pub fn invoke(&self, service: u32, body: &[u8]) -> Promise {
+        self.start(Asked::Service, None, |core, now| core.invoke(now, service, body))
+    }
+
+    fn timeout_of(&self, request: &Request) -> Duration {
+        request.timeout.unwrap_or(self.0.request_timeout)
     }
 
     pub fn ping(&self) -> Promise {
@@ -223,9 +271,10 @@ impl Driver {
     }
 
     /// The promise is of a [`Registration`].
-    pub fn register(&self, path: String, property_keys: &[String], handler: JsValue) -> Promise {
+    pub fn register(&self, path: String, handler: RequestHandler) -> Promise {
+        let property_keys = handler.session_properties();
         let what = Asked::Registration { path: path.clone(), handler };
-        self.start(what, None, |core, now| core.register_handler(now, &path, property_keys))
+        self.start(what, None, |core, now| core.register_handler(now, &path, &property_keys))
     }
 
     /// The promise settles when no further requests will come.
@@ -256,20 +305,35 @@ impl Driver {
         what: Asked,
         signal: Option<AbortSignal>,
     ) -> Promise {
-        let site = error::call_site();
         let conversation = match sent {
             Ok(conversation) => conversation,
-            Err(error) => return Promise::reject(&error::from_request_error(&error, &site)),
+            Err(error) => return Promise::reject(&error::from_request_error(&error, &error::call_site())),
         };
         let settle = Deferred::new();
         let promise = settle.promise();
-        let abort = signal.map(|signal| {
-            let driver = self.clone();
-            AbortListener::new(signal, Box::new(move |reason| driver.abort(conversation, reason)))
-        });
-        self.0.waiting.borrow_mut().open(conversation, Waiting { settle, site, what, _abort: abort });
+        self.wait(conversation, settle, what, signal.map(|signal| (signal, conversation)));
         self.drive();
         promise
+    }
+
+    /// Remembers who waits for a conversation; the signal ends the waiting for this one and another.
+    fn wait(
+        &self,
+        conversation: ConversationId,
+        settle: Deferred,
+        what: Asked,
+        signal: Option<(AbortSignal, ConversationId)>,
+    ) {
+        let abort = signal.map(|(signal, other)| {
+            let driver = self.clone();
+            let aborted = move |reason: &JsValue| {
+                driver.abort(conversation, reason);
+                driver.abort(other, reason);
+            };
+            AbortListener::new(signal, Box::new(aborted))
+        });
+        let waiting = Waiting { settle, site: error::call_site(), what, _abort: abort };
+        self.0.waiting.borrow_mut().open(conversation, waiting);
     }
 
     /// The application is no longer interested.
@@ -302,8 +366,7 @@ impl Driver {
         let to = self.0.core.borrow().state();
         let from = self.0.state.replace(to);
         if from != to {
-            let change = object(&[("from", state_name(from).into()), ("to", state_name(to).into())]);
-            self.0.emitter.emit("statechange", &change);
+            self.emit("statechange", &StateChange { from: state_name(from), to: state_name(to) });
         }
     }
 
@@ -421,6 +484,13 @@ impl Driver {
                 }
             }
             Event::ResponseReceived { conversation, outcome } => self.settle(conversation, outcome),
+            Event::FilterResponseReceived(response) => {
+                let call = match self.0.waiting.borrow().get(response.conversation) {
+                    Some(Waiting { what: Asked::FilterResponses(call), .. }) => call.clone(),
+                    _ => return,
+                };
+                call.take(&response);
+            }
             Event::RequestReceived(request) => self.call_handler(&request),
             Event::RequestAbandoned(conversation) => {
                 let error = RequestError::SessionClosed { sent: true };
@@ -439,9 +509,12 @@ impl Driver {
                 value::decode(&value, response_code).map_err(|error| error::show_caller(error, &site))
             }
             (Ok(Response::Registered(registration)), Asked::Registration { path, handler }) => {
-                self.0.handlers.add(registration, &handler);
+                self.0.handlers.add(registration, &path, &handler);
                 Ok(Registration::new(self.clone(), registration, path).into())
             }
+            (Ok(Response::Matched(count)), Asked::FilterCount) => Ok(count.into()),
+            (Ok(Response::AllAnswered), Asked::FilterResponses(_)) => Ok(JsValue::UNDEFINED),
+            (Ok(Response::Body(body)), Asked::Service) => Ok(Uint8Array::from(&*body).into()),
             (Ok(_), Asked::Deregistration { registration }) => {
                 self.0.handlers.remove(registration);
                 Ok(JsValue::UNDEFINED)
@@ -475,7 +548,7 @@ impl Driver {
         self.0.handlers.call(request, move |answer| {
             if let Err((reason @ (ErrorReason::CALLBACK_EXCEPTION | ErrorReason::INVALID_DATA), _)) = &answer {
                 // Not what it threw: that may be anything.
-                driver.0.level.log(Level::Warn, || format!("the request handler for {path} failed: {reason}"));
+                driver.0.level.log(Level::Warn, || format!("the handler for {path} failed: {reason}"));
             }
             driver.respond(conversation, &answer);
         });
@@ -494,13 +567,38 @@ impl Driver {
         let Closed { code, reason } = closed;
         let by_client = *code == CloseCode::ClosedByClient;
         self.0.level.log(Level::Info, || format!("the session is closed: {reason}"));
-        let info = object(&[("code", code.as_str().into()), ("reason", reason.into()), ("byClient", by_client.into())]);
         if matches!(code, CloseCode::ConnectionError | CloseCode::TransportError | CloseCode::IdleConnection) {
-            self.0.emitter.emit("disconnect", &object(&[("reason", reason.into())]));
+            self.emit("disconnect", &Disconnect { reason });
         }
-        self.0.closed.resolve(&info);
-        self.0.emitter.emit("close", &info);
+        let info = CloseInfo { code: code.as_str(), reason, by_client };
+        self.0.closed.resolve(&to_js(&info));
+        self.emit("close", &info);
     }
+
+    fn emit(&self, event: &str, detail: &impl Serialize) {
+        self.0.emitter.emit(event, &to_js(detail));
+    }
+}
+
+// What listeners are told.
+
+#[derive(Serialize)]
+struct StateChange {
+    from: &'static str,
+    to: &'static str,
+}
+
+#[derive(Serialize)]
+struct Disconnect<'a> {
+    reason: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CloseInfo<'a> {
+    code: &'static str,
+    reason: &'a str,
+    by_client: bool,
 }
 
 const WRONG_CREDENTIALS: &str = "credentials must be a string or a Uint8Array";
@@ -556,13 +654,10 @@ fn state_name(state: State) -> &'static str {
     }
 }
 
-fn object(entries: &[(&str, JsValue)]) -> JsValue {
-    let object = Object::new();
-    for (key, value) in entries {
-        // Setting a property of a plain object does not fail.
-        let _ = Reflect::set(&object, &(*key).into(), value);
-    }
-    object.into()
+/// As a plain object.
+fn to_js(detail: &impl Serialize) -> JsValue {
+    // Texts and flags: there is nothing that could fail.
+    serde_wasm_bindgen::to_value(detail).unwrap_or_default()
 }
 
 /// The proposed session properties: those of the application, and where we run unless it says that itself.

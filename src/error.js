@@ -36,6 +36,9 @@ export class RejectedRequestError extends Error {
   }
 }
 
+/** Thrown within a request handler's wrapper: the request is not what the handler takes. Not for applications. */
+export class InvalidRequestError extends Error {}
+
 /** A session could not be opened. `retryable` says whether trying again later can help. */
 export class ConnectError extends Error {
   constructor(code, message, retryable, cause) {
@@ -57,17 +60,19 @@ export function callSite() {
   return new Error();
 }
 
-/** What a request handler threw, as the sender will be told: the text, and whether the handler declined. */
+/** What a request handler threw, as the sender will be told: the text, and whether the handler declined or complained. */
 export function describeThrown(thrown) {
   let rejected = false;
+  let invalid = false;
   let text = "";
   try {
     rejected = thrown instanceof RejectedRequestError;
+    invalid = thrown instanceof InvalidRequestError;
     text = String(thrown instanceof Error ? thrown.message : thrown);
   } catch {
     // Something that throws when it is looked at, or has no text.
   }
-  return { rejected, text: text || "the request handler threw without a message" };
+  return { rejected, invalid, text: text || "the request handler threw without a message" };
 }
 
 /** Makes the stack of `error` that of `site`, where the application called. Returns the error. */
@@ -86,7 +91,8 @@ export function showCaller(error, site) {
   return error;
 }
 
-/** How Rust makes a `MessagingError`; a missing reason or call site is `undefined`. */
-export function messagingError(code, message, outcome, reason, site) {
+/** How Rust makes a `MessagingError`; what is missing is `undefined`. `faults` are those of a session filter. */
+export function messagingError(code, message, outcome, reason, site, faults) {
+  if (faults) return new InvalidFilterError(message, faults, { site });
   return new MessagingError(code, message, outcome, { reason, site });
 }

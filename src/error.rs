@@ -1,12 +1,20 @@
 //! From the core's errors to the ones of JavaScript.
 
-use antiphon_protocol::client::{ConnectError, Outcome, RequestError};
+use antiphon_protocol::client::{ConnectError, FilterFault, Outcome, RequestError};
+use serde::Serialize;
 use wasm_bindgen::prelude::*;
 
 #[wasm_bindgen(module = "/src/error.js")]
 extern "C" {
     #[wasm_bindgen(js_name = messagingError)]
-    fn messaging_error(code: &str, message: &str, outcome: &str, reason: Option<i32>, site: &JsValue) -> JsValue;
+    fn messaging_error(
+        code: &str,
+        message: &str,
+        outcome: &str,
+        reason: Option<i32>,
+        site: &JsValue,
+        faults: &JsValue,
+    ) -> JsValue;
 
     #[wasm_bindgen(js_name = ConnectError)]
     type JsConnectError;
@@ -34,14 +42,37 @@ extern "C" {
 /// A `MessagingError` for an argument that cannot be used; nothing was sent.
 #[cold]
 pub fn invalid_argument(message: &str) -> JsValue {
-    messaging_error("INVALID_ARGUMENT", message, Outcome::NotSent.as_str(), None, &JsValue::UNDEFINED)
+    let nothing = &JsValue::UNDEFINED;
+    messaging_error("INVALID_ARGUMENT", message, Outcome::NotSent.as_str(), None, nothing, nothing)
 }
 
 /// The `MessagingError` for what became of a request made at `site`.
 #[cold]
 pub fn from_request_error(error: &RequestError, site: &JsValue) -> JsValue {
     let reason = error.reason().map(|reason| reason.0);
-    messaging_error(&error.code(), &error.to_string(), error.outcome().as_str(), reason, site)
+    let faults = match error {
+        RequestError::InvalidFilter(faults) => {
+            let faults: Vec<_> = faults.iter().map(Fault::from).collect();
+            // Text and numbers: there is nothing that could fail.
+            serde_wasm_bindgen::to_value(&faults).unwrap_or_default()
+        }
+        _ => JsValue::UNDEFINED,
+    };
+    messaging_error(&error.code(), &error.to_string(), error.outcome().as_str(), reason, site, &faults)
+}
+
+/// A [`FilterFault`] as JavaScript has it.
+#[derive(Serialize)]
+struct Fault<'a> {
+    message: &'a str,
+    line: i32,
+    column: i32,
+}
+
+impl<'a> From<&'a FilterFault> for Fault<'a> {
+    fn from(FilterFault { message, line, column }: &'a FilterFault) -> Self {
+        Self { message, line: *line, column: *column }
+    }
 }
 
 /// The `ConnectError` for a session that could not be opened; `cause` may be undefined.

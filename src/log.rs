@@ -2,12 +2,12 @@
 
 use crate::platform;
 
-/// How much is logged; each level includes those before it.
-#[derive(Clone, Copy, Default, PartialEq, PartialOrd)]
+/// How much is logged; each level includes those before it. The numbers are the order of `LEVELS` in `session.js`.
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
+#[repr(u8)]
 pub enum Level {
     Off,
     Error,
-    #[default]
     Warn,
     Info,
     Debug,
@@ -15,31 +15,22 @@ pub enum Level {
 }
 
 impl Level {
-    /// The level that an application named.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Some(match name {
-            "off" => Self::Off,
-            "error" => Self::Error,
-            "warn" => Self::Warn,
-            "info" => Self::Info,
-            "debug" => Self::Debug,
-            "trace" => Self::Trace,
-            _ => return None,
-        })
+    /// The level with this number; the last one for all that are larger.
+    pub fn from_number(number: u8) -> Self {
+        match number {
+            0 => Self::Off,
+            1 => Self::Error,
+            2 => Self::Warn,
+            3 => Self::Info,
+            4 => Self::Debug,
+            _ => Self::Trace,
+        }
     }
 
     /// Writes `message` to the console if this level includes `level`.
     pub fn log(self, level: Self, message: impl FnOnce() -> String) {
-        if level > self {
-            return;
+        if level <= self {
+            platform::log(level as u8, &message());
         }
-        let method = match level {
-            Self::Off => return,
-            Self::Error => "error",
-            Self::Warn => "warn",
-            Self::Info => "info",
-            Self::Debug | Self::Trace => "debug",
-        };
-        platform::log(method, &message());
     }
 }

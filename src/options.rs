@@ -1,16 +1,14 @@
-//! The option objects of the API, checked.
+//! The arguments and option objects of the API: checked by `session.js`, since reading them may run code of the
+//! application, and read here.
 
 use std::time::Duration;
 
-use antiphon_protocol::wire::handshake::{NEWEST_VERSION, OLDEST_VERSION};
-use js_sys::Function;
-use serde::Deserialize;
+use js_sys::{Array, Function, Uint8Array};
 use wasm_bindgen::prelude::*;
 use web_sys::AbortSignal;
 
-use crate::error::invalid_argument;
 use crate::log::Level;
-use crate::value;
+use crate::value::Encoded;
 
 #[wasm_bindgen(module = "/src/session.js")]
 extern "C" {
@@ -22,209 +20,119 @@ extern "C" {
     #[wasm_bindgen(catch)]
     pub fn text(name: &str, value: &JsValue) -> Result<String, JsValue>;
 
-    #[wasm_bindgen(catch, js_name = plainOptions)]
-    fn plain_options(options: &JsValue, names: &str) -> Result<JsValue, JsValue>;
+    /// The keys that `getProperties` is given; all properties if it is given none.
+    ///
+    /// # Errors
+    ///
+    /// A `MessagingError` with code `INVALID_ARGUMENT`.
+    #[wasm_bindgen(catch, js_name = propertyKeys)]
+    pub fn property_keys(keys: &JsValue) -> Result<Vec<String>, JsValue>;
 
-    #[wasm_bindgen(catch, js_name = strings)]
-    fn js_strings(name: &str, value: &JsValue) -> Result<Vec<String>, JsValue>;
+    #[wasm_bindgen(catch, js_name = connectOptions)]
+    fn connect_options(options: &JsValue) -> Result<Array, JsValue>;
 
-    #[wasm_bindgen(catch, js_name = stringEntries)]
-    fn js_string_entries(name: &str, value: &JsValue) -> Result<Vec<String>, JsValue>;
+    type Prepared;
+
+    #[wasm_bindgen(catch, js_name = prepareRequest)]
+    fn prepare_request(request: &JsValue, options: &JsValue) -> Result<Prepared, JsValue>;
+
+    #[wasm_bindgen(method, getter)]
+    fn code(this: &Prepared) -> u8;
+
+    #[wasm_bindgen(method, getter)]
+    fn bytes(this: &Prepared) -> Uint8Array;
+
+    #[wasm_bindgen(method, getter, js_name = responseCode)]
+    fn response_code(this: &Prepared) -> u8;
+
+    #[wasm_bindgen(method, getter)]
+    fn timeout(this: &Prepared) -> f64;
+
+    #[wasm_bindgen(method, getter)]
+    fn signal(this: &Prepared) -> Option<AbortSignal>;
+
+    #[wasm_bindgen(method, getter, js_name = onResponse)]
+    fn on_response(this: &Prepared) -> JsValue;
 }
 
-/// Declares an option object: JavaScript values by name, undefined where missing. Each is checked where it is used, so
-/// that an error can name it.
-macro_rules! options {
-    ($(#[$meta:meta])* $name:ident { $($field:ident $text:literal,)* }) => {
-        $(#[$meta])*
-        #[derive(Default, Deserialize)]
-        #[serde(default)]
-        pub struct $name { $(#[serde(rename = $text, with = "serde_wasm_bindgen::preserve")] $field: JsValue,)* }
-
-        impl $name {
-            /// # Errors
-            ///
-            /// A `MessagingError` if `options` are no object.
-            pub fn from_js(options: &JsValue) -> Result<Self, JsValue> {
-                // Most calls have no options; null is what some write for none.
-                if options.is_undefined() || options.is_null() {
-                    return Ok(Self::default());
-                }
-                // A plain copy: what is read here must not run code of the application, which may throw.
-                let plain = plain_options(options, concat!($($text, ",",)*))?;
-                serde_wasm_bindgen::from_value(plain).map_err(|_| invalid_argument("the options must be an object"))
-            }
-        }
-    };
-}
-
-options! {
-    /// Of `connect`.
-    ConnectOptions {
-        principal "principal",
-        credentials "credentials",
-        properties "properties",
-        connect_timeout "connectTimeout",
-        request_timeout "requestTimeout",
-        max_message_size "maxMessageSize",
-        signal "signal",
-        web_socket "webSocket",
-        protocol_version "protocolVersion",
-        log "log",
-    }
+/// Of `connect`.
+pub struct ConnectOptions {
+    pub principal: Option<String>,
+    /// To be checked when they are used: a function may give them.
+    pub credentials: JsValue,
+    pub properties: Vec<(String, String)>,
+    pub connect_timeout: Duration,
+    pub request_timeout: Duration,
+    /// Bytes.
+    pub max_message_size: usize,
+    pub signal: Option<AbortSignal>,
+    pub web_socket: Option<Function>,
+    pub protocol_version: u8,
+    pub log: Level,
 }
 
 impl ConnectOptions {
-    pub fn principal(&self) -> Result<Option<String>, JsValue> {
-        optional("principal", &self.principal, "a string", JsValue::as_string)
-    }
-
-    /// To be checked when they are used: a function may give them.
-    pub fn credentials(&self) -> JsValue {
-        self.credentials.clone()
-    }
-
-    pub fn properties(&self) -> Result<Vec<(String, String)>, JsValue> {
-        if self.properties.is_undefined() || self.properties.is_null() {
-            return Ok(Vec::new());
-        }
-        let mut items = js_string_entries("properties", &self.properties)?.into_iter();
-        Ok(std::iter::from_fn(|| Some((items.next()?, items.next()?))).collect())
-    }
-
-    /// Default: 10 s.
-    pub fn connect_timeout(&self) -> Result<Duration, JsValue> {
-        Ok(milliseconds("connectTimeout", &self.connect_timeout)?.unwrap_or(Duration::from_secs(10)))
-    }
-
-    /// Default: 30 s.
-    pub fn request_timeout(&self) -> Result<Duration, JsValue> {
-        Ok(milliseconds("requestTimeout", &self.request_timeout)?.unwrap_or(Duration::from_secs(30)))
-    }
-
-    /// Bytes. Default: 32 MiB.
-    pub fn max_message_size(&self) -> Result<usize, JsValue> {
-        let size = |value: &JsValue| value.as_f64().filter(|size| *size >= 1024.0);
-        let size = optional("maxMessageSize", &self.max_message_size, "a number of bytes, at least 1024", size)?;
-        // `as` saturates.
-        Ok(size.map_or(32 << 20, |size| size as usize))
-    }
-
-    /// Default: 25.
-    pub fn protocol_version(&self) -> Result<u8, JsValue> {
-        let version = |value: &JsValue| {
-            let number = value.as_f64()?;
-            (OLDEST_VERSION..=NEWEST_VERSION).find(|version| f64::from(*version) == number)
-        };
-        Ok(optional("protocolVersion", &self.protocol_version, "a number from 22 to 29", version)?.unwrap_or(25))
-    }
-
-    pub fn signal(&self) -> Result<Option<AbortSignal>, JsValue> {
-        signal(&self.signal)
-    }
-
-    pub fn web_socket(&self) -> Result<Option<Function>, JsValue> {
-        optional("webSocket", &self.web_socket, "a constructor like that of WebSocket", |value| {
-            value.dyn_ref::<Function>().cloned()
+    /// # Errors
+    ///
+    /// A `MessagingError` for an option that cannot be used.
+    pub fn from_js(options: &JsValue) -> Result<Self, JsValue> {
+        let options = connect_options(options)?;
+        // Checked, so that the kinds of values and the ranges of numbers are known; `as` saturates.
+        let number = |index| options.get(index).as_f64().unwrap_or_default();
+        let properties: Array = options.get(2).unchecked_into();
+        let mut properties = properties.iter().filter_map(|item| item.as_string());
+        Ok(Self {
+            principal: options.get(0).as_string(),
+            credentials: options.get(1),
+            properties: std::iter::from_fn(|| Some((properties.next()?, properties.next()?))).collect(),
+            connect_timeout: milliseconds(number(3)),
+            request_timeout: milliseconds(number(4)),
+            max_message_size: number(5) as usize,
+            signal: given(options.get(6)),
+            web_socket: given(options.get(7)),
+            protocol_version: number(8) as u8,
+            log: Level::from_number(number(9) as u8),
         })
     }
-
-    pub fn log(&self) -> Result<Level, JsValue> {
-        let level = |value: &JsValue| Level::from_name(&value.as_string()?);
-        Ok(optional("log", &self.log, "off, error, warn, info, debug or trace", level)?.unwrap_or_default())
-    }
 }
 
-options! {
-    /// Of a request.
-    RequestOptions {
-        data_type "type",
-        response_type "responseType",
-        timeout "timeout",
-        signal "signal",
-    }
-}
-
-impl RequestOptions {
-    /// What the application named as the type of the request; undefined for none.
-    pub fn data_type(&self) -> &JsValue {
-        &self.data_type
-    }
-
+/// A request in wire form, and its options.
+pub struct Request {
+    pub value: Encoded,
     /// The number of the data type to which the response is to be converted, 0 for none.
-    pub fn response_code(&self) -> Result<u8, JsValue> {
-        value::type_code(&self.response_type)
-    }
-
-    pub fn timeout(&self) -> Result<Option<Duration>, JsValue> {
-        milliseconds("timeout", &self.timeout)
-    }
-
-    pub fn signal(&self) -> Result<Option<AbortSignal>, JsValue> {
-        signal(&self.signal)
-    }
+    pub response_code: u8,
+    /// From the call to the response; none if the application named none.
+    pub timeout: Option<Duration>,
+    /// Not aborted yet.
+    pub signal: Option<AbortSignal>,
+    /// What is to take the responses of many, if anything.
+    pub on_response: JsValue,
 }
 
-options! {
-    /// Of a request handler.
-    HandlerOptions {
-        session_properties "sessionProperties",
-        request_type "requestType",
-        response_type "responseType",
-    }
-}
-
-impl HandlerOptions {
-    pub fn session_properties(&self) -> Result<Vec<String>, JsValue> {
-        Ok(strings("sessionProperties", &self.session_properties)?.unwrap_or_default())
-    }
-
-    /// The number of the data type to which requests are to be converted, 0 for none.
-    pub fn request_code(&self) -> Result<u8, JsValue> {
-        value::type_code(&self.request_type)
-    }
-
-    /// The number of the data type of the answers, 0 for none.
-    pub fn response_code(&self) -> Result<u8, JsValue> {
-        value::type_code(&self.response_type)
+impl Request {
+    /// Encodes a request. Runs getters and `toJSON` of the application.
+    ///
+    /// # Errors
+    ///
+    /// A `MessagingError` with code `INVALID_DATA` or `INVALID_ARGUMENT`, or the reason of a signal that is aborted.
+    pub fn from_js(request: &JsValue, options: &JsValue) -> Result<Self, JsValue> {
+        let prepared = prepare_request(request, options)?;
+        let timeout = prepared.timeout();
+        Ok(Self {
+            value: Encoded::new(prepared.code(), &prepared.bytes()),
+            response_code: prepared.response_code(),
+            timeout: (!timeout.is_nan()).then(|| milliseconds(timeout)),
+            signal: prepared.signal(),
+            on_response: prepared.on_response(),
+        })
     }
 }
 
-/// The keys that `getProperties` is given; all properties if it is given none.
-pub fn property_keys(keys: &JsValue) -> Result<Vec<String>, JsValue> {
-    Ok(strings("keys", keys)?.unwrap_or_else(|| ["*F", "*U"].map(String::from).to_vec()))
+fn given<T: JsCast>(option: JsValue) -> Option<T> {
+    (!option.is_undefined()).then(|| option.unchecked_into())
 }
 
-fn strings(name: &str, value: &JsValue) -> Result<Option<Vec<String>>, JsValue> {
-    if value.is_undefined() || value.is_null() { Ok(None) } else { js_strings(name, value).map(Some) }
-}
-
-fn milliseconds(name: &str, value: &JsValue) -> Result<Option<Duration>, JsValue> {
-    optional(name, value, "a number of milliseconds, not negative", |value| {
-        let milliseconds = value.as_f64().filter(|milliseconds| *milliseconds >= 0.0)?;
-        // `as` saturates: infinity, and whatever is longer than clocks run, is for ever.
-        Some(Duration::from_micros((milliseconds * 1000.0) as u64))
-    })
-}
-
-fn signal(value: &JsValue) -> Result<Option<AbortSignal>, JsValue> {
-    optional("signal", value, "an AbortSignal", |value| value.dyn_ref::<AbortSignal>().cloned())
-}
-
-/// An option that may be missing.
-fn optional<T>(
-    name: &str,
-    value: &JsValue,
-    expected: &str,
-    read: impl FnOnce(&JsValue) -> Option<T>,
-) -> Result<Option<T>, JsValue> {
-    if value.is_undefined() || value.is_null() {
-        return Ok(None);
-    }
-    read(value).map(Some).ok_or_else(|| must_be(name, expected))
-}
-
-#[cold]
-fn must_be(name: &str, expected: &str) -> JsValue {
-    invalid_argument(&format!("{name} must be {expected}"))
+/// Infinity, and whatever is longer than clocks run, is for ever.
+pub fn milliseconds(number: f64) -> Duration {
+    Duration::from_micros((number * 1000.0) as u64)
 }

@@ -33,8 +33,8 @@ extern "C" {
     #[wasm_bindgen(js_name = withoutValue)]
     pub fn without_value(promise: &Promise) -> Promise;
 
-    /// Writes to the console with the method of that name.
-    pub fn log(method: &str, message: &str);
+    /// Writes to the console; `level` is the number of a [`Level`](crate::log::Level).
+    pub fn log(level: u8, message: &str);
 
     /// The value of the session property `$Environment`.
     pub fn environment() -> String;

@@ -2,6 +2,7 @@
 // module, since every further one is a request that an application without a bundler waits for.
 
 import { ConnectError, MessagingError } from "./error.js";
+import { encode, typeCode } from "./value.js";
 
 // ---- Arguments ----
 
@@ -15,10 +16,97 @@ export function text(name, value) {
   return value;
 }
 
-/** A plain copy of the members of an option object that are known, by their names between commas. */
-export function plainOptions(options, names) {
+/** The options of `connect`, checked, in the order in which Rust reads them; undefined for those that are missing. */
+export function connectOptions(options) {
+  const given = members(
+    options,
+    "principal credentials properties connectTimeout requestTimeout maxMessageSize signal webSocket protocolVersion log",
+  );
+  const { properties, log } = given;
+  return [
+    isMissing(given.principal) ? undefined : text("principal", given.principal),
+    given.credentials, // checked when they are used: a function may give them
+    isMissing(properties) ? [] : stringEntries("properties", properties),
+    milliseconds("connectTimeout", given.connectTimeout) ?? 10_000,
+    milliseconds("requestTimeout", given.requestTimeout) ?? 30_000,
+    optional("maxMessageSize", given.maxMessageSize, "a number of bytes, at least 1024", isAtLeast(1024)) ?? 2 ** 25,
+    abortSignal(given.signal),
+    optional("webSocket", given.webSocket, "a constructor like that of WebSocket", isFunction),
+    optional("protocolVersion", given.protocolVersion, "a number from 22 to 29", (version) =>
+      [22, 23, 24, 25, 26, 27, 28, 29].includes(version),
+    ) ?? 25,
+    LEVELS.indexOf(
+      optional("log", log, "off, error, warn, info, debug or trace", (name) => LEVELS.includes(name)) ?? "warn",
+    ),
+  ];
+}
+
+/**
+ * A request with its options, checked and encoded. Copy `bytes` at once, as with `encode`.
+ *
+ * @returns `timeout` in milliseconds, NaN if none is given; `responseCode` is the number of the data type to convert the
+ *   response to, 0 for none
+ */
+export function prepareRequest(request, options) {
+  const { type, responseType, timeout, signal, whenDisconnected, onResponse } = members(
+    options,
+    "type responseType timeout signal whenDisconnected onResponse",
+  );
+  const given = {
+    responseCode: typeCode(responseType),
+    timeout: milliseconds("timeout", timeout) ?? Number.NaN,
+    signal: abortSignal(signal),
+    onResponse,
+  };
+  optional("whenDisconnected", whenDisconnected, "fail or wait", (when) => when === "fail" || when === "wait");
+  const { code, named, bytes } = encode(request, type);
+  // Only now: what the application runs while its value is read may abort the request.
+  if (given.signal?.aborted) throw given.signal.reason;
+  if (named) given.responseCode ||= code;
+  given.code = code;
+  given.bytes = bytes;
+  return given;
+}
+
+/** A plain copy of the members of an option object that are known, by their names between blanks. */
+export function members(options, names) {
+  if (isMissing(options)) return {};
   if (typeof options !== "object") throw invalid("the options must be an object");
-  return readable("options", () => Object.fromEntries(names.split(",").map((name) => [name, options[name]])));
+  return readable("options", () => Object.fromEntries(names.split(" ").map((name) => [name, options[name]])));
+}
+
+const LEVELS = ["off", "error", "warn", "info", "debug", "trace"];
+
+/** An option that may be missing. */
+export function optional(name, value, expected, isUsable) {
+  if (isMissing(value)) return undefined;
+  if (!readable(name, () => isUsable(value))) throw invalid(`${name} must be ${expected}`);
+  return value;
+}
+
+function milliseconds(name, value) {
+  return optional(name, value, "a number of milliseconds, not negative", isAtLeast(0));
+}
+
+export function isAtLeast(least) {
+  return (value) => typeof value === "number" && value >= least;
+}
+
+function abortSignal(value) {
+  return optional("signal", value, "an AbortSignal", (signal) => signal instanceof AbortSignal);
+}
+
+export function isMissing(value) {
+  return value === undefined || value === null;
+}
+
+export function isFunction(value) {
+  return typeof value === "function";
+}
+
+/** The keys that `getProperties` is given; all properties if it is given none. */
+export function propertyKeys(keys) {
+  return isMissing(keys) ? ["*F", "*U"] : strings("keys", keys);
 }
 
 /** A plain copy of an array of strings. */
@@ -29,7 +117,7 @@ export function strings(name, value) {
 }
 
 /** The keys and values of an object of strings, alternating. */
-export function stringEntries(name, value) {
+function stringEntries(name, value) {
   const items = readable(name, () => typeof value === "object" && Object.entries(value).flat());
   if (!areStrings(items)) throw invalid(`${name} must be an object of strings`);
   return items;
@@ -47,7 +135,7 @@ function readable(name, read) {
   }
 }
 
-function invalid(message, cause) {
+export function invalid(message, cause) {
   return new MessagingError("INVALID_ARGUMENT", message, "not-sent", { cause });
 }
 
@@ -86,7 +174,7 @@ export class Emitter {
 }
 
 /** As the platform reports an error that nobody caught. */
-function report(error) {
+export function report(error) {
   if (typeof reportError === "function") reportError(error);
   else console.error(error);
 }
@@ -114,9 +202,9 @@ export function closeQuietly(webSocket) {
   webSocket.close();
 }
 
-/** Writes to the console with one of its methods. */
-export function log(method, message) {
-  console[method](`antiphon: ${message}`);
+/** Writes to the console; the level is an index of `LEVELS`. */
+export function log(level, message) {
+  console[["", "error", "warn", "info"][level] ?? "debug"](`antiphon: ${message}`);
 }
 
 // ---- Where we run, and where we connect to ----

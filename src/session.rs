@@ -1,7 +1,5 @@
 //! `connect` and class `Session`. What applications read about them stands in `index.d.ts`.
 
-use std::time::Duration;
-
 use antiphon_protocol::client::ClientConfig;
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
@@ -10,7 +8,7 @@ use web_sys::AbortSignal;
 use crate::driver::{Connector, Driver, proposed_properties};
 use crate::error;
 use crate::messaging::Messaging;
-use crate::options::{ConnectOptions, property_keys, text};
+use crate::options::{ConnectOptions, milliseconds, property_keys, text};
 use crate::platform::server_address;
 
 /// Opens a session. The promise is of a [`Session`], or rejects with a `ConnectError`. `elapsed` is the part of the time
@@ -19,7 +17,7 @@ use crate::platform::server_address;
 pub fn connect(url: &JsValue, options: &JsValue, elapsed: Option<f64>) -> Promise {
     let prepared = server_address(url).and_then(|address| {
         ConnectOptions::from_js(options)
-            .and_then(|options| prepare(address, &options, elapsed.unwrap_or_default()))
+            .map(|options| prepare(address, options, elapsed.unwrap_or_default()))
             .map_err(|error| unusable(&error))
     });
     match prepared {
@@ -28,25 +26,24 @@ pub fn connect(url: &JsValue, options: &JsValue, elapsed: Option<f64>) -> Promis
     }
 }
 
-fn prepare(address: String, options: &ConnectOptions, elapsed: f64) -> Result<(Driver, Option<AbortSignal>), JsValue> {
-    let request_timeout = options.request_timeout()?;
+fn prepare(address: String, options: ConnectOptions, elapsed: f64) -> (Driver, Option<AbortSignal>) {
     let config = ClientConfig {
-        principal: options.principal()?,
-        properties: proposed_properties(options.properties()?),
-        protocol_version: options.protocol_version()?,
-        connect_timeout: options.connect_timeout()?.saturating_sub(Duration::from_micros((elapsed * 1000.0) as u64)),
-        request_timeout,
-        max_message_size: options.max_message_size()?,
+        principal: options.principal,
+        properties: proposed_properties(options.properties),
+        protocol_version: options.protocol_version,
+        connect_timeout: options.connect_timeout.saturating_sub(milliseconds(elapsed)),
+        request_timeout: options.request_timeout,
+        max_message_size: options.max_message_size,
         ..ClientConfig::default()
     };
     let connector = Connector {
         address,
-        credentials: options.credentials(),
-        web_socket: options.web_socket()?,
-        request_timeout,
-        level: options.log()?,
+        credentials: options.credentials,
+        web_socket: options.web_socket,
+        request_timeout: options.request_timeout,
+        level: options.log,
     };
-    Ok((Driver::new(config, connector), options.signal()?))
+    (Driver::new(config, connector), options.signal)
 }
 
 /// What `connect` rejects with for an option that cannot be used.

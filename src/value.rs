@@ -6,30 +6,8 @@ use wasm_bindgen::prelude::*;
 
 #[wasm_bindgen(module = "/src/value.js")]
 extern "C" {
-    type JsEncoded;
-
-    #[wasm_bindgen(method, getter)]
-    fn code(this: &JsEncoded) -> u8;
-
-    #[wasm_bindgen(method, getter)]
-    fn named(this: &JsEncoded) -> bool;
-
-    #[wasm_bindgen(method, getter)]
-    fn bytes(this: &JsEncoded) -> js_sys::Uint8Array;
-
-    #[wasm_bindgen(catch, js_name = encode)]
-    fn js_encode(value: &JsValue, data_type: &JsValue) -> Result<JsEncoded, JsValue>;
-
     #[wasm_bindgen(catch, js_name = decode)]
     fn js_decode(code: u8, name: &str, bytes: &[u8], wanted: u8) -> Result<JsValue, JsValue>;
-
-    /// The number of the data type that an application named; 0 if it named none.
-    ///
-    /// # Errors
-    ///
-    /// A `MessagingError` with code `INVALID_ARGUMENT` for something that is no data type.
-    #[wasm_bindgen(catch, js_name = typeCode)]
-    pub fn type_code(data_type: &JsValue) -> Result<u8, JsValue>;
 }
 
 /// A JavaScript value in wire form.
@@ -50,18 +28,6 @@ impl Encoded {
     pub fn as_wire(&self) -> SerialisedValue<'_> {
         SerialisedValue { type_name: self.data_type.name(), bytes: &self.bytes }
     }
-}
-
-/// A request, and the number of its data type if that was named, else 0. Runs getters and `toJSON` of the application.
-///
-/// # Errors
-///
-/// A `MessagingError` with code `INVALID_DATA` or `INVALID_ARGUMENT`.
-pub fn encode(value: &JsValue, data_type: &JsValue) -> Result<(Encoded, u8), JsValue> {
-    let encoded = js_encode(value, data_type)?;
-    let code = encoded.code();
-    let named_code = if encoded.named() { code } else { 0 };
-    Ok((Encoded::new(code, &encoded.bytes()), named_code))
 }
 
 /// A value from the wire, converted to data type number `wanted` unless that is 0. Runs nothing of the application.
