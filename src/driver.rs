@@ -548,7 +548,7 @@ impl Driver {
         self.0.handlers.call(request, move |answer| {
             if let Err((reason @ (ErrorReason::CALLBACK_EXCEPTION | ErrorReason::INVALID_DATA), _)) = &answer {
                 // Not what it threw: that may be anything.
-                driver.0.level.log(Level::Warn, || format!("the handler for {path} failed: {reason}"));
+                driver.0.level.log(Level::Warn, || format!("the request handler for {path} failed: {reason}"));
             }
             driver.respond(conversation, &answer);
         });

@@ -24,7 +24,7 @@
  */
 export function connect<C extends Contract = AnyContract>(
   url: string | URL,
-  options?: ConnectOptions,
+  options?: ConnectOptions<C>,
 ): Promise<Session<C>>;
 
 /**
@@ -38,7 +38,7 @@ export function init(
 ): Promise<void>;
 
 /** How to connect. */
-export interface ConnectOptions {
+export interface ConnectOptions<C extends Contract = AnyContract> {
   /** Who connects. Default: anonymous. */
   principal?: string;
   /** Proof of it: a password, or bytes for an authenticator of your own. A function is asked at every connection. */
@@ -59,6 +59,15 @@ export interface ConnectOptions {
   ) => WebSocketLike;
   /** Version of the wire protocol to ask for, 22 to 29. Default: 25. */
   protocolVersion?: number;
+  /**
+   * Standard Schemas by exact path: requests and responses are checked against them on both sides. Checks never replace
+   * a value. A schema of a request must not be asynchronous, since requests are sent at the call. For types alone no
+   * value is needed: `connect<Contract>(url)`.
+   *
+   * @example
+   * const session = await connect(url, { contract: { prices: { request: itemSchema, response: priceSchema } } });
+   */
+  contract?: C;
   /** How much goes to the console; never secrets or payloads. Default: `"warn"`. */
   log?: "off" | "error" | "warn" | "info" | "debug" | "trace";
 }
@@ -91,6 +100,8 @@ export interface Session<C extends Contract = AnyContract> {
   readonly state: SessionState;
   /** Sending requests and answering them. */
   readonly messaging: Messaging<C>;
+  /** The services of the protocol, for what this package has no method for. The same object as `messaging.services`. */
+  readonly services: ServiceLocator;
   /** Settles once when the session is over, and never rejects. */
   readonly closed: Promise<CloseInfo>;
   /**
@@ -155,6 +166,9 @@ export interface SessionEvents {
 
 /** The messaging component of a session. */
 export interface Messaging<C extends Contract = AnyContract> {
+  /** The services of the protocol. */
+  readonly services: ServiceLocator;
+
   /**
    * Sends a request to one session that handles `path`.
    *
@@ -181,6 +195,66 @@ export interface Messaging<C extends Contract = AnyContract> {
   ): Promise<Res>;
 
   /**
+   * Sends a request to one session, for its stream at exactly `path`.
+   *
+   * @param path as the recipient gave it to {@link addStreamHandler}
+   * @param sessionId of the recipient, which may be the sender itself
+   * @param request as with {@link sendRequestToPath}
+   * @returns the response
+   * @throws {@link MessagingError}: `NO_SUCH_SESSION` if there is none with this ID, `UNHANDLED_MESSAGE` if it has no
+   *   stream at this path, and as with {@link sendRequestToPath}
+   * @example
+   * const status = await session.messaging.sendRequestToSession("status", sessionId, null);
+   */
+  sendRequestToSession<Res = unknown>(
+    path: string,
+    sessionId: string,
+    request: Value,
+    options?: RequestOptions,
+  ): Promise<Res>;
+
+  /**
+   * Sends a request to every session that matches `filter` now, this one included, for their streams at exactly `path`.
+   *
+   * First comes the count, then exactly one response or error from each of those sessions, in the order of arrival:
+   * to `onResponse`, or without it to the handler of {@link addFilterResponseHandler} for this filter. `timeout` bounds
+   * the whole; what comes later is dropped.
+   *
+   * @param filter e.g. `$Principal is 'ops' and has room`
+   * @returns how many sessions match
+   * @throws {@link InvalidFilterError} with the places if the filter does not parse
+   * @example
+   * const asked = await session.messaging.sendRequestToFilter("room is 'lobby'", "status", null, {
+   *   onResponse: ({ sessionId, value, error }) => show(sessionId, error ?? value),
+   * });
+   */
+  sendRequestToFilter(
+    filter: string,
+    path: string,
+    request: Value,
+    options?: RequestOptions & { onResponse?: FilterResponseHandler },
+  ): Promise<number>;
+
+  /**
+   * Sends a request as {@link sendRequestToFilter} does, at once, and gives the responses as something to iterate over.
+   *
+   * Without `atLeast` the iteration ends when every session has answered or failed; with it, after so many responses, and
+   * throws `NOT_ENOUGH` when they can no longer be reached. It throws `TIMED_OUT` at the deadline, and whatever else
+   * ended the request. Leaving the loop, or aborting the signal, releases everything.
+   *
+   * @example
+   * for await (const { sessionId, value, error } of session.messaging.gather("all", "status", null)) {
+   *   show(sessionId, error ?? value);
+   * }
+   */
+  gather<Res = unknown>(
+    filter: string,
+    path: string,
+    request: Value,
+    options?: RequestOptions & { atLeast?: number },
+  ): Gathering<Res>;
+
+  /**
    * Registers a function that answers requests for `path` and everything below it.
    *
    * What it returns is the response. It may be asynchronous. What it throws is the sender's error: a
@@ -199,6 +273,29 @@ export interface Messaging<C extends Contract = AnyContract> {
     handler: RequestHandler<RequestOf<C, Served<C, P>>, ResponseOf<C, Served<C, P>>>,
     options?: HandlerOptions,
   ): Promise<Registration>;
+
+  /**
+   * Sets a local function that answers requests for exactly `path`; the broker is not told.
+   *
+   * With `addressed: true` it answers those that are sent to this session by its ID or by a filter. Without, it answers
+   * those that the broker forwards to this session because of a registered handler, in place of that handler: one slot
+   * for each path, the later one answers, and closing it restores nothing.
+   *
+   * @throws {@link MessagingError}: `INVALID_ARGUMENT`, or `SESSION_CLOSED`
+   * @example
+   * session.messaging.addStreamHandler("status", () => ({ idle: true }), { addressed: true });
+   */
+  addStreamHandler(path: string, handler: RequestHandler, options?: StreamOptions): Registration;
+
+  /**
+   * Sets a local function that gets the responses to requests that are sent to exactly this filter text without an
+   * `onResponse`; a later one replaces it.
+   *
+   * @throws {@link MessagingError}: `INVALID_ARGUMENT`, or `SESSION_CLOSED`
+   * @example
+   * session.messaging.addFilterResponseHandler("room is 'lobby'", ({ sessionId, value }) => show(sessionId, value));
+   */
+  addFilterResponseHandler(filter: string, handler: FilterResponseHandler): FilterRegistration;
 }
 
 /** Of one request. */
@@ -214,6 +311,8 @@ export interface RequestOptions {
   timeout?: number;
   /** Gives up waiting when it is aborted; the promise rejects with its reason. The handler is not told. */
   signal?: AbortSignal;
+  /** What happens to a request while there is no connection: an error at once, or it waits. Default: `"fail"`. */
+  whenDisconnected?: "fail" | "wait";
 }
 
 /** Of a request handler. */
@@ -227,20 +326,58 @@ export interface HandlerOptions {
   requestType?: DataTypeLike;
   /** Data type of the answers. Default: that of the request if it can hold the answer, else by the value. */
   responseType?: DataTypeLike;
+  /** Requests that it answers at the same time; further ones wait in order. Default: no limit. */
+  maxConcurrent?: number;
 }
 
-/** Answers requests: a function, or an object with a function `handle`. */
+/** Of a stream. */
+export interface StreamOptions extends Omit<HandlerOptions, "sessionProperties"> {
+  /** Whether it answers requests that are sent to this session by its ID or by a filter. Default: false. */
+  addressed?: boolean;
+}
+
+/**
+ * Answers requests: a function, or an object with a function `handle`, which may have `requestType` and `responseType`
+ * as well; those of {@link HandlerOptions} win.
+ */
 export type RequestHandler<Req = Any, Res = unknown> =
   | ((request: Req, context: RequestContext) => Res | Promise<Res>)
   | { handle(event: "request", args: RequestContext & { request: Req }): Res | Promise<Res> };
+
+/** Data types of a {@link RequestHandler}. */
+export type RequestHandlerOptions = Pick<HandlerOptions, "requestType" | "responseType">;
+
+/** Makes request handlers that are objects. */
+export interface RequestHandlerConstructor {
+  /** @throws TypeError if `callback` is no function */
+  new (
+    callback: (request: Any, context: RequestContext) => unknown,
+    options?: RequestHandlerOptions,
+  ): RequestHandlerOptions & {
+    handle(event: "request" | undefined, args: RequestContext & { request: Any }): unknown;
+  };
+  /** Makes the instances of a class pass `instanceof RequestHandler`; returns the class. */
+  register<T extends abstract new (...args: Any[]) => object>(type: T): T;
+  /** Whatever has a function `handle` passes. */
+  [Symbol.hasInstance](value: unknown): boolean;
+}
+
+/**
+ * A request handler as an object.
+ *
+ * @example
+ * const double = new RequestHandler((count) => count * 2n, { requestType: "int64", responseType: "int64" });
+ * await session.messaging.addRequestHandler("double", double);
+ */
+export const RequestHandler: RequestHandlerConstructor;
 
 /** What a request handler learns about a request besides its value. */
 export interface RequestContext {
   /** As the sender wrote it; at or below the registered path. */
   readonly path: string;
-  /** Whether the request was sent to this session by name. */
+  /** Whether the request was sent to this session, by its ID or by a filter. */
   readonly addressed: boolean;
-  /** Who asks. */
+  /** Who asks; not known of addressed requests. */
   readonly senderSessionId?: string;
   /** Of the sender, those that were asked for at registration. */
   readonly sessionProperties: Record<string, string>;
@@ -260,10 +397,73 @@ export interface Registration {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
+/** A local handler for the responses to a filter. */
+export interface FilterRegistration {
+  /** As it was given. */
+  readonly filter: string;
+  /** Takes the handler out, unless another one has replaced it. */
+  close(): void;
+}
+
+/** Gets the responses to a request that was sent to a filter: a function, or an object with a function `handle`. */
+export type FilterResponseHandler =
+  | ((response: FilterResponse) => void)
+  | { handle(event: "response" | "error", args: FilterResponse): void };
+
+/** What came of a request at one of the sessions that it was sent to. */
+export interface FilterResponse {
+  /** Whose response it is. */
+  readonly sessionId: string;
+  /** As it was sent. */
+  readonly filter: string;
+  /** As it was sent. */
+  readonly path: string;
+  /** The response, unless there is an error. */
+  readonly value?: Any;
+  /** Why there is no response. */
+  readonly error?: MessagingError;
+  /** How many responses and errors have come, this one included. */
+  readonly received: number;
+  /** How many will come. */
+  readonly expected: number;
+}
+
+/** The responses to a request that was sent to a filter, as they arrive; to be iterated over once. */
+export interface Gathering<Res = unknown>
+  extends AsyncIterable<{ sessionId: string; value?: Res; error?: MessagingError }> {
+  /** How many sessions match. Need not be looked at, even if it rejects. */
+  readonly expected: Promise<number>;
+}
+
+/** A numbered kind of exchange between a session and the broker. */
+export interface Service {
+  /** Its number. */
+  readonly id: number;
+  /** Its name, e.g. `MESSAGING_SEND`. */
+  readonly name: string;
+  /**
+   * Sends a request of this service.
+   *
+   * @param body in wire form
+   * @returns the body of the response
+   * @throws {@link MessagingError}: `UNSUPPORTED` if the broker does not offer it
+   */
+  invoke(body: Uint8Array): Promise<Uint8Array>;
+}
+
+/** Services by name (`services.MESSAGING_SEND`), by name or number (`get`), and all of them in turn. */
+export type ServiceLocator = Iterable<Service> & {
+  /** @returns undefined for one that is not known */
+  get(nameOrId: string | number): Service | undefined;
+} & { readonly [name: string]: Any };
+
 /** What can be sent. */
 export type Value = string | number | bigint | boolean | null | undefined | object;
 
-/** Types of requests and responses by path: `{ "orders/eu": { request: Order; response: Receipt } }`. */
+/**
+ * Types of requests and responses by path, or by template of paths: `` { "orders/eu": { request: Order; response: Receipt };
+ * [path: `stock/${string}`]: { request: string; response: number } } ``. With {@link ConnectOptions.contract}, schemas.
+ */
 export type Contract = object;
 
 /** No contract: any path, any value. */
@@ -279,7 +479,30 @@ export type RequestOf<C, P extends PathOf<C>> = Side<C[P], "request">;
 export type ResponseOf<C, P extends PathOf<C>> = Side<C[P], "response">;
 /** The paths of a contract that a handler at `P` serves. */
 export type Served<C, P extends string> = P extends PathOf<C> ? P : Extract<PathOf<C>, `${P}/${string}`>;
-type Side<T, K extends string> = T extends { [k in K]: infer S } ? S : unknown;
+type Side<T, K extends string> = T extends { [k in K]: infer S }
+  ? S extends StandardSchemaV1<Any, infer O>
+    ? O
+    : S
+  : unknown;
+
+/** What is used of a Standard Schema (standardschema.dev), which many validation libraries make. */
+export interface StandardSchemaV1<Input = unknown, Output = Input> {
+  /** By this name the libraries agree on it. */
+  readonly "~standard": {
+    readonly version: 1;
+    readonly vendor: string;
+    readonly validate: (value: unknown) => SchemaResult<Output> | Promise<SchemaResult<Output>>;
+    readonly types?: { readonly input: Input; readonly output: Output } | undefined;
+  };
+}
+type SchemaResult<Output> =
+  | { readonly value: Output; readonly issues?: undefined }
+  | {
+      readonly issues: readonly {
+        readonly message: string;
+        readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined;
+      }[];
+    };
 
 /** A value of a data type that was named: made by calling one of {@link datatypes}. */
 export interface DataValue<T = unknown> {
@@ -369,6 +592,14 @@ export class ConnectError extends Error {
   /** Whether the same attempt can succeed later. */
   readonly retryable: boolean;
 }
+
+/**
+ * Text as it has to stand between the quotes of a string in a session filter.
+ *
+ * @example
+ * const filter = `room is '${escapeFilter(room)}'`;
+ */
+export function escapeFilter(text: string): string;
 
 /** In a list of session properties: all fixed ones. */
 export const ALL_FIXED_PROPERTIES: string;

@@ -147,8 +147,8 @@ const constructors = [
     },
   ],
 ];
-for (const [type, constructor] of constructors) {
-  const members = { constructor };
+for (const [type, illegalConstructor] of constructors) {
+  const members = { constructor: illegalConstructor };
   if (type === Messaging) Object.assign(members, { gather: gatherHere });
   // Older platforms do not have the symbol; there, nobody can ask for it.
   else if (Symbol.asyncDispose) members[Symbol.asyncDispose] = close;

@@ -1,5 +1,6 @@
 // Never run: it says what has to compile against the shipped types, and what must not.
 
+import type { StandardSchemaV1 as TheirSchema } from "@standard-schema/spec";
 import {
   ALL_FIXED_PROPERTIES,
   ANONYMOUS,
@@ -8,13 +9,21 @@ import {
   connect,
   DataValue,
   datatypes,
+  escapeFilter,
+  type FilterRegistration,
+  type FilterResponse,
   InvalidFilterError,
   init,
+  type Messaging,
   MessagingError,
   type Outcome,
   type Registration,
   RejectedRequestError,
   type RequestContext,
+  RequestHandler,
+  type Service,
+  type Session,
+  type StandardSchemaV1,
 } from "antiphon";
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
@@ -96,4 +105,101 @@ export function values(value: unknown) {
   if (value instanceof DataValue) same<typeof value.typeName, string>(true);
   // @ts-expect-error: made by datatypes
   new DataValue();
+}
+
+/** A path, or a template that stands for many. */
+interface Stock {
+  [path: `stock/${string}`]: { request: string; response: number };
+  totals: { request: null; response: bigint };
+}
+
+export async function withTemplates() {
+  const { messaging } = await connect<Stock>("ws://localhost:8080");
+  const left = await messaging.sendRequestToPath("stock/tea", "green");
+  same<typeof left, number>(true);
+  const total = await messaging.sendRequestToPath("totals", null);
+  same<typeof total, bigint>(true);
+  // @ts-expect-error: a path of the template takes text
+  await messaging.sendRequestToPath("stock/tea", 5);
+  // @ts-expect-error: not of the template
+  await messaging.sendRequestToPath("shelves/tea", "green");
+  await messaging.addRequestHandler("stock/tea", (kind) => kind.length);
+  // @ts-expect-error: a number is the response of the template
+  await messaging.addRequestHandler("stock/tea", (kind) => kind);
+}
+
+export async function withSchemas(item: StandardSchemaV1<{ name: string }>, price: StandardSchemaV1<string, number>) {
+  const contract = { prices: { request: item, response: price } };
+  const { messaging } = await connect("ws://localhost:8080", { contract });
+  const answer = await messaging.sendRequestToPath("prices", { name: "tea" });
+  same<typeof answer, number>(true);
+  // @ts-expect-error: not what the schema of the request gives
+  await messaging.sendRequestToPath("prices", { title: "tea" });
+  await messaging.addRequestHandler("prices", ({ name }) => name.length);
+  // @ts-expect-error: a contract has no such path
+  await messaging.addRequestHandler("costs", () => 1);
+}
+
+export async function addressed(messaging: Messaging) {
+  const status = await messaging.sendRequestToSession<{ idle: boolean }>("status", "0-1", null, { timeout: 10 });
+  same<typeof status, { idle: boolean }>(true);
+  const unknownAnswer = await messaging.sendRequestToSession("status", "0-1", null);
+  same<typeof unknownAnswer, unknown>(true);
+  const count = await messaging.sendRequestToFilter("all", "status", null, {
+    onResponse: (response) => same<typeof response, FilterResponse>(true),
+    whenDisconnected: "fail",
+  });
+  same<typeof count, number>(true);
+  // @ts-expect-error: a filter response handler is called
+  await messaging.sendRequestToFilter("all", "status", null, { onResponse: 5 });
+
+  const stream: Registration = messaging.addStreamHandler(
+    "status",
+    (request, context) => {
+      same<typeof context.senderSessionId, string | undefined>(true);
+      return request;
+    },
+    { addressed: true, maxConcurrent: 4 },
+  );
+  // @ts-expect-error: a stream is local, and no properties come with its requests
+  messaging.addStreamHandler("status", () => 1, { sessionProperties: ["team"] });
+  await stream.close();
+  const handler: FilterRegistration = messaging.addFilterResponseHandler("all", {
+    handle: (event, { error }) =>
+      same<typeof event | typeof error, "response" | "error" | MessagingError | undefined>(true),
+  });
+  handler.close();
+
+  const gathering = messaging.gather<number>(`room is '${escapeFilter("it's")}'`, "status", null, { atLeast: 2 });
+  same<typeof gathering.expected, Promise<number>>(true);
+  for await (const { sessionId, value } of gathering) {
+    same<typeof sessionId, string>(true);
+    same<typeof value, number | undefined>(true);
+  }
+}
+
+export async function services(session: Session) {
+  const body: Uint8Array = await session.services.USER_PING.invoke(new Uint8Array());
+  const found = session.messaging.services.get(56);
+  same<typeof found, Service | undefined>(true);
+  for (const service of session.services) same<typeof service, Service>(true);
+  return body;
+}
+
+export async function handlerObjects(messaging: Messaging) {
+  const handler = new RequestHandler((request, { path }) => `${path} ${request}`, { requestType: "string" });
+  await messaging.addRequestHandler("objects", handler);
+  const typed: RequestHandler<string, number> = (text) => text.length;
+  messaging.addStreamHandler("typed", typed);
+  const Registered = RequestHandler.register(class Custom {});
+  same<InstanceType<typeof Registered> extends object ? true : false, true>(true);
+  // @ts-expect-error: it needs a function
+  new RequestHandler("request");
+}
+
+/** Schemas of the libraries fit ours, and the other way round. */
+export function schemas(theirs: TheirSchema<string, number>, ours: StandardSchemaV1<string, number>) {
+  const one: StandardSchemaV1<string, number> = theirs;
+  const other: TheirSchema<string, number> = ours;
+  return [one, other];
 }
