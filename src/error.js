@@ -77,17 +77,16 @@ export function describeThrown(thrown) {
 
 /** Makes the stack of `error` that of `site`, where the application called. Returns the error. */
 export function showCaller(error, site) {
-  const frames = String(site.stack ?? "");
-  const start = frames.indexOf("\n");
+  const frames = String(site.stack ?? "").split("\n");
   // V8 puts a heading line before the frames, the others have frames only.
-  const heading = frames.startsWith("Error");
-  const caller = heading ? frames.slice(start + 1) : frames;
-  if (heading && start < 0) return error;
-  Object.defineProperty(error, "stack", {
-    value: heading ? `${error.name}: ${error.message}\n${caller}` : caller,
-    configurable: true,
-    writable: true,
-  });
+  const heading = frames[0].startsWith("Error") ? [`${error.name}: ${error.message}`] : [];
+  frames.splice(0, heading.length);
+  // Our own come first: `callSite`, the WebAssembly, and the function that it was called by.
+  const isOurs = (frame) => frame?.includes("wasm-function[");
+  let own = frames.findIndex(isOurs);
+  while (isOurs(frames[own])) own += 1;
+  const stack = [...heading, ...frames.slice(own + 1)].join("\n");
+  if (frames.length > 0) Object.defineProperty(error, "stack", { value: stack, configurable: true, writable: true });
   return error;
 }
 

@@ -63,6 +63,9 @@ class RequestContext {
   }
 }
 
+const TYPES = ["requestType", "responseType"];
+const OPTIONS = [...TYPES, "maxConcurrent", "addressed", "sessionProperties"];
+
 /** A request handler of an application with its options, checked. */
 class Handler {
   /** How many requests it is answering, or about to. */
@@ -71,13 +74,10 @@ class Handler {
   waiting = [];
 
   constructor(callback, options) {
-    const { requestType, responseType, maxConcurrent, addressed, sessionProperties } = members(
-      options,
-      "requestType responseType maxConcurrent addressed sessionProperties",
-    );
+    const { requestType, responseType, maxConcurrent, addressed, sessionProperties } = members(options, OPTIONS);
     this.callback = callable(callback, "a request handler");
     // Those of the object, unless the options say otherwise.
-    const own = isFunction(callback) ? {} : members(callback, "requestType responseType");
+    const own = isFunction(callback) ? {} : members(callback, TYPES);
     this.requestCode = typeCode(requestType ?? own.requestType);
     this.responseCode = typeCode(responseType ?? own.responseType);
     const expected = "a number of requests, at least 1";

@@ -3,7 +3,7 @@
 
 import { ConnectError, InvalidRequestError, MessagingError, showCaller } from "./error.js";
 import { Collector } from "./handler.js";
-import { Deferred, invalid, isFunction, isMissing, members, optional } from "./session.js";
+import { Deferred, invalid, isFunction, isMissing, members, optional, REQUEST_OPTIONS } from "./session.js";
 import { DataValue } from "./value.js";
 
 // ---- Gathering ----
@@ -50,7 +50,7 @@ export function gather(messaging, filter, path, request, options) {
   }
 
   function send() {
-    const given = members(options, "type responseType timeout signal whenDisconnected atLeast");
+    const given = members(options, [...REQUEST_OPTIONS, "atLeast"]);
     const isCount = (number) => Number.isSafeInteger(number) && number > 0;
     atLeast = optional("atLeast", given.atLeast, "a whole number of responses, at least 1", isCount);
     if (given.signal instanceof AbortSignal && !given.signal.aborted) {

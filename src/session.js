@@ -18,10 +18,7 @@ export function text(name, value) {
 
 /** The options of `connect`, checked, in the order in which Rust reads them; undefined for those that are missing. */
 export function connectOptions(options) {
-  const given = members(
-    options,
-    "principal credentials properties connectTimeout requestTimeout maxMessageSize signal webSocket protocolVersion log",
-  );
+  const given = members(options, CONNECT_OPTIONS);
   const { properties, log } = given;
   return [
     isMissing(given.principal) ? undefined : text("principal", given.principal),
@@ -48,10 +45,7 @@ export function connectOptions(options) {
  *   response to, 0 for none
  */
 export function prepareRequest(request, options) {
-  const { type, responseType, timeout, signal, whenDisconnected, onResponse } = members(
-    options,
-    "type responseType timeout signal whenDisconnected onResponse",
-  );
+  const { type, responseType, timeout, signal, whenDisconnected, onResponse } = members(options, REQUEST_OPTIONS);
   const given = {
     responseCode: typeCode(responseType),
     timeout: milliseconds("timeout", timeout) ?? Number.NaN,
@@ -68,13 +62,30 @@ export function prepareRequest(request, options) {
   return given;
 }
 
-/** A plain copy of the members of an option object that are known, by their names between blanks. */
+/** A plain copy of the members of an option object that are known. */
 export function members(options, names) {
   if (isMissing(options)) return {};
   if (typeof options !== "object") throw invalid("the options must be an object");
-  return readable("options", () => Object.fromEntries(names.split(" ").map((name) => [name, options[name]])));
+  return readable("options", () => {
+    const copy = {};
+    for (const name of names) copy[name] = options[name];
+    return copy;
+  });
 }
 
+const CONNECT_OPTIONS = [
+  "principal",
+  "credentials",
+  "properties",
+  "connectTimeout",
+  "requestTimeout",
+  "maxMessageSize",
+  "signal",
+  "webSocket",
+  "protocolVersion",
+  "log",
+];
+export const REQUEST_OPTIONS = ["type", "responseType", "timeout", "signal", "whenDisconnected", "onResponse"];
 const LEVELS = ["off", "error", "warn", "info", "debug", "trace"];
 
 /** An option that may be missing. */
