@@ -43,7 +43,7 @@ extern "C" {
     fn on(this: &Emitter, event: &JsValue, listener: &JsValue) -> Result<JsValue, JsValue>;
 
     #[wasm_bindgen(method)]
-    fn emit(this: &Emitter, event: &str, detail: &JsValue);
+    fn emit(this: &Emitter, event: &str, details: &JsValue) -> JsValue;
 }
 
 /// A session at work. Clones are the same session; an open socket keeps it alive.
@@ -366,7 +366,7 @@ impl Driver {
         let to = self.0.core.borrow().state();
         let from = self.0.state.replace(to);
         if from != to {
-            self.emit("statechange", &StateChange { from: state_name(from), to: state_name(to) });
+            self.emit("statechange", &(state_name(from), state_name(to)));
         }
     }
 
@@ -568,37 +568,18 @@ impl Driver {
         let by_client = *code == CloseCode::ClosedByClient;
         self.0.level.log(Level::Info, || format!("the session is closed: {reason}"));
         if matches!(code, CloseCode::ConnectionError | CloseCode::TransportError | CloseCode::IdleConnection) {
-            self.emit("disconnect", &Disconnect { reason });
+            self.emit("disconnect", &(reason,));
         }
-        let info = CloseInfo { code: code.as_str(), reason, by_client };
-        self.0.closed.resolve(&to_js(&info));
-        self.emit("close", &info);
+        let info = self.emit("close", &(code.as_str(), reason, by_client));
+        self.0.closed.resolve(&info);
     }
 
-    fn emit(&self, event: &str, detail: &impl Serialize) {
-        self.0.emitter.emit(event, &to_js(detail));
+    /// Tells listeners, and returns what they are told: an object. `details` are its members in the order of `EVENTS` in
+    /// `session.js`.
+    fn emit(&self, event: &str, details: &impl Serialize) -> JsValue {
+        // Texts and flags: there is nothing that could fail.
+        self.0.emitter.emit(event, &serde_wasm_bindgen::to_value(details).unwrap_or_default())
     }
-}
-
-// What listeners are told.
-
-#[derive(Serialize)]
-struct StateChange {
-    from: &'static str,
-    to: &'static str,
-}
-
-#[derive(Serialize)]
-struct Disconnect<'a> {
-    reason: &'a str,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct CloseInfo<'a> {
-    code: &'static str,
-    reason: &'a str,
-    by_client: bool,
 }
 
 const WRONG_CREDENTIALS: &str = "credentials must be a string or a Uint8Array";
@@ -652,12 +633,6 @@ fn state_name(state: State) -> &'static str {
         State::Connected => "connected",
         State::Closed => "closed",
     }
-}
-
-/// As a plain object.
-fn to_js(detail: &impl Serialize) -> JsValue {
-    // Texts and flags: there is nothing that could fail.
-    serde_wasm_bindgen::to_value(detail).unwrap_or_default()
 }
 
 /// The proposed session properties: those of the application, and where we run unless it says that itself.

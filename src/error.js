@@ -90,8 +90,14 @@ export function showCaller(error, site) {
   return error;
 }
 
-/** How Rust makes a `MessagingError`; what is missing is `undefined`. `faults` are those of a session filter. */
+/**
+ * How Rust makes a `MessagingError`; what is missing is `undefined`. `faults` are those of a session filter: message,
+ * line and column of each.
+ */
 export function messagingError(code, message, outcome, reason, site, faults) {
-  if (faults) return new InvalidFilterError(message, faults, { site });
+  if (faults) {
+    const errors = faults.map(([message, line, column]) => ({ message, line, column }));
+    return new InvalidFilterError(message, errors, { site });
+  }
   return new MessagingError(code, message, outcome, { reason, site });
 }

@@ -1,7 +1,6 @@
 //! From the core's errors to the ones of JavaScript.
 
-use antiphon_protocol::client::{ConnectError, FilterFault, Outcome, RequestError};
-use serde::Serialize;
+use antiphon_protocol::client::{ConnectError, Outcome, RequestError};
 use wasm_bindgen::prelude::*;
 
 #[wasm_bindgen(module = "/src/error.js")]
@@ -52,27 +51,13 @@ pub fn from_request_error(error: &RequestError, site: &JsValue) -> JsValue {
     let reason = error.reason().map(|reason| reason.0);
     let faults = match error {
         RequestError::InvalidFilter(faults) => {
-            let faults: Vec<_> = faults.iter().map(Fault::from).collect();
+            let faults: Vec<_> = faults.iter().map(|fault| (&fault.message, fault.line, fault.column)).collect();
             // Text and numbers: there is nothing that could fail.
             serde_wasm_bindgen::to_value(&faults).unwrap_or_default()
         }
         _ => JsValue::UNDEFINED,
     };
     messaging_error(&error.code(), &error.to_string(), error.outcome().as_str(), reason, site, &faults)
-}
-
-/// A [`FilterFault`] as JavaScript has it.
-#[derive(Serialize)]
-struct Fault<'a> {
-    message: &'a str,
-    line: i32,
-    column: i32,
-}
-
-impl<'a> From<&'a FilterFault> for Fault<'a> {
-    fn from(FilterFault { message, line, column }: &'a FilterFault) -> Self {
-        Self { message, line: *line, column: *column }
-    }
 }
 
 /// The `ConnectError` for a session that could not be opened; `cause` may be undefined.

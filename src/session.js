@@ -152,8 +152,14 @@ export function invalid(message, cause) {
 
 // ---- Listeners and promises ----
 
-// The last two come with reconnection; an application may listen already.
-const EVENTS = ["statechange", "disconnect", "close", "reconnect", "messageloss"];
+/** What listeners are told, by event. The last two come with reconnection; an application may listen already. */
+const EVENTS = {
+  statechange: ["from", "to"],
+  disconnect: ["reason"],
+  close: ["code", "reason", "byClient"],
+  reconnect: ["lossless", "newSession"],
+  messageloss: ["requests", "handlers"],
+};
 
 /** Keeps listeners by event name. */
 export class Emitter {
@@ -162,7 +168,9 @@ export class Emitter {
   /** Adds a listener; returns the function that takes it out again. */
   on(event, listener) {
     if (typeof listener !== "function") throw new TypeError("a listener must be a function");
-    if (!EVENTS.includes(event)) throw new TypeError(`there is no such event; there are ${EVENTS.join(", ")}`);
+    if (!Object.hasOwn(EVENTS, event)) {
+      throw new TypeError(`there is no such event; there are ${Object.keys(EVENTS).join(", ")}`);
+    }
     const entry = { listener };
     const entries = this.#listeners.get(event) ?? [];
     this.#listeners.set(event, [...entries, entry]);
@@ -172,8 +180,9 @@ export class Emitter {
     };
   }
 
-  /** Calls the listeners of `event`, in the order in which they were added. */
-  emit(event, detail) {
+  /** Calls the listeners of `event`, in the order in which they were added; returns what they are told. */
+  emit(event, details) {
+    const detail = Object.fromEntries(EVENTS[event].map((name, index) => [name, details[index]]));
     for (const { listener } of this.#listeners.get(event) ?? []) {
       try {
         listener(detail);
@@ -181,6 +190,7 @@ export class Emitter {
         report(error);
       }
     }
+    return detail;
   }
 }
 
