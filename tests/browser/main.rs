@@ -3,6 +3,7 @@
 //!
 //! - `requests`: asking and answering, timeouts, aborting.
 //! - `handlers`: handlers that misbehave, registrations.
+//! - `addressed`: requests to a session and to a filter, streams.
 //! - `values`: what arrives is what was sent.
 //! - `arguments`: what cannot be used is refused and does not throw.
 //! - `sessions`: opening, closing, events, losing the connection.
@@ -13,6 +14,7 @@
 
 use wasm_bindgen_test::wasm_bindgen_test_configure;
 
+mod addressed;
 mod arguments;
 mod handlers;
 mod reentrancy;
