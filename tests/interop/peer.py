@@ -1,8 +1,8 @@
 """The official Python client, driven by JSON lines: commands on stdin, results on stdout.
 
-A command is {"id": 1, "do": "send", ...}; its result is {"id": 1, "ok": ...} or {"id": 1, "error": {"type", "text"}}.
-Sessions and handlers are named by the id of the command that made them. Commands run at the same time; the end of
-stdin ends the process. The commands are those of `support/peers.mjs`.
+A command is {"id": 1, "do": "ping", ...}; its result is {"id": 1, "ok": ...} or {"id": 1, "error": {"type", "text"}}.
+Sessions, handlers and requests are named by the id of the command that made them. Commands run at the same time; the
+end of stdin ends the process. The commands are those of `support/peers.mjs`.
 
 What JSON cannot say is written {"$int": "9007199254740993"}, {"$double": "NaN"}, {"$bytes": "00ff"}.
 """
@@ -18,7 +18,7 @@ channel = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
 os.dup2(2, 1)
 
 import diffusion  # noqa: E402
-from diffusion.messaging import RequestHandler  # noqa: E402
+from diffusion.messaging import RequestHandler, SessionId  # noqa: E402
 
 TYPES = {
     "json": diffusion.datatypes.JSON,
@@ -31,6 +31,7 @@ SAFE = 2**53 - 1
 
 sessions = {}
 arrivals = {}  # by handler: a queue of the requests that came
+results = {}  # by request to a filter: a queue of the responses that came
 
 
 def say(message):
@@ -90,32 +91,41 @@ async def connect(command):
 
 async def handle(command):
     """Registers a handler that does what `action` says."""
+    handler = answering(command)
+    properties = command.get("properties", [])
+    await session_of(command).messaging.add_request_handler(command["path"], handler, session_properties=properties)
+
+
+async def stream(command):
+    """Adds a handler of addressed requests that does what `action` says."""
+    session_of(command).messaging.add_stream_handler(command["path"], answering(command), addressed=True)
+
+
+def answering(command):
     action = command["action"]
     arrived = arrivals[command["id"]] = asyncio.Queue()
 
     async def answer(request, **context):
-        arrived.put_nowait(
-            {
-                "value": plain(command["type"], request),
-                "path": context["path"],
-                "sender": str(context["sender_session_id"]),
-                "properties": context["session_properties"],
-            }
-        )
+        arrival = {"value": plain(command["type"], request)}
+        if context:  # nothing is told of an addressed request
+            arrival["path"] = context["path"]
+            arrival["sender"] = str(context["sender_session_id"])
+            arrival["properties"] = context["session_properties"]
+        arrived.put_nowait(arrival)
         if "answer" in action:
             return value_of(command["type"], action["answer"])
         if "reject" in action:
             raise diffusion.session.exceptions.RejectedRequestError(action["reject"])
         if "throw" in action:
             raise ValueError(action["throw"])
+        if "ask" in action:
+            return (await messaging(command).send_request_to_path(action["ask"], typed(command, request))).value
         if "silence" in action:
             await asyncio.Event().wait()
         return request
 
     data_type = TYPES[command["type"]]
-    handler = RequestHandler(answer, request_type=data_type, response_type=data_type)
-    properties = command.get("properties", [])
-    await session_of(command).messaging.add_request_handler(command["path"], handler, session_properties=properties)
+    return RequestHandler(answer, request_type=data_type, response_type=data_type)
 
 
 async def arrival(command):
@@ -123,10 +133,39 @@ async def arrival(command):
     return await arrivals[command["handler"]].get()
 
 
-async def send(command):
-    request = TYPES[command["type"]](value_of(command["type"], command["value"]))
-    response = await session_of(command).messaging.send_request_to_path(command["path"], request)
-    return plain(command["type"], response if response is None else response.value)
+async def send_to_path(command):
+    return response_of(command, await messaging(command).send_request_to_path(command["path"], request_of(command)))
+
+
+async def send_to_session(command):
+    recipient = SessionId(*(int(half, 16) for half in command["to"].split("-")))
+    send = messaging(command).send_request_to_session
+    return response_of(command, await send(command["path"], recipient, request_of(command)))
+
+
+class Results:
+    """Takes the responses to requests to a filter."""
+
+    def __init__(self, command):
+        self.command = command
+        self.queue = results[command["id"]] = asyncio.Queue()
+
+    async def handle(self, event, response, session_id, received, expected, **_):
+        value = response_of(self.command, response)
+        result = {"session": str(session_id), "value": value, "received": received, "expected": expected}
+        self.queue.put_nowait(result)
+
+
+async def send_to_filter(command):
+    # Responses find their handler by the text of the filter.
+    messaging(command).add_filter_response_handler(command["filter"], Results(command))
+    send = messaging(command).send_request_to_filter
+    return await send(command["filter"], command["path"], request_of(command))
+
+
+async def result(command):
+    """The next response to a request to a filter, or one that came already."""
+    return await results[command["request"]].get()
 
 
 async def ping(command):
@@ -145,11 +184,31 @@ def session_of(command):
     return sessions[command["session"]]
 
 
+def messaging(command):
+    return session_of(command).messaging
+
+
+def request_of(command):
+    return typed(command, value_of(command["type"], command["value"]))
+
+
+def typed(command, value):
+    return TYPES[command["type"]](value)
+
+
+def response_of(command, response):
+    return plain(command["type"], response if response is None else response.value)
+
+
 COMMANDS = {
     "connect": connect,
     "handle": handle,
+    "stream": stream,
     "arrival": arrival,
-    "send": send,
+    "sendToPath": send_to_path,
+    "sendToSession": send_to_session,
+    "sendToFilter": send_to_filter,
+    "result": result,
     "ping": ping,
     "addTopic": add_topic,
     "close": close,

@@ -1,5 +1,5 @@
-// Sessions of the official clients and ours with our broker: who they are, what becomes of requests when they end, pings,
-// and the services that there are not.
+// Sessions of the official clients and ours with our broker: who they are, what becomes of requests when they end,
+// pings, and the services that there are not.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -30,7 +30,7 @@ describe("session properties", () => {
         "$ClientType",
         "none",
       ]);
-      await asker.send(path, "string", "");
+      await asker.sendToPath(path, "string", "");
       assert.deepEqual((await handler.arrival()).properties, {
         $Principal: "control",
         $ClientType: sender === world.python ? "PYTHON" : "JAVASCRIPT_BROWSER",
@@ -45,7 +45,7 @@ describe("session properties", () => {
       const answerer = await receiver.connect();
       const path = `properties/all/${sender.key}/${receiver.key}`;
       const handler = await answerer.handle(path, "string", { echo: true }, ["*F", "*U"]);
-      await asker.send(path, "string", "");
+      await asker.sendToPath(path, "string", "");
       const { properties } = await handler.arrival();
       const { $SessionId, $Transport, $Environment, team } = properties;
       assert.deepEqual(
@@ -61,7 +61,7 @@ describe("session properties", () => {
       const asker = await peer.connect({});
       const answerer = await world.ours.connect();
       const handler = await answerer.handle(`anonymous/${peer.key}`, "string", { echo: true }, ["$Principal"]);
-      await asker.send(`anonymous/${peer.key}`, "string", "");
+      await asker.sendToPath(`anonymous/${peer.key}`, "string", "");
       assert.deepEqual((await handler.arrival()).properties, { $Principal: "" });
     });
   }
@@ -99,18 +99,20 @@ describe("paths", () => {
       const path = `below/${sender.key}/${receiver.key}`;
       const handler = await answerer.handle(path, "string", { answer: "here" });
       for (const sent of [`${path}/a`, `${path}/a/b/c d/é`, `/${path}/a/`]) {
-        assert.equal(await asker.send(sent, "string", ""), "here");
+        assert.equal(await asker.sendToPath(sent, "string", ""), "here");
         assert.equal((await handler.arrival()).path, sent);
       }
-      await refused(sender, asker.send(`${path}x`, "string", ""), "UNHANDLED_MESSAGE");
+      await refused(sender, asker.sendToPath(`${path}x`, "string", ""), "UNHANDLED_MESSAGE");
     });
   }
 
   test("official Python answers for its exact path only", async () => {
     const [asker, answerer] = [await world.ours.connect(), await world.python.connect()];
     await answerer.handle("exact", "string", { answer: "here" });
-    assert.equal(await asker.send("exact", "string", ""), "here");
-    await refused(world.ours, asker.send("exact/a", "string", ""), "REJECTED_REQUEST", "Callback threw error");
+    assert.equal(await asker.sendToPath("exact", "string", ""), "here");
+    for (const path of ["exact/a", "/exact", "exact/"]) {
+      await refused(world.ours, asker.sendToPath(path, "string", ""), "REJECTED_REQUEST", "Callback threw error");
+    }
   });
 
   test("among the three clients the one with the most specific path answers", async () => {
@@ -121,7 +123,7 @@ describe("paths", () => {
     const asker = await world.js.connect();
     const answers = [];
     for (const path of ["specific/z", "specific/a/b/c", "specific/a/b/d"])
-      answers.push(await asker.send(path, "string", ""));
+      answers.push(await asker.sendToPath(path, "string", ""));
     assert.deepEqual(answers, ["far", "near", "nearer"]);
   });
 
@@ -135,27 +137,32 @@ describe("paths", () => {
   }
 });
 
+describe("a handler that is taken back", () => {
+  // The Python client cannot.
+  for (const [sender, receiver] of crossings.filter(([, receiver]) => receiver !== world.python)) {
+    test(`of ${receiver.name} answers no more, and ${sender.name} is told at once`, async () => {
+      const [asker, answerer] = [await sender.connect(), await receiver.connect()];
+      const path = `closed/${sender.key}/${receiver.key}`;
+      const handler = await answerer.handle(path, "string", { answer: "still here" });
+      assert.equal(await asker.sendToPath(path, "string", "there?"), "still here");
+      await handler.close();
+      await refused(sender, asker.sendToPath(path, "string", "there?"), "UNHANDLED_MESSAGE");
+    });
+  }
+});
+
 describe("requests that nobody answers", { concurrency: true }, () => {
   for (const [sender, receiver] of crossings) {
     test(`${sender.name} is told when ${receiver.name} does not answer in time`, async () => {
       const [asker, answerer] = [await sender.connect(), await receiver.connect()];
       const path = `silence/${sender.key}/${receiver.key}`;
       await answerer.handle(path, "string", { silence: true });
-      await refused(sender, asker.send(path, "string", ""), "REQUEST_TIME_OUT");
+      await refused(sender, asker.sendToPath(path, "string", ""), "REQUEST_TIME_OUT");
     });
   }
 });
 
 describe("the end of a session", () => {
-  for (const [sender, receiver] of crossings) {
-    test(`${sender.name} is told at once when ${receiver.name} closes its session before it answers`, async () => {
-      const { asker, answerer, outstanding } = await outstandingRequest(sender, receiver);
-      const told = refused(sender, outstanding, "SESSION_CLOSED");
-      await Promise.all([answerer.close(), told]);
-      await goesOn(asker, sender);
-    });
-  }
-
   test("every client is told at once when the process of official Python is killed before it answers", async () => {
     const victim = python(world.broker);
     await allToldThatSessionsEnded(victim, async () => {
@@ -198,16 +205,16 @@ describe("the end of a session", () => {
     const [asker, answerer] = [await sender.connect(), await receiver.connect()];
     const path = `ending/${asker.id}`;
     const handler = await answerer.handle(path, "string", { silence: true });
-    const outstanding = asker.send(path, "string", "");
+    const outstanding = asker.sendToPath(path, "string", "");
     // It may fail before anyone looks.
     outstanding.catch(() => {});
     await handler.arrival();
-    return { asker, answerer, outstanding };
+    return { asker, outstanding };
   }
 
   /** The handler is gone, and the sender's session is not. */
   async function goesOn(asker, sender) {
-    await refused(sender, asker.send(`ending/${asker.id}`, "string", ""), "UNHANDLED_MESSAGE");
+    await refused(sender, asker.sendToPath(`ending/${asker.id}`, "string", ""), "UNHANDLED_MESSAGE");
   }
 });
 
@@ -275,7 +282,7 @@ describe("a broker that pings twice a second", () => {
     const [idle, busy] = [await peer.connect(), await peer.connect()];
     await idle.handle("idle", "string", { echo: true });
     await threePeriods(() => busy.ping());
-    assert.equal(await busy.send("idle", "string", "still here"), "still here");
+    assert.equal(await busy.sendToPath("idle", "string", "still here"), "still here");
   });
 
   /** Does something again and again for more than three periods: as long as the broker waits for an answer. */
@@ -284,7 +291,7 @@ describe("a broker that pings twice a second", () => {
     const path = `silence/${asker.id}`;
     await answerer.handle(path, "string", { silence: true });
     let waiting = true;
-    const timeOut = refused(peer, asker.send(path, "string", ""), "REQUEST_TIME_OUT").finally(() => {
+    const timeOut = refused(peer, asker.sendToPath(path, "string", ""), "REQUEST_TIME_OUT").finally(() => {
       waiting = false;
     });
     while (waiting) await act();

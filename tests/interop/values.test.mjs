@@ -89,7 +89,7 @@ for (const type of ["json", "string", "int64", "double"]) {
 
   test(`a null ${type} with which official Python answers is null at our client`, async () => {
     await official.get(world.python).handle(`null/${type}`, type, { answer: null });
-    assert.equal(await asker.send(`null/${type}`, type, samples[type]), null);
+    assert.equal(await asker.sendToPath(`null/${type}`, type, samples[type]), null);
   });
 }
 
@@ -101,7 +101,7 @@ async function echo(sender, receiver, type, values) {
   const path = `values/${paths}`;
   const handler = await receiver.handle(path, type, { echo: true });
   for (const value of values) {
-    const answer = await sender.send(path, type, value);
+    const answer = await sender.sendToPath(path, type, value);
     assert.deepEqual((await handler.arrival()).value, value, "as the receiver has it");
     assert.deepEqual(answer, value, "as it came back");
   }
@@ -113,7 +113,7 @@ async function arrive(sender, receiver, type, values) {
   const path = `values/${paths}`;
   const handler = await receiver.handle(path, type, { answer: null });
   for (const value of values) {
-    await sender.send(path, type, value);
+    await sender.sendToPath(path, type, value);
     assert.deepEqual((await handler.arrival()).value, value);
   }
 }

@@ -9,13 +9,16 @@ const reasons = {
   REQUEST_TIME_OUT: { number: 102, outcome: "unknown", exception: "CancellationError" },
   UNSUPPORTED: { number: 104, outcome: "unknown", exception: "ServiceMessageError" },
   CALLBACK_EXCEPTION: { number: 105, outcome: "failed", exception: "ServiceMessageError" },
+  INVALID_DATA: { number: 106, outcome: "unknown", exception: "ServiceMessageError" },
+  NO_SUCH_SESSION: { number: 107, outcome: "refused", exception: "NoSuchSessionError" },
+  INCOMPATIBLE_DATATYPE: { number: 108, outcome: "refused", exception: "IncompatibleDatatypeError" },
   UNHANDLED_MESSAGE: { number: 109, outcome: "refused", exception: "UnhandledMessageError" },
   HANDLER_CONFLICT: { number: 201, outcome: "refused", exception: "HandlerConflictError" },
   REJECTED_REQUEST: { number: 9003, outcome: "failed", exception: "RejectedRequestError" },
 };
 
 /**
- * The promise of `peer` rejects for `reason`, as far as that client lets one see it, with a text that has `text` in it.
+ * The promise of `peer` rejects for `reason`, as {@link isRefusal} says.
  *
  * @param {{ key: string }} peer
  * @param {Promise<unknown>} promise
@@ -27,6 +30,11 @@ export async function refused(peer, promise, reason, text = "") {
     (value) => assert.fail(`expected ${reason}, got the response ${JSON.stringify(value)}`),
     (error) => error,
   );
+  isRefusal(peer, error, reason, text);
+}
+
+/** `error` is what `peer` shows of `reason`, as far as that client lets one see it, and its text has `text` in it. */
+export function isRefusal(peer, error, reason, text = "") {
   if (!(error instanceof PeerError)) throw error;
   const { type, number, outcome } = error;
   const expected = reasons[reason];

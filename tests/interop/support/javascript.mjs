@@ -37,6 +37,10 @@ export function connectByJavaScript({ url, ...options }) {
 export function performByJavaScript() {
   const sessions = new Map();
   const handlers = new Map();
+  /** By request to a filter: its results. */
+  const results = new Map();
+
+  const messages = ({ session }) => sessions.get(session).messages;
 
   const commands = {
     async connect({ id, do: _, ...options }) {
@@ -48,30 +52,60 @@ export function performByJavaScript() {
     async handle({ id, session, path, type, action, properties }) {
       const arrivals = new Queue();
       const handler = {
-        onRequest(request, context, responder) {
+        onRequest(request, { path, sessionId, properties }, responder) {
           const value = read(type, request);
-          const { path, sessionId, properties } = context;
           arrivals.put({ value, path, sender: String(sessionId), properties });
-          if ("answer" in action) responder.respond(write(type, action.answer), types[type].type);
-          else if ("reject" in action) responder.reject(action.reject);
-          else if ("throw" in action) throw new Error(action.throw);
-          else if (!("silence" in action)) responder.respond(write(type, value), types[type].type);
+          answer(action, type, value, responder);
         },
         onError() {},
         onClose() {},
       };
-      const { messages } = sessions.get(session);
-      const registration = await messages.addRequestHandler(path, handler, properties, types[type].type);
+      const registration = await messages({ session }).addRequestHandler(path, handler, properties, types[type].type);
+      handlers.set(id, { registration, arrivals });
+    },
+
+    stream({ id, session, path, type, action }) {
+      const arrivals = new Queue();
+      const stream = {
+        onRequest(path, request, responder) {
+          const value = read(type, request);
+          arrivals.put({ value, path });
+          answer(action, type, value, responder);
+        },
+        onError() {},
+        onClose() {},
+      };
+      const { type: named } = types[type];
+      messages({ session }).setRequestStream(path, stream, named, named);
+      const registration = { close: () => void messages({ session }).removeRequestStream(path) };
       handlers.set(id, { registration, arrivals });
     },
 
     arrival: ({ handler }) => handlers.get(handler).arrivals.take(),
     unhandle: ({ handler }) => handlers.get(handler).registration.close(),
 
-    async send({ session, path, type, value }) {
+    async sendToPath({ session, path, type, value }) {
       const { type: named } = types[type];
-      return read(type, await sessions.get(session).messages.sendRequest(path, write(type, value), named, named));
+      return read(type, await messages({ session }).sendRequest(path, write(type, value), named, named));
     },
+
+    async sendToSession({ session, path, to, type, value }) {
+      const { type: named } = types[type];
+      return read(type, await messages({ session }).sendRequest(path, write(type, value), to, named, named));
+    },
+
+    sendToFilter({ id, session, filter, path, type, value }) {
+      const arrived = new Queue();
+      results.set(id, arrived);
+      const callbacks = {
+        onResponse: (session, response) => arrived.put({ session: String(session), value: read(type, response) }),
+        onResponseError: (session, error) => arrived.put({ session: String(session), error: details(error) }),
+      };
+      const { type: named } = types[type];
+      return messages({ session }).sendRequestToFilter(filter, path, write(type, value), callbacks, named, named);
+    },
+
+    result: ({ request }) => results.get(request).take(),
 
     ping: async ({ session }) => (await sessions.get(session).pingServer()).rtt,
     async close({ session }) {
@@ -85,9 +119,25 @@ export function performByJavaScript() {
     try {
       return { ok: await commands[command.do](command) };
     } catch (error) {
-      // It rejects with objects that are no errors: reasons for requests, close reasons for connections.
+      // It rejects with objects that are no errors: reasons for requests, reports for filters, close reasons for
+      // connections.
       if (error instanceof Error) throw error;
-      return { error: { number: error.id, text: error.reason ?? error.message } };
+      return { error: Array.isArray(error) ? reported(error) : details(error) };
     }
   };
 }
+
+/** Answers as `action` says. */
+function answer(action, type, value, responder) {
+  if ("answer" in action) responder.respond(write(type, action.answer), types[type].type);
+  else if ("reject" in action) responder.reject(action.reject);
+  else if ("throw" in action) throw new Error(action.throw);
+  else if (!("silence" in action)) responder.respond(write(type, value), types[type].type);
+}
+
+const details = ({ id: number, reason, message }) => ({ number, text: reason ?? message });
+
+const reported = (reports) => ({
+  text: reports.map(({ message }) => message).join("; "),
+  places: reports.map(({ line, column }) => [line, column]),
+});

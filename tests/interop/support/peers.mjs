@@ -1,8 +1,10 @@
-// The three clients behind one interface, so that a test says what happens and not how each is driven: ours in a page of
-// headless Chromium, the official one for JavaScript in this process, the official one for Python in a process of its own.
+// The three clients behind one interface, so that a test says what happens and not how each is driven: ours in a page
+// of headless Chromium, the official one for JavaScript in this process, the official one for Python in a process of
+// its own.
 //
 // A peer carries out commands, each an object with `do` and `id`: `connect` (gives the session's id), `handle`,
-// `arrival` (the next request at a handler), `unhandle`, `send`, `ping`, `close`.
+// `stream`, `arrival` (the next request at one of these), `unhandle`, `sendToPath`, `sendToSession`, `sendToFilter`
+// (gives the count), `result` (the next of such a request), `ping`, `close`.
 
 import { performByJavaScript } from "./javascript.mjs";
 import { openPage } from "./page.mjs";
@@ -23,6 +25,8 @@ export class PeerError extends Error {
     this.outcome = details.outcome;
     /** Ours only, of a session that could not be opened. */
     this.retryable = details.retryable;
+    /** `[line, column]` of each report on a filter that does not parse; Python does not tell. */
+    this.places = details.places;
   }
 }
 
@@ -86,21 +90,58 @@ class PeerSession {
   }
 
   /** Sends a request; gives the response, both of data type `type`. Rejects with {@link PeerError}. */
-  async send(path, type, value) {
-    return (await this.#do({ do: "send", path, type, value })).ok;
+  async sendToPath(path, type, value) {
+    return (await this.#do({ do: "sendToPath", path, type, value })).ok;
+  }
+
+  /** The same, to the session with the ID `to`. */
+  async sendToSession(path, to, type, value) {
+    return (await this.#do({ do: "sendToSession", path, to, type, value })).ok;
+  }
+
+  /**
+   * Sends a request to the sessions that match; gives how many there are, and a function that waits for that many
+   * results, or for `wanted`, in the order in which they come: each `{ session, value }` or `{ session, error }`. Ours
+   * and Python add how many have been `received` of those `expected`. No error of a recipient reaches users of Python.
+   */
+  async sendToFilter(filter, path, type, value) {
+    const { id, ok: count } = await this.#do({ do: "sendToFilter", filter, path, type, value });
+    const next = async () => {
+      const { error, ...result } = (await this.#do({ do: "result", request: id })).ok;
+      return error ? { ...result, error: new PeerError(error) } : result;
+    };
+    const results = async (wanted = count) => {
+      const all = [];
+      while (all.length < wanted) all.push(await next());
+      return all;
+    };
+    return { count, results };
   }
 
   /**
    * Registers a handler.
    *
-   * @param {{ answer?: unknown, echo?: true, reject?: string, throw?: string, silence?: true }} action what it does
+   * @param {{ answer?: unknown, echo?: true, reject?: string, throw?: string, silence?: true }} action what it does;
+   *   Python can `ask` too: send the request on to that path and answer with the response
    * @param {string[]} properties session properties of the sender that come along
    */
   async handle(path, type, action, properties = []) {
-    const { id } = await this.#do({ do: "handle", path, type, action, properties });
+    return this.#handler(await this.#do({ do: "handle", path, type, action, properties }));
+  }
+
+  /** Adds a handler of requests addressed to this session, which does what `action` says. */
+  async stream(path, type, action) {
+    return this.#handler(await this.#do({ do: "stream", path, type, action }));
+  }
+
+  #handler({ id }) {
     return {
-      /** The next request: `{ value, path, sender, properties }`. Waits for it. */
+      /**
+       * The next request: `{ value, path, sender, properties }`; an addressed one has no `sender` and no `properties`,
+       * in Python no `path` either. Waits for it.
+       */
       arrival: async () => (await this.#do({ do: "arrival", handler: id })).ok,
+      /** Takes it back. Python cannot. */
       close: () => this.#do({ do: "unhandle", handler: id }),
     };
   }
