@@ -1,0 +1,571 @@
+//! The model: what a broker does, as plain as possible. Everything is in vectors and found by looking at all of them.
+//!
+//! Written from the protocol (docs/protocol.md, section 8) and the rules of behaviour that it rests on (S-, P-, M- and
+//! L-numbers), not from the broker. Where the broker may choose, the model follows the choice that it sees.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use antiphon_broker::core::{Arrival, BrokerConfig};
+use antiphon_protocol::time::Moment;
+use antiphon_protocol::wire::handshake::ConnectRequest;
+use antiphon_protocol::wire::primitives::SessionId;
+
+use crate::filter::{Filter, Meaning};
+use crate::frames::{Answer, Client, Frame, Payload, Reply, Seen, Sent, Step};
+use crate::identity;
+
+pub struct Model {
+    pub config: BrokerConfig,
+    /// Times allowed below some paths.
+    timeouts: Vec<(&'static str, Duration)>,
+    pub now: Moment,
+    /// By the number of the client; those that were refused and those that are over stay.
+    pub sessions: Vec<Session>,
+    /// Requests that were delivered and not answered yet.
+    pub waiting: Vec<Request>,
+    /// Answers that nobody wanted any more.
+    pub late_answers: u64,
+    predicted: Vec<(Client, Frame)>,
+}
+
+pub struct Session {
+    pub open: bool,
+    pub id: Option<SessionId>,
+    pub properties: BTreeMap<String, String>,
+    pub handlers: Vec<Handler>,
+    /// All IDs of conversations that the broker started.
+    conversations: Vec<i64>,
+    /// Filter responses and pings, which the client may answer or not.
+    pub unacknowledged: Vec<i64>,
+    /// The last ping, if it was not answered.
+    ping: Option<i64>,
+    /// Requests that were answered, or timed out.
+    pub finished: Vec<i64>,
+    heard: Moment,
+    last_ping: Option<Moment>,
+    next_ping: Moment,
+}
+
+#[derive(Clone)]
+pub struct Handler {
+    pub path: String,
+    registration: i64,
+    keys: Vec<String>,
+}
+
+#[derive(Clone)]
+pub struct Request {
+    sender: Client,
+    reply_to: ReplyTo,
+    pub recipient: Client,
+    /// Known once the delivery was seen.
+    pub conversation: Option<i64>,
+    pub deadline: Moment,
+}
+
+#[derive(Clone, Copy)]
+enum ReplyTo {
+    Request(i64),
+    Filter(i64),
+}
+
+const SESSION_CLOSED: i32 = 101;
+const COMMUNICATION_FAILURE: i32 = 100;
+const REQUEST_TIME_OUT: i32 = 102;
+const ACCESS_DENIED: i32 = 103;
+const UNSUPPORTED: i32 = 104;
+const INVALID_DATA: i32 = 106;
+const NO_SUCH_SESSION: i32 = 107;
+const UNHANDLED_MESSAGE: i32 = 109;
+const HANDLER_CONFLICT: i32 = 201;
+const INVALID_PATH: i32 = 202;
+
+impl Model {
+    pub fn new(config: BrokerConfig, timeouts: Vec<(&'static str, Duration)>, now: Moment) -> Self {
+        Self {
+            config,
+            timeouts,
+            now,
+            sessions: Vec::new(),
+            waiting: Vec::new(),
+            late_answers: 0,
+            predicted: Vec::new(),
+        }
+    }
+
+    pub fn session(&self, client: Client) -> &Session {
+        &self.sessions[client.0]
+    }
+
+    pub fn is_open(&self, client: Client) -> bool {
+        self.session(client).open
+    }
+
+    pub fn open(&self) -> Vec<Client> {
+        (0..self.sessions.len()).map(Client).filter(|client| self.is_open(*client)).collect()
+    }
+
+    /// Requests whose sender still waits.
+    pub fn outstanding(&self) -> usize {
+        self.waiting.iter().filter(|request| self.is_open(request.sender)).count()
+    }
+
+    /// Requests and pings that were not answered, even if nobody wants the answer any more.
+    pub fn unanswered(&self) -> usize {
+        let pings = self.sessions.iter().filter(|session| session.open && session.ping.is_some());
+        self.waiting.len() + pings.count()
+    }
+
+    /// When something happens that the broker has to be awake for.
+    pub fn next_due(&self) -> Option<Moment> {
+        let pings = self.sessions.iter().filter(|session| session.open && !self.config.ping_period.is_zero());
+        self.waiting.iter().map(|request| request.deadline).chain(pings.map(|session| session.next_ping)).min()
+    }
+
+    /// What every client sees of a step. Of what was seen, only choices that are the broker's are looked at.
+    pub fn predict(&mut self, step: &Step, arrival: &Arrival, seen: &[Seen]) -> Vec<(Client, Frame)> {
+        match step {
+            Step::Connect(client, request) => self.connect(*client, request, arrival, seen),
+            Step::Send(client, sent) if self.is_open(*client) => {
+                self.sessions[client.0].heard = self.now;
+                self.receive(*client, sent, seen);
+            }
+            Step::Violate(client) if self.is_open(*client) => self.abort(*client),
+            Step::ShowLife(client) if self.is_open(*client) => self.sessions[client.0].heard = self.now,
+            Step::LoseConnection(client) if self.is_open(*client) => self.end(*client),
+            // Nothing comes from a session that is over.
+            Step::Send(..) | Step::Violate(_) | Step::ShowLife(_) | Step::LoseConnection(_) => {}
+            Step::Rest(time) => self.now = self.now + *time,
+            Step::Wake => self.wake(seen),
+            Step::ShutDown => {
+                for client in self.in_order_of_their_end(self.open(), seen) {
+                    self.abort(client);
+                }
+            }
+        }
+        std::mem::take(&mut self.predicted)
+    }
+
+    /// Takes note of the conversation IDs that the broker chose: each is new to its client, and none is 0 (section 5).
+    pub fn learn(&mut self, seen: &[Seen]) -> Result<(), String> {
+        for Seen { client, conversation, frame } in seen {
+            let Some(id) = *conversation else { continue };
+            let session = &mut self.sessions[client.0];
+            if id == 0 || session.conversations.contains(&id) {
+                return Err(format!("conversation {id} with {client:?} is not new"));
+            }
+            session.conversations.push(id);
+            if matches!(frame, Frame::Ping | Frame::FilterResponse { .. }) {
+                session.unacknowledged.push(id);
+                if *frame == Frame::Ping {
+                    session.ping = Some(id);
+                }
+            } else {
+                let new = |request: &&mut Request| request.recipient == *client && request.conversation.is_none();
+                let request = self.waiting.iter_mut().find(new).ok_or("a delivery that nobody predicted")?;
+                request.conversation = Some(id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sections 2 and 3.
+    fn connect(&mut self, client: Client, request: &ConnectRequest, arrival: &Arrival, seen: &[Seen]) {
+        let version = request.version;
+        let code = identity::code(request);
+        let mut session = Session {
+            open: code == 100,
+            id: None,
+            properties: BTreeMap::new(),
+            handlers: Vec::new(),
+            conversations: Vec::new(),
+            unacknowledged: Vec::new(),
+            ping: None,
+            finished: Vec::new(),
+            heard: self.now,
+            last_ping: None,
+            next_ping: self.now + self.config.ping_period,
+        };
+        if code != 100 {
+            self.sessions.push(session);
+            self.tell(client, Frame::Refused { version, code });
+            self.tell(client, Frame::Closed);
+            return;
+        }
+        // The broker chooses the ID; no other session had it.
+        let chosen = seen.iter().find_map(|seen| match seen.frame {
+            Frame::Accepted { session, .. } => Some(session),
+            _ => None,
+        });
+        let is_new = |id: &SessionId| self.sessions.iter().all(|other| other.id != Some(*id));
+        let id = chosen.filter(is_new).unwrap_or(SessionId { server: u64::MAX, value: u64::MAX });
+        session.id = Some(id);
+        session.properties = identity::properties(id, &self.config.server_name, request, arrival);
+        self.sessions.push(session);
+        let ping_period = i64::try_from(self.config.ping_period.as_millis()).expect("short");
+        let max_message_size = i32::try_from(self.config.max_message_size).expect("small");
+        self.tell(client, Frame::Accepted { version, session: id, ping_period, max_message_size });
+    }
+
+    fn receive(&mut self, client: Client, sent: &Sent, seen: &[Seen]) {
+        match sent {
+            Sent::Register { conversation, path, keys, registration } => {
+                let reply = self.register(client, path, keys, *registration, seen);
+                self.reply(client, *conversation, reply);
+            }
+            Sent::Deregister { conversation, path } => {
+                let reply = match segments(path) {
+                    Some(path) => {
+                        let gone = |handler: &Handler| segments(&handler.path).as_ref() == Some(&path);
+                        self.sessions[client.0].handlers.retain(|handler| !gone(handler));
+                        Reply::Empty
+                    }
+                    None => error(INVALID_PATH),
+                };
+                self.reply(client, *conversation, reply);
+            }
+            Sent::ToPath { conversation, path, request } => {
+                if let Err(reason) = self.send_to_path(client, *conversation, path, request, seen) {
+                    self.reply(client, *conversation, error(reason));
+                }
+            }
+            Sent::ToSession { conversation, session, path, request } => {
+                if let Err(reason) = self.send_to_session(client, *conversation, *session, path, request) {
+                    self.reply(client, *conversation, error(reason));
+                }
+            }
+            Sent::ToFilter { conversation, filter_conversation, filter, path, request } => {
+                // Who does not want the count wants no answer at all (section 5).
+                let reply_to = match *conversation {
+                    0 => ReplyTo::Request(0),
+                    _ => ReplyTo::Filter(*filter_conversation),
+                };
+                let reply = self.send_to_filter(client, reply_to, filter, path, request);
+                self.reply(client, *conversation, reply);
+            }
+            Sent::Answer { conversation, answer } => self.answer(client, *conversation, answer),
+            Sent::ChangePrincipal { conversation, principal, password } => {
+                let reply = self.change_principal(client, principal, password, &[]);
+                self.reply(client, *conversation, reply);
+            }
+            Sent::Reauthenticate { conversation, principal, password, properties } => {
+                let reply = self.change_principal(client, principal, password, properties);
+                self.reply(client, *conversation, reply);
+            }
+            Sent::CloseClient { conversation, session } => match self.find(*session) {
+                Some(other) => {
+                    self.reply(client, *conversation, Reply::Empty);
+                    self.abort(other);
+                }
+                None => self.reply(client, *conversation, error(NO_SUCH_SESSION)),
+            },
+            Sent::GetProperties { conversation, session, keys } => {
+                let properties = self.find(*session).map(|asked| self.selected(asked, keys));
+                self.reply(client, *conversation, Reply::Properties(properties));
+            }
+            Sent::GetOwnProperties { conversation } => {
+                let properties = self.selected(client, &["*F".to_owned(), "*U".to_owned()]);
+                self.reply(client, *conversation, Reply::Properties(Some(properties)));
+            }
+            Sent::UserPing { conversation } => self.reply(client, *conversation, Reply::Empty),
+            Sent::Unoffered { conversation, .. } => self.reply(client, *conversation, error(UNSUPPORTED)),
+            Sent::CloseRequest | Sent::Malformed(_) => self.abort(client),
+        }
+    }
+
+    fn answer(&mut self, client: Client, conversation: i64, answer: &Answer) {
+        let session = &mut self.sessions[client.0];
+        if session.ping == Some(conversation) {
+            session.ping = None;
+            return;
+        }
+        let is_answered = |request: &Request| request.recipient == client && request.conversation == Some(conversation);
+        let Some(index) = self.waiting.iter().position(is_answered) else {
+            // A second answer, one that comes too late, or one to nothing (M-16); or, if it is empty, the
+            // acknowledgement of a filter response, which need not come (M-14).
+            if !matches!(answer, Answer::Nonsense(body) if body.is_empty()) {
+                self.late_answers += 1;
+            }
+            return;
+        };
+        if !self.is_open(self.waiting[index].sender) {
+            self.late_answers += 1;
+        }
+        let reply = match answer {
+            Answer::Value(value) => Reply::Value(value.clone()),
+            // M-18.
+            Answer::Error(reason, text) => Reply::Error(*reason, Some(text.chars().take(1024).collect())),
+            Answer::Nonsense(_) => error(INVALID_DATA),
+        };
+        self.settle(index, reply);
+    }
+
+    /// M-5.
+    fn register(&mut self, client: Client, path: &str, keys: &[String], registration: i64, seen: &[Seen]) -> Reply {
+        let Some(wanted) = segments(path) else { return error(INVALID_PATH) };
+        let handlers = &mut self.sessions[client.0].handlers;
+        let is_taken = handlers.iter().any(|handler| segments(&handler.path).as_ref() == Some(&wanted));
+        let is_full = handlers.len() >= self.config.max_registrations;
+        // If both are true, the broker may say either.
+        let says_taken =
+            seen.iter().any(|seen| matches!(seen.frame, Frame::Reply { reply: Reply::Error(HANDLER_CONFLICT, _), .. }));
+        if is_full && !(is_taken && says_taken) {
+            return error(ACCESS_DENIED);
+        }
+        if is_taken {
+            return error(HANDLER_CONFLICT);
+        }
+        handlers.push(Handler { path: path.into(), registration, keys: keys.into() });
+        Reply::Empty
+    }
+
+    /// M-3 and M-4: any handler of the longest path that the message path begins with.
+    fn send_to_path(
+        &mut self,
+        sender: Client,
+        conversation: i64,
+        path: &str,
+        request: &Payload,
+        seen: &[Seen],
+    ) -> Result<(), i32> {
+        let wanted = segments(path).ok_or(INVALID_PATH)?;
+        let mut best = 1;
+        let mut candidates: Vec<(Client, Handler)> = Vec::new();
+        for client in self.open() {
+            for handler in &self.session(client).handlers {
+                let at = segments(&handler.path).expect("a valid path");
+                if wanted.starts_with(&at) && at.len() >= best {
+                    if at.len() > best {
+                        candidates.clear();
+                    }
+                    best = at.len();
+                    candidates.push((client, handler.clone()));
+                }
+            }
+        }
+        if candidates.is_empty() {
+            return Err(UNHANDLED_MESSAGE);
+        }
+        self.check_limit(sender, 1)?;
+        let chosen = |client: Client| {
+            seen.iter().any(|seen| seen.client == client && matches!(seen.frame, Frame::Handle { .. }))
+        };
+        let free = |client: Client| !self.is_overwhelmed(client);
+        // A broker that chose one with too much to answer may say so, even if another had less.
+        let may_refuse = candidates.iter().any(|(client, _)| !free(*client));
+        let choice = candidates.iter().find(|(client, _)| chosen(*client) && free(*client));
+        let Some((recipient, handler)) = choice.or(candidates.first().filter(|_| !may_refuse)).cloned() else {
+            return Err(COMMUNICATION_FAILURE);
+        };
+        // M-7: of the sender, at their values now. The path is as the sender wrote it (M-2).
+        let frame = Frame::Handle {
+            registration: handler.registration,
+            sender: self.session(sender).id.expect("open"),
+            path: path.into(),
+            properties: self.selected(sender, &handler.keys),
+            request: request.clone(),
+        };
+        self.deliver(sender, ReplyTo::Request(conversation), recipient, path, frame);
+        Ok(())
+    }
+
+    /// M-1: it is the recipient's business whether there is a stream for the path.
+    fn send_to_session(
+        &mut self,
+        sender: Client,
+        conversation: i64,
+        session: SessionId,
+        path: &str,
+        request: &Payload,
+    ) -> Result<(), i32> {
+        segments(path).ok_or(INVALID_PATH)?;
+        let recipient = self.find(session).ok_or(NO_SUCH_SESSION)?;
+        self.check_limit(sender, 1)?;
+        if self.is_overwhelmed(recipient) {
+            return Err(COMMUNICATION_FAILURE);
+        }
+        let frame = Frame::Addressed { path: path.into(), request: request.clone() };
+        self.deliver(sender, ReplyTo::Request(conversation), recipient, path, frame);
+        Ok(())
+    }
+
+    /// M-9 to M-13: to all sessions that match now, the sender among them.
+    fn send_to_filter(
+        &mut self,
+        sender: Client,
+        reply_to: ReplyTo,
+        filter: &Filter,
+        path: &str,
+        request: &Payload,
+    ) -> Reply {
+        if segments(path).is_none() {
+            return error(INVALID_PATH);
+        }
+        let tree = match &filter.meaning {
+            Meaning::Tree(tree) => tree,
+            Meaning::Fault(line, column) => return Reply::Fault(*line, *column),
+        };
+        let matched: Vec<_> =
+            self.open().into_iter().filter(|client| tree.matches(&self.session(*client).properties)).collect();
+        if let Err(reason) = self.check_limit(sender, matched.len()) {
+            return error(reason);
+        }
+        for recipient in &matched {
+            if self.is_overwhelmed(*recipient) {
+                self.pass_on(sender, reply_to, *recipient, error(COMMUNICATION_FAILURE));
+            } else {
+                let frame = Frame::Addressed { path: path.into(), request: request.clone() };
+                self.deliver(sender, reply_to, *recipient, path, frame);
+            }
+        }
+        Reply::Count(u32::try_from(matched.len()).expect("few"))
+    }
+
+    fn deliver(&mut self, sender: Client, reply_to: ReplyTo, recipient: Client, path: &str, frame: Frame) {
+        let deadline = self.now + self.timeout(path);
+        self.waiting.push(Request { sender, reply_to, recipient, conversation: None, deadline });
+        self.tell(recipient, frame);
+    }
+
+    /// The one answer to a request; nobody hears of it if the sender is gone.
+    fn settle(&mut self, index: usize, reply: Reply) {
+        let Request { sender, reply_to, recipient, conversation, .. } = self.waiting.remove(index);
+        self.sessions[recipient.0].finished.extend(conversation);
+        self.pass_on(sender, reply_to, recipient, reply);
+    }
+
+    fn pass_on(&mut self, sender: Client, reply_to: ReplyTo, recipient: Client, reply: Reply) {
+        match reply_to {
+            ReplyTo::Request(conversation) => self.reply(sender, conversation, reply),
+            ReplyTo::Filter(filter_conversation) => {
+                let session = self.session(recipient).id.expect("it was open");
+                self.tell(sender, Frame::FilterResponse { filter_conversation, session, reply });
+            }
+        }
+    }
+
+    /// Section 9.3. Properties come with the new principal, or not at all.
+    fn change_principal(
+        &mut self,
+        client: Client,
+        principal: &str,
+        password: &str,
+        proposed: &[(String, String)],
+    ) -> Reply {
+        if !identity::may_be(principal, password) {
+            return Reply::Bool(false);
+        }
+        let properties = &mut self.sessions[client.0].properties;
+        identity::propose(properties, proposed.iter());
+        properties.insert("$Principal".into(), principal.into());
+        properties.insert("$Roles".into(), identity::roles_of(principal).into());
+        Reply::Bool(true)
+    }
+
+    /// Requests that nobody answered in time (M-15), then the pings: one a period, and the end for a client from which
+    /// nothing came since the last one (L-1, section 17).
+    fn wake(&mut self, seen: &[Seen]) {
+        while let Some(index) = self.waiting.iter().position(|request| request.deadline <= self.now) {
+            self.settle(index, error(REQUEST_TIME_OUT));
+        }
+        if self.config.ping_period.is_zero() {
+            return;
+        }
+        let mut due = self.open();
+        due.retain(|client| self.session(*client).next_ping <= self.now);
+        for client in self.in_order_of_their_end(due, seen) {
+            let session = &mut self.sessions[client.0];
+            if session.last_ping.is_some_and(|last| session.heard < last) {
+                self.abort(client);
+            } else {
+                session.ping = None;
+                session.last_ping = Some(self.now);
+                session.next_ping = self.now + self.config.ping_period;
+                self.tell(client, Frame::Ping);
+            }
+        }
+    }
+
+    /// Section 11: 28, then the end of the connection.
+    fn abort(&mut self, client: Client) {
+        self.tell(client, Frame::Abort);
+        self.tell(client, Frame::Closed);
+        self.end(client);
+    }
+
+    /// S-11: what the session had to answer fails at once, and its registrations vanish.
+    fn end(&mut self, client: Client) {
+        let session = &mut self.sessions[client.0];
+        session.open = false;
+        session.handlers.clear();
+        while let Some(index) = self.waiting.iter().position(|request| request.recipient == client) {
+            self.settle(index, error(SESSION_CLOSED));
+        }
+    }
+
+    /// Which of two sessions ends first is the broker's choice, where both end.
+    fn in_order_of_their_end(&self, mut clients: Vec<Client>, seen: &[Seen]) -> Vec<Client> {
+        clients.sort_by_key(|client| {
+            seen.iter().position(|seen| seen.client == *client && seen.frame == Frame::Abort).unwrap_or(usize::MAX)
+        });
+        clients
+    }
+
+    fn check_limit(&self, sender: Client, more: usize) -> Result<(), i32> {
+        let outstanding = self.waiting.iter().filter(|request| request.sender == sender).count();
+        let limit = self.config.max_outstanding_requests;
+        if outstanding + more > limit { Err(COMMUNICATION_FAILURE) } else { Ok(()) }
+    }
+
+    fn is_overwhelmed(&self, recipient: Client) -> bool {
+        let to_answer = self.waiting.iter().filter(|request| request.recipient == recipient).count();
+        to_answer >= self.config.max_requests_to_answer
+    }
+
+    /// M-15: the time of the longest path that the message path begins with, or the one for all others.
+    fn timeout(&self, path: &str) -> Duration {
+        let path = segments(path).expect("a valid path");
+        let below = self.timeouts.iter().filter(|(parent, _)| path.starts_with(&segments(parent).expect("valid")));
+        let longest = below.max_by_key(|(parent, _)| parent.len());
+        longest.map_or(self.config.request_timeout, |(_, timeout)| *timeout)
+    }
+
+    fn find(&self, id: SessionId) -> Option<Client> {
+        self.open().into_iter().find(|client| self.session(*client).id == Some(id))
+    }
+
+    /// Section 2 of the rules: `*F` is all fixed, `*U` all others, and an unknown key is simply absent (P-4).
+    fn selected(&self, client: Client, keys: &[String]) -> Vec<(String, String)> {
+        let has = |wanted: &str| keys.iter().any(|key| key == wanted);
+        let properties = self.session(client).properties.iter();
+        let wanted = properties.filter(|(key, _)| has(key) || has(if key.starts_with('$') { "*F" } else { "*U" }));
+        wanted.map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+
+    fn reply(&mut self, client: Client, conversation: i64, reply: Reply) {
+        // Conversation 0 is one way (section 5).
+        if conversation != 0 {
+            self.tell(client, Frame::Reply { conversation, reply });
+        }
+    }
+
+    fn tell(&mut self, client: Client, frame: Frame) {
+        if self.is_open(client) || matches!(frame, Frame::Refused { .. } | Frame::Closed) {
+            self.predicted.push((client, frame));
+        }
+    }
+}
+
+fn error(reason: i32) -> Reply {
+    Reply::Error(reason, None)
+}
+
+/// M-2: the segments of a path, if it is one.
+fn segments(path: &str) -> Option<Vec<&str>> {
+    let inner = path.strip_prefix('/').unwrap_or(path);
+    let inner = inner.strip_suffix('/').unwrap_or(inner);
+    let segments: Vec<_> = inner.split('/').collect();
+    let valid = path.len() <= 2048 && !path.contains('\0') && segments.iter().all(|segment| !segment.is_empty());
+    valid.then_some(segments)
+}
