@@ -44,6 +44,10 @@ export function shrink(from, to) {
   if (removed < 20) throw new Error(`only ${removed} functions to take out were found in ${from}`);
   binaryen.setOptimizeLevel(2);
   binaryen.setShrinkLevel(2);
+  // Inlining less makes the module longer, and what is left of it after compression shorter, by 1.4 KB.
+  binaryen.setAlwaysInlineMaxSize(1);
+  binaryen.setFlexibleInlineMaxSize(5);
+  binaryen.setOneCallerInlineMaxSize(20);
   module.optimize();
   // Another order of the same code, which compresses a little better.
   module.runPasses(["flatten", "rereloop"]);

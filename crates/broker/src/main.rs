@@ -9,8 +9,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use antiphon_broker::core::access::Access;
+use antiphon_broker::core::timeouts::PathTimeouts;
 use antiphon_broker::core::{Broker, BrokerConfig};
 use antiphon_broker::net::{Limits, Server, Site, serve};
+use antiphon_protocol::path;
 use bytesize::ByteSize;
 use clap::Parser;
 use tokio::net::TcpListener;
@@ -27,8 +29,11 @@ struct Options {
     #[arg(long, value_name = "DIR")]
     www: Option<PathBuf>,
     /// How long a handler has to answer before the sender is told that it does not
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = request_timeout)]
     request_timeout: Duration,
+    /// The same for requests to a path and everything below it; may be given for several paths
+    #[arg(long, value_name = "PATH=DURATION", value_parser = path_and_timeout)]
+    request_timeout_for: Vec<(String, Duration)>,
     /// Time between system pings, at least 100ms; 0s for none
     #[arg(long, value_name = "DURATION", default_value = "90s", value_parser = ping_period)]
     ping_period: Duration,
@@ -46,6 +51,31 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     let addresses: Vec<_> = addresses.collect();
     let address = addresses.iter().find(|address| address.is_ipv4()).or(addresses.first());
     address.copied().ok_or_else(|| "it has no address".into())
+}
+
+fn request_timeout(text: &str) -> Result<Duration, String> {
+    let timeout = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if timeout >= Duration::from_millis(1) { Ok(timeout) } else { Err("it must be at least 1ms".into()) }
+}
+
+fn path_and_timeout(text: &str) -> Result<(String, Duration), String> {
+    // A path may have a `=` in it, a duration has none.
+    let (path, timeout) = text.rsplit_once('=').ok_or("write a path and a duration, such as orders/slow=5m")?;
+    let path = path::normalise(path).map_err(|error| error.to_string())?;
+    Ok((path.to_owned(), request_timeout(timeout)?))
+}
+
+/// Each path once: two times for the same one are a mistake.
+fn request_timeouts(given: &[(String, Duration)]) -> Result<PathTimeouts, String> {
+    let mut timeouts = PathTimeouts::default();
+    for (path, timeout) in given {
+        match timeouts.set(path, *timeout) {
+            Ok(None) => {}
+            Ok(Some(_)) => return Err(format!("{path} is given twice")),
+            Err(error) => return Err(format!("{path}: {error}")),
+        }
+    }
+    Ok(timeouts)
 }
 
 fn ping_period(text: &str) -> Result<Duration, String> {
@@ -93,6 +123,8 @@ async fn run(options: Options) -> Result<(), (u8, String)> {
         let text = "without a configuration file the passwords are well known, so only a loopback address will do";
         return Err((BAD_USAGE, format!("--listen {}: {text}", options.listen)));
     }
+    let request_timeouts = request_timeouts(&options.request_timeout_for)
+        .map_err(|error| (BAD_USAGE, format!("--request-timeout-for: {error}")))?;
     let site = match &options.www {
         Some(directory) => {
             Site::read(directory).map_err(|error| (BAD_USAGE, format!("--www {}: {error}", directory.display())))?
@@ -110,6 +142,7 @@ async fn run(options: Options) -> Result<(), (u8, String)> {
         server,
         server_name: "antiphon".into(),
         request_timeout: options.request_timeout,
+        request_timeouts,
         ping_period: options.ping_period,
         max_message_size: options.max_message_size,
         seed,

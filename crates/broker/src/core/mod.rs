@@ -3,16 +3,19 @@
 //! - `sessions`: what the broker knows of a session.
 //! - [`access`]: who may connect, and what they are then.
 //! - [`properties`]: session properties and which of them a handler wants.
-//! - [`filter`]: the session filter language.
+//! - [`filter`]: the session filter language; `pattern`: its regular expressions.
 //! - `registry`: which session handles which path.
 //! - `routing`: from a request to its recipient, from the answer to the sender.
+//! - [`timeouts`]: how long recipients may take to answer.
 
 pub mod access;
 pub mod filter;
+mod pattern;
 pub mod properties;
 mod registry;
 mod routing;
 mod sessions;
+pub mod timeouts;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
@@ -26,13 +29,14 @@ use antiphon_protocol::wire::handshake::{
 use antiphon_protocol::wire::layouts::{Reauthenticate, ServiceFailure};
 use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
 use antiphon_protocol::wire::services::{
-    ChangeOwnPrincipal, ReAuthenticate, ServiceRequest, SystemPing, UserPing, service_name,
+    ChangeOwnPrincipal, ReAuthenticate, Service, ServiceRequest, SystemPing, UserPing, service_name,
 };
 
 use access::Access;
 use properties::TooLarge;
 use registry::Registry;
 use sessions::{Outgoing, Session, SessionKey};
+use timeouts::PathTimeouts;
 
 /// Names a connection; whoever runs the sockets chooses the numbers and never reuses one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,6 +51,8 @@ pub struct BrokerConfig {
     pub server_name: String,
     /// How long a recipient has to answer before the sender is told that it does not.
     pub request_timeout: Duration,
+    /// The same for requests to some paths, wherever they go: to a path, a session or a filter.
+    pub request_timeouts: PathTimeouts,
     /// Time between system pings; zero for none.
     pub ping_period: Duration,
     /// Largest message taken from a client, in bytes.
@@ -69,6 +75,7 @@ impl Default for BrokerConfig {
             server: 0,
             server_name: "antiphon".into(),
             request_timeout: Duration::from_secs(60),
+            request_timeouts: PathTimeouts::default(),
             ping_period: Duration::from_secs(90),
             max_message_size: 32 << 20,
             max_outstanding_requests: 10_000,
@@ -77,6 +84,13 @@ impl Default for BrokerConfig {
             max_registrations: 10_000,
             seed: 0,
         }
+    }
+}
+
+impl BrokerConfig {
+    /// How long a recipient has to answer a request to `path`, which is in normal form.
+    fn timeout_for(&self, path: &str) -> Duration {
+        self.request_timeouts.get(path).unwrap_or(self.request_timeout)
     }
 }
 
@@ -172,6 +186,12 @@ impl Broker {
         self.sessions.values().map(|session| session.outstanding).sum()
     }
 
+    /// Number of requests and pings that the broker sent and that wait for an answer, even if nobody wants it any more.
+    #[must_use]
+    pub fn open_conversations(&self) -> usize {
+        self.sessions.values().map(|session| session.conversations.len()).sum()
+    }
+
     /// How many answers came after the first, after the time allowed, or after the sender had gone.
     #[must_use]
     pub fn late_answers(&self) -> u64 {
@@ -225,11 +245,13 @@ impl Broker {
         self.send(connection, response.to_frame());
         let principal = request.principal.clone().unwrap_or_default();
         self.by_principal.entry(principal).or_default().insert(key);
-        self.sessions.insert(key, Session::new(id, connection, properties, now));
-        self.by_connection.insert(connection, key);
+        let mut session = Session::new(id, connection, properties, now);
         if !self.config.ping_period.is_zero() {
+            session.next_ping = Some(now + self.config.ping_period);
             self.pings.insert(now + self.config.ping_period, key);
         }
+        self.sessions.insert(key, session);
+        self.by_connection.insert(connection, key);
     }
 
     /// A binary WebSocket message arrived.
@@ -303,9 +325,7 @@ impl Broker {
 
     fn serve(&mut self, now: Moment, key: SessionKey, conversation: ConversationId, request: ServiceRequest<'_>) {
         match request {
-            ServiceRequest::UserPing(()) => {
-                self.send_to(key, || response_frame::<UserPing>(conversation, &()));
-            }
+            ServiceRequest::UserPing(()) => self.answer::<UserPing>(key, conversation, &()),
             ServiceRequest::MessagingSend(request) => self.route_to_path(now, key, conversation, &request),
             ServiceRequest::Registration(request) => self.register(key, conversation, &request),
             ServiceRequest::Deregistration(request) => self.deregister(key, conversation, &request),
@@ -355,6 +375,7 @@ impl Broker {
         let conversation = session.conversations.next_id();
         session.conversations.open(conversation, Outgoing::Ping);
         session.ping = Some((conversation, now));
+        session.next_ping = Some(now + period);
         self.pings.insert(now + period, key);
         self.send_to(key, || request_frame::<SystemPing>(conversation, &(), 0));
     }
@@ -368,10 +389,19 @@ impl Broker {
         self.remove_session(key);
     }
 
+    fn answer<S: Service>(&mut self, key: SessionKey, conversation: ConversationId, response: &S::Response<'_>) {
+        self.send_answer(key, conversation, || response_frame::<S>(conversation, response));
+    }
+
     fn refuse(&mut self, key: SessionKey, conversation: ConversationId, reason: ErrorReason, description: &str) {
+        let failure = ServiceFailure { description, reason };
+        self.send_answer(key, conversation, || Message::ServiceError { conversation, failure }.to_frame());
+    }
+
+    /// Sends the answer to a request, if it wants one (section 5).
+    fn send_answer(&mut self, key: SessionKey, conversation: ConversationId, frame: impl FnOnce() -> Vec<u8>) {
         if conversation != ConversationId::ONE_WAY {
-            let failure = ServiceFailure { description, reason };
-            self.send_to(key, || Message::ServiceError { conversation, failure }.to_frame());
+            self.send_to(key, frame);
         }
     }
 
@@ -384,5 +414,100 @@ impl Broker {
 
     fn send(&mut self, connection: ConnectionId, frame: Vec<u8>) {
         self.outputs.push_back(Output::Send(connection, frame));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use antiphon_protocol::wire::handshake::Credentials;
+    use antiphon_protocol::wire::layouts::{
+        ChangePrincipal, DeregisterHandler, GetSessionProperties, RegisterHandler, SendToFilter, SendToPath,
+        SendToSession, SerialisedValue, WireCredentials,
+    };
+    use antiphon_protocol::wire::services::{
+        CloseClient, Deregistration, GetOwnProperties, GetProperties, MessagingFilterSender, MessagingReceiverServer,
+        MessagingSend, Registration,
+    };
+
+    use super::*;
+
+    /// Everything that a client may ask for.
+    fn requests(conversation: ConversationId, own: SessionId) -> Vec<Vec<u8>> {
+        fn frame<S: Service>(conversation: ConversationId, request: &S::Request<'_>) -> Vec<u8> {
+            request_frame::<S>(conversation, request, 0)
+        }
+        let (delivery_service, control_group, property_keys) = (88, "", vec![]);
+        let (path, credentials) = ("here", WireCredentials::None(&[]));
+        let request = SerialisedValue { type_name: "string", bytes: b"\xf6" };
+        let registration = ConversationId(5);
+        let register = RegisterHandler { delivery_service, control_group, path, property_keys: vec![], registration };
+        let filter = SendToFilter { filter_conversation: registration, filter: "all", path, request: request.clone() };
+        vec![
+            frame::<UserPing>(conversation, &()),
+            frame::<Registration>(conversation, &register),
+            frame::<Registration>(conversation, &register),
+            frame::<Deregistration>(
+                conversation,
+                &DeregisterHandler { delivery_service, control_group, path, property_keys },
+            ),
+            frame::<GetProperties>(conversation, &GetSessionProperties { session: own, keys: vec!["*F"] }),
+            frame::<GetOwnProperties>(conversation, &()),
+            frame::<ChangeOwnPrincipal>(
+                conversation,
+                &ChangePrincipal { principal: "", credentials: credentials.clone() },
+            ),
+            frame::<ReAuthenticate>(conversation, &Reauthenticate { principal: "", credentials, properties: vec![] }),
+            frame::<CloseClient>(conversation, &SessionId { value: 99, ..own }),
+            frame::<MessagingSend>(conversation, &SendToPath { path: "nobody", request: request.clone() }),
+            frame::<MessagingReceiverServer>(conversation, &SendToSession { session: own, path: "a//b", request }),
+            frame::<MessagingFilterSender>(conversation, &SendToFilter { filter: "no filter", ..filter.clone() }),
+            frame::<MessagingFilterSender>(conversation, &SendToFilter { filter: "not all", ..filter.clone() }),
+            frame::<MessagingFilterSender>(conversation, &filter),
+            // Nobody offers this one.
+            Message::ServiceRequest { service: 9999, conversation, body: &[] }.to_frame(),
+        ]
+    }
+
+    #[test]
+    fn every_request_is_answered_but_one_with_conversation_0() {
+        let mut broker = Broker::new(BrokerConfig::default(), Access::development());
+        let connect = ConnectRequest {
+            client_type: "WB".into(),
+            version: 29,
+            capabilities: 8,
+            reconnect_timeout: 0,
+            principal: None,
+            credentials: Credentials::None,
+            properties: None,
+            recovery: None,
+        };
+        let arrival = Arrival { client_ip: "192.0.2.1".into(), start_time: 0, random: [7; 18] };
+        let connection = ConnectionId(1);
+        broker.handle_connect(Moment(0), connection, &connect, &arrival);
+        let own = SessionId { server: 0, value: 0 };
+        while broker.poll_output().is_some() {}
+        for conversation in [ConversationId(7), ConversationId::ONE_WAY] {
+            for request in requests(conversation, own) {
+                broker.handle_frame(Moment(1), connection, &request);
+                let mut answers = 0;
+                while let Some(output) = broker.poll_output() {
+                    let Output::Send(_, frame) = output else { continue };
+                    match Message::decode(&frame).expect("a message") {
+                        // A request to a filter that matches reaches this session itself, which answers.
+                        Message::ServiceRequest { service: 85, conversation, .. } => {
+                            let body = b"\x06string\x01\xf6";
+                            let answer = Message::ServiceResponse { conversation, body }.to_frame();
+                            broker.handle_frame(Moment(1), connection, &answer);
+                        }
+                        Message::ServiceRequest { service, .. } => {
+                            assert_eq!((service, conversation), (103, ConversationId(7)), "what nobody asked for");
+                        }
+                        _ => answers += 1,
+                    }
+                }
+                assert_eq!(answers, usize::from(conversation != ConversationId::ONE_WAY), "{request:x?}");
+            }
+        }
+        assert_eq!((broker.session_count(), broker.outstanding_requests(), broker.open_conversations()), (1, 0, 0));
     }
 }

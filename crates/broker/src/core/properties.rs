@@ -1,6 +1,6 @@
 //! Session properties: the fixed ones, the proposed ones, and which of them a handler wants (semantics section 2).
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use antiphon_protocol::wire::handshake::ConnectRequest;
 use antiphon_protocol::wire::layouts::Properties;
@@ -8,9 +8,14 @@ use antiphon_protocol::wire::primitives::SessionId;
 
 use super::Arrival;
 
-/// All properties of a session, by key. Sorted, so that equal sessions give equal bytes.
+/// All properties of a session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SessionProperties(BTreeMap<String, String>);
+pub struct SessionProperties {
+    /// Sorted, so that equal sessions give equal bytes.
+    by_key: BTreeMap<String, String>,
+    /// Those in `$Roles`.
+    roles: BTreeSet<String>,
+}
 
 /// Which properties of the sender go with a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +32,9 @@ pub const ALL_USER: &str = "*U";
 
 /// Most bytes that the properties of a session, or the keys of a selection, may have in all.
 pub const MAX_BYTES: usize = 128 << 10;
+
+/// What a set of texts takes for each of them besides its characters, about.
+const BYTES_PER_KEY: usize = 64;
 
 /// More than [`MAX_BYTES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,6 +65,11 @@ impl Selection {
         Self { all_fixed: true, all_user: true, keys: HashSet::new() }
     }
 
+    /// About how many bytes it takes to keep.
+    pub(super) fn size(&self) -> usize {
+        self.keys.iter().map(|key| key.len() + BYTES_PER_KEY).sum()
+    }
+
     fn selects(&self, key: &str) -> bool {
         (if is_fixed(key) { self.all_fixed } else { self.all_user }) || self.keys.contains(key)
     }
@@ -69,24 +82,27 @@ impl SessionProperties {
         if *selection == Selection::default() {
             return Vec::new();
         }
-        let entries = self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let entries = self.by_key.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         entries.filter(|(key, _)| selection.selects(key)).collect()
     }
 
     /// The value of one property.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key).map(String::as_str)
+        self.by_key.get(key).map(String::as_str)
+    }
+
+    /// Whether the session has all of these roles.
+    #[must_use]
+    pub fn has_roles(&self, roles: &BTreeSet<String>) -> bool {
+        roles.is_subset(&self.roles)
     }
 
     /// Sets who the session is and which roles it has.
     pub(super) fn set_principal(&mut self, principal: &str, roles: &[&str]) {
-        let mut roles = roles.to_vec();
-        roles.sort_unstable();
-        roles.dedup();
-        let roles: Vec<_> = roles.iter().map(|role| format!("\"{role}\"")).collect();
-        self.0.insert("$Principal".to_owned(), principal.to_owned());
-        self.0.insert("$Roles".to_owned(), roles.join(","));
+        self.roles = roles.iter().map(|role| (*role).to_owned()).collect();
+        self.by_key.insert("$Principal".to_owned(), principal.to_owned());
+        self.by_key.insert("$Roles".to_owned(), roles_to_text(&self.roles));
     }
 
     /// Sets what the session proposes, where it is the session's to propose. Every legal key is trusted.
@@ -94,33 +110,31 @@ impl SessionProperties {
     /// # Errors
     ///
     /// [`TooLarge`]; nothing is set then.
-    pub(super) fn propose<'a>(
-        &mut self,
-        properties: impl Iterator<Item = (&'a str, &'a str)> + Clone,
-    ) -> Result<(), TooLarge> {
-        let old = self.0.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
-        if old + properties.clone().map(|(key, value)| key.len() + value.len()).sum::<usize>() > MAX_BYTES {
+    pub(super) fn propose<'a>(&mut self, properties: impl Iterator<Item = (&'a str, &'a str)>) -> Result<(), TooLarge> {
+        let new: BTreeMap<_, _> =
+            properties.filter_map(|(key, value)| Some((key.to_owned(), proposed(key, value)?))).collect();
+        let size = |(key, value): (&String, &String)| key.len() + value.len();
+        let kept = self.by_key.iter().filter(|(key, _)| !new.contains_key(*key));
+        if kept.chain(&new).map(size).sum::<usize>() > MAX_BYTES {
             return Err(TooLarge);
         }
-        for (key, value) in properties {
-            if let Some(value) = proposed(key, value) {
-                self.0.insert(key.to_owned(), value);
-            }
-        }
+        self.by_key.extend(new);
         Ok(())
     }
 }
 
 impl FromIterator<(String, String)> for SessionProperties {
     fn from_iter<I: IntoIterator<Item = (String, String)>>(properties: I) -> Self {
-        Self(properties.into_iter().collect())
+        let by_key: BTreeMap<String, String> = properties.into_iter().collect();
+        let roles = by_key.get("$Roles").map(|text| parse_roles(text)).unwrap_or_default();
+        Self { by_key, roles }
     }
 }
 
 /// The roles in the value of `$Roles`: what is in double quotes, with `\` before `"`, `'` and `\` (semantics P-3).
 #[must_use]
-pub fn parse_roles(text: &str) -> Vec<String> {
-    let mut roles = Vec::new();
+pub fn parse_roles(text: &str) -> BTreeSet<String> {
+    let mut roles = BTreeSet::new();
     let mut characters = text.chars();
     while characters.any(|character| character == '"') {
         let mut role = String::new();
@@ -132,9 +146,25 @@ pub fn parse_roles(text: &str) -> Vec<String> {
                 None => return roles,
             }
         }
-        roles.push(role);
+        roles.insert(role);
     }
     roles
+}
+
+/// The value of `$Roles`: unique and sorted, as they are in a set.
+fn roles_to_text(roles: &BTreeSet<String>) -> String {
+    let mut text = String::new();
+    for role in roles {
+        text.push_str(if text.is_empty() { "\"" } else { ",\"" });
+        for character in role.chars() {
+            if matches!(character, '"' | '\'' | '\\') {
+                text.push('\\');
+            }
+            text.push(character);
+        }
+        text.push('"');
+    }
+    text
 }
 
 /// The fourteen fixed properties of a WebSocket session, and what it proposed itself.
@@ -163,7 +193,7 @@ pub(super) fn of_new_session(
         ("$Latitude", "NaN".into()),
         ("$Longitude", "NaN".into()),
     ];
-    let mut properties = SessionProperties(fixed.into_iter().map(|(key, value)| (key.to_owned(), value)).collect());
+    let mut properties: SessionProperties = fixed.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
     properties.set_principal(request.principal.as_deref().unwrap_or_default(), roles);
     properties.propose(request.properties.iter().flatten().map(|(key, value)| (key.as_str(), value.as_str())))?;
     Ok(properties)
@@ -200,5 +230,129 @@ fn client_type(letters: &str) -> &'static str {
         "WJ" => "JAVA",
         "WN" => "DOTNET",
         _ => "OTHER",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use antiphon_protocol::wire::handshake::Credentials;
+
+    use super::*;
+
+    fn new_session(client_type: &str, proposed: &[(&str, &str)], roles: &[&str]) -> SessionProperties {
+        let request = ConnectRequest {
+            client_type: client_type.into(),
+            version: 29,
+            capabilities: 8,
+            reconnect_timeout: 0,
+            principal: Some("ada".into()),
+            credentials: Credentials::None,
+            properties: Some(proposed.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect()),
+            recovery: None,
+        };
+        let arrival = Arrival { client_ip: "192.0.2.1".into(), start_time: 1_700_000_000_000, random: [7; 18] };
+        let id = SessionId { server: 0xab, value: 1 };
+        of_new_session(id, "here", &request, &arrival, roles).expect("small enough")
+    }
+
+    fn selected(properties: &SessionProperties, keys: &[&str]) -> Vec<(String, String)> {
+        let selection = Selection::of_keys(keys).expect("small enough");
+        properties.selected(&selection).into_iter().map(|(key, value)| (key.into(), value.into())).collect()
+    }
+
+    #[test]
+    fn a_session_has_fourteen_fixed_properties_and_no_others() {
+        for (letters, client_type) in [
+            ("WB", "JAVASCRIPT_BROWSER"),
+            ("PY", "PYTHON"),
+            ("WJ", "JAVA"),
+            ("WN", "DOTNET"),
+            ("WI", "OTHER"),
+            ("", "OTHER"),
+        ] {
+            let properties = new_session(letters, &[("$Environment", "NODE_linux_20")], &["CLIENT", "ADMINISTRATOR"]);
+            let expected = [
+                ("$ClientIP", "192.0.2.1"),
+                ("$ClientType", client_type),
+                ("$Connector", "WebSocket"),
+                ("$Country", ""),
+                ("$Environment", "NODE_linux_20"),
+                ("$Language", ""),
+                ("$Latitude", "NaN"),
+                ("$Longitude", "NaN"),
+                ("$Principal", "ada"),
+                ("$Roles", r#""ADMINISTRATOR","CLIENT""#),
+                ("$ServerName", "here"),
+                ("$SessionId", "00000000000000ab-0000000000000001"),
+                ("$StartTime", "1700000000000"),
+                ("$Transport", "WEBSOCKET"),
+            ];
+            assert_eq!(selected(&properties, &[ALL_FIXED, ALL_USER]), expected.map(|(k, v)| (k.into(), v.into())));
+        }
+        assert_eq!(new_session("WB", &[], &[]).get("$Environment"), Some("UNKNOWN"), "of clients before 6.11");
+    }
+
+    #[test]
+    fn proposed_places_are_written_as_they_should_be() {
+        let places = [("$Country", "fr"), ("$Language", "FR"), ("$Latitude", "48.85"), ("$Longitude", "east")];
+        let properties = new_session("WB", &places, &[]);
+        for (key, value) in [("$Country", "FR"), ("$Language", "fr"), ("$Latitude", "48.85"), ("$Longitude", "NaN")] {
+            assert_eq!(properties.get(key), Some(value), "{key}");
+        }
+        for bad in ["", "inf", "-infinity", "nan", "1e999", "12,5", "0x10"] {
+            assert_eq!(new_session("WB", &[("$Latitude", bad)], &[]).get("$Latitude"), Some("NaN"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_sessions_to_propose_is_left_out() {
+        let illegal = ["", "a b", "a\tb", "a\rb", "a\nb", "a\"b", "a'b", "a(b", "a)b"];
+        let fixed = ["$Principal", "$Roles", "$SessionId", "$ClientIP", "$ServerName", "$Unknown", "$"];
+        let proposed: Vec<_> = illegal.iter().chain(&fixed).map(|key| (*key, "mine")).collect();
+        let properties = new_session("WB", &proposed, &["CLIENT"]);
+        assert_eq!(properties, new_session("WB", &[], &["CLIENT"]));
+        let properties = new_session("WB", &[("team", "a"), ("team", "b"), ("a.b-c/d,e", "")], &[]);
+        let expected = [("a.b-c/d,e", ""), ("team", "b")];
+        assert_eq!(selected(&properties, &[ALL_USER]), expected.map(|(k, v)| (k.into(), v.into())));
+    }
+
+    #[test]
+    fn wildcards_select_their_kind_and_unknown_keys_nothing() {
+        let properties = new_session("WB", &[("team", "a"), ("Team", "b")], &[]);
+        for (keys, count) in [
+            (&[][..], 0),
+            (&["team", "missing", "$Missing"], 1),
+            (&[ALL_FIXED], 14),
+            (&[ALL_USER], 2),
+            (&[ALL_FIXED, "team"], 15),
+            (&[ALL_USER, "$Principal", "team"], 3),
+            (&["*", "*f", "$*"], 0),
+        ] {
+            assert_eq!(selected(&properties, keys).len(), count, "{keys:?}");
+        }
+    }
+
+    #[test]
+    fn roles_are_unique_sorted_escaped_and_read_back() {
+        let mut properties = SessionProperties::default();
+        properties.set_principal("ada", &["b", r#"it's "x"\y"#, "a", "b"]);
+        let text = properties.get("$Roles").expect("set");
+        assert_eq!(text, r#""a","b","it\'s \"x\"\\y""#);
+        assert_eq!(parse_roles(text), properties.roles);
+        let roles = |roles: &[&str]| roles.iter().map(|role| (*role).to_owned()).collect();
+        assert!(properties.has_roles(&roles(&["a", r#"it's "x"\y"#])));
+        assert!(!properties.has_roles(&roles(&["a", "c"])));
+        assert_eq!(parse_roles(r#"x "a" ; "b" "unbalanced"#), roles(&["a", "b"]));
+    }
+
+    #[test]
+    fn to_propose_the_same_again_takes_no_more_room() {
+        let mut properties = new_session("WB", &[], &[]);
+        let value = "v".repeat(100_000);
+        for _ in 0..3 {
+            assert_eq!(properties.propose([("key", &*value)].into_iter()), Ok(()));
+        }
+        assert_eq!(properties.propose([("other", &*value)].into_iter()), Err(TooLarge));
+        assert_eq!(properties.get("other"), None);
     }
 }

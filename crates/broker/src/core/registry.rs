@@ -24,31 +24,24 @@ pub(super) struct Registry {
     by_path: HashMap<String, Vec<Registration>>,
 }
 
-/// The session has a handler at this path already.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Conflict;
-
 impl Registry {
-    /// Adds a registration; one a session and path.
-    pub fn register(&mut self, path: &str, registration: Registration) -> Result<(), Conflict> {
-        let at_path = match self.by_path.get_mut(path) {
-            Some(at_path) => at_path,
-            None => self.by_path.entry(path.to_owned()).or_default(),
-        };
-        if at_path.iter().any(|other| other.session == registration.session) {
-            return Err(Conflict);
+    /// Adds a registration. The session has none at this path: that is known where its paths are kept.
+    pub fn register(&mut self, path: &str, registration: Registration) {
+        match self.by_path.get_mut(path) {
+            Some(at_path) => at_path.push(registration),
+            None => drop(self.by_path.insert(path.to_owned(), vec![registration])),
         }
-        at_path.push(registration);
-        Ok(())
     }
 
     /// Takes a registration out, if it is there.
     pub fn deregister(&mut self, path: &str, session: SessionKey) {
-        if let Some(at_path) = self.by_path.get_mut(path) {
-            at_path.retain(|registration| registration.session != session);
-            if at_path.is_empty() {
-                self.by_path.remove(path);
-            }
+        let Some(at_path) = self.by_path.get_mut(path) else { return };
+        if let Some(at) = at_path.iter().position(|registration| registration.session == session) {
+            // They are chosen from at random, so their order means nothing.
+            at_path.swap_remove(at);
+        }
+        if at_path.is_empty() {
+            self.by_path.remove(path);
         }
     }
 

@@ -3,7 +3,7 @@
 use antiphon_protocol::path::{self, InvalidPath};
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::decode_all;
-use antiphon_protocol::wire::envelope::{Message, request_frame, response_frame};
+use antiphon_protocol::wire::envelope::{Message, request_frame};
 use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::layouts::{
     DeregisterHandler, ErrorReport, FilterAnswer, FilterOutcome, FilterResponse, ForwardedRequest, ReasonAndText,
@@ -16,13 +16,16 @@ use antiphon_protocol::wire::services::{
 };
 
 use super::Broker;
-use super::filter::{Fault, Filter};
+use super::filter::{Fault, Filter, TooMuchWork, Work};
 use super::properties::Selection;
-use super::registry::{self, Conflict};
+use super::registry;
 use super::sessions::{Forwarded, Outgoing, ReplyTo, SessionKey};
 
 /// Longest error text of a recipient that is passed on, in characters (semantics M-18).
 const MAX_ERROR_TEXT: usize = 1024;
+
+/// Most bytes that it may take to keep the paths and property keys of one session's registrations.
+const MAX_HANDLER_BYTES: usize = 16 << 20;
 
 const OVERWHELMED: &str = "the recipient has as many requests to answer as it may have, try again later";
 
@@ -38,6 +41,10 @@ impl Broker {
             Err(error) => return self.refuse_path(key, conversation, error),
         };
         let Some(session) = self.sessions.get_mut(&key) else { return };
+        if session.handler_paths.contains_key(path) {
+            let text = format!("this session has a request handler at {path} already");
+            return self.refuse(key, conversation, ErrorReason::HANDLER_CONFLICT, &text);
+        }
         if session.handler_paths.len() >= self.config.max_registrations {
             let text =
                 format!("this session has {} request handlers, no more are allowed", session.handler_paths.len());
@@ -47,17 +54,16 @@ impl Broker {
             Ok(selection) => selection,
             Err(error) => return self.refuse(key, conversation, ErrorReason::INVALID_DATA, &error.to_string()),
         };
-        let registration = registry::Registration { session: key, conversation: request.registration, selection };
-        match self.registry.register(path, registration) {
-            Ok(()) => {
-                session.handler_paths.push(path.to_owned());
-                self.send_to(key, || response_frame::<Registration>(conversation, &()));
-            }
-            Err(Conflict) => {
-                let text = format!("this session has a request handler at {path} already");
-                self.refuse(key, conversation, ErrorReason::HANDLER_CONFLICT, &text);
-            }
+        let bytes = path.len() + selection.size();
+        if session.handler_bytes + bytes > MAX_HANDLER_BYTES {
+            let text = format!("the request handlers of this session take more than {MAX_HANDLER_BYTES} bytes");
+            return self.refuse(key, conversation, ErrorReason::ACCESS_DENIED, &text);
         }
+        session.handler_bytes += bytes;
+        session.handler_paths.insert(path.to_owned(), bytes);
+        let registration = registry::Registration { session: key, conversation: request.registration, selection };
+        self.registry.register(path, registration);
+        self.answer::<Registration>(key, conversation, &());
     }
 
     /// Taking back what is not there is no error: the client wants it gone, and it is (semantics M-6).
@@ -71,11 +77,12 @@ impl Broker {
             Ok(path) => path,
             Err(error) => return self.refuse_path(key, conversation, error),
         };
-        self.registry.deregister(path, key);
-        if let Some(session) = self.sessions.get_mut(&key) {
-            session.handler_paths.retain(|other| other != path);
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        if let Some(bytes) = session.handler_paths.remove(path) {
+            session.handler_bytes -= bytes;
+            self.registry.deregister(path, key);
         }
-        self.send_to(key, || response_frame::<Deregistration>(conversation, &()));
+        self.answer::<Deregistration>(key, conversation, &());
     }
 
     /// Forwards a request to one handler of the most specific registered path (semantics M-3, M-4).
@@ -117,8 +124,8 @@ impl Broker {
         };
         let capacity = request.path.len() + request.request.bytes.len() + 64;
         let frame = request_frame::<MessagingReceiverClient>(conversation, &body, capacity);
-        let deadline = now + self.config.request_timeout;
-        let forwarded = Forwarded { sender, reply_to: ReplyTo::Request(sender_conversation), deadline };
+        let timeout = self.config.timeout_for(path);
+        let forwarded = Forwarded::new(now, timeout, sender, ReplyTo::Request(sender_conversation));
         self.forward(recipient, conversation, forwarded, frame);
     }
 
@@ -132,9 +139,10 @@ impl Broker {
         sender_conversation: ConversationId,
         request: &SendToSession<'_>,
     ) {
-        if let Err(error) = path::normalise(request.path) {
-            return self.refuse_path(sender, sender_conversation, error);
-        }
+        let path = match path::normalise(request.path) {
+            Ok(path) => path,
+            Err(error) => return self.refuse_path(sender, sender_conversation, error),
+        };
         let Some(recipient) = self.key_of(request.session) else {
             return self.refuse_session(sender, sender_conversation, request.session);
         };
@@ -145,8 +153,9 @@ impl Broker {
             return self.refuse_overwhelmed(sender, sender_conversation);
         }
         let body = SendToPath { path: request.path, request: request.request.clone() };
-        let deadline = now + self.config.request_timeout;
-        self.deliver(recipient, &body, Forwarded { sender, reply_to: ReplyTo::Request(sender_conversation), deadline });
+        let timeout = self.config.timeout_for(path);
+        let reply_to = ReplyTo::Request(sender_conversation);
+        self.deliver(recipient, &body, Forwarded::new(now, timeout, sender, reply_to));
     }
 
     /// Delivers a request to every session that a filter matches: first the count, then exactly one answer or error for
@@ -160,14 +169,21 @@ impl Broker {
         sender_conversation: ConversationId,
         request: &SendToFilter<'_>,
     ) {
-        if let Err(error) = path::normalise(request.path) {
-            return self.refuse_path(sender, sender_conversation, error);
-        }
+        let path = match path::normalise(request.path) {
+            Ok(path) => path,
+            Err(error) => return self.refuse_path(sender, sender_conversation, error),
+        };
         let filter = match Filter::parse(request.filter) {
             Ok(filter) => filter,
             Err(fault) => return self.refuse_filter(sender, sender_conversation, &fault),
         };
-        let recipients = self.matching(&filter);
+        let recipients = match self.matching(&filter) {
+            Ok(recipients) => recipients,
+            Err(TooMuchWork) => {
+                let text = TooMuchWork.to_string();
+                return self.refuse(sender, sender_conversation, ErrorReason::COMMUNICATION_FAILURE, &text);
+            }
+        };
         if self.has_too_many(sender, recipients.len()) {
             return self.refuse_too_many(sender, sender_conversation);
         }
@@ -179,13 +195,15 @@ impl Broker {
         }
         // Before the first delivery: a session that matches its own filter answers too (semantics M-10, M-11).
         let count = u32::try_from(recipients.len()).unwrap_or(u32::MAX);
-        self.send_to(sender, || {
-            response_frame::<MessagingFilterSender>(sender_conversation, &FilterOutcome::Matched(count))
-        });
+        self.answer::<MessagingFilterSender>(sender, sender_conversation, &FilterOutcome::Matched(count));
+        // Who does not want to know how many answers there will be wants none of them.
+        let reply_to = match sender_conversation {
+            ConversationId::ONE_WAY => ReplyTo::Request(ConversationId::ONE_WAY),
+            _ => ReplyTo::Filter(request.filter_conversation),
+        };
         let body = SendToPath { path: request.path, request: request.request.clone() };
-        let deadline = now + self.config.request_timeout;
+        let forwarded = Forwarded::new(now, self.config.timeout_for(path), sender, reply_to);
         for recipient in recipients {
-            let forwarded = Forwarded { sender, reply_to: ReplyTo::Filter(request.filter_conversation), deadline };
             if self.is_overwhelmed(recipient) {
                 self.fail_unsent(recipient, forwarded);
             } else {
@@ -195,20 +213,31 @@ impl Broker {
     }
 
     /// The sessions that match, in the order in which they were opened. Looks only at those that can.
-    fn matching(&self, filter: &Filter) -> Vec<SessionKey> {
-        let matches =
-            |key: &SessionKey| self.sessions.get(key).is_some_and(|session| filter.matches(&session.properties));
-        let mut keys: Vec<_> = if let Some(ids) = filter.required("$SessionId") {
-            ids.iter().filter_map(|id| self.key_of(id.parse().ok()?)).filter(matches).collect()
+    fn matching(&self, filter: &Filter) -> Result<Vec<SessionKey>, TooMuchWork> {
+        let mut work = Work::new();
+        let mut matches = |key: &SessionKey| match self.sessions.get(key) {
+            Some(session) => filter.matches(&session.properties, &mut work),
+            None => Ok(false),
+        };
+        let mut matching = Vec::new();
+        let mut add = |key: SessionKey| {
+            if matches(&key)? {
+                matching.push(key);
+            }
+            Ok(())
+        };
+        if let Some(ids) = filter.required("$SessionId") {
+            ids.iter().filter_map(|id| self.key_of(id.parse().ok()?)).try_for_each(&mut add)?;
         } else if let Some(principals) = filter.required("$Principal") {
             let sessions = principals.iter().filter_map(|principal| self.by_principal.get(*principal));
-            sessions.flatten().copied().filter(matches).collect()
+            sessions.flatten().copied().try_for_each(&mut add)?;
         } else {
-            self.sessions.keys().copied().filter(matches).collect()
-        };
-        keys.sort_unstable();
-        keys.dedup();
-        keys
+            self.sessions.keys().copied().try_for_each(&mut add)?;
+        }
+        matching.sort_unstable();
+        // Two spellings of an ID are two values of one session.
+        matching.dedup();
+        Ok(matching)
     }
 
     /// Delivers an addressed request.
@@ -233,16 +262,29 @@ impl Broker {
         self.send_to(recipient, || frame);
     }
 
-    /// A recipient answered; what it said goes to the sender as it is. A second answer finds nothing and is dropped
-    /// (semantics M-16).
+    /// A session answered. What a recipient said goes to the sender as it is; a second answer finds nothing and is
+    /// dropped (semantics M-16).
     pub(super) fn handle_answer(
         &mut self,
         recipient: SessionKey,
         conversation: ConversationId,
         answer: Result<&[u8], ServiceFailure<'_>>,
     ) {
-        if let Some(forwarded) = self.take_forwarded(recipient, conversation) {
-            self.route_response(recipient, forwarded, answer);
+        let Some(session) = self.sessions.get_mut(&recipient) else { return };
+        match session.conversations.close(conversation) {
+            Some(Outgoing::Ping) => session.ping = None,
+            Some(Outgoing::Forwarded(forwarded)) => {
+                session.to_answer -= 1;
+                self.deadlines.remove(forwarded.deadline, (recipient, conversation));
+                if !self.sessions.contains_key(&forwarded.sender) {
+                    self.late_answers += 1;
+                }
+                self.route_response(recipient, forwarded, answer);
+            }
+            // Empty, so it acknowledges a filter response. Nothing is kept for these: not all clients acknowledge them
+            // (section 8.4).
+            None if answer == Ok(&[]) => {}
+            None => self.late_answers += 1,
         }
     }
 
@@ -253,11 +295,8 @@ impl Broker {
         forwarded: Forwarded,
         answer: Result<&[u8], ServiceFailure<'_>>,
     ) {
-        let Forwarded { sender, reply_to, deadline } = forwarded;
-        let Some(session) = self.sessions.get_mut(&sender) else {
-            self.late_answers += 1;
-            return;
-        };
+        let Forwarded { sender, reply_to, .. } = forwarded;
+        let Some(session) = self.sessions.get_mut(&sender) else { return };
         session.outstanding -= 1;
         let answer = match answer {
             Ok(body) => decode_all::<SerialisedValue<'_>>(body).map(|value| (body, value)).map_err(|_| {
@@ -269,19 +308,14 @@ impl Broker {
             }
         };
         match (reply_to, answer) {
-            (ReplyTo::Request(ConversationId::ONE_WAY), _) => {}
             (ReplyTo::Request(conversation), Ok((body, _))) => {
-                self.send_to(sender, || Message::ServiceResponse { conversation, body }.to_frame());
+                self.send_answer(sender, conversation, || Message::ServiceResponse { conversation, body }.to_frame());
             }
             (ReplyTo::Request(conversation), Err(ServiceFailure { description, reason })) => {
                 self.refuse(sender, conversation, reason, description);
             }
             (ReplyTo::Filter(filter_conversation), answer) => {
                 let conversation = session.conversations.next_id();
-                // From the deadline of the request, which may have come: the acknowledgement is still on its way.
-                let deadline = deadline + self.config.request_timeout;
-                session.conversations.open(conversation, Outgoing::FilterResponse { deadline });
-                self.deadlines.insert(deadline, (sender, conversation));
                 let answer = match answer {
                     Ok((_, value)) => FilterAnswer::Response(value),
                     Err(ServiceFailure { description, reason }) => {
@@ -297,34 +331,12 @@ impl Broker {
 
     /// The only guard against recipients that never answer: the official clients have no timeout (semantics M-15).
     pub(super) fn time_out(&mut self, recipient: SessionKey, conversation: ConversationId) {
-        let Some(forwarded) = self.take_forwarded(recipient, conversation) else { return };
-        let description = &*format!("the recipient did not answer within {:?}", self.config.request_timeout);
+        let Some(session) = self.sessions.get_mut(&recipient) else { return };
+        let Some(Outgoing::Forwarded(forwarded)) = session.conversations.close(conversation) else { return };
+        session.to_answer -= 1;
+        let description = &*format!("the recipient did not answer within {:?}", forwarded.timeout);
         let failure = ServiceFailure { description, reason: ErrorReason::REQUEST_TIME_OUT };
         self.route_response(recipient, forwarded, Err(failure));
-    }
-
-    /// The request that a recipient's conversation stands for; the conversation is over then.
-    fn take_forwarded(&mut self, recipient: SessionKey, conversation: ConversationId) -> Option<Forwarded> {
-        let session = self.sessions.get_mut(&recipient)?;
-        match session.conversations.close(conversation) {
-            Some(Outgoing::Forwarded(forwarded)) => {
-                session.to_answer -= 1;
-                self.deadlines.remove(forwarded.deadline, (recipient, conversation));
-                Some(forwarded)
-            }
-            Some(Outgoing::Ping) => {
-                session.ping = None;
-                None
-            }
-            Some(Outgoing::FilterResponse { deadline }) => {
-                self.deadlines.remove(deadline, (recipient, conversation));
-                None
-            }
-            None => {
-                self.late_answers += 1;
-                None
-            }
-        }
     }
 
     /// Whether `more` requests of a session would be more than may wait for their answers.
@@ -365,8 +377,7 @@ impl Broker {
             line: i32::try_from(fault.line).unwrap_or(i32::MAX),
             column: i32::try_from(fault.column).unwrap_or(i32::MAX),
         };
-        let outcome = FilterOutcome::Rejected(vec![report]);
-        self.send_to(sender, || response_frame::<MessagingFilterSender>(conversation, &outcome));
+        self.answer::<MessagingFilterSender>(sender, conversation, &FilterOutcome::Rejected(vec![report]));
     }
 
     fn refuse_path(&mut self, key: SessionKey, conversation: ConversationId, error: InvalidPath) {

@@ -1,5 +1,8 @@
 //! What the broker knows of a session, what a session can learn and change of it, and what its end means for others.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use antiphon_protocol::conversation::Conversations;
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::envelope::response_frame;
@@ -25,9 +28,13 @@ pub(super) struct Session {
     pub conversations: Conversations<Outgoing>,
     /// The last system ping, if it was not answered, and when it was sent.
     pub ping: Option<(ConversationId, Moment)>,
+    /// When the next one is due; nothing if there are none.
+    pub next_ping: Option<Moment>,
     pub last_heard: Moment,
-    /// Where it is registered as a request handler, in normal form.
-    pub handler_paths: Vec<String>,
+    /// Where it is registered as a request handler, in normal form, and how many bytes are kept for that.
+    pub handler_paths: BTreeMap<String, usize>,
+    /// The sum of those bytes.
+    pub handler_bytes: usize,
     /// Number of its requests that wait for their answers.
     pub outstanding: usize,
     /// Number of requests that wait for its answers.
@@ -40,11 +47,6 @@ pub(super) enum Outgoing {
     Ping,
     /// A request of another session, or of the same.
     Forwarded(Forwarded),
-    /// Somebody's answer to a request of this session that went to a filter; to be acknowledged, but not all clients do
-    /// (section 8.4).
-    FilterResponse {
-        deadline: Moment,
-    },
 }
 
 /// Where the answer to a request goes, and until when it is waited for.
@@ -52,6 +54,9 @@ pub(super) enum Outgoing {
 pub(super) struct Forwarded {
     pub sender: SessionKey,
     pub reply_to: ReplyTo,
+    /// Time allowed for the answer.
+    pub timeout: Duration,
+    /// When that is over.
     pub deadline: Moment,
 }
 
@@ -64,6 +69,12 @@ pub(super) enum ReplyTo {
     Filter(ConversationId),
 }
 
+impl Forwarded {
+    pub fn new(now: Moment, timeout: Duration, sender: SessionKey, reply_to: ReplyTo) -> Self {
+        Self { sender, reply_to, timeout, deadline: now + timeout }
+    }
+}
+
 impl Session {
     pub fn new(id: SessionId, connection: ConnectionId, properties: SessionProperties, now: Moment) -> Self {
         Self {
@@ -72,8 +83,10 @@ impl Session {
             properties,
             conversations: Conversations::default(),
             ping: None,
+            next_ping: None,
             last_heard: now,
-            handler_paths: Vec::new(),
+            handler_paths: BTreeMap::new(),
+            handler_bytes: 0,
             outstanding: 0,
             to_answer: 0,
         }
@@ -110,7 +123,7 @@ impl Broker {
         S: for<'a> Service<Response<'a> = bool>,
     {
         match changed {
-            Ok(changed) => self.send_to(key, || response_frame::<S>(conversation, &changed)),
+            Ok(changed) => self.answer::<S>(key, conversation, &changed),
             Err(error) => self.refuse(key, conversation, ErrorReason::INVALID_DATA, &error.to_string()),
         }
     }
@@ -130,7 +143,7 @@ impl Broker {
     pub(super) fn close_client(&mut self, key: SessionKey, conversation: ConversationId, session: SessionId) {
         match self.key_of(session) {
             Some(other) => {
-                self.send_to(key, || response_frame::<CloseClient>(conversation, &()));
+                self.answer::<CloseClient>(key, conversation, &());
                 self.abort(other);
             }
             None => self.refuse_session(key, conversation, session),
@@ -163,7 +176,7 @@ impl Broker {
         let asked = self.key_of(request.session).and_then(|key| self.sessions.get(&key));
         let properties = asked.map(|session| session.properties.selected(&selection));
         let frame = response_frame::<GetProperties>(conversation, &properties);
-        self.send_to(key, || frame);
+        self.send_answer(key, conversation, || frame);
     }
 
     /// All properties of the session that asks.
@@ -172,21 +185,23 @@ impl Broker {
     pub(super) fn tell_own_properties(&mut self, key: SessionKey, conversation: ConversationId) {
         let own = self.sessions.get(&key).map(|session| session.properties.selected(&Selection::all()));
         let frame = response_frame::<GetOwnProperties>(conversation, &own);
-        self.send_to(key, || frame);
+        self.send_answer(key, conversation, || frame);
     }
 
     /// Ends a session: its registrations vanish, and every request it had not answered fails at once (semantics S-11).
     pub(super) fn remove_session(&mut self, key: SessionKey) {
         let Some(mut session) = self.sessions.remove(&key) else { return };
         self.by_connection.remove(&session.connection);
+        if let Some(at) = session.next_ping {
+            self.pings.remove(at, key);
+        }
         self.forget_principal(key, session.properties.get("$Principal").unwrap_or_default());
-        for path in &session.handler_paths {
+        for path in session.handler_paths.keys() {
             self.registry.deregister(path, key);
         }
         for (conversation, outgoing) in session.conversations.close_all() {
             match outgoing {
                 Outgoing::Ping => {}
-                Outgoing::FilterResponse { deadline } => self.deadlines.remove(deadline, (key, conversation)),
                 Outgoing::Forwarded(forwarded) => {
                     self.deadlines.remove(forwarded.deadline, (key, conversation));
                     let description = "the session that was to answer is closed";

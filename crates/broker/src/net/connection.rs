@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -13,9 +13,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::hub::{Happened, Reporter};
 
-/// Messages that may wait to be sent to one client.
-const MAX_QUEUED_MESSAGES: usize = 10_000;
-/// Bytes that may wait to be sent to one client, besides a single message of any size.
+/// Messages that may wait to be sent to one client: more than it may have requests outstanding, since all of them can
+/// fail at the same moment.
+const MAX_QUEUED_MESSAGES: usize = 12_000;
+/// Bytes that may wait to be sent to one client, besides a single message that is larger than this alone.
 const MAX_QUEUED_BYTES: usize = 10 << 20;
 /// How long a client has to take the last messages and to close its end, once the broker has closed its own.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
@@ -24,7 +25,7 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 /// been sent.
 pub(super) struct Outbox {
     frames: mpsc::Sender<Vec<u8>>,
-    queued_bytes: Arc<AtomicUsize>,
+    waiting: Arc<Waiting>,
     _open: oneshot::Sender<Infallible>,
 }
 
@@ -37,31 +38,56 @@ pub(super) struct Outgoing {
 
 struct Queue {
     frames: mpsc::Receiver<Vec<u8>>,
-    queued_bytes: Arc<AtomicUsize>,
+    waiting: Arc<Waiting>,
+}
+
+/// What is in a queue.
+#[derive(Default)]
+struct Waiting {
+    /// In messages of at most [`MAX_QUEUED_BYTES`].
+    bytes: AtomicUsize,
+    /// Whether there is a larger one.
+    large: AtomicBool,
 }
 
 /// The client reads more slowly than it is written to.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Overflow;
 
 impl Outbox {
     pub fn new() -> (Self, Outgoing) {
         let (sender, frames) = mpsc::channel(MAX_QUEUED_MESSAGES);
-        let queued_bytes = Arc::new(AtomicUsize::new(0));
+        let waiting = Arc::<Waiting>::default();
         let (open, closed) = oneshot::channel();
-        let outbox = Self { frames: sender, queued_bytes: queued_bytes.clone(), _open: open };
-        (outbox, Outgoing { queue: Queue { frames, queued_bytes }, closed })
+        let outbox = Self { frames: sender, waiting: waiting.clone(), _open: open };
+        (outbox, Outgoing { queue: Queue { frames, waiting }, closed })
     }
 
     pub fn push(&self, frame: Vec<u8>) -> Result<(), Overflow> {
-        let length = frame.len();
-        let queued = self.queued_bytes.fetch_add(length, Ordering::Relaxed);
-        if queued > 0 && queued + length > MAX_QUEUED_BYTES {
-            return Err(Overflow);
-        }
+        self.waiting.add(frame.len())?;
         match self.frames.try_send(frame) {
             Err(mpsc::error::TrySendError::Full(_)) => Err(Overflow),
             // A closed connection reports its end by itself.
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
+        }
+    }
+}
+
+impl Waiting {
+    fn add(&self, length: usize) -> Result<(), Overflow> {
+        let overflow = if length > MAX_QUEUED_BYTES {
+            self.large.swap(true, Ordering::Relaxed)
+        } else {
+            self.bytes.fetch_add(length, Ordering::Relaxed) + length > MAX_QUEUED_BYTES
+        };
+        if overflow { Err(Overflow) } else { Ok(()) }
+    }
+
+    fn remove(&self, length: usize) {
+        if length > MAX_QUEUED_BYTES {
+            self.large.store(false, Ordering::Relaxed);
+        } else {
+            self.bytes.fetch_sub(length, Ordering::Relaxed);
         }
     }
 }
@@ -130,8 +156,41 @@ async fn write_all_queued(
     while let Some(frame) = next {
         let length = frame.len();
         sink.feed(Message::Binary(Bytes::from(frame))).await?;
-        queue.queued_bytes.fetch_sub(length, Ordering::Relaxed);
+        queue.waiting.remove(length);
         next = queue.frames.try_recv().ok();
     }
     sink.flush().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_message_leaves_room_for_small_ones_but_not_for_another_large_one() {
+        let (outbox, mut outgoing) = Outbox::new();
+        let large = || vec![0; MAX_QUEUED_BYTES + 1];
+        assert_eq!(outbox.push(large()), Ok(()));
+        assert_eq!(outbox.push(vec![0; 256]), Ok(()));
+        assert_eq!(outbox.push(large()), Err(Overflow));
+        let sent = outgoing.queue.frames.try_recv().expect("the large one");
+        outgoing.queue.waiting.remove(sent.len());
+        assert_eq!(outbox.push(large()), Ok(()));
+    }
+
+    #[test]
+    fn small_messages_may_fill_the_queue_and_no_more() {
+        let (outbox, _outgoing) = Outbox::new();
+        for _ in 0..10 {
+            assert_eq!(outbox.push(vec![0; MAX_QUEUED_BYTES / 10]), Ok(()));
+        }
+        assert_eq!(outbox.push(vec![0]), Err(Overflow));
+    }
+
+    #[test]
+    fn messages_are_limited_in_number_too() {
+        let (outbox, _outgoing) = Outbox::new();
+        let pushed = (0..).take_while(|_| outbox.push(Vec::new()).is_ok()).count();
+        assert_eq!(pushed, MAX_QUEUED_MESSAGES);
+    }
 }

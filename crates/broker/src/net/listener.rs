@@ -162,7 +162,8 @@ async fn upgrade(
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     if !origin_is_allowed(&headers) {
-        tracing::warn!(host = ?headers.get(HOST), origin = ?headers.get(ORIGIN), "refused: the page is not from this machine");
+        let (host, origin) = (headers.get(HOST), headers.get(ORIGIN));
+        tracing::warn!(?host, ?origin, "refused: the page is not from this machine");
         return (StatusCode::FORBIDDEN, "pages from this origin may not connect\n").into_response();
     }
     let upgrade = match upgrade {

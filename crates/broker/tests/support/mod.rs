@@ -9,8 +9,8 @@ use antiphon_broker::core::access::Access;
 use antiphon_broker::core::{self, Arrival, Broker, BrokerConfig, ConnectionId};
 use antiphon_protocol::cbor::Item;
 use antiphon_protocol::client::{
-    Addressing, ClientConfig, ClientSession, Closed, ConnectError, Event, FilterRequest, FilterResponseReceived, Output,
-    ReceivedRequest, RequestError, Response,
+    Addressing, ClientConfig, ClientSession, Closed, ConnectError, Event, FilterRequest, FilterResponseReceived,
+    Output, ReceivedRequest, RequestError, Response,
 };
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::value::{DataType, Value};
