@@ -241,6 +241,35 @@ fn the_first_answer_counts_and_later_ones_are_dropped() {
 }
 
 #[test]
+fn m_17_an_answer_with_more_than_a_value_is_passed_on_as_it_is() {
+    // What the official Python client sends for a None: the path for a type name, and three bytes too many.
+    let body = b"\x04none\x06string\x02ax";
+    let mut network = Network::new();
+    let [sender, recipient] = network.connect(["sender", "recipient"]);
+    let (session, filter) = (network.session(recipient).expect("connected"), "name is 'recipient'");
+    network.stream(recipient, "none", Behaviour::Keep);
+    for to_filter in [false, true] {
+        if to_filter {
+            network.send_to_filter(sender, filter, "none", "x");
+        } else {
+            network.send_to_session(sender, session, "none", "x");
+        }
+        network.run();
+        let conversation = network.received(recipient).expect("delivered").conversation;
+        network.inject(recipient, Message::ServiceResponse { conversation, body }.to_frame());
+        let answer = network.frames(sender).last().expect("answered").clone();
+        match Message::decode(&answer) {
+            Ok(Message::ServiceResponse { body: passed_on, .. }) => assert_eq!(passed_on, body),
+            // Behind the session ID and the byte that says that there is a response.
+            Ok(Message::ServiceRequest { service: 103, body: passed_on, .. }) => {
+                assert!(passed_on.ends_with(&[&[0], &body[..12]].concat()), "{passed_on:x?}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
 fn a_handler_that_never_answers_is_given_up_after_the_time_allowed() {
     let mut network =
         Network::with(BrokerConfig { request_timeout: Duration::from_secs(5), ..BrokerConfig::default() });

@@ -6,9 +6,10 @@
 //! - [`filter`]: the session filter language; `pattern`: its regular expressions.
 //! - `registry`: which session handles which path.
 //! - `routing`: from a request to its recipient, from the answer to the sender.
-//! - [`timeouts`]: how long recipients may take to answer.
+//! - [`timeouts`]: how long recipients may take to answer; `deadlines`: the queue of all timers.
 
 pub mod access;
+mod deadlines;
 pub mod filter;
 mod pattern;
 pub mod properties;
@@ -20,7 +21,7 @@ pub mod timeouts;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
-use antiphon_protocol::time::{Deadlines, Moment};
+use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::envelope::{Message, request_frame, response_frame};
 use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::handshake::{
@@ -33,6 +34,7 @@ use antiphon_protocol::wire::services::{
 };
 
 use access::Access;
+use deadlines::Deadlines;
 use properties::TooLarge;
 use registry::Registry;
 use sessions::{Outgoing, Session, SessionKey};

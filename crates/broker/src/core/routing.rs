@@ -2,7 +2,6 @@
 
 use antiphon_protocol::path::{self, InvalidPath};
 use antiphon_protocol::time::Moment;
-use antiphon_protocol::wire::decode_all;
 use antiphon_protocol::wire::envelope::{Message, request_frame};
 use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::layouts::{
@@ -14,6 +13,7 @@ use antiphon_protocol::wire::services::{
     Deregistration, FilterResponseDelivery, MessagingFilterSender, MessagingReceiverClient, MessagingSend,
     Registration, Service,
 };
+use antiphon_protocol::wire::{Decode, Reader};
 
 use super::Broker;
 use super::filter::{Fault, Filter, TooMuchWork, Work};
@@ -299,7 +299,9 @@ impl Broker {
         let Some(session) = self.sessions.get_mut(&sender) else { return };
         session.outstanding -= 1;
         let answer = match answer {
-            Ok(body) => decode_all::<SerialisedValue<'_>>(body).map(|value| (body, value)).map_err(|_| {
+            // What stands behind the value is not looked at: there are clients that write too much, and whether their
+            // answer can be read is for the sender to say (semantics M-17).
+            Ok(body) => SerialisedValue::decode(&mut Reader::new(body)).map(|value| (body, value)).map_err(|_| {
                 ServiceFailure { description: "the recipient's answer is malformed", reason: ErrorReason::INVALID_DATA }
             }),
             Err(ServiceFailure { reason, description }) => {
@@ -394,13 +396,17 @@ impl Broker {
     }
 }
 
-/// Of two handlers drawn at random the one with fewer requests to answer. That reaches all, favours those that keep
+/// Of two different handlers drawn at random the one with fewer requests to answer. That reaches all, favours those that keep
 /// up, and takes the same time for two handlers and for a thousand.
 fn choose(
     handlers: &[registry::Registration],
     draws: [u64; 2],
     to_answer: impl Fn(SessionKey) -> usize,
 ) -> &registry::Registration {
-    let [first, second] = draws.map(|draw| &handlers[(draw % handlers.len() as u64) as usize]);
+    let below = |draw: u64, limit: usize| (draw % limit.max(1) as u64) as usize;
+    let first = below(draws[0], handlers.len());
+    // One of the others, if there are any.
+    let second = (first + 1 + below(draws[1], handlers.len() - 1)) % handlers.len();
+    let (first, second) = (&handlers[first], &handlers[second]);
     if to_answer(second.session) < to_answer(first.session) { second } else { first }
 }

@@ -206,9 +206,9 @@ impl Generator {
                 Answer::Error(*self.random.pick(&[9003, 105, 108, 109, 4711, -1]), text)
             }
             _ => {
-                let mut value = self.value().bytes;
-                value.extend(*self.random.pick(&[[0xff, 0xff], [0, 1]]));
-                Answer::Nonsense(if self.random.chance(20) { Vec::new() } else { value })
+                // A length that is none, so that not even the beginning is a value (M-17).
+                let nonsense = [&[0xff; 5], &*self.value().bytes].concat();
+                Answer::Nonsense(if self.random.chance(20) { Vec::new() } else { nonsense })
             }
         };
         let session = model.session(client);
