@@ -24,6 +24,7 @@ const steps = {
   rust: { needs: ["setup"], tests: rustTests },
   js: { needs: ["setup"], tests: () => nodeTests("tests/js") },
   build: { needs: ["setup"], run: buildAll },
+  docs: { needs: ["build"], tests: () => nodeTests("tests/docs") },
   size: { needs: ["build"], run: checkSize },
   types: { needs: ["build"], run: types },
   browser: { run: browser },

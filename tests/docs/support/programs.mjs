@@ -1,0 +1,187 @@
+// The examples of a page of documentation as programs.
+//
+// A block with an `import` begins a program, the blocks after it continue it. In the file of a program every line stands
+// where it stands on the page, so what the platform says about a line of the file is about that line of the page.
+
+import { mkdirSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { formatWithOptions } from "node:util";
+import ts from "typescript";
+import { WebSocket } from "ws";
+import { fromRoot } from "../../../scripts/lib/paths.mjs";
+import { startBroker } from "../../support/broker.mjs";
+
+const FOLDER = fromRoot("build", "docs"); // within the package, so that its name leads to it
+const RAN_OUT = Symbol();
+
+process.setSourceMapsEnabled(true);
+
+/**
+ * @typedef {object} Program
+ * @property {string} page e.g. `docs/values.md`
+ * @property {number} line of the page, on which it begins
+ * @property {"js" | "ts"} language
+ * @property {string} text
+ * @property {Map<number, string[]>} expected what it says that it prints, by the line of the call
+ */
+
+/**
+ * The programs of a page: its blocks marked `js` and `ts`, without those that are also marked `nocheck`.
+ *
+ * @param {string} page its name
+ * @param {string} markdown its content
+ * @returns {Program[]}
+ */
+export function programsOf(page, markdown) {
+  const lines = markdown.split("\n");
+  const programs = [];
+  for (const { language, first, last } of blocksOf(lines)) {
+    const line = first + 1;
+    if (lines.slice(first, last).some((text) => /^import\b/.test(text))) {
+      programs.push({ page, line, language, lines: lines.map(() => "") });
+    }
+    const program = programs.at(-1);
+    if (program?.language !== language) throw new Error(`${page}:${line}: this block needs an import`);
+    for (let index = first; index < last; index++) program.lines[index] = lines[index];
+  }
+  return programs.map(({ lines, ...program }) => ({ ...program, text: lines.join("\n"), expected: expected(lines) }));
+}
+
+function* blocksOf(lines) {
+  let open;
+  for (const [index, line] of lines.entries()) {
+    const fence = /^\s*```(\w*)\s*(.*)$/.exec(line);
+    if (!fence) continue;
+    if (open === undefined) {
+      open = { language: fence[1], mark: fence[2], first: index + 1 };
+    } else {
+      if (["js", "ts"].includes(open.language) && open.mark !== "nocheck") yield { ...open, last: index };
+      open = undefined;
+    }
+  }
+}
+
+/** What the comments `// -> ...` say: each belongs to the last `console.log` that begins on its line or above. */
+function expected(lines) {
+  const found = new Map();
+  let call;
+  for (const [index, line] of lines.entries()) {
+    if (line.includes("console.log(")) call = index + 1;
+    const output = /\/\/ -> (.*)$/.exec(line)?.[1];
+    if (output !== undefined) found.set(call, [...(found.get(call) ?? []), output]);
+  }
+  return found;
+}
+
+/**
+ * Runs a program against a broker of its own, wherever it says that it connects to.
+ *
+ * @param {Program} program
+ * @param {number} limit ms that it may take until it has printed everything
+ * @throws {Error} what it threw, or what is not as it says
+ */
+export async function run(program, limit = 10_000) {
+  const broker = await startBroker();
+  const { WebSocket: platforms } = globalThis;
+  const { log } = console;
+  const sockets = new Set();
+  const printed = new Map();
+  let hasPrinted;
+
+  globalThis.WebSocket = class extends WebSocket {
+    constructor(address) {
+      super(Object.assign(new URL(address), { protocol: "ws:", host: `127.0.0.1:${broker.port}` }));
+      sockets.add(this);
+    }
+  };
+  const { name, url } = write(program);
+  console.log = (...values) => {
+    const line = Number(new RegExp(`${name}\\.\\w+:(\\d+):`).exec(new Error().stack)?.[1]);
+    const text = formatWithOptions({ breakLength: Number.POSITIVE_INFINITY }, ...values);
+    printed.set(line, [...(printed.get(line) ?? []), text]);
+    hasPrinted?.();
+  };
+
+  const deadline = AbortSignal.timeout(limit);
+  const ranOut = new Promise((resolve) => deadline.addEventListener("abort", () => resolve(RAN_OUT)));
+  try {
+    if ((await Promise.race([import(url), ranOut])) === RAN_OUT) {
+      throw new Error(`${program.page}:${program.line}: this program did not end within ${limit} ms`);
+    }
+    // What handlers print may come after the last statement.
+    while (!deadline.aborted && isMissing(program.expected, printed)) {
+      const more = new Promise((resolve) => {
+        hasPrinted = resolve;
+      });
+      await Promise.race([more, ranOut]);
+    }
+  } finally {
+    console.log = log;
+    globalThis.WebSocket = platforms;
+    for (const socket of sockets) socket.terminate();
+    await broker.stop();
+  }
+  for (const [line, outputs] of program.expected) compare(program.page, line, outputs, printed.get(line) ?? []);
+}
+
+function isMissing(expected, printed) {
+  return [...expected].some(([line, outputs]) => (printed.get(line)?.length ?? 0) < outputs.length);
+}
+
+function compare(page, line, expected, printed) {
+  const matches = expected.length === printed.length && expected.every((text, i) => pattern(text).test(printed[i]));
+  if (matches) return;
+  throw new Error(
+    `${page}:${line}: it says that it prints\n${expected.join("\n")}\nbut it prints\n${printed.join("\n")}`,
+  );
+}
+
+/** `…` stands for anything; how much blank there is does not matter. */
+function pattern(text) {
+  const parts = text.split("…").map((part) => part.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&").replace(/\s+/g, "\\s+"));
+  return new RegExp(`^${parts.join("[^]*")}$`);
+}
+
+/** Writes a program where it can import the package, as JavaScript. */
+function write({ page, line, language, text }) {
+  const name = `${basename(page, ".md")}-${line}`;
+  const path = join(FOLDER, `${name}.mjs`);
+  const options = { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext, inlineSourceMap: true };
+  const { outputText } =
+    language === "js"
+      ? { outputText: text }
+      : ts.transpileModule(text, { compilerOptions: options, fileName: `${name}.ts` });
+  mkdirSync(FOLDER, { recursive: true });
+  writeFileSync(path, outputText);
+  return { name, url: pathToFileURL(path).href };
+}
+
+/**
+ * What is wrong with the types of the programs in TypeScript, by the types as they ship.
+ *
+ * @param {Program[]} programs
+ * @returns {string[]} none if all is well
+ */
+export function typeErrors(programs) {
+  const files = new Map();
+  for (const { page, line, language, text } of programs) {
+    if (language === "ts") files.set(join(FOLDER, `${basename(page, ".md")}-${line}.ts`), { page, text });
+  }
+  const { config } = ts.readConfigFile(fromRoot("tests", "types", "tsconfig.json"), ts.sys.readFile);
+  const { options } = ts.parseJsonConfigFileContent(config, ts.sys, FOLDER);
+  const host = ts.createCompilerHost(options);
+  const { fileExists, readFile, getSourceFile } = host;
+  host.fileExists = (path) => files.has(path) || fileExists(path);
+  host.readFile = (path) => files.get(path)?.text ?? readFile(path);
+  host.getSourceFile = (path, target, ...rest) => {
+    const own = files.get(path);
+    return own ? ts.createSourceFile(path, own.text, target) : getSourceFile(path, target, ...rest);
+  };
+  return ts.getPreEmitDiagnostics(ts.createProgram([...files.keys()], options, host)).map((diagnostic) => {
+    const { file, start, messageText } = diagnostic;
+    const text = ts.flattenDiagnosticMessageText(messageText, "\n");
+    if (!file) return text;
+    return `${files.get(file.fileName)?.page ?? file.fileName}:${file.getLineAndCharacterOfPosition(start).line + 1}: ${text}`;
+  });
+}
