@@ -73,9 +73,9 @@ class Handler {
   /** Functions that start those that wait for their turn. */
   waiting = [];
 
-  constructor(callback, options) {
+  constructor(callback, options, what) {
     const { requestType, responseType, maxConcurrent, addressed, sessionProperties } = members(options, OPTIONS);
-    this.callback = callable(callback, "a request handler");
+    this.callback = callable(callback, what);
     // Those of the object, unless the options say otherwise.
     const own = isFunction(callback) ? {} : members(callback, TYPES);
     this.requestCode = typeCode(requestType ?? own.requestType);
@@ -108,7 +108,7 @@ function callable(callback, what) {
 
 /** Checks a request handler of an application. */
 export function requestHandler(callback, options) {
-  return new Handler(callback, options);
+  return new Handler(callback, options, "a request handler");
 }
 
 /** Something local that can be closed; `forget` takes it out. */
@@ -166,7 +166,7 @@ export class Handlers {
   /** Adds a stream, which the broker need not know. */
   addStream(path, callback, options) {
     text("path", path);
-    const handler = new Handler(callback, options);
+    const handler = new Handler(callback, options, "a stream handler");
     const streams = handler.addressed ? this.#addressedStreams : this.#streams;
     streams.set(path, handler);
     if (!handler.addressed) {
@@ -197,7 +197,7 @@ export class Handlers {
   call(registration, conversation, path, sender, properties, code, name, bytes) {
     const handler = this.#find(registration, path);
     if (handler === undefined) {
-      const kind = registration === 0 ? "stream for addressed requests" : "request handler";
+      const kind = registration === 0 ? "stream with addressed: true" : "request handler";
       return { reason: UNHANDLED_MESSAGE, text: `this session has no ${kind} at ${path}` };
     }
     const requestType = code === 0 ? name : typeName(code);

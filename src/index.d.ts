@@ -144,8 +144,8 @@ export type SessionState = "connecting" | "connected" | "closed";
 /** The end of a session. */
 export interface CloseInfo {
   /**
-   * `CLOSED_BY_CLIENT`, `CLOSED_BY_SERVER`, `CONNECTION_ERROR`, `TRANSPORT_ERROR` (the broker broke the protocol) or
-   * `IDLE_CONNECTION` (nothing came from the broker for two ping periods).
+   * `CLOSED_BY_CLIENT`, `CLOSED_BY_SERVER`, `CONNECTION_ERROR`, `TRANSPORT_ERROR` (the broker broke the protocol, or sent
+   * more than `maxMessageSize`) or `IDLE_CONNECTION` (nothing came from the broker for two ping periods).
    */
   code: string;
   /** For people. */
@@ -218,7 +218,7 @@ export interface Messaging<C extends Contract = AnyContract> {
    *
    * First comes the count, then exactly one response or error from each of those sessions, in the order of arrival:
    * to `onResponse`, or without it to the handler of {@link addFilterResponseHandler} for this filter. `timeout` bounds
-   * the whole; what comes later is dropped.
+   * the whole; what comes later is dropped, and nothing is called for it. ({@link gather} tells of that.)
    *
    * @param filter e.g. `$Principal is 'ops' and has room`
    * @returns how many sessions match
@@ -383,7 +383,7 @@ export interface RequestContext {
   readonly sessionProperties: Record<string, string>;
   /** Name of the request's data type on the wire. */
   readonly requestType: string;
-  /** Aborted when the answer can no longer be delivered. */
+  /** Aborted when the answer can no longer be delivered, because this session has ended; nothing tells of the sender. */
   readonly signal: AbortSignal;
 }
 
@@ -444,7 +444,7 @@ export interface Service {
   /**
    * Sends a request of this service.
    *
-   * @param body in wire form
+   * @param body in wire form; the broker ends the session of whoever sends a malformed one
    * @returns the body of the response
    * @throws {@link MessagingError}: `UNSUPPORTED` if the broker does not offer it
    */

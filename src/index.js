@@ -1,7 +1,7 @@
 // The entry of the package: loads the WebAssembly when it is first needed, and exports what applications use.
 
 import load, { Messaging, connect as open, Registration, Session } from "./antiphon.js";
-import { ConnectError } from "./error.js";
+import { ConnectError, showCaller } from "./error.js";
 import { applyContract, checkContract, gather, services } from "./messaging.js";
 
 export { ConnectError, InvalidFilterError, MessagingError, RejectedRequestError } from "./error.js";
@@ -70,6 +70,15 @@ export function escapeFilter(text) {
 
 /** Opens a session. */
 export async function connect(url, options) {
+  const site = new Error();
+  try {
+    return await connectFrom(url, options);
+  } catch (error) {
+    throw error instanceof ConnectError ? showCaller(error, site) : error;
+  }
+}
+
+async function connectFrom(url, options) {
   const started = performance.now();
   const { signal, connectTimeout, webSocket, contract } = glance(options);
   checkContract(contract);

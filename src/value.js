@@ -319,6 +319,8 @@ function writeSpecial(value, kind) {
   switch (kind) {
     case FUNCTION:
       return fail("is a function");
+    case "Promise":
+      return fail("is a promise that nobody waited for");
     case "ArrayBuffer":
       writeBytes(bytesOf(value));
       return true;

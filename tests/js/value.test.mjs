@@ -432,7 +432,6 @@ test("what JSON.stringify can say is read back as JSON.parse has it", () => {
     new Error("message"),
     /pattern/,
     new Set([1]),
-    Promise.resolve(1),
     new Proxy({ a: [1] }, {}),
     new Proxy([1, 2], {}),
     Object.assign([1, 2], { extra: 1 }),
@@ -527,6 +526,7 @@ test("what json cannot say is refused with the path to it", () => {
   refusedAt(() => 1, "value", /function/);
   refusedAt(class {}, "value", /function/);
   refusedAt(symbol, "value", /symbol/);
+  refusedAt([Promise.resolve(1)], "value[0]", /promise/);
   refusedAt({ items: [0, 0, 0, { name: () => 1 }] }, "value.items[3].name", /function/);
   refusedAt({ "a b": symbol }, 'value["a b"]', /symbol/);
   refusedAt({ 'a"b': { "": symbol } }, 'value["a\\"b"][""]', /symbol/);
