@@ -1,0 +1,190 @@
+//! One WebSocket: opening it, its messages in both directions, closing it.
+
+use std::collections::VecDeque;
+use std::future::{pending, poll_fn};
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+
+/// What happens on a connection.
+pub(crate) enum Happened {
+    Open,
+    /// A binary message.
+    Frame(Bytes),
+    /// The server did what no server may do; says what.
+    Violation(String),
+    /// The connection is gone, or was never made; says why. Nothing follows.
+    Gone(String),
+}
+
+/// A WebSocket that is opening, open or gone.
+pub(crate) struct Connection {
+    state: State,
+    outgoing: Outgoing,
+}
+
+enum State {
+    Opening(Pin<Box<dyn Future<Output = Result<WebSocket, String>> + Send>>),
+    Open(SplitSink<WebSocket, Message>, SplitStream<WebSocket>),
+    Gone,
+}
+
+type WebSocket = WebSocketStream<TcpStream>;
+
+#[derive(Default)]
+struct Outgoing {
+    frames: VecDeque<Vec<u8>>,
+    bytes: usize,
+    /// Whether the socket may still keep some of what it was given.
+    unflushed: bool,
+    /// Messages that were read meanwhile.
+    read_meanwhile: usize,
+}
+
+/// Bytes that may wait to be written before nothing more is read. So a peer that does not take our answers cannot make
+/// us keep ever more of them.
+const MAX_OUTGOING_BYTES: usize = 64 << 10;
+
+/// Messages that may be read while something waits to be written. So a peer that never pauses is answered as well.
+const MAX_READ_MEANWHILE: usize = 64;
+
+/// Of each connection, in bytes. Small, since a process may have thousands of them.
+const READ_BUFFER: usize = 8 << 10;
+
+/// How long the server has to close its end of the WebSocket.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
+
+impl Connection {
+    /// Starts opening a WebSocket at `url` (`ws://` only). Messages from the server may have `max_message_size` bytes.
+    pub fn open(url: String, max_message_size: usize) -> Self {
+        Self { state: State::Opening(Box::pin(open(url, max_message_size))), outgoing: Outgoing::default() }
+    }
+
+    /// Queues a binary message; [`Self::next`] writes it.
+    pub fn send(&mut self, frame: Vec<u8>) {
+        self.outgoing.bytes += frame.len();
+        self.outgoing.unflushed = true;
+        self.outgoing.frames.push_back(frame);
+    }
+
+    /// Reads and writes until something happens. Nothing is lost when the future is dropped before.
+    pub async fn next(&mut self) -> Happened {
+        let happened = match &mut self.state {
+            State::Opening(opening) => match opening.await {
+                Ok(web_socket) => {
+                    let (sink, stream) = web_socket.split();
+                    self.state = State::Open(sink, stream);
+                    return Happened::Open;
+                }
+                Err(reason) => Happened::Gone(reason),
+            },
+            State::Open(sink, stream) => exchange(sink, stream, &mut self.outgoing).await,
+            State::Gone => pending().await,
+        };
+        if matches!(happened, Happened::Gone(_)) {
+            self.state = State::Gone;
+        }
+        happened
+    }
+
+    /// Writes what is queued and closes the WebSocket, as far as the server goes along.
+    pub async fn close(self) {
+        let State::Open(mut sink, mut stream) = self.state else { return };
+        let mut outgoing = self.outgoing;
+        let goodbye = async {
+            // It may be gone; then there is nobody to say goodbye to.
+            if outgoing.write(&mut sink).await.is_ok() && sink.close().await.is_ok() {
+                while let Some(Ok(_)) = stream.next().await {}
+            }
+        };
+        let _ = tokio::time::timeout(CLOSE_PATIENCE, goodbye).await;
+    }
+}
+
+async fn open(url: String, max_message_size: usize) -> Result<WebSocket, String> {
+    let text = |error: Error| error.to_string();
+    let request = url.into_client_request().map_err(text)?;
+    let uri = request.uri();
+    if uri.scheme_str() != Some("ws") {
+        return Err("only ws:// can be connected to".into());
+    }
+    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
+    let port = uri.port_u16().unwrap_or(80);
+    let stream = TcpStream::connect((host.as_str(), port)).await.map_err(|error| format!("{host}:{port}: {error}"))?;
+    // A request is a small message that somebody waits for.
+    stream.set_nodelay(true).map_err(|error| error.to_string())?;
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .max_message_size(Some(max_message_size))
+        .max_frame_size(Some(max_message_size));
+    let (web_socket, _) = client_async_with_config(request, stream, Some(config)).await.map_err(text)?;
+    Ok(web_socket)
+}
+
+/// Writes what is queued, whenever there is nothing to read, until something arrives.
+async fn exchange(
+    sink: &mut SplitSink<WebSocket, Message>,
+    stream: &mut SplitStream<WebSocket>,
+    outgoing: &mut Outgoing,
+) -> Happened {
+    loop {
+        let must_write = outgoing.unflushed;
+        let may_read = outgoing.bytes <= MAX_OUTGOING_BYTES && outgoing.read_meanwhile < MAX_READ_MEANWHILE;
+        tokio::select! {
+            // Reading goes first, so that the answers to all that has arrived are written together.
+            biased;
+            received = stream.next(), if may_read => match received {
+                Some(Ok(Message::Binary(frame))) => {
+                    outgoing.read_meanwhile += usize::from(must_write);
+                    return Happened::Frame(frame);
+                }
+                Some(Ok(Message::Text(_))) => return Happened::Violation("the server sent a text message".into()),
+                Some(Ok(Message::Close(Some(close)))) => {
+                    let code = u16::from(close.code);
+                    return Happened::Gone(format!("the server closed the WebSocket with code {code}"));
+                }
+                // Pings are answered by the WebSocket itself.
+                Some(Ok(_)) => {}
+                Some(Err(error @ Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => {
+                    return Happened::Gone(error.to_string());
+                }
+                Some(Err(error @ (Error::Capacity(_) | Error::Protocol(_) | Error::Utf8(_)))) => {
+                    return Happened::Violation(error.to_string());
+                }
+                Some(Err(error)) => return Happened::Gone(error.to_string()),
+                None => return Happened::Gone("the server closed the WebSocket".into()),
+            },
+            written = outgoing.write(sink), if must_write => {
+                if let Err(error) = written {
+                    return Happened::Gone(error.to_string());
+                }
+            }
+        }
+    }
+}
+
+impl Outgoing {
+    /// Gives everything to the socket and flushes it. Nothing is lost when the future is dropped before.
+    async fn write(&mut self, sink: &mut SplitSink<WebSocket, Message>) -> Result<(), Error> {
+        while !self.frames.is_empty() {
+            poll_fn(|context| sink.poll_ready_unpin(context)).await?;
+            // Not `sink.feed`: it would take the frame with it when it is dropped.
+            if let Some(frame) = self.frames.pop_front() {
+                self.bytes -= frame.len();
+                sink.start_send_unpin(Message::Binary(frame.into()))?;
+            }
+        }
+        sink.flush().await?;
+        self.unflushed = false;
+        self.read_meanwhile = 0;
+        Ok(())
+    }
+}

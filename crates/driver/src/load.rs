@@ -1,0 +1,446 @@
+//! Load on a broker, of many sessions in one process, with an account of every request.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::{self, Write as _};
+use std::future::ready;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use antiphon_protocol::client::{ConnectError, ReceivedRequest, RequestError};
+use antiphon_protocol::value::{DataType, Value};
+use antiphon_protocol::wire::error_reason::ErrorReason;
+use antiphon_protocol::wire::primitives::SessionId;
+use fastrand::Rng;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use hdrhistogram::Histogram;
+use serde::Serialize;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use crate::ledger::{Ledger, Recipients, RequestId, Stamp, Verdict};
+use crate::{Answer, Options, Session};
+
+/// What load to make.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Of the broker's WebSocket.
+    pub url: String,
+    /// Sessions that send; at least 1. They and those that handle answer what is sent to a session or a filter.
+    pub sessions: usize,
+    /// Further sessions, with a request handler each, all at the same path.
+    pub handlers: usize,
+    /// How fast to send.
+    pub rate: Rate,
+    /// How long to send. What is pending then is waited for.
+    pub duration: Duration,
+    /// What each request is allowed.
+    pub timeout: Duration,
+    /// Of requests and responses, in bytes; at least [`Stamp::SIZE`].
+    pub value_size: usize,
+    /// What is sent: one of these at a time, each as likely as it occurs here. Not empty.
+    pub kinds: Vec<Kind>,
+    /// For requests to filters: must match exactly the sessions of this load. By default it does.
+    pub filter: Option<String>,
+    /// Decides what is sent by whom to whom. Also makes path and default filter those of this load alone.
+    pub seed: u64,
+}
+
+/// How fast requests are sent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Rate {
+    /// So many a second, whether or not earlier ones have come to their end; more than 0.
+    PerSecond(f64),
+    /// As fast as it goes: each session that sends has this many under way at any time; at least 1.
+    InFlight(usize),
+}
+
+/// How requests are addressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// To one of the handlers.
+    Path,
+    /// To one of all sessions.
+    Session,
+    /// To all sessions.
+    Filter,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// As in the plan.
+    pub seed: u64,
+    /// Sessions that were opened: all.
+    pub sessions: usize,
+    /// Those that ended before the load did, for example because the broker closed them. Not a fault by itself.
+    pub sessions_lost: usize,
+    /// How long it took to open all sessions, in milliseconds.
+    pub connect_ms: u64,
+    /// How long requests were under way, in milliseconds.
+    pub load_ms: u64,
+    /// All requests, whatever came of them.
+    pub requests: u64,
+    /// Requests in each second in which they were under way.
+    pub requests_per_second: f64,
+    /// What was sent, and what came of it.
+    pub kinds: BTreeMap<Kind, KindReport>,
+    /// Faults by name.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// Some of them, described.
+    pub examples: Vec<String>,
+}
+
+/// What came of the requests of one kind.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct KindReport {
+    /// How many were sent.
+    pub requests: u64,
+    /// Answers; many to one request to a filter.
+    pub answers: u64,
+    /// Errors by code, those of single recipients of a filter included.
+    pub errors: BTreeMap<String, u64>,
+    /// From sending to the last answer, or the error.
+    pub latency: Latency,
+}
+
+/// In microseconds.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Latency {
+    /// Half of them are at most this.
+    pub p50: u64,
+    /// 9 of 10.
+    pub p90: u64,
+    /// 99 of 100.
+    pub p99: u64,
+    /// All.
+    pub max: u64,
+}
+
+/// Why no load could be made.
+#[derive(Debug, PartialEq)]
+pub enum LoadError {
+    /// A session could not be opened.
+    Connect(ConnectError),
+    /// A handler could not be registered.
+    Register(RequestError),
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(error) => write!(f, "a session could not be opened: {}: {error}", error.code.as_str()),
+            Self::Register(error) => write!(f, "a handler could not be registered: {}: {error}", error.code()),
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+/// Sessions that are being opened or closed at the same time.
+const PARALLEL: usize = 64;
+
+/// How late a request may end. Wide, since the machine may be busy with the load itself.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Makes load and reports what came of it.
+///
+/// # Errors
+///
+/// [`LoadError`] if not all of the sessions could be opened and prepared; nothing was sent then.
+pub async fn run(plan: &Plan) -> Result<Report, LoadError> {
+    let start = Instant::now();
+    let ledger = Arc::new(Ledger::new(GRACE));
+    let path = format!("load/{}", plan.seed);
+    let open = |index| open(plan, index, path.clone(), ledger.clone());
+    let opening = stream::iter(0..plan.sessions + plan.handlers).map(open).buffer_unordered(PARALLEL);
+    // The first failure ends it: all are needed.
+    let mut opened: Vec<_> = opening.try_collect().await?;
+    opened.sort_unstable_by_key(|(index, _)| *index);
+    let sessions: Vec<_> = opened.into_iter().map(|(_, session)| session).collect();
+    let connected = Instant::now();
+    let crew = Arc::new(Crew {
+        senders: plan.sessions,
+        by_id: sessions.iter().enumerate().map(|(index, session)| (session.id(), index)).collect(),
+        filter: plan.filter.clone().unwrap_or_else(|| format!("{PROPERTY} is '{}'", plan.seed)),
+        sessions,
+        path,
+        timeout: plan.timeout,
+        value_size: plan.value_size,
+        kinds: plan.kinds.clone(),
+        ledger,
+        tally: Mutex::default(),
+    });
+    match plan.rate {
+        Rate::PerSecond(rate) => send_at_rate(&crew, rate, plan).await,
+        Rate::InFlight(count) => send_in_flight(&crew, count, plan).await,
+    }
+    let load = connected.elapsed();
+    let sessions_lost = crew.sessions.iter().filter(|session| session.is_closed()).count();
+    stream::iter(&crew.sessions).for_each_concurrent(PARALLEL, async |session| drop(session.close().await)).await;
+    Ok(crew.report(plan, sessions_lost, connected - start, load))
+}
+
+/// Opens and prepares one session.
+async fn open(plan: &Plan, index: usize, path: String, ledger: Arc<Ledger>) -> Result<(usize, Session), LoadError> {
+    let mut options = Options::default();
+    options.config.connect_timeout = CONNECT_TIMEOUT;
+    options.config.properties.push((PROPERTY.into(), plan.seed.to_string()));
+    let session = Session::connect(&plan.url, options).await.map_err(LoadError::Connect)?;
+    let size = plan.value_size;
+    let handler = move |received: ReceivedRequest| ready(answer(&ledger, &received, index, size));
+    session.add_stream_handler(&path, handler.clone()).await.map_err(LoadError::Register)?;
+    if index >= plan.sessions {
+        // It stays as long as the session.
+        session.add_request_handler(&path, handler).await.map_err(LoadError::Register)?;
+    }
+    Ok((index, session))
+}
+
+fn answer(ledger: &Ledger, received: &ReceivedRequest, index: usize, size: usize) -> Answer {
+    let stamp = Stamp::from_bytes(&received.request.bytes);
+    ledger.handled(stamp, index);
+    match stamp {
+        Some(Stamp { request, .. }) => Ok(value(Stamp { request, recipient: Some(index) }, size)),
+        None => Err((ErrorReason::INVALID_DATA, "the request is not one of this load".into())),
+    }
+}
+
+fn value(stamp: Stamp, size: usize) -> Value {
+    Value::new(DataType::Binary, stamp.to_bytes(size))
+}
+
+/// The session property that the default filter asks for.
+const PROPERTY: &str = "load";
+
+/// Thousands of sessions that connect to a busy machine take their time.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Sends at moments that are fixed beforehand, so that a slow broker does not get less to do.
+async fn send_at_rate(crew: &Arc<Crew>, rate: f64, plan: &Plan) {
+    let mut random = Rng::with_seed(plan.seed);
+    let mut under_way = JoinSet::new();
+    let start = Instant::now();
+    let mut number = 0_u64;
+    loop {
+        let due = start + Duration::from_secs_f64(number as f64 / rate);
+        if due >= start + plan.duration {
+            break;
+        }
+        sleep_until(due).await;
+        let sender = random.usize(..crew.senders);
+        let random = random.fork();
+        let crew = crew.clone();
+        under_way.spawn(async move { crew.send(sender, random).await });
+        while under_way.try_join_next().is_some() {}
+        number += 1;
+    }
+    while under_way.join_next().await.is_some() {}
+}
+
+/// Sends the next request when the one before has come to its end, in as many lines as there may be requests under way.
+async fn send_in_flight(crew: &Arc<Crew>, count: usize, plan: &Plan) {
+    let mut random = Rng::with_seed(plan.seed);
+    let end = Instant::now() + plan.duration;
+    let mut lines = JoinSet::new();
+    for sender in (0..crew.senders).flat_map(|sender| std::iter::repeat_n(sender, count)) {
+        let mut random = random.fork();
+        let crew = crew.clone();
+        lines.spawn(async move {
+            while Instant::now() < end && !crew.sessions[sender].is_closed() {
+                crew.send(sender, random.fork()).await;
+            }
+        });
+    }
+    while lines.join_next().await.is_some() {}
+}
+
+/// The sessions and what they do.
+struct Crew {
+    /// Those that send come first.
+    sessions: Vec<Session>,
+    senders: usize,
+    by_id: HashMap<SessionId, usize>,
+    path: String,
+    filter: String,
+    timeout: Duration,
+    value_size: usize,
+    kinds: Vec<Kind>,
+    ledger: Arc<Ledger>,
+    tally: Mutex<BTreeMap<Kind, Tally>>,
+}
+
+struct Tally {
+    requests: u64,
+    answers: u64,
+    errors: BTreeMap<String, u64>,
+    /// In microseconds.
+    latency: Histogram<u64>,
+}
+
+impl Crew {
+    /// Sends one request and waits for its end.
+    async fn send(&self, sender: usize, mut random: Rng) {
+        let kind = self.kinds[random.usize(..self.kinds.len())];
+        let session = &self.sessions[sender];
+        let outcome = match kind {
+            Kind::Path => {
+                let (request, value) = self.begin(Recipients::Any);
+                let outcome = session.send_to_path(&self.path, value, self.timeout).await;
+                (request, outcome.map(|value| self.take_answer(kind, request, &value, None)))
+            }
+            Kind::Session => {
+                let recipient = random.usize(..self.sessions.len());
+                let (request, value) = self.begin(Recipients::One(recipient));
+                let to = self.sessions[recipient].id();
+                let outcome = session.send_to_session(to, &self.path, value, self.timeout).await;
+                (request, outcome.map(|value| self.take_answer(kind, request, &value, None)))
+            }
+            Kind::Filter => {
+                let all = u32::try_from(self.sessions.len()).unwrap_or(u32::MAX);
+                let (request, value) = self.begin(Recipients::All(all));
+                (request, self.send_to_filter(session, request, value).await)
+            }
+        };
+        self.settle(kind, outcome);
+    }
+
+    async fn send_to_filter(&self, session: &Session, request: RequestId, value: Value) -> Result<(), RequestError> {
+        let mut responses = session.send_to_filter(&self.filter, &self.path, value, self.timeout).await?;
+        self.ledger.matched(request, responses.count());
+        while let Some(response) = responses.next().await {
+            let response = response?;
+            let from = self.by_id.get(&response.session).copied();
+            match response.outcome {
+                Ok(value) => self.take_answer(Kind::Filter, request, &value, from),
+                Err(error) => {
+                    self.ledger.failed(request, from);
+                    self.tally(Kind::Filter, |tally| tally.count_error(&error));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(&self, to: Recipients) -> (RequestId, Value) {
+        let request = self.ledger.sent(to, self.timeout);
+        (request, value(Stamp { request, recipient: None }, self.value_size))
+    }
+
+    fn take_answer(&self, kind: Kind, request: RequestId, value: &Value, from: Option<usize>) {
+        self.ledger.answered(request, Stamp::from_bytes(&value.bytes), from);
+        self.tally(kind, |tally| tally.answers += 1);
+    }
+
+    fn settle(&self, kind: Kind, (request, outcome): (RequestId, Result<(), RequestError>)) {
+        let took = self.ledger.settled(request, outcome.is_ok());
+        self.tally(kind, |tally| {
+            tally.requests += 1;
+            tally.latency.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+            if let Err(error) = outcome {
+                tally.count_error(&error);
+            }
+        });
+    }
+
+    fn tally(&self, kind: Kind, change: impl FnOnce(&mut Tally)) {
+        change(self.tallies().entry(kind).or_insert_with(Tally::new));
+    }
+
+    fn tallies(&self) -> MutexGuard<'_, BTreeMap<Kind, Tally>> {
+        // A panic elsewhere is no reason to lose the numbers.
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn report(&self, plan: &Plan, sessions_lost: usize, connect: Duration, load: Duration) -> Report {
+        let kinds: BTreeMap<_, _> = self.tallies().iter().map(|(kind, tally)| (*kind, tally.report())).collect();
+        let requests = kinds.values().map(|kind| kind.requests).sum();
+        let Verdict { faults, examples } = self.ledger.verdict(u32::try_from(sessions_lost).unwrap_or(u32::MAX));
+        let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Report {
+            seed: plan.seed,
+            sessions: self.sessions.len(),
+            sessions_lost,
+            connect_ms: milliseconds(connect),
+            load_ms: milliseconds(load),
+            requests,
+            requests_per_second: requests as f64 / load.as_secs_f64(),
+            kinds,
+            faults: faults.into_iter().map(|(fault, count)| (fault.as_str(), count)).collect(),
+            examples,
+        }
+    }
+}
+
+/// Latencies above this are reported as this: an hour, in microseconds.
+const LONGEST_LATENCY: u64 = 3_600_000_000;
+
+impl Tally {
+    fn new() -> Self {
+        let latency = Histogram::new_with_max(LONGEST_LATENCY, 3).expect("bounds that a histogram can have");
+        Self { requests: 0, answers: 0, errors: BTreeMap::new(), latency }
+    }
+
+    fn count_error(&mut self, error: &RequestError) {
+        *self.errors.entry(error.code().into_owned()).or_default() += 1;
+    }
+
+    fn report(&self) -> KindReport {
+        let at = |quantile| self.latency.value_at_quantile(quantile);
+        let latency = Latency { p50: at(0.5), p90: at(0.9), p99: at(0.99), max: self.latency.max() };
+        KindReport { requests: self.requests, answers: self.answers, errors: self.errors.clone(), latency }
+    }
+}
+
+impl Report {
+    /// Whether every request came to exactly one end.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.faults.is_empty()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { sessions, sessions_lost, connect_ms, load_ms, requests, requests_per_second, .. } = self;
+        writeln!(f, "seed      {}", self.seed)?;
+        writeln!(f, "sessions  {sessions} opened in {connect_ms} ms, {sessions_lost} lost")?;
+        writeln!(f, "requests  {requests} in {load_ms} ms, {requests_per_second:.0}/s")?;
+        writeln!(f)?;
+        writeln!(f, "kind      requests    answers     errors     p50 ms     p90 ms     p99 ms     max ms")?;
+        for (kind, KindReport { requests, answers, errors, latency }) in &self.kinds {
+            let errors: u64 = errors.values().sum();
+            let mut line = format!("{:7} {requests:>10} {answers:>10} {errors:>10}", kind.as_str());
+            for time in [latency.p50, latency.p90, latency.p99, latency.max] {
+                write!(line, " {:>10.3}", time as f64 / 1000.0)?;
+            }
+            writeln!(f, "{line}")?;
+        }
+        writeln!(f)?;
+        for (kind, report) in &self.kinds {
+            for (code, count) in &report.errors {
+                writeln!(f, "error     {count} times {code}, {}", kind.as_str())?;
+            }
+        }
+        for (fault, count) in &self.faults {
+            writeln!(f, "fault     {count} times {fault}")?;
+        }
+        for example in &self.examples {
+            writeln!(f, "          {example}")?;
+        }
+        let holds = if self.holds() { "holds" } else { "does not hold" };
+        write!(f, "each request came to exactly one end: this {holds}")
+    }
+}
+
+impl Kind {
+    /// As on the command line.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Path => "path",
+            Self::Session => "session",
+            Self::Filter => "filter",
+        }
+    }
+}

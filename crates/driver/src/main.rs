@@ -1,0 +1,165 @@
+//! The command `antiphon-load`.
+
+#![forbid(unsafe_code)]
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::Duration;
+
+use antiphon_driver::ledger::Stamp;
+use antiphon_driver::load::{self, Kind, Plan, Rate};
+use bytesize::ByteSize;
+use clap::Parser;
+
+/// Makes load on a broker and checks that every request comes to exactly one end.
+///
+/// Exit status: 0 if that holds, 1 if not or if a session could not be opened, 2 for bad usage.
+#[derive(Parser)]
+#[command(name = "antiphon-load", version)]
+struct Options {
+    /// Of the broker
+    #[arg(long, value_name = "URL", default_value = "ws://127.0.0.1:8080/diffusion", value_parser = url)]
+    url: String,
+    /// Sessions that send
+    #[arg(long, value_name = "N", default_value = "100", value_parser = at_least_one)]
+    sessions: usize,
+    /// Further sessions with a request handler, all at one path
+    #[arg(long, value_name = "N", default_value = "10")]
+    handlers: usize,
+    /// Requests a second; max for as many as it goes
+    #[arg(long, value_name = "R", default_value = "max")]
+    rate: RateOption,
+    /// With --rate max: requests that each session has under way at the same time
+    #[arg(long, value_name = "N", default_value = "1", value_parser = at_least_one)]
+    in_flight: usize,
+    /// How long to send
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    duration: Duration,
+    /// What each request is allowed
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    timeout: Duration,
+    /// Of requests and responses, at least 16
+    #[arg(long, value_name = "SIZE", default_value = "256", value_parser = value_size)]
+    value_size: usize,
+    /// What is sent: path, session, filter, or several of them; what is named twice is sent twice as often
+    #[arg(long, value_name = "KIND,...", default_value = "path", value_delimiter = ',', value_parser = kind)]
+    kind: Vec<Kind>,
+    /// For requests to filters, instead of one that matches the sessions of this load; must match them and no others
+    #[arg(long, value_name = "FILTER")]
+    filter: Option<String>,
+    /// Decides what is sent by whom to whom; drawn at random unless it is given
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Report as one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy)]
+enum RateOption {
+    Max,
+    PerSecond(f64),
+}
+
+impl FromStr for RateOption {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse::<f64>() {
+            _ if text == "max" => Ok(Self::Max),
+            Ok(rate) if (MIN_RATE..=MAX_RATE).contains(&rate) => Ok(Self::PerSecond(rate)),
+            _ => Err("write max, or a number of requests a second from 0.001 to 1000000"),
+        }
+    }
+}
+
+const MIN_RATE: f64 = 0.001;
+const MAX_RATE: f64 = 1e6;
+
+fn url(text: &str) -> Result<String, &'static str> {
+    if text.starts_with("ws://") { Ok(text.into()) } else { Err("it must begin with ws://") }
+}
+
+fn at_least_one(text: &str) -> Result<usize, &'static str> {
+    text.parse().ok().filter(|number| *number > 0).ok_or("write a number, at least 1")
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if duration.is_zero() || duration > LONGEST { Err("write more than 0s, at most 1day".into()) } else { Ok(duration) }
+}
+
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn value_size(text: &str) -> Result<usize, String> {
+    let size = usize::try_from(text.parse::<ByteSize>()?.as_u64()).map_err(|error| error.to_string())?;
+    if (Stamp::SIZE..=LARGEST_VALUE).contains(&size) { Ok(size) } else { Err("write 16 to 1GiB".into()) }
+}
+
+const LARGEST_VALUE: usize = 1 << 30;
+
+fn kind(text: &str) -> Result<Kind, &'static str> {
+    let kinds = [Kind::Path, Kind::Session, Kind::Filter];
+    kinds.into_iter().find(|kind| kind.as_str() == text).ok_or("write path, session or filter")
+}
+
+/// Something the user has to put right; printed as one line.
+const BAD_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let options = match Options::try_parse() {
+        Ok(options) => options,
+        Err(error) if !error.use_stderr() => {
+            // Help or version were asked for; if they cannot be printed, nobody reads them.
+            let _ = error.print();
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => return complain(BAD_USAGE, &one_line(&error.to_string())),
+    };
+    run(options)
+}
+
+#[tokio::main]
+async fn run(options: Options) -> ExitCode {
+    let plan = Plan {
+        url: options.url,
+        sessions: options.sessions,
+        handlers: options.handlers,
+        rate: match options.rate {
+            RateOption::Max => Rate::InFlight(options.in_flight),
+            RateOption::PerSecond(rate) => Rate::PerSecond(rate),
+        },
+        duration: options.duration,
+        timeout: options.timeout,
+        value_size: options.value_size,
+        kinds: options.kind,
+        filter: options.filter,
+        seed: options.seed.unwrap_or_else(|| fastrand::u64(..)),
+    };
+    let report = match load::run(&plan).await {
+        Ok(report) => report,
+        Err(error) => return complain(1, &error.to_string()),
+    };
+    let text = if options.json { serde_json::to_string(&report) } else { Ok(report.to_string()) };
+    match text {
+        Ok(text) => {
+            // The exit status tells it as well.
+            let _ = writeln!(std::io::stdout(), "{text}");
+            if report.holds() { ExitCode::SUCCESS } else { ExitCode::from(1) }
+        }
+        Err(error) => complain(1, &error.to_string()),
+    }
+}
+
+fn complain(code: u8, message: &str) -> ExitCode {
+    // Nothing is left to do about a closed stderr.
+    let _ = writeln!(std::io::stderr(), "antiphon-load: {message}");
+    ExitCode::from(code)
+}
+
+/// The first sentence of a usage error; the rest is a lengthy repetition of `--help`.
+fn one_line(message: &str) -> String {
+    let first = message.lines().next().unwrap_or("bad usage");
+    format!("{} (try --help)", first.trim_start_matches("error: "))
+}
