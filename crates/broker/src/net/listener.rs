@@ -48,6 +48,9 @@ impl Default for Limits {
     }
 }
 
+/// Bytes that a connection reads at a time; each has a buffer of this size. Larger messages take several reads.
+const READ_BUFFER: usize = 4 << 10;
+
 /// How long open connections have to end by themselves when the broker stops.
 const SHUT_DOWN_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -183,7 +186,8 @@ async fn upgrade(
         Arrival { client_ip: peer.ip().to_canonical().to_string(), start_time: milliseconds_since_1970(), random };
     let reporter = shared.hub.reporter();
     let limit = shared.max_message_size;
-    upgrade.max_frame_size(limit).max_message_size(limit).on_upgrade(async move |socket| {
+    let upgrade = upgrade.max_frame_size(limit).max_message_size(limit).read_buffer_size(READ_BUFFER);
+    upgrade.on_upgrade(async move |socket| {
         let (outbox, outgoing) = Outbox::new();
         let opened = Happened::Opened { request: Box::new(request), arrival: Box::new(arrival), outbox };
         reporter.report(opened).await;
