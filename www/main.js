@@ -1,10 +1,11 @@
 // The page in four parts, in the order of the page: connection, answer, ask, log.
 // Everything from outside is put in as text (textContent), never as markup.
 
-import { connect, RejectedRequestError } from "antiphon";
+import { connect, InvalidFilterError, RejectedRequestError } from "antiphon";
 import { milliseconds, preview, show } from "./show.js";
 
 const MAX_LOG_LINES = 200;
+const MAX_RESPONSE_LINES = 200; // of the responses to one filter; the count beside them goes on
 const clock = new Intl.DateTimeFormat("en-GB", {
   hour: "2-digit",
   minute: "2-digit",
@@ -76,7 +77,9 @@ async function openSession() {
 
   // A closed session took its registrations along; the functions are still in the list.
   for (const handler of handlers.values()) {
-    register(handler).catch((error) => log("problem", `Could not register ${handler.path} again: ${describe(error)}`));
+    register(handler).catch((error) =>
+      log("problem", `Could not register ${nameOf(handler)} again: ${describe(error)}`),
+    );
   }
 }
 
@@ -91,7 +94,9 @@ function showState(state, detail = "") {
   const button = byId("connect");
   const hadFocus = document.activeElement === button;
   button.hidden = state !== "closed" && state !== "failed";
-  if (hadFocus && button.hidden) byId("answer-path").focus(); // a focus on what is hidden would be lost
+  // A focus on what is hidden would be lost.
+  if (hadFocus && button.hidden) byId("answer-path").focus();
+  if (!button.hidden && document.activeElement === byId("copy-session")) button.focus();
 }
 
 function principalOf({ principal }) {
@@ -109,6 +114,24 @@ function notConnected() {
   return Object.assign(new Error("there is no session yet"), { code: "NOT_CONNECTED", outcome: "not-sent" });
 }
 
+/** The button says what it did until it loses the focus; so that nothing moves, the rest is only read out. */
+function showCopy(text, status) {
+  byId("copy-session").textContent = text;
+  byId("copy-status").textContent = status;
+}
+
+byId("copy-session").addEventListener("click", async ({ target }) => {
+  target.focus(); // Safari does not do that for a button
+  try {
+    await navigator.clipboard.writeText(byId("session-id").textContent); // no clipboard outside secure contexts
+    showCopy("Copied", "Session ID copied");
+  } catch {
+    getSelection().selectAllChildren(byId("session-id"));
+    showCopy("Selected", "Session ID selected, copy it with the keyboard");
+  }
+});
+byId("copy-session").addEventListener("blur", () => showCopy("Copy", ""));
+
 byId("broker").textContent = broker;
 byId("second-tab").href = location.href; // with its parameters
 byId("connect").addEventListener("click", openSession);
@@ -122,8 +145,15 @@ addEventListener("pageshow", async ({ persisted }) => {
 
 // ---- Answer ---------------------------------------------------------------------------------------------------------
 
-/** By path: { path, callback, registration, answered, failed }. Without a registration while there is no session. */
+/**
+ * By name: { path, addressed, callback, registration, answered, failed }. Without a registration while there is no
+ * session. Addressed requests, which are those to a session ID or a filter, never reach the handler of a path.
+ */
 const handlers = new Map();
+
+function nameOf({ path, addressed }) {
+  return addressed ? `${path}, sent to this session` : path;
+}
 
 const EXAMPLES = {
   Greet: `(request, context) => ({
@@ -168,16 +198,18 @@ function withoutSemicolon(text) {
 }
 
 async function register(handler) {
-  handler.registration = await session.messaging.addRequestHandler(handler.path, (request, context) =>
-    answer(handler, request, context),
-  );
-  handlers.set(handler.path, handler);
-  log("state", `Registered a handler for ${handler.path}`);
+  const { messaging } = session;
+  const callback = (request, context) => answer(handler, request, context);
+  handler.registration = handler.addressed
+    ? messaging.addStreamHandler(handler.path, callback, { addressed: true }) // local: there is nothing to wait for
+    : await messaging.addRequestHandler(handler.path, callback);
+  handlers.set(nameOf(handler), handler);
+  log("state", `Registered a handler for ${nameOf(handler)}`);
   showHandlers();
 }
 
 async function answer(handler, request, context) {
-  log("received", `Request for ${context.path}: ${preview(request)}`);
+  log("received", `Request for ${nameOf(context)}: ${preview(request)}`);
   const started = performance.now();
   try {
     const response = await handler.callback(request, context);
@@ -197,27 +229,27 @@ async function answer(handler, request, context) {
 async function unregister(handler) {
   try {
     await handler.registration?.close();
-    byId("answer-status").textContent = `No longer answering ${handler.path}`;
-    log("state", `Unregistered the handler for ${handler.path}`);
+    byId("answer-status").textContent = `No longer answering ${nameOf(handler)}`;
+    log("state", `Unregistered the handler for ${nameOf(handler)}`);
   } catch (error) {
-    log("problem", `Could not unregister ${handler.path}: ${describe(error)}`);
+    log("problem", `Could not unregister ${nameOf(handler)}: ${describe(error)}`);
   }
-  if (handlers.get(handler.path) === handler) handlers.delete(handler.path);
+  if (handlers.get(nameOf(handler)) === handler) handlers.delete(nameOf(handler));
   showHandlers();
 }
 
 /** Brings the list into line with `handlers`. Rows stay where they are, so the focus stays too. */
 function showHandlers() {
   const list = byId("handlers");
-  const rows = new Map(Array.from(list.children, (row) => [row.dataset.path, row]));
-  for (const [path, row] of rows) {
-    if (handlers.has(path)) continue;
+  const rows = new Map(Array.from(list.children, (row) => [row.dataset.name, row]));
+  for (const [name, row] of rows) {
+    if (handlers.has(name)) continue;
     const hadFocus = row.contains(document.activeElement);
     row.remove();
     if (hadFocus) (list.querySelector("button") ?? byId("answer-path")).focus();
   }
-  for (const handler of handlers.values()) {
-    const row = rows.get(handler.path) ?? list.appendChild(newRow(handler));
+  for (const [name, handler] of handlers) {
+    const row = rows.get(name) ?? list.appendChild(newRow(handler));
     const parts = [`${handler.answered} answered`];
     if (handler.failed > 0) parts.push(`${handler.failed} failed`);
     if (!handler.registration) parts.push("not registered now");
@@ -232,18 +264,21 @@ function showHandlers() {
 function newRow(handler) {
   const button = element("button", "", "Unregister");
   button.type = "button";
-  button.setAttribute("aria-label", `Unregister ${handler.path}`);
+  button.setAttribute("aria-label", `Unregister ${nameOf(handler)}`);
   // Once, and not disabled meanwhile: a disabled button loses the focus, which the next row is to get.
   button.addEventListener("click", () => unregister(handler), { once: true });
-  const facts = element("div", "", element("span", "path", handler.path), element("span", "count"));
+  const path = element("span", "path", handler.path);
+  const to = element("span", "tag", handler.addressed ? "sent to this session" : "sent to the path");
+  const facts = element("div", "", path, to, element("span", "count"));
   const row = element("li", "handler", facts, button);
-  row.dataset.path = handler.path;
+  row.dataset.name = nameOf(handler);
   return row;
 }
 
-/** For a path in the list the function is exchanged; the button says so beforehand. */
+/** For a handler in the list the function is exchanged; the button says so beforehand. */
 function nameRegisterButton() {
-  byId("register").textContent = handlers.has(byId("answer-path").value.trim()) ? "Replace function" : "Register";
+  const wanted = { path: byId("answer-path").value.trim(), addressed: byId("answer-to").value === "session" };
+  byId("register").textContent = handlers.has(nameOf(wanted)) ? "Replace function" : "Register";
 }
 
 byId("answer-form").addEventListener("submit", async (event) => {
@@ -254,25 +289,28 @@ byId("answer-form").addEventListener("submit", async (event) => {
   const callback = read("answer-function", compile);
   if (path === undefined || callback === undefined) return focusFirstProblem(event.target);
 
-  const known = handlers.get(path);
+  const addressed = byId("answer-to").value === "session";
+  const handler = { path, addressed, callback, registration: undefined, answered: 0, failed: 0 };
+  const name = nameOf(handler);
+  const known = handlers.get(name);
   if (known) {
     known.callback = callback;
-    status.textContent = `New function for ${path}`;
-    log("state", `Exchanged the function for ${path}`);
+    status.textContent = `New function for ${name}`;
+    log("state", `Exchanged the function for ${name}`);
     return;
   }
   status.textContent = "Registering …";
-  const handler = { path, callback, registration: undefined, answered: 0, failed: 0 };
   try {
     if (!session) throw notConnected();
     await register(handler);
-    status.textContent = `Answering ${path}`;
+    status.textContent = `Answering ${name}`;
   } catch (error) {
     status.textContent = `Not registered. ${describe(error)}`;
-    log("problem", `Could not register ${path}: ${describe(error)}`);
+    log("problem", `Could not register ${name}: ${describe(error)}`);
   }
 });
 byId("answer-path").addEventListener("input", nameRegisterButton);
+byId("answer-to").addEventListener("change", nameRegisterButton);
 
 for (const name of Object.keys(EXAMPLES)) byId("example").append(new Option(name, name));
 byId("example").addEventListener("change", ({ target }) => {
@@ -290,39 +328,90 @@ const OUTCOMES = {
   unknown: "A handler may have run or may still be running. Sending it again could do the work twice.",
 };
 
+/** By the choice under "To": what is missing if its field is empty. Whoever handles the path needs no field. */
+const RECIPIENTS = {
+  session: "Enter a session ID, for example one copied from another tab",
+  filter: "Enter a session filter, for example all",
+};
+
 let asked = 0; // how many requests so far; only the latest one shows its result
 
 byId("ask-form").addEventListener("submit", async (event) => {
   event.preventDefault();
+  const to = byId("ask-to").value;
+  const recipient = to === "path" ? "" : textOf(`ask-${to}`, RECIPIENTS[to]);
   const path = textOf("ask-path", "Enter the path to ask, for example greetings");
   const timeout = read("ask-timeout", parseTimeout);
   const request = read("ask-value", parseValue);
-  if ([path, timeout, request].includes(undefined)) return focusFirstProblem(event.target);
+  if ([recipient, path, timeout, request].includes(undefined)) return focusFirstProblem(event.target);
 
   asked += 1;
   const number = asked;
   const showLatest = (...content) => {
     if (number === asked) byId("result").replaceChildren(...content);
   };
-  showLatest(element("p", "waiting", `Waiting for an answer from ${path} …`));
-  log("sent", `Asked ${path}: ${preview(request.value)}`);
+  const where = to === "path" ? path : `${path}, ${to} ${recipient}`;
+  showLatest(element("p", "waiting", `Waiting for an answer from ${where} …`));
+  log("sent", `Asked ${where}: ${preview(request.value)}`);
   const started = performance.now();
+  const elapsed = () => milliseconds(performance.now() - started);
   try {
     if (!session) throw notConnected();
-    const response = await session.messaging.sendRequestToPath(path, request.value, timeout.options);
-    const time = milliseconds(performance.now() - started);
-    log("received", `Answer from ${path} after ${time}: ${preview(response)}`);
-    showLatest(resultLine("good", "Answer", time), answerText(show(response)));
+    const ask = to === "filter" ? askEvery : askOne;
+    showLatest(...(await ask({ path, recipient, value: request.value, options: timeout.options, where, elapsed })));
   } catch (error) {
-    const time = milliseconds(performance.now() - started);
-    log("problem", `No answer from ${path} after ${time}: ${describe(error)}`);
-    showLatest(...errorParts(error, time));
+    const time = elapsed();
+    log("problem", `No answer from ${where} after ${time}: ${describe(error)}`);
+    showLatest(...errorParts(error, time, recipient));
   }
 });
 
-function resultLine(className, title, time, outcome) {
+/** What to show of the answer of one session. */
+async function askOne({ path, recipient, value, options, where, elapsed }) {
+  const { messaging } = session;
+  const response = await (recipient
+    ? messaging.sendRequestToSession(path, recipient, value, options)
+    : messaging.sendRequestToPath(path, value, options));
+  const time = elapsed();
+  log("received", `Answer from ${where} after ${time}: ${preview(response)}`);
+  return [resultLine("good", "Answer", time), answerText(show(response))];
+}
+
+/** How many sessions a filter matches, and a list to which each response adds itself when it arrives. */
+async function askEvery({ path, recipient: filter, value: request, options, elapsed }) {
+  const tally = element("span");
+  tally.setAttribute("aria-live", "off"); // the new lines say it
+  const list = element("ol", "responses");
+  list.setAttribute("aria-label", "Responses");
+  list.setAttribute("aria-atomic", "false"); // only what is new is read out, not the whole result again
+  list.tabIndex = 0; // many responses scroll, also by keyboard
+  const onResponse = ({ sessionId, value, error, received, expected }) => {
+    const time = elapsed();
+    const from = `${path}, session ${sessionId}`;
+    if (error) log("problem", `No answer from ${from} after ${time}: ${describe(error)}`);
+    else log("received", `Answer from ${from} after ${time}: ${preview(value)}`);
+    tally.textContent = `${received} of ${expected} responses`;
+    if (received <= MAX_RESPONSE_LINES) list.append(responseLine(sessionId, value, error, time));
+  };
+  const count = await session.messaging.sendRequestToFilter(filter, path, request, { ...options, onResponse });
+  const time = elapsed();
+  const matches = count < 2 ? `${count || "No"} session matches` : `${count} sessions match`;
+  log("state", `${matches} the filter ${filter}`);
+  if (count === 0) return [resultLine("", matches, time)];
+  tally.textContent ||= `0 of ${count} responses`;
+  return [resultLine("good", matches, time, tally), list];
+}
+
+function responseLine(sessionId, value, error, time) {
+  const from = sessionId === session.id ? `${sessionId} (this tab)` : sessionId;
+  if (error) return element("li", "", resultLine("bad", from, time, error.outcome), element("p", "", describe(error)));
+  return element("li", "", resultLine("good", from, time), element("p", "code", preview(value)));
+}
+
+/** `tag`: the outcome of an error, or how many responses there are. */
+function resultLine(className, title, time, tag) {
   const line = element("p", `verdict ${className}`, element("strong", "", title));
-  if (outcome) line.append(" ", element("span", "tag", outcome));
+  if (tag) line.append(" ", element("span", "tag", tag));
   line.append(" ", element("span", "time", time));
   return line;
 }
@@ -333,14 +422,37 @@ function answerText(text) {
   return block;
 }
 
-function errorParts(error, time) {
-  const parts = [
-    resultLine("bad", error.code ?? error.name ?? "Error", time, error.outcome),
-    element("p", "message", error.message || String(error)),
-  ];
+function errorParts(error, time, filter) {
+  const parts = [resultLine("bad", error.code ?? error.name ?? "Error", time, error.outcome)];
+  if (error instanceof InvalidFilterError) parts.push(...faultParts(filter, error.errors));
+  else parts.push(element("p", "message", error.message || String(error)));
   if (error.outcome in OUTCOMES) parts.push(element("p", "hint", OUTCOMES[error.outcome]));
   return parts;
 }
+
+/** The faults of a filter, each with its line of the filter, marked where it is. Columns count code points from 0. */
+function faultParts(filter, faults) {
+  const lines = filter.split("\n");
+  return faults.flatMap(({ message, line, column }) => {
+    const characters = Array.from(lines[line - 1] ?? "");
+    const rest = characters.slice(column).join("");
+    const wrong = rest.match(/^(?:[$\w]+|.)/u)?.[0] ?? ""; // nothing where the filter ends too early
+    const marked = [characters.slice(0, column).join(""), element("mark", "", wrong), rest.slice(wrong.length)];
+    const where = element("strong", "", `Line ${line}, column ${column}: `);
+    return [element("p", "message", where, message), element("pre", "code", ...marked)];
+  });
+}
+
+/** Only the choice under "To" has its field, and problems of hidden fields are not in the way of sending. */
+function showRecipient() {
+  for (const to of Object.keys(RECIPIENTS)) {
+    const field = byId(`ask-${to}`);
+    field.parentElement.hidden = byId("ask-to").value !== to;
+    showProblem(field, "");
+  }
+}
+
+byId("ask-to").addEventListener("change", showRecipient);
 
 function parseValue(text) {
   if (text.trim() === "") throw new Error('Enter a JSON value, for example null or { "name": "Ada" }');

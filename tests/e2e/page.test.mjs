@@ -78,6 +78,7 @@ function pageTest(name, body, { expected, ...options } = {}) {
 }
 
 const connection = (page) => page.getByRole("status", { name: "Connection" });
+const copying = (page) => page.getByRole("status", { name: "Copying" });
 const answerPanel = (page) => page.getByRole("region", { name: "Answer" });
 const askPanel = (page) => page.getByRole("region", { name: "Ask" });
 const result = (page) => page.getByRole("status", { name: "Result" });
@@ -92,17 +93,33 @@ async function turnTo(page) {
   await connected(page);
 }
 
-/** Registers `source`, or what the page proposes, and waits until requests reach it. */
-async function register(page, path, source) {
+/**
+ * Registers `source`, or what the page proposes, and waits until requests reach it: those sent to the path, or those
+ * sent to the page's session if `to` is "session".
+ */
+async function register(page, path, source, to = "path") {
   await turnTo(page);
+  await answerPanel(page).getByLabel("Sent to").selectOption(to);
   await answerPanel(page).getByLabel("Path").fill(path);
   if (source) await answerPanel(page).getByLabel("Function", { exact: true }).fill(source);
   await answerPanel(page).getByRole("button", { name: "Register", exact: true }).click();
-  await answerPanel(page).getByText(`Answering ${path}`, { exact: true }).waitFor();
+  const name = to === "path" ? path : `${path}, sent to this session`;
+  await answerPanel(page).getByText(`Answering ${name}`, { exact: true }).waitFor();
 }
 
-async function ask(page, path, { value = '{ "name": "Ada" }', timeout = "" } = {}) {
+/** Asks the given session or filter, else whoever handles the path. */
+async function ask(page, path, { session, filter, value = '{ "name": "Ada" }', timeout = "" } = {}) {
   await turnTo(page);
+  const to = askPanel(page).getByLabel("To", { exact: true });
+  if (session !== undefined) {
+    await to.selectOption("one session");
+    await askPanel(page).getByLabel("Session ID").fill(session);
+  } else if (filter !== undefined) {
+    await to.selectOption("all sessions matching a filter");
+    await askPanel(page).getByLabel("Session filter").fill(filter);
+  } else {
+    await to.selectOption("whoever handles the path");
+  }
   await askPanel(page).getByLabel("Path").fill(path);
   await askPanel(page).getByLabel("JSON value").fill(value);
   await askPanel(page).getByLabel("Timeout in ms").fill(timeout);
@@ -113,6 +130,19 @@ async function ask(page, path, { value = '{ "name": "Ada" }', timeout = "" } = {
 async function resultWith(page, text) {
   await result(page).getByText(text).first().waitFor();
   return result(page).innerText();
+}
+
+async function sessionId(page) {
+  await connected(page);
+  return page.locator("#session-id").innerText();
+}
+
+/** The lines of the responses to a filter, once there are as many, by the session ID they begin with. */
+async function responses(page, count) {
+  await result(page).getByText(`${count} of ${count} responses`).waitFor();
+  const lines = await result(page).getByRole("list", { name: "Responses" }).getByRole("listitem").allInnerTexts();
+  assert.equal(lines.length, count);
+  return Object.fromEntries(lines.map((line) => [line.split(/\s/, 1)[0], line]));
 }
 
 /** Waits for an answer and gives all of the result. Exactly this word: "Waiting for an answer" has it too. */
@@ -139,7 +169,7 @@ const EXPLANATIONS = {
 // ---- Requests and answers -------------------------------------------------------------------------------------------
 
 pageTest("with nothing but Register in one tab and Send in the other, the answer and its time appear", async (open) => {
-  const [answerer, asker] = [await open(), await open()];
+  const [answerer, asker] = await Promise.all([open(), open()]);
   await turnTo(answerer);
   await answerer.getByRole("button", { name: "Register", exact: true }).click();
   await handlers(answerer).getByText("greetings").waitFor();
@@ -163,14 +193,14 @@ pageTest("the link on top opens a second tab that connects as a session of its o
     first.getByRole("link", { name: "Open this page in a second tab" }).click(),
   ]);
   await connected(second);
-  const [one, other] = await Promise.all([first, second].map((page) => page.locator("#session-id").innerText()));
+  const [one, other] = await Promise.all([first, second].map(sessionId));
   assert.match(one, /^[0-9a-f]+-[0-9a-f]+$/);
   assert.match(other, /^[0-9a-f]+-[0-9a-f]+$/);
   assert.notEqual(one, other);
 });
 
 pageTest("an async function answers when its promise settles, and the asker sees that it waits", async (open) => {
-  const [answerer, asker] = [await open(), await open()];
+  const [answerer, asker] = await Promise.all([open(), open()]);
   await register(
     answerer,
     "async",
@@ -186,7 +216,7 @@ pageTest("an async function answers when its promise settles, and the asker sees
 pageTest(
   "a handler that throws shows CALLBACK_EXCEPTION, failed, with its message, and goes on answering",
   async (open) => {
-    const [answerer, asker] = [await open(), await open()];
+    const [answerer, asker] = await Promise.all([open(), open()]);
     await register(answerer, "throws", '(request) => { if (request.bad) throw new Error("on fire"); return "fine"; }');
     await ask(asker, "throws", { value: '{ "bad": true }' });
     await assertFailed(asker, "CALLBACK_EXCEPTION", "failed", "on fire");
@@ -198,7 +228,7 @@ pageTest(
 );
 
 pageTest("a RejectedRequestError shows REJECTED_REQUEST, failed, with its message", async (open) => {
-  const [answerer, asker] = [await open(), await open()];
+  const [answerer, asker] = await Promise.all([open(), open()]);
   await register(answerer, "rejects", '() => { throw new RejectedRequestError("closed today"); }');
   await ask(asker, "rejects");
   await assertFailed(asker, "REJECTED_REQUEST", "failed", "closed today");
@@ -211,7 +241,7 @@ pageTest("a path without a handler shows UNHANDLED_MESSAGE, refused", async (ope
 });
 
 pageTest("after Unregister the path has no handler", async (open) => {
-  const [answerer, asker] = [await open(), await open()];
+  const [answerer, asker] = await Promise.all([open(), open()]);
   await register(answerer, "leaving");
   await ask(asker, "leaving");
   await answerTo(asker);
@@ -223,7 +253,7 @@ pageTest("after Unregister the path has no handler", async (open) => {
 });
 
 pageTest("a function registered again for its path replaces the earlier one", async (open) => {
-  const [answerer, asker] = [await open(), await open()];
+  const [answerer, asker] = await Promise.all([open(), open()]);
   await register(answerer, "versions", '() => "first"');
   await ask(asker, "versions");
   await resultWith(asker, '"first"');
@@ -237,7 +267,7 @@ pageTest("a function registered again for its path replaces the earlier one", as
 });
 
 pageTest("a request without an answer shows TIMED_OUT, unknown, and not before its time", async (open) => {
-  const [answerer, asker] = [await open(), await open()];
+  const [answerer, asker] = await Promise.all([open(), open()]);
   await register(answerer, "silence", "() => new Promise(() => {})");
   await ask(asker, "silence", { timeout: "250" });
   await assertFailed(asker, "TIMED_OUT", "unknown");
@@ -246,7 +276,7 @@ pageTest("a request without an answer shows TIMED_OUT, unknown, and not before i
 });
 
 pageTest("bigint, bytes and NaN in an answer are shown", async (open) => {
-  const [answerer, asker] = [await open(), await open()];
+  const [answerer, asker] = await Promise.all([open(), open()]);
   await register(
     answerer,
     "exotic",
@@ -259,7 +289,7 @@ pageTest("bigint, bytes and NaN in an answer are shown", async (open) => {
 });
 
 pageTest("a request of each JSON type arrives as what it was", async (open) => {
-  const [answerer, asker] = [await open(), await open()];
+  const [answerer, asker] = await Promise.all([open(), open()]);
   await register(
     answerer,
     "types",
@@ -284,7 +314,7 @@ pageTest("a request of each JSON type arrives as what it was", async (open) => {
 pageTest(
   "markup in paths, answers and errors stays text",
   async (open) => {
-    const [answerer, asker] = [await open(), await open()];
+    const [answerer, asker] = await Promise.all([open(), open()]);
     const markup = '<img src="x" onerror="globalThis.hacked = true">';
     await register(
       answerer,
@@ -295,6 +325,10 @@ pageTest(
     await resultWith(asker, "<img");
     await ask(asker, "markup", { value: '{ "bad": 1 }' });
     await resultWith(asker, "CALLBACK_EXCEPTION");
+    await ask(asker, markup, { filter: "all" });
+    await resultWith(asker, "at <img");
+    await ask(asker, "markup", { filter: markup });
+    await resultWith(asker, "Line 1, column 5");
     for (const page of [answerer, asker]) {
       assert.equal(await page.locator("img").count(), 0);
       assert.equal(await page.evaluate(() => globalThis.hacked), undefined);
@@ -302,6 +336,107 @@ pageTest(
   },
   { expected: HANDLER_FAILED },
 );
+
+// ---- One session, and every session that matches a filter -----------------------------------------------------------
+
+pageTest("a session ID copied from one tab and pasted into another sends the request to that tab", async (open) => {
+  const [answerer, asker] = await Promise.all([open(), open()]);
+  await register(answerer, "status", "(request, { addressed }) => ({ addressed, for: request.name })", "session");
+  await answerer.getByRole("button", { name: "Copy session ID" }).click();
+  await copying(answerer).getByText("Session ID copied").waitFor();
+  await ask(asker, "status", { session: "" });
+  await askPanel(asker).getByText("Enter a session ID").waitFor();
+  await asker.keyboard.press("Control+V"); // into the field with the mistake, which has the focus
+  await asker.keyboard.press("Enter");
+  const text = await answerTo(asker);
+  assert.match(text, /"addressed": true/);
+  assert.match(text, /"for": "Ada"/);
+  await log(answerer).getByText('Request for status, sent to this session: { "name": "Ada" }').waitFor();
+  await handlers(answerer).getByText("1 answered", { exact: true }).waitFor();
+});
+
+pageTest("where the clipboard is out of reach, Copy selects the session ID", async (open) => {
+  const page = await open();
+  await connected(page);
+  await page.evaluate(() => {
+    navigator.clipboard.writeText = () => Promise.reject(new Error("no permission"));
+  });
+  await page.getByRole("button", { name: "Copy session ID" }).click();
+  await copying(page).getByText("Session ID selected").waitFor();
+  assert.equal(await page.evaluate(() => String(getSelection())), await sessionId(page));
+});
+
+pageTest("a session whose only handler is for the path refuses what is sent to the session", async (open) => {
+  const page = await open(); // which may ask itself
+  await register(page, "status");
+  await ask(page, "status", { session: await sessionId(page) });
+  await assertFailed(page, "UNHANDLED_MESSAGE", "refused", "no stream");
+  await ask(page, "status", { session: "12-34" });
+  await assertFailed(page, "NO_SUCH_SESSION", "refused");
+});
+
+pageTest(
+  "a request to a filter shows how many sessions match, then a line with the session ID for each response",
+  async (open) => {
+    const [one, other, asker] = await Promise.all([open(), open(), open()]);
+    await register(one, "status", '() => "here"', "session");
+    await register(
+      other,
+      "status",
+      '() => new Promise((done) => { globalThis.release = () => done({ room: "lobby" }); })',
+      "session",
+    );
+    const [first, last, asking] = await Promise.all([one, other, asker].map(sessionId));
+    const filter = `$SessionId in ['${first}', '${last}', '${asking}']`; // not the tabs of other tests
+    await ask(asker, "status", { filter });
+    await result(asker).getByText("3 sessions match", { exact: true }).waitFor();
+    await result(asker).getByText("2 of 3 responses").waitFor();
+    await other.evaluate(() => globalThis.release());
+    const lines = await responses(asker, 3);
+    assert.match(lines[first], /"here"/);
+    assert.match(lines[last], /{ "room": "lobby" }/);
+    assert.match(lines[asking], /\(this tab\).*refused.*UNHANDLED_MESSAGE: .*no stream/s);
+
+    await ask(asker, "status", { filter: "$Principal is 'nobody'" });
+    await result(asker).getByText("No session matches", { exact: true }).waitFor();
+  },
+);
+
+pageTest("a filter that does not parse shows INVALID_FILTER with what is wrong, marked at its place", async (open) => {
+  const page = await open();
+  await ask(page, "status", { filter: "room is '😀'\nand name is Bob or x" });
+  const text = await resultWith(page, "INVALID_FILTER");
+  assert.match(text, /refused/);
+  assert.match(text, /Line 2, column 12: a quoted value expected/);
+  assert.match(text, /and name is Bob or x/);
+  assert.equal(await result(page).locator("mark").innerText(), "Bob");
+  await ask(page, "status", { filter: "'😀' is 1" });
+  await resultWith(page, "Line 1, column 0");
+  await ask(page, "status", { filter: "room is" });
+  await resultWith(page, "Line 1, column 7");
+  assert.equal(await result(page).locator("mark").innerText(), "", "it ends too early");
+});
+
+pageTest("one path can have a handler for the path and one for this session, and either goes alone", async (open) => {
+  const page = await open();
+  await register(page, "both", '() => "for the path"');
+  await register(page, "both", '() => "for the session"', "session");
+  const row = (text) => handlers(page).getByRole("listitem").filter({ hasText: text });
+  assert.match(await row("sent to the path").innerText(), /^both/);
+  assert.match(await row("sent to this session").innerText(), /^both/);
+  const session = await sessionId(page);
+  await ask(page, "both", { session });
+  await resultWith(page, '"for the session"');
+  await ask(page, "both");
+  await resultWith(page, '"for the path"');
+
+  await page.getByRole("button", { name: "Unregister both, sent to this session" }).click();
+  await answerPanel(page).getByText("No longer answering both, sent to this session").waitFor();
+  await ask(page, "both", { session });
+  await assertFailed(page, "UNHANDLED_MESSAGE", "refused");
+  await ask(page, "both");
+  await resultWith(page, '"for the path"');
+});
 
 // ---- Mistakes in the fields -----------------------------------------------------------------------------------------
 
@@ -366,13 +501,17 @@ pageTest("a function text that does not compile, or is no function, is refused b
   assert.equal(await answerPanel(page).getByText(/^This/).count(), 0, "a correction takes the complaint away");
 });
 
-pageTest("an empty path and a timeout of nothing are refused beside their fields", async (open) => {
+pageTest("an empty filter, an empty path and a timeout of nothing are refused beside their fields", async (open) => {
   const page = await open();
   await connected(page);
-  await ask(page, " ", { timeout: "0" });
+  await ask(page, " ", { filter: " ", timeout: "0" });
+  await askPanel(page).getByText("Enter a session filter").waitFor();
   await askPanel(page).getByText("Enter the path to ask").waitFor();
   await askPanel(page).getByText("Enter a number of milliseconds above 0").waitFor();
   assert.equal(await log(page).getByText("Asked").count(), 0);
+  await ask(page, " ");
+  const focused = await page.evaluate(() => document.activeElement.id);
+  assert.equal(focused, "ask-path", "a problem in a field that is gone is not in the way");
 });
 
 // ---- Connections ----------------------------------------------------------------------------------------------------
@@ -399,6 +538,7 @@ pageTest(
     const mortal = await startBroker(["--www", site]);
     const [answerer, asker] = [await open(mortal.httpUrl), await open(mortal.httpUrl)];
     await register(answerer, "doomed", "(request) => request === 1 ? new Promise(() => {}) : 'back'");
+    await register(answerer, "doomed", "() => 'back as well'", "session");
     await ask(asker, "doomed", { value: "1" });
     await log(answerer).getByText("Request for doomed").waitFor();
 
@@ -408,7 +548,7 @@ pageTest(
     const elapsed = performance.now() - killed;
     assert.ok(elapsed < LOSS_LIMIT, `${elapsed} ms`);
     for (const page of [answerer, asker]) await page.getByRole("button", { name: "Connect" }).waitFor();
-    await handlers(answerer).getByText("not registered now").waitFor();
+    await handlers(answerer).getByText("not registered now").nth(1).waitFor();
 
     await asker.getByRole("button", { name: "Connect" }).click();
     await connection(asker).getByText("CONNECTION_ERROR").waitFor();
@@ -421,16 +561,18 @@ pageTest(
       await page.getByRole("button", { name: "Connect" }).click();
       await connected(page);
     }
-    await handlers(answerer).getByText("not registered now").waitFor({ state: "detached" });
+    await handlers(answerer).getByText("not registered now").first().waitFor({ state: "detached" });
     await ask(asker, "doomed", { value: "2" });
     await resultWith(asker, '"back"');
+    await ask(asker, "doomed", { session: await sessionId(answerer) });
+    await resultWith(asker, '"back as well"');
     await heir.stop();
   },
   { expected: /^WebSocket connection to \S+ failed: .*ERR_CONNECTION_REFUSED/ }, // the browser's own line
 );
 
 pageTest("a tab that is closed answers nothing any more", async (open) => {
-  const [answerer, asker] = [await open(), await open()];
+  const [answerer, asker] = await Promise.all([open(), open()]);
   await register(answerer, "brief");
   await ask(asker, "brief");
   await answerTo(asker);
@@ -489,11 +631,14 @@ pageTest("by keyboard alone everything is reached in reading order, with a visib
   }
   assert.deepEqual(reached, [
     "second-tab",
+    "copy-session",
     "answer-path",
+    "answer-to",
     "example",
     "answer-function",
     "register",
     "Unregister",
+    "ask-to",
     "ask-path",
     "ask-timeout",
     "ask-value",
@@ -504,7 +649,7 @@ pageTest("by keyboard alone everything is reached in reading order, with a visib
 });
 
 pageTest("by keyboard alone one tab registers and another sends with Ctrl+Enter", async (open) => {
-  const [answerer, asker] = [await open(), await open()];
+  const [answerer, asker] = await Promise.all([open(), open()]);
   const tabTo = async (page, locator) => {
     await turnTo(page);
     for (let step = 0; step < 30; step += 1) {
@@ -543,7 +688,7 @@ pageTest("every field has a label", async (open) => {
 pageTest(
   "at 360 px nothing sticks out to the side, however long it is",
   async (open) => {
-    const [answerer, asker] = [await open(), await open()];
+    const [answerer, asker] = await Promise.all([open(), open()]);
     const path = `long/${"x".repeat(120)}`;
     await register(
       answerer,
@@ -556,6 +701,12 @@ pageTest(
     await assertFits(asker);
     await ask(asker, path, { value: '{ "bad": true }' });
     await resultWith(asker, "CALLBACK_EXCEPTION");
+    await assertFits(asker);
+    await ask(asker, path, { filter: "all" });
+    await resultWith(asker, "responses");
+    await assertFits(asker);
+    await ask(asker, path, { filter: `room is ${"x".repeat(200)}` });
+    await resultWith(asker, "INVALID_FILTER");
     await assertFits(asker);
     await ask(asker, path, { value: "{" });
     await askPanel(asker)
@@ -580,8 +731,9 @@ for (const colorScheme of ["light", "dark"]) {
         mkdirSync(screenshots, { recursive: true });
         const keep = (page, name) =>
           page.screenshot({ path: `${screenshots}${name}-${colorScheme}-${width}.png`, fullPage: true });
-        const [answerer, asker] = [await open(), await open()];
+        const [answerer, asker] = await Promise.all([open(), open()]);
         await register(answerer, "greetings");
+        await register(answerer, "greetings", undefined, "session");
         await ask(asker, "greetings");
         await answerTo(asker);
         await handlers(answerer).getByText("1 answered").waitFor();
@@ -589,8 +741,13 @@ for (const colorScheme of ["light", "dark"]) {
         await assertContrast(asker);
         await keep(answerer, "answerer");
         await keep(asker, "asker");
-        await ask(asker, "nobody/home");
-        await resultWith(asker, "UNHANDLED_MESSAGE");
+        await ask(asker, "greetings", { filter: "all" });
+        await resultWith(asker, '"hello"');
+        await resultWith(asker, "(this tab)");
+        await assertContrast(asker);
+        await keep(asker, "responses");
+        await ask(asker, "greetings", { filter: "room is 'lobby' and name is Bob" });
+        await resultWith(asker, "INVALID_FILTER");
         await askPanel(asker).getByLabel("JSON value").fill("{ name: ");
         await askPanel(asker).getByRole("button", { name: "Send" }).click();
         await askPanel(asker)
