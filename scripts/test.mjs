@@ -26,6 +26,7 @@ const steps = {
   build: { needs: ["setup"], run: buildAll },
   docs: { needs: ["build"], tests: () => nodeTests("tests/docs") },
   size: { needs: ["build"], run: checkSize },
+  rules: { needs: ["build"], tests: () => nodeTests("tests/rules") },
   types: { needs: ["build"], run: types },
   browser: { run: browser },
   wasm: { needs: ["build", "browser"], tests: wasmTests },

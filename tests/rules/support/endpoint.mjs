@@ -1,0 +1,206 @@
+// Wire peers without any of our client's code: one end of a WebSocket that says what a test tells it to. A client that
+// is scripted (`connectPeer`), and a server that is (`startServer`).
+
+import { EventEmitter, once } from "node:events";
+import { WebSocket, WebSocketServer } from "ws";
+import {
+  ABORT,
+  blob,
+  CLOSE_REQUEST,
+  connectionResponse,
+  ERROR,
+  frame,
+  join,
+  list,
+  REGISTER,
+  REQUEST,
+  RESPONSE,
+  readConnectionResponse,
+  readFrame,
+  SEND_TO_FILTER,
+  SEND_TO_PATH,
+  SEND_TO_SESSION,
+  SYSTEM_PING,
+  sessionId,
+  string,
+  varint,
+} from "./wire.mjs";
+
+/** One end of a connection, after the connection response. */
+class Endpoint {
+  #received = [];
+  #changed = new EventEmitter().setMaxListeners(0);
+  #conversations = 0n;
+  /** Resolves when the connection is closed, with the code. */
+  closed;
+  isClosed = false;
+
+  constructor(socket) {
+    this.socket = socket;
+    socket.on("message", (bytes) => {
+      this.#received.push(readFrame(bytes));
+      this.#changed.emit("change");
+    });
+    socket.on("error", () => {}); // its end says enough
+    this.closed = once(socket, "close").then(([code]) => {
+      this.isClosed = true;
+      this.#changed.emit("change");
+      return code;
+    });
+  }
+
+  /**
+   * The first message that nobody has taken yet and that has the members of `pattern`, each with that value or one of
+   * those values; waits for it.
+   */
+  async next(pattern = {}) {
+    for (;;) {
+      const message = this.take(pattern);
+      if (message) return message;
+      if (this.isClosed) throw new Error("the connection was closed while a message was waited for");
+      await once(this.#changed, "change");
+    }
+  }
+
+  /** The same, if it is there already. */
+  take(pattern = {}) {
+    const isAlike = (message) =>
+      Object.entries(pattern).every(([key, wanted]) => [wanted].flat().includes(message[key]));
+    const index = this.#received.findIndex(isAlike);
+    return index < 0 ? undefined : this.#received.splice(index, 1)[0];
+  }
+
+  send(message) {
+    this.socket.send(message instanceof Buffer ? message : frame(message));
+  }
+
+  nextConversation() {
+    this.#conversations += 1n;
+    return this.#conversations;
+  }
+
+  /** Sends a service request; returns its conversation. */
+  request(service, body = Buffer.alloc(0)) {
+    const conversation = this.nextConversation();
+    this.send({ type: REQUEST, service, conversation, body });
+    return conversation;
+  }
+
+  /** Sends a service request; resolves with the response or the error. */
+  ask(service, body) {
+    return this.answerTo(this.request(service, body));
+  }
+
+  answerTo(conversation) {
+    return this.next({ type: [RESPONSE, ERROR], conversation });
+  }
+
+  respond({ conversation }, body) {
+    this.send({ type: RESPONSE, conversation, body });
+  }
+
+  fail({ conversation }, reason, text = "") {
+    this.send({ type: ERROR, conversation, reason, text });
+  }
+
+  /** Ends the connection without a word. */
+  cut() {
+    this.socket.terminate();
+    return this.closed;
+  }
+}
+
+/** A session at the broker that does nothing by itself, except that it answers pings. */
+class Peer extends Endpoint {
+  constructor(socket, response) {
+    super(socket);
+    Object.assign(this, response);
+  }
+
+  /** Registers a request handler; resolves with the registration, or throws the error. */
+  async register(path, keys = []) {
+    const registration = this.nextConversation();
+    const body = join(varint(88), string(""), string(path), list(keys.map(string)), varint(registration));
+    const answer = await this.ask(REGISTER, body);
+    if (answer.type === ERROR) throw Object.assign(new Error(answer.text), { reason: answer.reason });
+    return registration;
+  }
+
+  // Each returns the conversation.
+
+  sendToPath(path, value) {
+    return this.request(SEND_TO_PATH, join(string(path), value));
+  }
+
+  sendToSession(session, path, value) {
+    return this.request(SEND_TO_SESSION, join(sessionId(session), string(path), value));
+  }
+
+  sendToFilter(filter, path, value, filterConversation = this.nextConversation()) {
+    const filterText = typeof filter === "string" ? string(filter) : blob(filter);
+    return this.request(SEND_TO_FILTER, join(varint(filterConversation), filterText, string(path), value));
+  }
+
+  /** Says goodbye. */
+  close() {
+    if (!this.isClosed) this.send({ type: CLOSE_REQUEST });
+    return this.closed;
+  }
+}
+
+/**
+ * Opens a session with `broker` that is scripted.
+ *
+ * @param {{ properties?: object, query?: object, answersPings?: boolean, localAddress?: string }} options
+ *   `query` is for parameters of the connection (section 2.2) besides the usual ones
+ */
+export async function connectPeer(broker, { properties = {}, query = {}, answersPings = true, localAddress } = {}) {
+  const parameters = new URLSearchParams({ ty: "WB", v: 25, ca: 8, r: 0, sp: JSON.stringify(properties), ...query });
+  const socket = new WebSocket(`${broker.url}?${parameters}`, { localAddress, perMessageDeflate: false });
+  const [response] = await once(socket, "message");
+  const peer = new Peer(socket, readConnectionResponse(response));
+  if (answersPings) {
+    socket.on("message", () => {
+      for (let ping = peer.take({ service: SYSTEM_PING }); ping; ping = peer.take({ service: SYSTEM_PING })) {
+        peer.respond(ping);
+      }
+    });
+  }
+  return peer;
+}
+
+/** The session ID that scripted servers give. */
+export const SCRIPTED_ID = "00000000000000ab-0000000000000001";
+
+/**
+ * Starts a server that is scripted.
+ *
+ * @param {(message: object, connection: Endpoint) => void} serve gets every message of every client but the goodbyes
+ * @param {object | Buffer | null} response the connection response: its fields, its bytes, or none
+ */
+export async function startServer(serve = () => {}, response = {}) {
+  const server = new WebSocketServer({ host: "127.0.0.1", port: 0 });
+  await once(server, "listening");
+  const connections = [];
+  server.on("connection", (socket) => {
+    const connection = new Endpoint(socket);
+    connections.push(connection);
+    socket.on("message", (bytes) => {
+      const message = readFrame(bytes);
+      if (message.type !== CLOSE_REQUEST) return serve(message, connection);
+      connection.send({ type: ABORT });
+      socket.close();
+    });
+    if (response instanceof Buffer) socket.send(response);
+    else if (response) socket.send(connectionResponse({ id: SCRIPTED_ID, ...response }));
+  });
+  return {
+    url: `ws://127.0.0.1:${server.address().port}/diffusion`,
+    connections,
+    async stop() {
+      for (const client of server.clients) client.terminate();
+      server.close();
+      await once(server, "close");
+    },
+  };
+}

@@ -1,0 +1,183 @@
+// The bytes of the protocol as far as these tests speak it (docs/protocol.md, sections 3 to 8). Written from the
+// specification and apart from the Rust of the product, so that the two check each other.
+
+/** Message types (section 4.1). */
+export const REQUEST = 0;
+export const RESPONSE = 6;
+export const ERROR = 7;
+export const ABORT = 28;
+export const CLOSE_REQUEST = 29;
+
+/** Services (section 5.1). */
+export const SYSTEM_PING = 55;
+export const USER_PING = 56;
+export const SEND_TO_PATH = 85; // towards a client: the delivery of an addressed request
+export const SEND_TO_SESSION = 86;
+export const DELIVERY = 88; // to a registered handler
+export const REGISTER = 97;
+export const DEREGISTER = 98;
+export const SEND_TO_FILTER = 102;
+export const FILTER_RESPONSE = 103;
+
+// ---- Writing (section 4.4) ----
+
+export const join = (...parts) => Buffer.concat(parts);
+
+export function varint(number) {
+  const bytes = [];
+  let rest = BigInt.asUintN(64, BigInt(number));
+  while (rest > 0x7fn) {
+    bytes.push(Number(rest & 0x7fn) | 0x80);
+    rest >>= 7n;
+  }
+  return Buffer.from([...bytes, Number(rest)]);
+}
+
+export const blob = (bytes) => join(varint(bytes.length), bytes);
+export const string = (text) => blob(Buffer.from(text));
+export const list = (items) => join(varint(items.length), ...items);
+export const sessionId = (text) => join(...text.split("-").map((half) => varint(BigInt(`0x${half}`))));
+
+/** A serialised value: the name of its data type, and its bytes (section 7). */
+export const value = (type, bytes) => join(string(type), blob(Buffer.from(bytes)));
+
+/** A text of less than 64 KiB as a serialised value. */
+export const text = (content) => value("string", cborText(content));
+
+/** The same in CBOR. */
+export function cborText(content) {
+  const bytes = Buffer.from(content);
+  const head = bytes.length < 24 ? [0x60 | bytes.length] : [0x79, bytes.length >> 8, bytes.length & 0xff];
+  return join(Buffer.from(head), bytes);
+}
+
+/** A message: a service request has a service, and only errors have a text and a reason. */
+export function frame({ type, service, conversation, body = Buffer.alloc(0), text = "", reason }) {
+  const head = Buffer.from([type]);
+  if (type === REQUEST) return join(head, varint(service), varint(conversation), body);
+  if (type === RESPONSE) return join(head, varint(conversation), body);
+  if (type === ERROR) return join(head, varint(conversation), string(text), varint(reason));
+  return head;
+}
+
+/** A connection response (section 3): only the version and the code, unless the code is one of success. */
+export function connectionResponse({ version = 25, code = 100, id, pingPeriod = 0, maxMessageSize = 1 << 25 }) {
+  const head = Buffer.from([0x23, version, code]);
+  if (![100, 105, 106].includes(code)) return head;
+  const tail = Buffer.alloc(12);
+  tail.writeBigInt64BE(BigInt(pingPeriod));
+  tail.writeInt32BE(maxMessageSize, 8);
+  return join(head, Buffer.from(id.replace("-", ""), "hex"), Buffer.from("A".repeat(24)), tail);
+}
+
+// ---- Reading ----
+
+export class Reader {
+  #at = 0;
+
+  constructor(bytes) {
+    this.bytes = bytes;
+  }
+
+  byte() {
+    this.#at += 1;
+    return this.bytes[this.#at - 1];
+  }
+
+  varint() {
+    let number = 0n;
+    for (let shift = 0n; ; shift += 7n) {
+      const byte = this.byte();
+      number |= BigInt(byte & 0x7f) << shift;
+      if (byte < 0x80) return number;
+    }
+  }
+
+  count() {
+    return Number(this.varint());
+  }
+
+  blob() {
+    return this.#take(this.count());
+  }
+
+  string() {
+    return this.blob().toString();
+  }
+
+  sessionId() {
+    const half = () => this.varint().toString(16).padStart(16, "0");
+    return `${half()}-${half()}`;
+  }
+
+  list(read) {
+    return Array.from({ length: this.count() }, read);
+  }
+
+  value() {
+    return { type: this.string(), bytes: this.blob() };
+  }
+
+  rest() {
+    return this.#take(this.bytes.length - this.#at);
+  }
+
+  #take(length) {
+    this.#at += length;
+    return this.bytes.subarray(this.#at - length, this.#at);
+  }
+}
+
+export function readFrame(bytes) {
+  const reader = new Reader(bytes);
+  const type = reader.byte();
+  if (type === REQUEST) {
+    return { type, service: reader.count(), conversation: reader.varint(), body: reader.rest() };
+  }
+  if (type === RESPONSE) return { type, conversation: reader.varint(), body: reader.rest() };
+  if (type !== ERROR) return { type };
+  return { type, conversation: reader.varint(), text: reader.string(), reason: reader.count() };
+}
+
+export function readConnectionResponse(bytes) {
+  const [, version, code] = bytes;
+  if (bytes.length === 3) return { version, code };
+  const id = bytes.toString("hex", 3, 19).replace(/^.{16}/, "$&-");
+  const token = bytes.toString("latin1", 19, 43);
+  return { version, code, id, token, pingPeriod: bytes.readBigInt64BE(43), maxMessageSize: bytes.readInt32BE(51) };
+}
+
+/** Section 8.2, the first box: a request to a path, and the delivery of an addressed one. */
+export function readSendToPath(body) {
+  const reader = new Reader(body);
+  return { path: reader.string(), ...reader.value() };
+}
+
+/** Section 8.2: the delivery to a registered handler. */
+export function readDelivery(body) {
+  const reader = new Reader(body);
+  const [registration, sender, path] = [reader.varint(), reader.sessionId(), reader.string()];
+  const properties = Object.fromEntries(reader.list(() => [reader.string(), reader.string()]));
+  return { registration, sender, path, properties, ...reader.value() };
+}
+
+/** Section 8.4: a request to a session filter. */
+export function readSendToFilter(body) {
+  const reader = new Reader(body);
+  return { filterConversation: reader.varint(), filter: reader.string(), path: reader.string(), ...reader.value() };
+}
+
+/** Section 8.4: how many sessions match, or where the filter does not parse. */
+export function readFilterOutcome(body) {
+  const reader = new Reader(body);
+  if (reader.byte() === 0) return { count: reader.count() };
+  return { errors: reader.list(() => ({ message: reader.string(), line: reader.count(), column: reader.count() })) };
+}
+
+/** Section 8.4: what one session answered. */
+export function readFilterResponse(body) {
+  const reader = new Reader(body);
+  const [filterConversation, session] = [reader.varint(), reader.sessionId()];
+  const outcome = reader.byte() === 0 ? reader.value() : { reason: reader.count(), text: reader.string() };
+  return { filterConversation, session, ...outcome };
+}
