@@ -26,7 +26,7 @@ use crate::error;
 use crate::handler::{Answer, FilterCall, Handlers, RequestHandler};
 use crate::log::Level;
 use crate::messaging::Registration;
-use crate::options::Request;
+use crate::options::{Request, text};
 use crate::platform::{self, Deferred, now, without_value};
 use crate::session::Session;
 use crate::socket::{Socket, SocketEvent};
@@ -262,12 +262,14 @@ impl Driver {
     }
 
     /// The promise is of a boolean.
-    pub fn change_principal(&self, principal: String, credentials: &JsValue) -> Promise {
-        let Some(credentials) = credentials_from_js(credentials) else {
-            return Promise::reject(&error::invalid_argument(WRONG_CREDENTIALS));
-        };
+    ///
+    /// # Errors
+    ///
+    /// A `MessagingError` for credentials that cannot be used.
+    pub fn change_principal(&self, principal: String, credentials: &JsValue) -> Result<Promise, JsValue> {
+        let credentials = credentials_from_js(credentials)?;
         let what = Asked::Principal { principal: principal.clone() };
-        self.start(what, None, |core, now| core.change_principal(now, &principal, &credentials))
+        Ok(self.start(what, None, |core, now| core.change_principal(now, &principal, &credentials)))
     }
 
     /// The promise is of a [`Registration`].
@@ -410,10 +412,7 @@ impl Driver {
     fn open_socket_with(&self, credentials: Result<JsValue, JsValue>) {
         let opened = credentials
             .map_err(|error| (format!("the credentials function failed: {}", error::text_of(&error)), error))
-            .and_then(|value| {
-                credentials_from_js(&value)
-                    .ok_or_else(|| ("credentials must be a string or a Uint8Array".to_owned(), JsValue::UNDEFINED))
-            })
+            .and_then(|value| credentials_from_js(&value).map_err(|error| (error::text_of(&error), error)))
             .and_then(|credentials| {
                 let query = self.0.core.borrow().connect_query(credentials);
                 let driver = self.clone();
@@ -582,8 +581,6 @@ impl Driver {
     }
 }
 
-const WRONG_CREDENTIALS: &str = "credentials must be a string or a Uint8Array";
-
 /// What timers of browsers can be set to, in milliseconds; a longer wait takes several.
 const LONGEST_TIMER: u32 = i32::MAX as u32;
 
@@ -617,14 +614,16 @@ impl Drop for AbortListener {
     }
 }
 
-fn credentials_from_js(value: &JsValue) -> Option<Credentials> {
+fn credentials_from_js(value: &JsValue) -> Result<Credentials, JsValue> {
     if value.is_undefined() || value.is_null() {
-        return Some(Credentials::None);
+        return Ok(Credentials::None);
     }
-    if let Some(password) = value.as_string() {
-        return Some(Credentials::Password(password));
+    if value.is_string() {
+        return Ok(Credentials::Password(text("credentials", value)?));
     }
-    value.dyn_ref::<Uint8Array>().map(|bytes| Credentials::Custom(bytes.to_vec()))
+    let bytes = value.dyn_ref::<Uint8Array>();
+    let bytes = bytes.ok_or_else(|| error::invalid_argument("credentials must be a string or a Uint8Array"))?;
+    Ok(Credentials::Custom(bytes.to_vec()))
 }
 
 fn state_name(state: State) -> &'static str {

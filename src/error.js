@@ -60,6 +60,11 @@ export function callSite() {
   return new Error();
 }
 
+/** What is wrong with an argument, showing where the application called; whatever else was thrown stays as it is. */
+export function atCaller(error) {
+  return error instanceof MessagingError ? showCaller(error, callSite()) : error;
+}
+
 /** What a request handler threw, as the sender will be told: the text, and whether the handler declined or complained. */
 export function describeThrown(thrown) {
   let rejected = false;

@@ -25,6 +25,10 @@ extern "C" {
     #[wasm_bindgen(js_name = showCaller)]
     pub fn show_caller(error: JsValue, site: &JsValue) -> JsValue;
 
+    /// What is wrong with an argument, showing where the application called.
+    #[wasm_bindgen(js_name = atCaller)]
+    pub fn at_caller(error: JsValue) -> JsValue;
+
     /// Remembers where the application called.
     #[wasm_bindgen(js_name = callSite)]
     pub fn call_site() -> JsValue;

@@ -3,18 +3,7 @@
 // promises, an abort signal only for those who look at it.
 
 import { describeThrown } from "./error.js";
-import {
-  Deferred,
-  invalid,
-  isAtLeast,
-  isFunction,
-  isMissing,
-  members,
-  optional,
-  report,
-  strings,
-  text,
-} from "./session.js";
+import { Deferred, invalid, isFunction, isMissing, members, optional, report, strings, text } from "./session.js";
 import { decode, encodeAnswer, typeCode, typeName } from "./value.js";
 
 const SESSION_CLOSED = 101;
@@ -80,8 +69,8 @@ class Handler {
     const own = isFunction(callback) ? {} : members(callback, TYPES);
     this.requestCode = typeCode(requestType ?? own.requestType);
     this.responseCode = typeCode(responseType ?? own.responseType);
-    const expected = "a number of requests, at least 1";
-    this.maxConcurrent = optional("maxConcurrent", maxConcurrent, expected, isAtLeast(1)) ?? Number.POSITIVE_INFINITY;
+    const isCount = (count) => count === Infinity || (Number.isInteger(count) && count >= 1);
+    this.maxConcurrent = optional("maxConcurrent", maxConcurrent, "a whole number, at least 1", isCount) ?? Infinity;
     this.addressed = optional("addressed", addressed, "true or false", (value) => typeof value === "boolean") ?? false;
     this.sessionProperties = isMissing(sessionProperties) ? [] : strings("sessionProperties", sessionProperties);
   }

@@ -49,7 +49,10 @@ export interface ConnectOptions<C extends Contract = AnyContract> {
   connectTimeout?: number;
   /** Milliseconds for requests that name no `timeout`, for registrations and for pings. Default: 30 000. */
   requestTimeout?: number;
-  /** Largest message taken from the broker, in bytes, at least 1024. Default: 32 MiB. */
+  /**
+   * Largest message taken from the broker, in bytes, at least 1024. A larger one costs the request that it belongs to, and
+   * nothing else. Default: 32 MiB, and 256 KiB for what goes with a value.
+   */
   maxMessageSize?: number;
   /** Gives up connecting when it is aborted. */
   signal?: AbortSignal;
@@ -144,8 +147,7 @@ export type SessionState = "connecting" | "connected" | "closed";
 /** The end of a session. */
 export interface CloseInfo {
   /**
-   * `CLOSED_BY_CLIENT`, `CLOSED_BY_SERVER`, `CONNECTION_ERROR`, `TRANSPORT_ERROR` (the broker broke the protocol, or sent
-   * more than `maxMessageSize`) or `IDLE_CONNECTION` (nothing came from the broker for two ping periods).
+   * `CLOSED_BY_CLIENT`, `CLOSED_BY_SERVER`, `CONNECTION_ERROR`, `TRANSPORT_ERROR` (the broker broke the protocol) or `IDLE_CONNECTION` (nothing came from the broker for two ping periods).
    */
   code: string;
   /** For people. */

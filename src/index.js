@@ -2,7 +2,7 @@
 
 import load, { Messaging, connect as open, Registration, Session } from "./antiphon.js";
 import { ConnectError, showCaller } from "./error.js";
-import { applyContract, checkContract, gather, services } from "./messaging.js";
+import { applyContract, contractOf, gather, services } from "./messaging.js";
 
 export { ConnectError, InvalidFilterError, MessagingError, RejectedRequestError } from "./error.js";
 export { RequestHandler } from "./messaging.js";
@@ -80,8 +80,8 @@ export async function connect(url, options) {
 
 async function connectFrom(url, options) {
   const started = performance.now();
-  const { signal, connectTimeout, webSocket, contract } = glance(options);
-  checkContract(contract);
+  const { signal, connectTimeout, webSocket } = glance(options);
+  const contract = contractOf(options);
   await loaded(signal, connectTimeout);
   if (!(webSocket ?? globalThis.WebSocket)) {
     const message =
@@ -96,8 +96,8 @@ async function connectFrom(url, options) {
 /** Options that matter before the WebAssembly is there to check them. */
 function glance(options) {
   try {
-    const { signal, connectTimeout, webSocket, contract } = options ?? {};
-    return { signal, connectTimeout, webSocket, contract };
+    const { signal, connectTimeout, webSocket } = options ?? {};
+    return { signal, connectTimeout, webSocket };
   } catch {
     // Reported when they are read in full.
     return { webSocket: true };

@@ -15,7 +15,8 @@ export function gather(messaging, filter, path, request, options) {
   const stop = new AbortController();
   let changed = new Deferred();
   let end; // `{ error }` once nothing more will come
-  let [values, received, count] = [0, 0];
+  let [values, received] = [0, 0];
+  let count; // of the sessions that match, once it is known
   let atLeast;
   let signal;
   const abort = () => finish(signal.reason);
@@ -29,18 +30,20 @@ export function gather(messaging, filter, path, request, options) {
   }
 
   function notEnough() {
-    const text = `only ${values} of the ${count} matching sessions gave a response, at least ${atLeast} are needed`;
+    const text = `only ${values} of the ${count ?? 0} matching sessions gave a response, at least ${atLeast} are needed`;
     return showCaller(new MessagingError("NOT_ENOUGH", text, "unknown"), site);
   }
 
   /** Whether there can still be as many responses as are wanted. */
   function check() {
-    if (atLeast !== undefined && values + count - received < atLeast) finish(notEnough());
+    if (values + count - received < atLeast) finish(notEnough());
   }
 
   function take({ sessionId, value, error, ...numbers }) {
     if (end) return;
+    // The count may be known here sooner than its promise settles.
     received = numbers.received;
+    count = numbers.expected || count;
     if (error === undefined) values += 1;
     results.push(error === undefined ? { sessionId, value } : { sessionId, error });
     if (values === atLeast) finish();
@@ -59,18 +62,27 @@ export function gather(messaging, filter, path, request, options) {
       given.signal = stop.signal;
     }
     given.signal ??= stop.signal;
-    const onResponse = new Collector(take, finish);
+    const onResponse = new Collector(take, (error) => {
+      finish(error ?? (values < atLeast ? notEnough() : undefined));
+    });
     return messaging.sendRequestToFilter(filter, path, request, { ...given, onResponse });
   }
 
   // What is wrong with the arguments is an error of the promise and of the iteration.
-  const expected = new Promise((resolve) => resolve(send())).then(
+  let sent;
+  try {
+    sent = send();
+  } catch (error) {
+    sent = Promise.reject(error);
+  }
+  const expected = sent.then(
     (number) => {
       count = number;
       check();
       return number;
     },
-    (error) => {
+    (thrown) => {
+      const error = seenFrom(site, thrown);
       finish(error);
       throw error;
     },
@@ -97,6 +109,11 @@ export function gather(messaging, filter, path, request, options) {
       return this;
     },
   };
+}
+
+/** An error of ours with the stack of `site`, which is nearer to the application than where it was made. */
+function seenFrom(site, error) {
+  return error instanceof MessagingError ? showCaller(error, site) : error;
 }
 
 // ---- Services ----
@@ -126,7 +143,18 @@ class ServiceLocator {
 
   constructor(invoke) {
     for (const [id, name] of SERVICES) {
-      const service = Object.freeze({ id, name, invoke: (body) => invoke(id, body) });
+      const service = Object.freeze({
+        id,
+        name,
+        async invoke(body) {
+          const site = new Error();
+          try {
+            return await invoke(id, body);
+          } catch (error) {
+            throw seenFrom(site, error);
+          }
+        },
+      });
       this[name] = service;
       this.#services.set(name, service).set(id, service);
     }
@@ -189,20 +217,30 @@ export class RequestHandler {
 
 // ---- Contracts ----
 
-/** Checks that `contract` is one: Standard Schemas by path. */
-export function checkContract(contract) {
-  if (contract === undefined) return;
-  const isSchema = (schema) => schema === undefined || isFunction(schema?.["~standard"]?.validate);
-  const isContract = (sides) => isSchema(sides?.request) && isSchema(sides?.response);
-  if (typeof contract === "object" && contract !== null && Object.values(contract).every(isContract)) return;
+/** The contract among the options of `connect`, checked: Standard Schemas by path; undefined if there is none. */
+export function contractOf(options) {
+  let cause;
+  try {
+    const contract = options?.contract;
+    if (contract === undefined) return undefined;
+    const isSchema = (schema) => schema === undefined || isFunction(schema?.["~standard"]?.validate);
+    const isContract = (sides) => isObject(sides) && isSchema(sides.request) && isSchema(sides.response);
+    if (isObject(contract) && Object.values(contract).every(isContract)) return contract;
+  } catch (thrown) {
+    cause = thrown;
+  }
   const text = "contract must be an object of { request, response } by path, each a Standard Schema";
-  throw new ConnectError("INVALID_ARGUMENT", text, false);
+  throw new ConnectError("INVALID_ARGUMENT", text, false, cause);
+}
+
+function isObject(value) {
+  return typeof value === "object" && value !== null;
 }
 
 /** Checks every request and response of a messaging component against a contract. Checks never replace a value. */
 export function applyContract(messaging, contract) {
   const { sendRequestToPath, addRequestHandler } = messaging;
-  const sidesOf = (path) => (Object.hasOwn(contract, path) ? contract[path] : {});
+  const sidesOf = (path) => (typeof path === "string" && Object.hasOwn(contract, path) ? contract[path] : {});
 
   messaging.sendRequestToPath = async (path, request, options) => {
     const site = new Error();
@@ -221,26 +259,29 @@ export function applyContract(messaging, contract) {
     return response;
   };
 
-  messaging.addRequestHandler = (path, handler, options) => {
-    const isObject = isFunction(handler?.handle);
-    // What is no handler is complained about as always.
-    if (!isObject && !isFunction(handler)) return addRequestHandler.call(messaging, path, handler, options);
-    const { requestType, responseType } = handler;
+  messaging.addRequestHandler = (path, given, options) => {
     const checked = {
-      requestType,
-      responseType,
-      async handle(event, context) {
-        const { path, request } = context;
-        const sides = sidesOf(path);
-        const fault = await faultIn(sides.request, request);
-        if (fault !== undefined) throw new InvalidRequestError(`the request is not what its contract says: ${fault}`);
-        const response = await (isObject ? handler.handle(event, context) : handler(request, context));
-        const responseFault = await faultIn(sides.response, response);
-        if (responseFault !== undefined)
-          throw new Error(`the response is not what its contract says: ${responseFault}`);
-        return response;
+      // Read from the handler when they are wanted, as without a contract.
+      get handle() {
+        return isFunction(given) || isFunction(given?.handle) ? serve : undefined;
+      },
+      get requestType() {
+        return isFunction(given) ? undefined : given.requestType;
+      },
+      get responseType() {
+        return isFunction(given) ? undefined : given.responseType;
       },
     };
+    async function serve(event, context) {
+      const { path, request } = context;
+      const sides = sidesOf(path);
+      const fault = await faultIn(sides.request, request);
+      if (fault !== undefined) throw new InvalidRequestError(`the request is not what its contract says: ${fault}`);
+      const response = await (isFunction(given) ? given(request, context) : given.handle(event, context));
+      const responseFault = await faultIn(sides.response, response);
+      if (responseFault !== undefined) throw new Error(`the response is not what its contract says: ${responseFault}`);
+      return response;
+    }
     return addRequestHandler.call(messaging, path, checked, options);
   };
 }

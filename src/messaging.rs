@@ -6,7 +6,7 @@ use js_sys::{Promise, Uint8Array};
 use wasm_bindgen::prelude::*;
 
 use crate::driver::Driver;
-use crate::error::invalid_argument;
+use crate::error::{at_caller, invalid_argument};
 use crate::handler::request_handler;
 use crate::options::{Request, text};
 
@@ -113,7 +113,7 @@ impl Messaging {
     /// A `MessagingError` for an argument that cannot be used, and on a closed session.
     #[wasm_bindgen(js_name = addStreamHandler, skip_typescript)]
     pub fn add_stream_handler(&self, path: &JsValue, handler: &JsValue, options: &JsValue) -> Result<JsValue, JsValue> {
-        self.driver.open_handlers()?.add_stream(path, handler, options)
+        self.driver.open_handlers()?.add_stream(path, handler, options).map_err(at_caller)
     }
 
     /// Sets a local handler for the responses to one filter; returns something with `filter` and `close`.
@@ -123,7 +123,7 @@ impl Messaging {
     /// As [`Self::add_stream_handler`].
     #[wasm_bindgen(js_name = addFilterResponseHandler, skip_typescript)]
     pub fn add_filter_response_handler(&self, filter: &JsValue, handler: &JsValue) -> Result<JsValue, JsValue> {
-        self.driver.open_handlers()?.add_filter_handler(filter, handler)
+        self.driver.open_handlers()?.add_filter_handler(filter, handler).map_err(at_caller)
     }
 
     /// Sends a service request with this body; the promise is of the body of the response.
@@ -133,8 +133,9 @@ impl Messaging {
     }
 }
 
-fn or_rejected(result: Result<Promise, JsValue>) -> Promise {
-    result.unwrap_or_else(|error| Promise::reject(&error))
+/// What is wrong with the arguments of a method rejects the promise that it returns.
+pub fn or_rejected(result: Result<Promise, JsValue>) -> Promise {
+    result.unwrap_or_else(|error| Promise::reject(&at_caller(error)))
 }
 
 /// A registered request handler.

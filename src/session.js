@@ -22,11 +22,13 @@ export function connectOptions(options) {
   const { properties, log } = given;
   return [
     isMissing(given.principal) ? undefined : text("principal", given.principal),
-    given.credentials, // checked when they are used: a function may give them
+    // Otherwise checked when they are used: a function may give them.
+    typeof given.credentials === "string" ? text("credentials", given.credentials) : given.credentials,
     isMissing(properties) ? [] : stringEntries("properties", properties),
     milliseconds("connectTimeout", given.connectTimeout) ?? 10_000,
     milliseconds("requestTimeout", given.requestTimeout) ?? 30_000,
-    optional("maxMessageSize", given.maxMessageSize, "a number of bytes, at least 1024", isAtLeast(1024)) ?? 2 ** 25,
+    optional("maxMessageSize", given.maxMessageSize, "a number of bytes, at least 1024", isAtLeast(1024)) ??
+      2 ** 25 + 2 ** 18, // what a broker takes by default, and what it puts around that
     abortSignal(given.signal),
     optional("webSocket", given.webSocket, "a constructor like that of WebSocket", isFunction),
     optional("protocolVersion", given.protocolVersion, "a number from 22 to 29", (version) =>
@@ -124,14 +126,14 @@ export function propertyKeys(keys) {
 export function strings(name, value) {
   const items = readable(name, () => Array.isArray(value) && [...value]);
   if (!areStrings(items)) throw invalid(`${name} must be an array of strings`);
-  return items;
+  return items.map((item) => text(name, item));
 }
 
 /** The keys and values of an object of strings, alternating. */
 function stringEntries(name, value) {
   const items = readable(name, () => typeof value === "object" && Object.entries(value).flat());
   if (!areStrings(items)) throw invalid(`${name} must be an object of strings`);
-  return items;
+  return items.map((item) => text(name, item));
 }
 
 function areStrings(items) {

@@ -7,7 +7,7 @@ use web_sys::AbortSignal;
 
 use crate::driver::{Connector, Driver, proposed_properties};
 use crate::error;
-use crate::messaging::Messaging;
+use crate::messaging::{Messaging, or_rejected};
 use crate::options::{ConnectOptions, milliseconds, property_keys, text};
 use crate::platform::server_address;
 
@@ -116,19 +116,15 @@ impl Session {
     /// The session's own properties; `keys` is an array of strings, or undefined for all.
     #[wasm_bindgen(js_name = getProperties, skip_typescript)]
     pub fn get_properties(&self, keys: &JsValue) -> Promise {
-        match property_keys(keys) {
-            Ok(keys) => self.driver.get_properties(&keys),
-            Err(error) => Promise::reject(&error),
-        }
+        or_rejected(property_keys(keys).map(|keys| self.driver.get_properties(&keys)))
     }
 
     /// Gives the session another principal; the promise says whether the server accepted it.
     #[wasm_bindgen(js_name = changePrincipal, skip_typescript)]
     pub fn change_principal(&self, principal: &JsValue, credentials: &JsValue) -> Promise {
-        match text("principal", principal) {
-            Ok(principal) => self.driver.change_principal(principal, credentials),
-            Err(error) => Promise::reject(&error),
-        }
+        or_rejected(
+            text("principal", principal).and_then(|principal| self.driver.change_principal(principal, credentials)),
+        )
     }
 
     /// Ends the session; the promise settles when the connection is closed.

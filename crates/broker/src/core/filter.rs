@@ -375,15 +375,22 @@ impl Parser<'_> {
             't' => '\t',
             'b' => '\u{8}',
             'f' => '\u{c}',
-            'u' => {
-                let mut code = 0;
-                for _ in 0..4 {
-                    code = code * 16 + self.advance()?.to_digit(16)?;
+            'u' => match self.code_unit()? {
+                // The two halves of a character beyond 16 bits.
+                high @ 0xd800..0xdc00 => {
+                    (self.advance()? == '\\' && self.advance()? == 'u').then_some(())?;
+                    let low = self.code_unit()?.checked_sub(0xdc00).filter(|low| *low < 0x400)?;
+                    char::from_u32(0x10000 + ((high - 0xd800) << 10) + low)?
                 }
-                char::from_u32(code)?
-            }
+                code => char::from_u32(code)?,
+            },
             _ => return None,
         })
+    }
+
+    /// Four hexadecimal digits.
+    fn code_unit(&mut self) -> Option<u32> {
+        (0..4).try_fold(0, |code, _| Some(code * 16 + self.advance()?.to_digit(16)?))
     }
 
     fn advance(&mut self) -> Option<char> {

@@ -63,6 +63,8 @@ pub struct BrokerConfig {
     pub max_outstanding_requests: usize,
     /// Requests that may wait for the answers of one session at the same time; well below what may be queued for it.
     pub max_requests_to_answer: usize,
+    /// Bytes of those requests. A single request may have more.
+    pub max_bytes_to_answer: usize,
     /// Most bytes of a request (path, type and value) times the sessions that it goes to.
     pub max_fan_out_bytes: usize,
     /// Request handlers that one session may have registered.
@@ -82,6 +84,7 @@ impl Default for BrokerConfig {
             max_message_size: 32 << 20,
             max_outstanding_requests: 10_000,
             max_requests_to_answer: 5_000,
+            max_bytes_to_answer: 64 << 20,
             max_fan_out_bytes: 64 << 20,
             max_registrations: 10_000,
             seed: 0,

@@ -7,6 +7,8 @@ use regex_automata::hybrid::dfa::{self, DFA};
 use regex_automata::nfa::thompson::{self, NFA, WhichCaptures, pikevm::PikeVM};
 use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input};
+use regex_syntax::ast::parse::ParserBuilder;
+use regex_syntax::ast::{self, Ast};
 use regex_syntax::hir::{Hir, Look};
 
 use super::filter::{TooMuchWork, Work};
@@ -47,6 +49,7 @@ impl Pattern {
     /// What is wrong with it, in one line.
     pub fn new(pattern: &str, limits: &mut Limits) -> Result<Self, String> {
         limits.take(pattern)?;
+        refuse_possessive(pattern)?;
         let syntax = syntax::Config::new().nest_limit(MAX_DEPTH);
         // Not by putting text around the pattern: one such as `a)(b` would then become correct.
         let parsed = syntax::parse_with(pattern, &syntax).map_err(|error| one_line(&error.to_string()))?;
@@ -81,6 +84,31 @@ impl Pattern {
             Err(_) => is_match_slowly(self.dfa.get_nfa(), input, work),
         }
     }
+}
+
+/// What Java calls possessive quantifiers, such as `a++`, and its other pairs of quantifiers, would be read as
+/// repetitions of repetitions, which match more.
+fn refuse_possessive(pattern: &str) -> Result<(), String> {
+    struct Pairs;
+    impl ast::Visitor for Pairs {
+        type Output = ();
+        type Err = String;
+
+        fn finish(self) -> Result<(), String> {
+            Ok(())
+        }
+
+        fn visit_pre(&mut self, part: &Ast) -> Result<(), String> {
+            match part {
+                Ast::Repetition(outer) if matches!(*outer.ast, Ast::Repetition(_)) => {
+                    Err("bad regular expression: two quantifiers in a row".into())
+                }
+                _ => Ok(()),
+            }
+        }
+    }
+    let parsed = ParserBuilder::new().nest_limit(MAX_DEPTH).build().parse(pattern);
+    parsed.map_or(Ok(()), |parsed| ast::visit(&parsed, Pairs))
 }
 
 const TOO_LARGE: &str = "the regular expressions of this filter take more than a mebibyte";
@@ -154,7 +182,8 @@ mod tests {
     #[test]
     fn patterns_that_are_costly_to_compile_are_refused() {
         let (deep, long) = (["("; 51].concat() + &")".repeat(51), "x".repeat(1001));
-        for pattern in ["(?=x)", r"(x)\1", "(((x{900}){900}){900})", r"\w{1000}", &deep, &long] {
+        for pattern in ["(?=x)", r"(x)\1", "a++", "a*+b", "a{2}+", "(((x{900}){900}){900})", r"\w{1000}", &deep, &long]
+        {
             assert!(Pattern::new(pattern, &mut Limits::new()).is_err(), "{pattern}");
         }
     }

@@ -250,13 +250,21 @@ impl Broker {
     }
 
     /// Sends a request to its recipient and remembers where the answer goes.
-    fn forward(&mut self, recipient: SessionKey, conversation: ConversationId, forwarded: Forwarded, frame: Vec<u8>) {
+    fn forward(
+        &mut self,
+        recipient: SessionKey,
+        conversation: ConversationId,
+        mut forwarded: Forwarded,
+        frame: Vec<u8>,
+    ) {
+        forwarded.bytes = frame.len();
         self.deadlines.insert(forwarded.deadline, (recipient, conversation));
         if let Some(asking) = self.sessions.get_mut(&forwarded.sender) {
             asking.outstanding += 1;
         }
         if let Some(answering) = self.sessions.get_mut(&recipient) {
             answering.to_answer += 1;
+            answering.bytes_to_answer += forwarded.bytes;
             answering.conversations.open(conversation, Outgoing::Forwarded(forwarded));
         }
         self.send_to(recipient, || frame);
@@ -275,6 +283,7 @@ impl Broker {
             Some(Outgoing::Ping) => session.ping = None,
             Some(Outgoing::Forwarded(forwarded)) => {
                 session.to_answer -= 1;
+                session.bytes_to_answer -= forwarded.bytes;
                 self.deadlines.remove(forwarded.deadline, (recipient, conversation));
                 if !self.sessions.contains_key(&forwarded.sender) {
                     self.late_answers += 1;
@@ -336,6 +345,7 @@ impl Broker {
         let Some(session) = self.sessions.get_mut(&recipient) else { return };
         let Some(Outgoing::Forwarded(forwarded)) = session.conversations.close(conversation) else { return };
         session.to_answer -= 1;
+        session.bytes_to_answer -= forwarded.bytes;
         let description = &*format!("the recipient did not answer within {:?}", forwarded.timeout);
         let failure = ServiceFailure { description, reason: ErrorReason::REQUEST_TIME_OUT };
         self.route_response(recipient, forwarded, Err(failure));
@@ -350,8 +360,9 @@ impl Broker {
     /// Whether so many requests wait for the answers of a session that no more are queued for it: it is not to lose its
     /// connection because others ask too much.
     fn is_overwhelmed(&self, recipient: SessionKey) -> bool {
-        let waiting = self.sessions.get(&recipient).map_or(0, |session| session.to_answer);
-        waiting >= self.config.max_requests_to_answer
+        let Some(session) = self.sessions.get(&recipient) else { return false };
+        session.to_answer >= self.config.max_requests_to_answer
+            || session.bytes_to_answer >= self.config.max_bytes_to_answer
     }
 
     fn refuse_overwhelmed(&mut self, sender: SessionKey, conversation: ConversationId) {

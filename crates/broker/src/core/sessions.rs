@@ -39,6 +39,8 @@ pub(super) struct Session {
     pub outstanding: usize,
     /// Number of requests that wait for its answers.
     pub to_answer: usize,
+    /// Bytes of the messages that brought them.
+    pub bytes_to_answer: usize,
 }
 
 /// Something the broker asked of a session.
@@ -58,6 +60,8 @@ pub(super) struct Forwarded {
     pub timeout: Duration,
     /// When that is over.
     pub deadline: Moment,
+    /// Bytes of the message to the recipient.
+    pub bytes: usize,
 }
 
 /// How an answer is passed on.
@@ -71,7 +75,7 @@ pub(super) enum ReplyTo {
 
 impl Forwarded {
     pub fn new(now: Moment, timeout: Duration, sender: SessionKey, reply_to: ReplyTo) -> Self {
-        Self { sender, reply_to, timeout, deadline: now + timeout }
+        Self { sender, reply_to, timeout, deadline: now + timeout, bytes: 0 }
     }
 }
 
@@ -89,6 +93,7 @@ impl Session {
             handler_bytes: 0,
             outstanding: 0,
             to_answer: 0,
+            bytes_to_answer: 0,
         }
     }
 }

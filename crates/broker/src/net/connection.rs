@@ -2,8 +2,8 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
@@ -13,19 +13,23 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::hub::{Happened, Reporter};
 
-/// Messages that may wait to be sent to one client: more than it may have requests outstanding, since all of them can
-/// fail at the same moment.
-const MAX_QUEUED_MESSAGES: usize = 12_000;
-/// Bytes that may wait to be sent to one client, besides a single message that is larger than this alone.
-const MAX_QUEUED_BYTES: usize = 10 << 20;
+/// What may wait to be sent to one client for long. More is a burst, which takes its time; a client that has not caught
+/// up within [`BURST_PATIENCE`] reads too slowly.
+const LASTING: Amount = Amount { messages: 12_000, bytes: 10 << 20 };
+/// What may wait to be sent to one client at any time.
+const BURST: Amount = Amount { messages: 120_000, bytes: 128 << 20 };
+/// How long more than [`LASTING`] may wait.
+const BURST_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a client has to take the last messages and to close its end, once the broker has closed its own.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Where the hub puts what is to be sent on a connection. Dropping it closes the connection, after what is in it has
 /// been sent.
 pub(super) struct Outbox {
-    frames: mpsc::Sender<Vec<u8>>,
+    frames: mpsc::UnboundedSender<Vec<u8>>,
     waiting: Arc<Waiting>,
+    /// Since when more than [`LASTING`] has been waiting.
+    burst_since: Option<Instant>,
     _open: oneshot::Sender<Infallible>,
 }
 
@@ -37,17 +41,22 @@ pub(super) struct Outgoing {
 }
 
 struct Queue {
-    frames: mpsc::Receiver<Vec<u8>>,
+    frames: mpsc::UnboundedReceiver<Vec<u8>>,
     waiting: Arc<Waiting>,
+}
+
+/// A number of messages, and their bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Amount {
+    messages: usize,
+    bytes: usize,
 }
 
 /// What is in a queue.
 #[derive(Default)]
 struct Waiting {
-    /// In messages of at most [`MAX_QUEUED_BYTES`].
+    messages: AtomicUsize,
     bytes: AtomicUsize,
-    /// Whether there is a larger one.
-    large: AtomicBool,
 }
 
 /// The client reads more slowly than it is written to.
@@ -56,39 +65,45 @@ pub(super) struct Overflow;
 
 impl Outbox {
     pub fn new() -> (Self, Outgoing) {
-        let (sender, frames) = mpsc::channel(MAX_QUEUED_MESSAGES);
+        let (sender, frames) = mpsc::unbounded_channel();
         let waiting = Arc::<Waiting>::default();
         let (open, closed) = oneshot::channel();
-        let outbox = Self { frames: sender, waiting: waiting.clone(), _open: open };
+        let outbox = Self { frames: sender, waiting: waiting.clone(), burst_since: None, _open: open };
         (outbox, Outgoing { queue: Queue { frames, waiting }, closed })
     }
 
-    pub fn push(&self, frame: Vec<u8>) -> Result<(), Overflow> {
-        self.waiting.add(frame.len())?;
-        match self.frames.try_send(frame) {
-            Err(mpsc::error::TrySendError::Full(_)) => Err(Overflow),
-            // A closed connection reports its end by itself.
-            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
+    /// Queues a message; `now` is the time.
+    pub fn push(&mut self, now: Instant, frame: Vec<u8>) -> Result<(), Overflow> {
+        let waiting = self.waiting.add(frame.len());
+        // A closed connection reports its end by itself.
+        let _ = self.frames.send(frame);
+        if waiting.is_within(LASTING) {
+            self.burst_since = None;
+            return Ok(());
         }
+        let since = *self.burst_since.get_or_insert(now);
+        // A single message is always taken.
+        let fits = waiting.is_within(BURST) || waiting.messages == 1;
+        if fits && now.duration_since(since) <= BURST_PATIENCE { Ok(()) } else { Err(Overflow) }
+    }
+}
+
+impl Amount {
+    fn is_within(self, limit: Self) -> bool {
+        self.messages <= limit.messages && self.bytes <= limit.bytes
     }
 }
 
 impl Waiting {
-    fn add(&self, length: usize) -> Result<(), Overflow> {
-        let overflow = if length > MAX_QUEUED_BYTES {
-            self.large.swap(true, Ordering::Relaxed)
-        } else {
-            self.bytes.fetch_add(length, Ordering::Relaxed) + length > MAX_QUEUED_BYTES
-        };
-        if overflow { Err(Overflow) } else { Ok(()) }
+    /// Returns what is in the queue then.
+    fn add(&self, length: usize) -> Amount {
+        let messages = self.messages.fetch_add(1, Ordering::Relaxed) + 1;
+        Amount { messages, bytes: self.bytes.fetch_add(length, Ordering::Relaxed) + length }
     }
 
     fn remove(&self, length: usize) {
-        if length > MAX_QUEUED_BYTES {
-            self.large.store(false, Ordering::Relaxed);
-        } else {
-            self.bytes.fetch_sub(length, Ordering::Relaxed);
-        }
+        self.messages.fetch_sub(1, Ordering::Relaxed);
+        self.bytes.fetch_sub(length, Ordering::Relaxed);
     }
 }
 
@@ -166,31 +181,37 @@ async fn write_all_queued(
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_large_message_leaves_room_for_small_ones_but_not_for_another_large_one() {
-        let (outbox, mut outgoing) = Outbox::new();
-        let large = || vec![0; MAX_QUEUED_BYTES + 1];
-        assert_eq!(outbox.push(large()), Ok(()));
-        assert_eq!(outbox.push(vec![0; 256]), Ok(()));
-        assert_eq!(outbox.push(large()), Err(Overflow));
-        let sent = outgoing.queue.frames.try_recv().expect("the large one");
-        outgoing.queue.waiting.remove(sent.len());
-        assert_eq!(outbox.push(large()), Ok(()));
+    /// Pushes messages of `length` bytes until one is too many.
+    fn fill(outbox: &mut Outbox, now: Instant, length: usize) -> usize {
+        (0..).take_while(|_| outbox.push(now, vec![0; length]).is_ok()).count()
     }
 
     #[test]
-    fn small_messages_may_fill_the_queue_and_no_more() {
-        let (outbox, _outgoing) = Outbox::new();
-        for _ in 0..10 {
-            assert_eq!(outbox.push(vec![0; MAX_QUEUED_BYTES / 10]), Ok(()));
+    fn a_burst_is_taken_up_to_a_bound_of_bytes_and_of_messages() {
+        let now = Instant::now();
+        assert_eq!(fill(&mut Outbox::new().0, now, 1 << 20), BURST.bytes >> 20);
+        assert_eq!(fill(&mut Outbox::new().0, now, 0), BURST.messages);
+        assert_eq!(Outbox::new().0.push(now, vec![0; BURST.bytes + 1]), Ok(()));
+    }
+
+    #[test]
+    fn who_does_not_catch_up_in_time_reads_too_slowly() {
+        let (mut outbox, mut outgoing) = Outbox::new();
+        let start = Instant::now();
+        let push = |outbox: &mut Outbox, after: Duration| outbox.push(start + after, vec![0; 1 << 20]);
+        for _ in 0..LASTING.bytes >> 20 {
+            assert_eq!(push(&mut outbox, Duration::ZERO), Ok(()));
         }
-        assert_eq!(outbox.push(vec![0]), Err(Overflow));
-    }
-
-    #[test]
-    fn messages_are_limited_in_number_too() {
-        let (outbox, _outgoing) = Outbox::new();
-        let pushed = (0..).take_while(|_| outbox.push(Vec::new()).is_ok()).count();
-        assert_eq!(pushed, MAX_QUEUED_MESSAGES);
+        assert_eq!(push(&mut outbox, Duration::from_secs(60)), Ok(()), "the burst begins here");
+        assert_eq!(push(&mut outbox, Duration::from_secs(64)), Ok(()));
+        // It catches up, and the next burst has time of its own.
+        while let Ok(sent) = outgoing.queue.frames.try_recv() {
+            outgoing.queue.waiting.remove(sent.len());
+        }
+        for _ in 0..=LASTING.bytes >> 20 {
+            assert_eq!(push(&mut outbox, Duration::from_secs(70)), Ok(()));
+        }
+        assert_eq!(push(&mut outbox, Duration::from_secs(75)), Ok(()));
+        assert_eq!(push(&mut outbox, Duration::from_secs(76)), Err(Overflow));
     }
 }

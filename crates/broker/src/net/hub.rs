@@ -132,11 +132,12 @@ impl Owner {
     }
 
     fn carry_out(&mut self) {
+        let now = Instant::now();
         while let Some(output) = self.broker.poll_output() {
             match output {
                 Output::Send(connection, frame) => {
-                    let Some(outbox) = self.outboxes.get(&connection) else { continue };
-                    if outbox.push(frame).is_err() {
+                    let Some(outbox) = self.outboxes.get_mut(&connection) else { continue };
+                    if outbox.push(now, frame).is_err() {
                         tracing::warn!(connection = connection.0, "closed: the client does not read what it is sent");
                         self.outboxes.remove(&connection);
                         self.broker.handle_disconnected(connection);

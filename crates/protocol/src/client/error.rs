@@ -45,6 +45,14 @@ pub enum RequestError {
         /// What the server told us, in bytes.
         limit: usize,
     },
+    /// The response is larger than this client takes. The handler has run.
+    #[error("the response has {size} bytes, this client takes {limit} at most")]
+    ResponseTooLarge {
+        /// Of the message that brought it, in bytes.
+        size: usize,
+        /// [`ClientConfig::max_message_size`](super::ClientConfig::max_message_size).
+        limit: usize,
+    },
     /// The server's response does not have the layout that it should have.
     #[error("the server's response is malformed")]
     MalformedResponse,
@@ -108,7 +116,7 @@ impl RequestError {
             Self::NotConnected => "NOT_CONNECTED",
             Self::ConnectionLost => "CONNECTION_LOST",
             Self::SessionClosed { .. } => "SESSION_CLOSED",
-            Self::MessageTooLarge { .. } => "MESSAGE_TOO_LARGE",
+            Self::MessageTooLarge { .. } | Self::ResponseTooLarge { .. } => "MESSAGE_TOO_LARGE",
             Self::MalformedResponse => "INVALID_DATA",
         })
     }
@@ -132,7 +140,7 @@ impl RequestError {
             },
             Self::InvalidFilter(_) => Outcome::Refused,
             Self::NotConnected | Self::SessionClosed { sent: false } | Self::MessageTooLarge { .. } => Outcome::NotSent,
-            Self::MalformedResponse => Outcome::Failed,
+            Self::MalformedResponse | Self::ResponseTooLarge { .. } => Outcome::Failed,
             Self::TimedOut(_) | Self::ConnectionLost | Self::SessionClosed { sent: true } => Outcome::Unknown,
         }
     }

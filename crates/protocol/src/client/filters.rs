@@ -100,14 +100,16 @@ impl ClientSession {
     }
 
     /// A session that the filter matched has answered, or the server says that it will not.
-    pub(super) fn handle_filter_response(&mut self, response: FilterResponse<'_>) {
+    /// `size` is that of the whole message, in bytes.
+    pub(super) fn handle_filter_response(&mut self, response: FilterResponse<'_>, size: usize) {
         let conversation = response.filter_conversation;
+        let fits = self.fitting(size, ());
         // For a request that nobody waits for any more it is only acknowledged.
         let Some(Pending::FilterResponses(responses)) = self.conversations.get_mut(conversation) else { return };
         responses.received += 1;
         let (received, expected) = (responses.received, responses.expected.unwrap_or(0));
         let outcome = match response.answer {
-            FilterAnswer::Response(value) => Ok(value.into()),
+            FilterAnswer::Response(value) => fits.map(|()| value.into()),
             FilterAnswer::Error(error) => {
                 Err(RequestError::Refused { reason: error.reason, detail: error.description.to_owned() })
             }

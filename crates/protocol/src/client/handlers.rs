@@ -134,17 +134,30 @@ impl ClientSession {
         }
     }
 
-    pub(super) fn handle_service_request(&mut self, service: u32, conversation: ConversationId, body: &[u8]) {
+    /// `size` is that of the whole message, in bytes.
+    pub(super) fn handle_service_request(
+        &mut self,
+        service: u32,
+        conversation: ConversationId,
+        body: &[u8],
+        size: usize,
+    ) {
         // Not by `ServiceRequest`: the code for reading the services that only servers offer is not worth its download.
         let served = match service {
             SystemPing::ID | UserPing::ID => decode_all(body).map(|()| self.acknowledge(conversation)),
+            MessagingReceiverClient::ID | MessagingSend::ID if size > self.config.max_message_size => {
+                let limit = self.config.max_message_size;
+                let text = format!("the request has {size} bytes on its way, the recipient takes {limit} at most");
+                self.refuse(conversation, ErrorReason::INVALID_DATA, &text);
+                Ok(())
+            }
             MessagingReceiverClient::ID => decode_all(body).map(|request| self.dispatch_request(conversation, request)),
             MessagingSend::ID => decode_all(body).map(|SendToPath { path, request }| {
                 self.deliver(conversation, path, Addressing::Session, request);
             }),
             FilterResponseDelivery::ID => decode_all(body).map(|response| {
                 self.acknowledge(conversation);
-                self.handle_filter_response(response);
+                self.handle_filter_response(response, size);
             }),
             _ => {
                 let text = format!("this client does not offer service {service}");

@@ -47,7 +47,7 @@ pub struct ClientConfig {
     pub reconnect_timeout: Duration,
     /// Of a registration and of a ping; requests name their own.
     pub request_timeout: Duration,
-    /// Largest message taken from the server, in bytes.
+    /// Largest message taken from the server, in bytes. What a larger one belongs to fails.
     pub max_message_size: usize,
 }
 
@@ -382,19 +382,18 @@ impl ClientSession {
     }
 
     fn handle_message(&mut self, now: Moment, frame: &[u8]) {
-        let message = if frame.len() > self.config.max_message_size {
-            let (size, limit) = (frame.len(), self.config.max_message_size);
-            Err(format!("the server sent a message of {size} bytes, the limit is {limit}"))
-        } else {
-            Message::decode(frame).map_err(|error| format!("the server sent a malformed message: {error}"))
-        };
-        match message {
+        let size = frame.len();
+        match Message::decode(frame).map_err(|error| format!("the server sent a malformed message: {error}")) {
             Ok(Message::ServiceRequest { service, conversation, body }) => {
-                self.handle_service_request(service, conversation, body);
+                self.handle_service_request(service, conversation, body, size);
             }
-            Ok(Message::ServiceResponse { conversation, body }) => self.handle_response(conversation, Ok(body), now),
+            Ok(Message::ServiceResponse { conversation, body }) => {
+                let answer = self.fitting(size, body);
+                self.handle_response(conversation, answer, now);
+            }
             Ok(Message::ServiceError { conversation, failure: ServiceFailure { reason, description } }) => {
-                self.handle_response(conversation, Err((reason, description)), now);
+                let error = RequestError::Refused { reason, detail: description.to_owned() };
+                self.handle_response(conversation, Err(error), now);
             }
             Ok(Message::Topic) => {}
             Ok(Message::Abort) => self.end(
@@ -407,6 +406,13 @@ impl ClientSession {
             }
             Err(text) => self.break_off(text),
         }
+    }
+
+    /// What came in a message of `size` bytes, unless that is too much. A large message costs the request that it belongs
+    /// to, and nothing else.
+    fn fitting<T>(&self, size: usize, content: T) -> Result<T, RequestError> {
+        let limit = self.config.max_message_size;
+        if size > limit { Err(RequestError::ResponseTooLarge { size, limit }) } else { Ok(content) }
     }
 
     /// The server does not keep to the protocol; nothing it sends can be trusted any more.

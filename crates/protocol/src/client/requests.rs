@@ -8,7 +8,6 @@ use super::{ClientSession, Connected, Event, Output, Phase, RequestError, Timer}
 use crate::time::Moment;
 use crate::value::Value;
 use crate::wire::envelope::{Message, request_frame};
-use crate::wire::error_reason::ErrorReason;
 use crate::wire::handshake::Credentials;
 use crate::wire::layouts::{
     ChangePrincipal, GetSessionProperties, Properties, Reauthenticate, SendToPath, SendToSession, SerialisedValue,
@@ -275,7 +274,7 @@ impl ClientSession {
     pub(super) fn handle_response(
         &mut self,
         conversation: ConversationId,
-        answer: Result<&[u8], (ErrorReason, &str)>,
+        answer: Result<&[u8], RequestError>,
         now: Moment,
     ) {
         // These stay open for as long as requests or responses may come, and are not answered themselves.
@@ -298,7 +297,7 @@ impl ClientSession {
         }
         let outcome = match answer {
             Ok(body) => read_response(&pending, body, now).unwrap_or(Err(RequestError::MalformedResponse)),
-            Err((reason, detail)) => Err(RequestError::Refused { reason, detail: detail.to_owned() }),
+            Err(error) => Err(error),
         };
         self.conclude(conversation, &pending, outcome);
     }
