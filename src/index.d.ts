@@ -147,7 +147,8 @@ export type SessionState = "connecting" | "connected" | "closed";
 /** The end of a session. */
 export interface CloseInfo {
   /**
-   * `CLOSED_BY_CLIENT`, `CLOSED_BY_SERVER`, `CONNECTION_ERROR`, `TRANSPORT_ERROR` (the broker broke the protocol) or `IDLE_CONNECTION` (nothing came from the broker for two ping periods).
+   * `CLOSED_BY_CLIENT`, `CLOSED_BY_SERVER`, `CONNECTION_ERROR`, `TRANSPORT_ERROR` (the broker broke the protocol) or
+   * `IDLE_CONNECTION` (nothing came from the broker for two ping periods).
    */
   code: string;
   /** For people. */

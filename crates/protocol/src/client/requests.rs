@@ -303,12 +303,7 @@ impl ClientSession {
     }
 
     /// Reports what a conversation came to, and deals with the one that hangs on it.
-    fn conclude(
-        &mut self,
-        conversation: ConversationId,
-        pending: &Pending,
-        outcome: Result<Response, RequestError>,
-    ) {
+    fn conclude(&mut self, conversation: ConversationId, pending: &Pending, outcome: Result<Response, RequestError>) {
         let counted = match &outcome {
             Ok(Response::Matched(count)) => Ok(*count),
             Ok(_) => Err(RequestError::MalformedResponse),
@@ -367,11 +362,7 @@ impl ClientSession {
 const RE_AUTHENTICATE_SINCE: u8 = 29;
 
 /// What a response says; the outer error is for one that does not have its layout.
-fn read_response(
-    pending: &Pending,
-    body: &[u8],
-    now: Moment,
-) -> Result<Result<Response, RequestError>, DecodeError> {
+fn read_response(pending: &Pending, body: &[u8], now: Moment) -> Result<Result<Response, RequestError>, DecodeError> {
     Ok(Ok(match pending {
         Pending::Request { .. } => Response::Value(decode_all::<SerialisedValue<'_>>(body)?.into()),
         Pending::FilterCount { .. } => return Ok(read_count(decode_all(body)?)),
@@ -391,9 +382,8 @@ fn read_response(
             decode_all::<()>(body)?;
             Response::Registered(*registration)
         }
-        Pending::Deregistration { .. }
-        | Pending::Handler(_)
-        | Pending::FilterResponses(_)
-        | Pending::Abandoned => Response::Deregistered,
+        Pending::Deregistration { .. } | Pending::Handler(_) | Pending::FilterResponses(_) | Pending::Abandoned => {
+            Response::Deregistered
+        }
     }))
 }
