@@ -7,8 +7,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use antiphon_protocol::client::{
-    ClientConfig, ClientSession, CloseCode, Closed, Event, FilterRequest, Output, ReceivedRequest, RequestError,
-    Response, State,
+    ClientConfig, ClientSession, CloseCode, Closed, Event, FilterRequest, Output, Patience, ReceivedRequest,
+    RequestError, Response, State,
 };
 use antiphon_protocol::conversation::Conversations;
 use antiphon_protocol::time::Moment;
@@ -26,7 +26,7 @@ use crate::error;
 use crate::handler::{Answer, FilterCall, Handlers, RequestHandler};
 use crate::log::Level;
 use crate::messaging::Registration;
-use crate::options::{Request, text};
+use crate::options::{Request, milliseconds, text};
 use crate::platform::{self, Deferred, now, without_value};
 use crate::session::Session;
 use crate::socket::{Socket, SocketEvent};
@@ -44,7 +44,26 @@ extern "C" {
 
     #[wasm_bindgen(method)]
     fn emit(this: &Emitter, event: &str, details: &JsValue) -> JsValue;
+
+    /// Milliseconds to wait before an attempt to reconnect, by the function of the application if there is one.
+    #[wasm_bindgen(js_name = retryDelay)]
+    fn retry_delay(attempt: u32, delay: &JsValue) -> f64;
+
+    type PageListeners;
+
+    /// Calls `listener` with the numbers below when something happens to the page that its connections do not tell.
+    #[wasm_bindgen(constructor, js_class = PageListeners)]
+    fn listen(listener: &JsValue) -> PageListeners;
+
+    #[wasm_bindgen(method)]
+    fn stop(this: &PageListeners);
 }
+
+// What a page is told, as `session.js` numbers it.
+/// It is left for good.
+const LEFT: u8 = 0;
+/// It comes back from the back/forward cache, where no connection lives.
+const RESTORED: u8 = 1;
 
 /// A session at work. Clones are the same session; an open socket keeps it alive.
 #[derive(Clone)]
@@ -57,9 +76,13 @@ struct Inner {
     web_socket: Option<Function>,
     principal: RefCell<String>,
     request_timeout: Duration,
+    /// Chooses how long to wait before an attempt to reconnect; undefined for our own choice.
+    delay: JsValue,
     level: Level,
     core: RefCell<ClientSession>,
     socket: RefCell<Option<Rc<Socket>>>,
+    /// Changes whenever a connection is opened or given up.
+    attempts: Cell<u32>,
     timer: RefCell<Option<(Moment, Timeout)>>,
     connecting: RefCell<Option<Connecting>>,
     /// Who waits for what, by conversation.
@@ -69,6 +92,20 @@ struct Inner {
     state: Cell<State>,
     emitter: Emitter,
     closed: Deferred,
+    /// Tells of what happens to the page, while the session is open.
+    page: RefCell<Option<Page>>,
+}
+
+/// Listens to the page; stops when it is dropped.
+struct Page {
+    listeners: PageListeners,
+    _closure: Closure<dyn Fn(u8)>,
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        self.listeners.stop();
+    }
 }
 
 /// How to connect.
@@ -79,6 +116,8 @@ pub struct Connector {
     pub credentials: JsValue,
     pub web_socket: Option<Function>,
     pub request_timeout: Duration,
+    /// A function from the number of an attempt to milliseconds, or undefined.
+    pub delay: JsValue,
     pub level: Level,
 }
 
@@ -123,16 +162,18 @@ enum Asked {
 impl Driver {
     /// A session that is not connected yet.
     pub fn new(config: ClientConfig, connector: Connector) -> Self {
-        let Connector { address, credentials, web_socket, request_timeout, level } = connector;
+        let Connector { address, credentials, web_socket, request_timeout, delay, level } = connector;
         Self(Rc::new(Inner {
             address,
             credentials,
             web_socket,
             principal: RefCell::new(config.principal.clone().unwrap_or_default()),
             request_timeout,
+            delay,
             level,
             core: RefCell::new(ClientSession::new(config)),
             socket: RefCell::default(),
+            attempts: Cell::new(0),
             timer: RefCell::default(),
             connecting: RefCell::default(),
             waiting: RefCell::default(),
@@ -141,6 +182,7 @@ impl Driver {
             state: Cell::new(State::Connecting),
             emitter: Emitter::new(),
             closed: Deferred::new(),
+            page: RefCell::default(),
         }))
     }
 
@@ -211,17 +253,17 @@ impl Driver {
 
     /// The promise is of the response.
     pub fn send_to_path(&self, path: &str, request: Request) -> Promise {
-        let timeout = self.timeout_of(&request);
+        let patience = self.patience_of(&request);
         let what = Asked::Request { response_code: request.response_code };
-        self.start(what, request.signal, |core, now| core.send_to_path(now, path, request.value.as_wire(), timeout))
+        self.start(what, request.signal, |core, now| core.send_to_path(now, path, request.value.as_wire(), patience))
     }
 
     /// The promise is of the response.
     pub fn send_to_session(&self, session: SessionId, path: &str, request: Request) -> Promise {
-        let timeout = self.timeout_of(&request);
+        let patience = self.patience_of(&request);
         let what = Asked::Request { response_code: request.response_code };
         self.start(what, request.signal, |core, now| {
-            core.send_to_session(now, session, path, request.value.as_wire(), timeout)
+            core.send_to_session(now, session, path, request.value.as_wire(), patience)
         })
     }
 
@@ -231,10 +273,10 @@ impl Driver {
     ///
     /// A `MessagingError` if what is to take the responses cannot be called.
     pub fn send_to_filter(&self, filter: &str, path: &str, request: Request) -> Result<Promise, JsValue> {
-        let timeout = self.timeout_of(&request);
+        let patience = self.patience_of(&request);
         let Request { value, response_code, signal, on_response, .. } = request;
         let call = self.0.handlers.filter_call(filter, path, response_code, &on_response)?;
-        let sent = self.0.core.borrow_mut().send_to_filter(now(), filter, path, value.as_wire(), timeout);
+        let sent = self.0.core.borrow_mut().send_to_filter(now(), filter, path, value.as_wire(), patience);
         let count = sent.map(|FilterRequest { count, responses }| {
             let settle = call.ended();
             self.wait(responses, settle, Asked::FilterResponses(call), signal.map(|signal| (signal, count)));
@@ -248,8 +290,8 @@ impl Driver {
         self.start(Asked::Service, None, |core, now| core.invoke(now, service, body))
     }
 
-    fn timeout_of(&self, request: &Request) -> Duration {
-        request.timeout.unwrap_or(self.0.request_timeout)
+    fn patience_of(&self, request: &Request) -> Patience {
+        Patience { timeout: request.timeout.unwrap_or(self.0.request_timeout), wait: request.wait }
     }
 
     pub fn ping(&self) -> Promise {
@@ -275,8 +317,9 @@ impl Driver {
     /// The promise is of a [`Registration`].
     pub fn register(&self, path: String, handler: RequestHandler) -> Promise {
         let property_keys = handler.session_properties();
+        let reregister = handler.reregister();
         let what = Asked::Registration { path: path.clone(), handler };
-        self.start(what, None, |core, now| core.register_handler(now, &path, &property_keys))
+        self.start(what, None, |core, now| core.register_handler(now, &path, &property_keys, reregister))
     }
 
     /// The promise settles when no further requests will come.
@@ -382,7 +425,15 @@ impl Driver {
                     socket.send(&frame);
                 }
             }
-            Output::Disconnect => drop(self.0.socket.take()),
+            Output::Disconnect => {
+                self.0.attempts.set(self.0.attempts.get() + 1);
+                drop(self.0.socket.take());
+            }
+            Output::Retry(attempt) => {
+                let delay = milliseconds(retry_delay(attempt, &self.0.delay));
+                // The function may have closed the session; then this does nothing.
+                self.0.core.borrow_mut().retry_after(now(), delay);
+            }
             Output::WakeAt(at) => self.wake_at(at),
             Output::Deliver(event) => self.deliver(event),
         }
@@ -390,6 +441,8 @@ impl Driver {
 
     /// Asks for the credentials if that is what the application wants, then opens the WebSocket.
     fn open_socket(&self) {
+        let attempt = self.0.attempts.get() + 1;
+        self.0.attempts.set(attempt);
         let given = self.0.credentials.clone();
         let Some(function) = given.dyn_ref::<Function>() else {
             return self.open_socket_with(Ok(given));
@@ -402,8 +455,8 @@ impl Driver {
         let driver = self.clone();
         spawn_local(async move {
             let credentials = JsFuture::from(asked).await;
-            // The application may have lost patience meanwhile.
-            if driver.0.connecting.borrow().is_some() {
+            // The application may have lost patience meanwhile, or the time for this attempt may be over.
+            if driver.0.attempts.get() == attempt {
                 driver.open_socket_with(credentials);
             }
         });
@@ -428,7 +481,7 @@ impl Driver {
                 if let Some(connecting) = &mut *self.0.connecting.borrow_mut() {
                     connecting.cause = cause;
                 }
-                self.with_core(|core| core.handle_disconnected(&text));
+                self.with_core(|core| core.handle_disconnected(now(), &text));
             }
         }
     }
@@ -437,7 +490,7 @@ impl Driver {
         self.with_core(|core| match event {
             SocketEvent::Open => core.handle_open(),
             SocketEvent::Frame(frame) => core.handle_frame(now(), &frame),
-            SocketEvent::Text => core.handle_violation("the server sent a text message"),
+            SocketEvent::Text => core.handle_violation(now(), "the server sent a text message"),
             SocketEvent::Closed { code, reason } => {
                 let address = self.0.address.split('?').next().unwrap_or_default();
                 let reason = match (code, reason) {
@@ -447,7 +500,10 @@ impl Driver {
                     (_, reason) if reason.is_empty() => reason,
                     (_, reason) => format!(" ({reason})"),
                 };
-                core.handle_disconnected(&format!("the WebSocket to {address} was closed with code {code}{reason}"));
+                core.handle_disconnected(
+                    now(),
+                    &format!("the WebSocket to {address} was closed with code {code}{reason}"),
+                );
             }
         });
     }
@@ -472,6 +528,7 @@ impl Driver {
             Event::Connected(session) => {
                 self.0.session.set(Some(session));
                 self.0.level.log(Level::Info, || format!("session {session} is open"));
+                self.watch_page();
                 if let Some(connecting) = self.0.connecting.take() {
                     connecting.settle.resolve(&Session::new(self.clone()).into());
                 }
@@ -495,8 +552,45 @@ impl Driver {
                 let error = RequestError::SessionClosed { sent: true };
                 self.0.handlers.abandon(conversation, &error::from_request_error(&error, &JsValue::UNDEFINED));
             }
+            Event::Disconnected(reason) => {
+                self.0.level.log(Level::Info, || reason.clone());
+                self.emit("disconnect", &(reason,));
+            }
+            Event::MessagesLost { requests, handlers } => {
+                self.emit("messageloss", &(requests as u32, handlers as u32));
+            }
+            Event::HandlerLost(registration) => {
+                self.0.level.log(Level::Warn, || "a request handler was not registered again".to_owned());
+                self.0.handlers.remove(registration);
+            }
+            Event::Reconnected { session, lossless, new_session } => {
+                self.0.session.set(Some(session));
+                self.0.level.log(Level::Info, || format!("session {session} is connected again"));
+                self.emit("reconnect", &(lossless, new_session));
+            }
             Event::Closed(closed) => self.finish(&closed),
         }
+    }
+
+    fn watch_page(&self) {
+        let driver = self.clone();
+        let closure = Closure::<dyn Fn(u8)>::new(move |happened| {
+            driver.with_core(|core| match happened {
+                LEFT => core.close(now()),
+                // Also if it does not know yet: the events of a connection that died in the cache are late.
+                RESTORED => {
+                    core.handle_disconnected(now(), "the page was in the back/forward cache");
+                    core.retry_now(now());
+                }
+                // It was frozen or hidden, when timers are late, or is back on the network.
+                _ => {
+                    core.handle_timeout(now());
+                    core.retry_now(now());
+                }
+            });
+        });
+        let listeners = PageListeners::listen(closure.as_ref());
+        self.0.page.replace(Some(Page { listeners, _closure: closure }));
     }
 
     /// Resolves or rejects the promise that waits for `conversation`.
@@ -562,6 +656,7 @@ impl Driver {
 
     fn finish(&self, closed: &Closed) {
         self.0.timer.take();
+        self.0.page.take();
         self.0.handlers.clear();
         let Closed { code, reason } = closed;
         let by_client = *code == CloseCode::ClosedByClient;
@@ -630,6 +725,7 @@ fn state_name(state: State) -> &'static str {
     match state {
         State::Connecting => "connecting",
         State::Connected => "connected",
+        State::Recovering => "recovering",
         State::Closed => "closed",
     }
 }

@@ -53,7 +53,7 @@ class RequestContext {
 }
 
 const TYPES = ["requestType", "responseType"];
-const OPTIONS = [...TYPES, "maxConcurrent", "addressed", "sessionProperties"];
+const OPTIONS = [...TYPES, "maxConcurrent", "addressed", "sessionProperties", "reregister"];
 
 /** A request handler of an application with its options, checked. */
 class Handler {
@@ -63,7 +63,7 @@ class Handler {
   waiting = [];
 
   constructor(callback, options, what) {
-    const { requestType, responseType, maxConcurrent, addressed, sessionProperties } = members(options, OPTIONS);
+    const { requestType, responseType, maxConcurrent, addressed, sessionProperties, reregister } = members(options, OPTIONS);
     this.callback = callable(callback, what);
     // Those of the object, unless the options say otherwise.
     const own = isFunction(callback) ? {} : members(callback, TYPES);
@@ -71,7 +71,8 @@ class Handler {
     this.responseCode = typeCode(responseType ?? own.responseType);
     const isCount = (count) => count === Infinity || (Number.isInteger(count) && count >= 1);
     this.maxConcurrent = optional("maxConcurrent", maxConcurrent, "a whole number, at least 1", isCount) ?? Infinity;
-    this.addressed = optional("addressed", addressed, "true or false", (value) => typeof value === "boolean") ?? false;
+    this.addressed = optional("addressed", addressed, "true or false", isBoolean) ?? false;
+    this.reregister = optional("reregister", reregister, "true or false", isBoolean) ?? true;
     this.sessionProperties = isMissing(sessionProperties) ? [] : strings("sessionProperties", sessionProperties);
   }
 
@@ -82,6 +83,10 @@ class Handler {
     if (start !== undefined) queueMicrotask(start);
     else this.running -= 1;
   }
+}
+
+function isBoolean(value) {
+  return typeof value === "boolean";
 }
 
 /** A function, or an object with a function `handle`. */

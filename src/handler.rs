@@ -97,6 +97,10 @@ extern "C" {
     #[wasm_bindgen(method, getter, js_name = sessionProperties)]
     pub fn session_properties(this: &RequestHandler) -> Vec<String>;
 
+    /// Whether it is registered again when the server has lost it.
+    #[wasm_bindgen(method, getter)]
+    pub fn reregister(this: &RequestHandler) -> bool;
+
     /// # Errors
     ///
     /// A `MessagingError` if `callback` is neither a function nor an object with a function `handle`, or an option

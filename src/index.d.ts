@@ -50,6 +50,12 @@ export interface ConnectOptions<C extends Contract = AnyContract> {
   /** Milliseconds for requests that name no `timeout`, for registrations and for pings. Default: 30 000. */
   requestTimeout?: number;
   /**
+   * What happens when the connection is lost. `false`: the session ends. Else the broker is asked to keep the session for
+   * `timeout` ms (default 60 000), and for so long the client tries to get another connection; `delay` chooses the
+   * milliseconds before each attempt, counted from 1. Default: random up to 100 ms, doubling up to 5 s.
+   */
+  reconnect?: false | { timeout?: number; delay?: (attempt: number) => number };
+  /**
    * Largest message taken from the broker, in bytes, at least 1024. A larger one costs the request that it belongs to, and
    * nothing else. Default: 32 MiB, and 256 KiB for what goes with a value.
    */
@@ -95,7 +101,7 @@ export interface WebSocketLike {
 
 /** A session with a broker: its record of this client. */
 export interface Session<C extends Contract = AnyContract> {
-  /** Names the session, e.g. `c11fef067d9debd4-0000000100000000`. */
+  /** Names the session, e.g. `c11fef067d9debd4-0000000100000000`. Changes only when the broker had to open a new one. */
   readonly id: string;
   /** Who this session is; empty for anonymous. */
   readonly principal: string;
@@ -141,13 +147,18 @@ export interface Session<C extends Contract = AnyContract> {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** `connecting` until the broker has accepted, `connected`, then `closed` for good. */
-export type SessionState = "connecting" | "connected" | "closed";
+/**
+ * `connecting` until the broker has accepted, then `connected`; `recovering` while a lost connection is being replaced;
+ * `closed` for good.
+ */
+export type SessionState = "connecting" | "connected" | "recovering" | "closed";
 
 /** The end of a session. */
 export interface CloseInfo {
   /**
-   * `CLOSED_BY_CLIENT`, `CLOSED_BY_SERVER`, `CONNECTION_ERROR`, `TRANSPORT_ERROR` (the broker broke the protocol) or
+   * `CLOSED_BY_CLIENT`, `CLOSED_BY_SERVER`; `CONNECTION_TIMEOUT` if no connection came about within `reconnect.timeout`;
+   * a code of {@link ConnectError} if the broker did not let the session in again. Without reconnection also
+   * `CONNECTION_ERROR`, `TRANSPORT_ERROR` (the broker broke the protocol) and
    * `IDLE_CONNECTION` (nothing came from the broker for two ping periods).
    */
   code: string;
@@ -163,6 +174,16 @@ export interface SessionEvents {
   statechange: { from: SessionState; to: SessionState };
   /** The connection was lost. */
   disconnect: { reason: string };
+  /**
+   * There is a connection again. `lossless`: nothing was lost, requests under way get their answers. `newSession`: the
+   * broker had forgotten the session and has opened a new one; its `id` is another.
+   */
+  reconnect: { lossless: boolean; newSession: boolean };
+  /**
+   * Messages were lost with the connection: so many requests were rejected with `CONNECTION_LOST`, and so many request
+   * handlers are being registered again. Comes before `reconnect`.
+   */
+  messageloss: { requests: number; handlers: number };
   /** The session is over. */
   close: CloseInfo;
 }
@@ -331,10 +352,12 @@ export interface HandlerOptions {
   responseType?: DataTypeLike;
   /** Requests that it answers at the same time; further ones wait in order. Default: no limit. */
   maxConcurrent?: number;
+  /** Whether it is registered again by itself when the broker has lost it. Default: true. */
+  reregister?: boolean;
 }
 
 /** Of a stream. */
-export interface StreamOptions extends Omit<HandlerOptions, "sessionProperties"> {
+export interface StreamOptions extends Omit<HandlerOptions, "sessionProperties" | "reregister"> {
   /** Whether it answers requests that are sent to this session by its ID or by a filter. Default: false. */
   addressed?: boolean;
 }

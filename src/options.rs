@@ -51,6 +51,9 @@ extern "C" {
     #[wasm_bindgen(method, getter)]
     fn signal(this: &Prepared) -> Option<AbortSignal>;
 
+    #[wasm_bindgen(method, getter)]
+    fn wait(this: &Prepared) -> bool;
+
     #[wasm_bindgen(method, getter, js_name = onResponse)]
     fn on_response(this: &Prepared) -> JsValue;
 }
@@ -69,6 +72,10 @@ pub struct ConnectOptions {
     pub web_socket: Option<Function>,
     pub protocol_version: u8,
     pub log: Level,
+    /// Zero for no reconnection.
+    pub reconnect_timeout: Duration,
+    /// A function that chooses the time before an attempt to reconnect, or undefined.
+    pub delay: JsValue,
 }
 
 impl ConnectOptions {
@@ -92,6 +99,8 @@ impl ConnectOptions {
             web_socket: given(options.get(7)),
             protocol_version: number(8) as u8,
             log: Level::from_number(number(9) as u8),
+            reconnect_timeout: milliseconds(number(10)),
+            delay: options.get(11),
         })
     }
 }
@@ -103,6 +112,8 @@ pub struct Request {
     pub response_code: u8,
     /// From the call to the response; none if the application named none.
     pub timeout: Option<Duration>,
+    /// Whether it waits for a connection while there is none.
+    pub wait: bool,
     /// Not aborted yet.
     pub signal: Option<AbortSignal>,
     /// What is to take the responses of many, if anything.
@@ -122,6 +133,7 @@ impl Request {
             value: Encoded::new(prepared.code(), &prepared.bytes()),
             response_code: prepared.response_code(),
             timeout: (!timeout.is_nan()).then(|| milliseconds(timeout)),
+            wait: prepared.wait(),
             signal: prepared.signal(),
             on_response: prepared.on_response(),
         })

@@ -20,6 +20,7 @@ export function text(name, value) {
 export function connectOptions(options) {
   const given = members(options, CONNECT_OPTIONS);
   const { properties, log } = given;
+  const { timeout, delay } = reconnection(given.reconnect);
   return [
     isMissing(given.principal) ? undefined : text("principal", given.principal),
     // Otherwise checked when they are used: a function may give them.
@@ -37,7 +38,31 @@ export function connectOptions(options) {
     LEVELS.indexOf(
       optional("log", log, "off, error, warn, info, debug or trace", (name) => LEVELS.includes(name)) ?? "warn",
     ),
+    timeout,
+    delay,
   ];
+}
+
+/** Whether and how to reconnect; a timeout of 0 ms for not at all. */
+function reconnection(reconnect) {
+  if (reconnect === false) return { timeout: 0 };
+  const { timeout, delay } = members(reconnect === true ? undefined : reconnect, ["timeout", "delay"], "reconnect");
+  return {
+    timeout: milliseconds("reconnect.timeout", timeout) ?? 60_000,
+    delay: optional("reconnect.delay", delay, "a function", isFunction),
+  };
+}
+
+/** Milliseconds to wait before an attempt to reconnect, by the function of the application if there is one. */
+export function retryDelay(attempt, delay) {
+  try {
+    const chosen = delay?.(attempt);
+    if (chosen >= 0) return Number(chosen);
+  } catch (error) {
+    report(error);
+  }
+  // Full jitter, so that many clients that lost their connections together do not return together.
+  return Math.random() * Math.min(5_000, 100 * 2 ** (attempt - 1));
 }
 
 /**
@@ -52,9 +77,9 @@ export function prepareRequest(request, options) {
     responseCode: typeCode(responseType),
     timeout: milliseconds("timeout", timeout) ?? Number.NaN,
     signal: abortSignal(signal),
+    wait: optional("whenDisconnected", whenDisconnected, "fail or wait", isFailOrWait) === "wait",
     onResponse,
   };
-  optional("whenDisconnected", whenDisconnected, "fail or wait", (when) => when === "fail" || when === "wait");
   const { code, named, bytes } = encode(request, type);
   // Only now: what the application runs while its value is read may abort the request.
   if (given.signal?.aborted) throw given.signal.reason;
@@ -64,11 +89,15 @@ export function prepareRequest(request, options) {
   return given;
 }
 
+function isFailOrWait(when) {
+  return when === "fail" || when === "wait";
+}
+
 /** A plain copy of the members of an option object that are known. */
-export function members(options, names) {
+export function members(options, names, what = "the options") {
   if (isMissing(options)) return {};
-  if (typeof options !== "object") throw invalid("the options must be an object");
-  return readable("options", () => {
+  if (typeof options !== "object") throw invalid(`${what} must be an object`);
+  return readable(what, () => {
     const copy = {};
     for (const name of names) copy[name] = options[name];
     return copy;
@@ -86,6 +115,7 @@ const CONNECT_OPTIONS = [
   "webSocket",
   "protocolVersion",
   "log",
+  "reconnect",
 ];
 export const REQUEST_OPTIONS = ["type", "responseType", "timeout", "signal", "whenDisconnected", "onResponse"];
 const LEVELS = ["off", "error", "warn", "info", "debug", "trace"];
@@ -154,7 +184,7 @@ export function invalid(message, cause) {
 
 // ---- Listeners and promises ----
 
-/** What listeners are told, by event. The last two come with reconnection; an application may listen already. */
+/** What listeners are told, by event. */
 const EVENTS = {
   statechange: ["from", "to"],
   disconnect: ["reason"],
@@ -223,6 +253,29 @@ export function closeQuietly(webSocket) {
   // Not null: the package `ws` throws an error event that nobody listens to, and closing early is one.
   webSocket.onerror = () => {};
   webSocket.close();
+}
+
+/** Tells what happens to the page that its connections do not tell. */
+export class PageListeners {
+  #controller = new AbortController();
+
+  /** Calls `listener` with 0 when the page is left, 1 when it is back from the back/forward cache, 2 when it wakes. */
+  constructor(listener) {
+    const { signal } = this.#controller;
+    const listen = (target, type, told) => {
+      // There is no page in a worker or in Node.js.
+      target?.addEventListener?.(type, (event) => told(event), { signal });
+    };
+    listen(globalThis, "pagehide", ({ persisted }) => persisted || listener(0));
+    listen(globalThis, "pageshow", ({ persisted }) => persisted && listener(1));
+    listen(globalThis, "online", () => listener(2));
+    listen(globalThis.document, "resume", () => listener(2));
+    listen(globalThis.document, "visibilitychange", () => document.hidden || listener(2));
+  }
+
+  stop() {
+    this.#controller.abort();
+  }
 }
 
 /** Writes to the console; the level is an index of `LEVELS`. */

@@ -34,6 +34,7 @@ fn prepare(address: String, options: ConnectOptions, elapsed: f64) -> (Driver, O
         connect_timeout: options.connect_timeout.saturating_sub(milliseconds(elapsed)),
         request_timeout: options.request_timeout,
         max_message_size: options.max_message_size,
+        reconnect_timeout: options.reconnect_timeout,
         ..ClientConfig::default()
     };
     let connector = Connector {
@@ -41,6 +42,7 @@ fn prepare(address: String, options: ConnectOptions, elapsed: f64) -> (Driver, O
         credentials: options.credentials,
         web_socket: options.web_socket,
         request_timeout: options.request_timeout,
+        delay: options.delay,
         level: options.log,
     };
     (Driver::new(config, connector), options.signal)

@@ -37,6 +37,9 @@ struct Options {
     /// Time between system pings, at least 100ms; 0s for none
     #[arg(long, value_name = "DURATION", default_value = "90s", value_parser = ping_period)]
     ping_period: Duration,
+    /// How long a session may outlive its connection at most; 0s for not at all
+    #[arg(long, value_name = "DURATION", default_value = "300s", value_parser = humantime::parse_duration)]
+    reconnect_timeout: Duration,
     /// Largest message taken from a client: 1KiB to 2047MiB
     #[arg(long, value_name = "SIZE", default_value = "32MiB", value_parser = message_size)]
     max_message_size: usize,
@@ -144,6 +147,7 @@ async fn run(options: Options) -> Result<(), (u8, String)> {
         request_timeout: options.request_timeout,
         request_timeouts,
         ping_period: options.ping_period,
+        reconnect_timeout: options.reconnect_timeout,
         max_message_size: options.max_message_size,
         seed,
         ..BrokerConfig::default()

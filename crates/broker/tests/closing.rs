@@ -98,7 +98,7 @@ fn a_registration_that_is_accepted_too_late_is_taken_back() {
     network.freeze(handler);
     let now = network.now;
     let mut registration = None;
-    network.act(handler, |core| registration = Some(core.register_handler(now, "work", &[]).expect("sent")));
+    network.act(handler, |core| registration = Some(core.register_handler(now, "work", &[], true).expect("sent")));
     network.pass(Duration::from_secs(30));
     let pending = support::Pending(handler, registration.expect("sent"));
     assert!(matches!(network.outcome(pending), Some(Err(RequestError::TimedOut(_)))));

@@ -112,7 +112,8 @@ impl Sessions {
             properties: Some(vec![("number".into(), connection.0.to_string())]),
             recovery: None,
         };
-        let arrival = Arrival { client_ip: "192.0.2.1".into(), start_time: 1_700_000_000_000, random: [7; 18] };
+        let arrival =
+            Arrival { client_ip: "192.0.2.1".into(), start_time: 1_700_000_000_000, random: token_bytes(connection.0) };
         self.broker.handle_connect(self.now, connection, &request, &arrival);
         self.discard_outputs();
     }
@@ -253,7 +254,7 @@ fn sessions_that_leave_or_never_answer_leave_nothing_behind_either() {
     assert_eq!(answers.len(), 2_500);
     drop(answers);
     for number in (1..MANY).step_by(4) {
-        sessions.broker.handle_disconnected(ConnectionId(number));
+        sessions.broker.handle_disconnected(sessions.now, ConnectionId(number));
     }
     sessions.now = sessions.now + TIMEOUT;
     sessions.broker.handle_timeout(sessions.now);
@@ -284,12 +285,12 @@ fn sessions_that_leave_or_never_answer_leave_nothing_behind_either() {
 fn a_sender_that_leaves_during_its_request_to_everyone_leaves_nothing_behind() {
     let mut sessions = Sessions::open(MANY);
     sessions.send_to_filter("all");
-    sessions.broker.handle_disconnected(SENDER);
+    sessions.broker.handle_disconnected(sessions.now, SENDER);
     sessions.connect(SENDER);
     let before = live_bytes();
 
     sessions.ask("all");
-    sessions.broker.handle_disconnected(SENDER);
+    sessions.broker.handle_disconnected(sessions.now, SENDER);
     let mut delivered = Vec::new();
     while let Some(output) = sessions.broker.poll_output() {
         let Output::Send(connection, frame) = output else { continue };
@@ -320,7 +321,7 @@ fn sessions_that_come_and_go_leave_nothing_behind() {
             sessions.connect(ConnectionId(number));
         }
         for number in 10..1_000 {
-            sessions.broker.handle_disconnected(ConnectionId(number));
+            sessions.broker.handle_disconnected(sessions.now, ConnectionId(number));
         }
         sessions.discard_outputs();
         live_bytes()
@@ -330,7 +331,7 @@ fn sessions_that_come_and_go_leave_nothing_behind() {
         assert_eq!(come_and_go(), after);
     }
     for number in 0..10 {
-        sessions.broker.handle_disconnected(ConnectionId(number));
+        sessions.broker.handle_disconnected(sessions.now, ConnectionId(number));
     }
     sessions.assert_idle();
 }
@@ -422,4 +423,11 @@ fn looking_up_the_time_allowed_for_a_path_allocates_nothing() {
         assert_eq!(timeouts.get("other"), None);
     });
     assert_eq!(bytes, 0);
+}
+
+/// What the system's generator would give for the token of a session: other bytes for every connection.
+fn token_bytes(connection: u64) -> [u8; 18] {
+    let mut bytes = [7; 18];
+    bytes[..8].copy_from_slice(&connection.to_be_bytes());
+    bytes
 }

@@ -450,7 +450,7 @@ fn a_client_from_which_nothing_comes_for_two_periods_is_gone() {
 }
 
 #[test]
-fn a_client_that_hears_nothing_for_two_periods_gives_up() {
+fn a_client_that_hears_nothing_for_two_periods_and_a_second_gives_up() {
     let mut network = Network::with(BrokerConfig { ping_period: Duration::from_secs(2), ..BrokerConfig::default() });
     let [client] = network.connect(["client"]);
     network.freeze(client);

@@ -12,6 +12,7 @@ use antiphon_protocol::client::{
 };
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::error_reason::ErrorReason;
+use antiphon_protocol::wire::handshake::Credentials;
 use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -42,6 +43,9 @@ pub(crate) enum Waiting {
     Deregistration { registration: ConversationId, reply: oneshot::Sender<Outcome> },
 }
 
+/// Longest time between two attempts to reconnect.
+const LONGEST_DELAY: Duration = Duration::from_secs(5);
+
 /// Commands that are carried out before anything else gets its turn; what they send is written together.
 const COMMANDS_AT_ONCE: usize = 64;
 
@@ -52,7 +56,7 @@ pub(crate) struct Owner {
     start: Instant,
     url: String,
     max_message_size: usize,
-    options: Option<Options>,
+    credentials: Credentials,
     connection: Option<Connection>,
     wake_at: Option<Moment>,
     waiting: HashMap<ConversationId, Waiting>,
@@ -76,11 +80,11 @@ impl Owner {
         closed: watch::Sender<Option<Closed>>,
     ) -> Self {
         Self {
-            core: ClientSession::new(options.config.clone()),
+            max_message_size: options.config.max_message_size,
+            core: ClientSession::new(options.config),
             start: Instant::now(),
             url: url.to_owned(),
-            max_message_size: options.config.max_message_size,
-            options: Some(options),
+            credentials: options.credentials,
             connection: None,
             wake_at: None,
             waiting: HashMap::new(),
@@ -226,6 +230,11 @@ impl Owner {
                     }
                 }
                 Output::Disconnect => leaving = self.connection.take(),
+                Output::Retry(attempt) => {
+                    // Full jitter, so that many sessions that lost their connections together do not return together.
+                    let longest = Duration::from_millis(100).saturating_mul(1 << attempt.min(6)).min(LONGEST_DELAY);
+                    self.core.retry_after(self.now(), longest.mul_f64(fastrand::f64()));
+                }
                 // A timer that rings early does no harm, and a wish is often replaced by a later one.
                 Output::WakeAt(at) => self.wake_at = Some(self.wake_at.map_or(at, |set| set.min(at))),
                 Output::Deliver(event) => self.deliver(event),
@@ -235,9 +244,8 @@ impl Owner {
     }
 
     fn connect(&mut self) {
-        let Some(options) = self.options.take() else { return };
         let separator = if self.url.contains('?') { '&' } else { '?' };
-        let url = format!("{}{separator}{}", self.url, self.core.connect_query(options.credentials));
+        let url = format!("{}{separator}{}", self.url, self.core.connect_query(self.credentials.clone()));
         self.connection = Some(Connection::open(url, self.max_message_size));
     }
 
@@ -261,6 +269,8 @@ impl Owner {
                     answer.abort();
                 }
             }
+            Event::HandlerLost(registration) => drop(self.handlers.remove(&registration)),
+            Event::Disconnected(_) | Event::MessagesLost { .. } | Event::Reconnected { .. } => {}
             Event::Closed(closed) => {
                 self.closed.send_replace(Some(closed));
                 self.over = true;
@@ -326,8 +336,8 @@ impl Owner {
         match happened {
             Happened::Open => self.core.handle_open(),
             Happened::Frame(frame) => self.core.handle_frame(self.now(), &frame),
-            Happened::Violation(text) => self.core.handle_violation(&text),
-            Happened::Gone(reason) => self.core.handle_disconnected(&reason),
+            Happened::Violation(text) => self.core.handle_violation(self.now(), &text),
+            Happened::Gone(reason) => self.core.handle_disconnected(self.now(), &reason),
         }
     }
 

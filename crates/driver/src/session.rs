@@ -189,7 +189,9 @@ impl Session {
         let id = conversation.id.clone();
         self.command(move |owner| {
             let waiting = Waiting::Registration { handler, reply };
-            if let Some(conversation) = owner.start(waiting, |core, now| core.register_handler(now, &requested, &[])) {
+            if let Some(conversation) =
+                owner.start(waiting, |core, now| core.register_handler(now, &requested, &[], true))
+            {
                 started(&id, conversation);
             }
         });

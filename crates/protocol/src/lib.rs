@@ -22,6 +22,7 @@ pub mod cbor;
 pub mod client;
 pub mod conversation;
 pub mod path;
+pub mod recovery;
 pub mod time;
 pub mod value;
 pub mod wire;

@@ -218,7 +218,7 @@ proptest! {
             session.handle_frame(Moment(2), frame);
             while session.poll_output().is_some() {}
         }
-        session.handle_disconnected("the test is over");
+        session.handle_disconnected(Moment(0), "the test is over");
         while session.poll_output().is_some() {}
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! - `sessions`: what the broker knows of a session.
 //! - [`access`]: who may connect, and what they are then.
+//! - `reconnection`: sessions that outlive their connections.
 //! - [`properties`]: session properties and which of them a handler wants.
 //! - [`filter`]: the session filter language; `pattern`: its regular expressions.
 //! - `registry`: which session handles which path.
@@ -13,14 +14,17 @@ mod deadlines;
 pub mod filter;
 mod pattern;
 pub mod properties;
+mod reconnection;
 mod registry;
 mod routing;
 mod sessions;
 pub mod timeouts;
 
+use std::collections::hash_map::RandomState;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
+use antiphon_protocol::recovery::RecoveryLimits;
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::envelope::{Message, request_frame, response_frame};
 use antiphon_protocol::wire::error_reason::ErrorReason;
@@ -33,11 +37,13 @@ use antiphon_protocol::wire::services::{
     ChangeOwnPrincipal, ReAuthenticate, Service, ServiceRequest, SystemPing, UserPing, service_name,
 };
 
+use bytes::Bytes;
+
 use access::Access;
 use deadlines::Deadlines;
 use properties::TooLarge;
 use registry::Registry;
-use sessions::{Outgoing, Session, SessionKey};
+use sessions::{Link, Outgoing, Session, SessionKey};
 use timeouts::PathTimeouts;
 
 /// Names a connection; whoever runs the sockets chooses the numbers and never reuses one.
@@ -57,6 +63,14 @@ pub struct BrokerConfig {
     pub request_timeouts: PathTimeouts,
     /// Time between system pings; zero for none.
     pub ping_period: Duration,
+    /// How long a session may outlive a connection at most, whatever its client asks for; zero for not at all.
+    pub reconnect_timeout: Duration,
+    /// How much of what was sent is kept for each session, for the case that its connection is lost.
+    pub recovery: RecoveryLimits,
+    /// Most bytes that are kept for that, in all sessions together.
+    pub max_recovery_bytes: usize,
+    /// Sessions at the same time, with those that have lost their connection.
+    pub max_sessions: usize,
     /// Largest message taken from a client, in bytes.
     pub max_message_size: usize,
     /// Requests of one session that may wait for their answers at the same time.
@@ -81,6 +95,10 @@ impl Default for BrokerConfig {
             request_timeout: Duration::from_secs(60),
             request_timeouts: PathTimeouts::default(),
             ping_period: Duration::from_secs(90),
+            reconnect_timeout: Duration::from_secs(300),
+            recovery: RecoveryLimits::default(),
+            max_recovery_bytes: 256 << 20,
+            max_sessions: 20_000,
             max_message_size: 32 << 20,
             max_outstanding_requests: 10_000,
             max_requests_to_answer: 5_000,
@@ -114,7 +132,7 @@ pub struct Arrival {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Output {
     /// Send this as one binary WebSocket message.
-    Send(ConnectionId, Vec<u8>),
+    Send(ConnectionId, Bytes),
     /// Send what was given to this connection before, then close it.
     Close(ConnectionId),
     /// Call [`Broker::handle_timeout`] then; replaces any earlier wish.
@@ -130,6 +148,11 @@ pub struct Broker {
     access: Access,
     sessions: HashMap<SessionKey, Session>,
     by_connection: HashMap<ConnectionId, SessionKey>,
+    /// By a keyed hash of the token, so that looking one up tells nothing about the others.
+    by_token: HashMap<u64, SessionKey>,
+    token_hasher: RandomState,
+    /// When sessions without a connection end.
+    expiries: Deadlines<SessionKey>,
     /// So that a filter for one principal need not look at every session.
     by_principal: HashMap<String, BTreeSet<SessionKey>>,
     registry: Registry,
@@ -140,6 +163,7 @@ pub struct Broker {
     outputs: VecDeque<Output>,
     wake_at: Option<Moment>,
     sessions_opened: u64,
+    recovery_bytes: usize,
     late_answers: u64,
     random: u64,
 }
@@ -154,6 +178,9 @@ impl Broker {
             access,
             sessions: HashMap::new(),
             by_connection: HashMap::new(),
+            by_token: HashMap::new(),
+            token_hasher: RandomState::new(),
+            expiries: Deadlines::default(),
             by_principal: HashMap::new(),
             registry: Registry::default(),
             pings: Deadlines::default(),
@@ -161,6 +188,7 @@ impl Broker {
             outputs: VecDeque::new(),
             wake_at: None,
             sessions_opened: 0,
+            recovery_bytes: 0,
             late_answers: 0,
             random,
         }
@@ -171,7 +199,7 @@ impl Broker {
         if let Some(output) = self.outputs.pop_front() {
             return Some(output);
         }
-        let next = [self.pings.next(), self.deadlines.next()].into_iter().flatten().min();
+        let next = [self.pings.next(), self.deadlines.next(), self.expiries.next()].into_iter().flatten().min();
         if next == self.wake_at {
             return None;
         }
@@ -179,7 +207,7 @@ impl Broker {
         next.map(Output::WakeAt)
     }
 
-    /// Number of open sessions.
+    /// Number of open sessions, with those that have no connection at the moment.
     #[must_use]
     pub fn session_count(&self) -> usize {
         self.sessions.len()
@@ -216,12 +244,17 @@ impl Broker {
     ) {
         let accepted = if !(OLDEST_VERSION..=NEWEST_VERSION).contains(&request.version) {
             Err(ResponseCode::DOWNGRADE)
-        } else if request.recovery.is_some() {
-            // Sessions end with their connection, so none can be taken up again.
-            Err(ResponseCode::UNKNOWN_SESSION)
+        } else if let Some(recovery) = &request.recovery {
+            match self.session_with(&recovery.token) {
+                Some(key) => return self.reconnect(now, key, connection, request, recovery),
+                None => Err(ResponseCode::UNKNOWN_SESSION),
+            }
         } else {
             let principal = request.principal.as_deref().unwrap_or_default();
-            self.access.authenticate(principal, &request.credentials).ok_or(ResponseCode::AUTHENTICATION_FAILED)
+            let known = self.access.authenticate(principal, &request.credentials);
+            known
+                .ok_or(ResponseCode::AUTHENTICATION_FAILED)
+                .and_then(|roles| if self.make_room() { Ok(roles) } else { Err(ResponseCode::LICENCE_EXCEEDED) })
         };
         let version = request.version;
         let id = SessionId { server: self.config.server, value: self.sessions_opened };
@@ -239,29 +272,42 @@ impl Broker {
         };
         let key = SessionKey(id.value);
         self.sessions_opened += 1;
-        let response = ConnectResponse::Accepted {
-            version,
-            code: ResponseCode::OK,
-            session: id,
-            token: SessionToken::from_random(arrival.random),
-            ping_period: i64::try_from(self.config.ping_period.as_millis()).unwrap_or(i64::MAX),
-            tail: i32::try_from(self.config.max_message_size).unwrap_or(i32::MAX),
-        };
-        self.send(connection, response.to_frame());
+        let token = SessionToken::from_random(arrival.random);
+        self.by_token.insert(self.hash_of(token.as_bytes()), key);
+        let keep_for = self.keep_for(request);
+        let session = Session::new(id, token, connection, keep_for, self.config.recovery, properties, now);
         let principal = request.principal.clone().unwrap_or_default();
         self.by_principal.entry(principal).or_default().insert(key);
-        let mut session = Session::new(id, connection, properties, now);
-        if !self.config.ping_period.is_zero() {
-            session.next_ping = Some(now + self.config.ping_period);
-            self.pings.insert(now + self.config.ping_period, key);
-        }
         self.sessions.insert(key, session);
         self.by_connection.insert(connection, key);
+        self.send_accepted(connection, version, ResponseCode::OK, key);
+        self.start_pings(now, key);
+    }
+
+    /// Tells a client about its session.
+    fn send_accepted(&mut self, connection: ConnectionId, version: u8, code: ResponseCode, key: SessionKey) {
+        let Some(session) = self.sessions.get(&key) else { return };
+        let tail = match code {
+            ResponseCode::RECONNECTED => i32::try_from(session.received + 1).unwrap_or(i32::MAX),
+            _ => i32::try_from(self.config.max_message_size).unwrap_or(i32::MAX),
+        };
+        let response = ConnectResponse::Accepted {
+            version,
+            code,
+            session: session.id,
+            token: session.token.clone(),
+            ping_period: i64::try_from(self.config.ping_period.as_millis()).unwrap_or(i64::MAX),
+            tail,
+        };
+        self.send(connection, response.to_frame());
     }
 
     /// A binary WebSocket message arrived.
     pub fn handle_frame(&mut self, now: Moment, connection: ConnectionId, frame: &[u8]) {
         let Some(key) = self.session_on(now, connection) else { return };
+        if self.is_repetition(key, frame) {
+            return;
+        }
         match Message::decode(frame) {
             Ok(Message::ServiceRequest { service, conversation, body }) => {
                 match ServiceRequest::decode(service, body) {
@@ -294,10 +340,17 @@ impl Broker {
         self.session_on(now, connection);
     }
 
-    /// The connection is gone, and with it its session.
-    pub fn handle_disconnected(&mut self, connection: ConnectionId) {
+    /// The connection is gone. Its session stays for as long as it was agreed, or ends with it.
+    pub fn handle_disconnected(&mut self, now: Moment, connection: ConnectionId) {
         if let Some(key) = self.by_connection.get(&connection) {
-            self.remove_session(*key);
+            self.lose_connection(now, *key);
+        }
+    }
+
+    /// The client does not read what it is sent, and more cannot be kept for it. Ends the session (semantics L-3).
+    pub fn handle_overflow(&mut self, connection: ConnectionId) {
+        if let Some(key) = self.by_connection.get(&connection) {
+            self.abort(*key);
         }
     }
 
@@ -309,6 +362,9 @@ impl Broker {
         }
         while let Some(key) = self.pings.pop_due(now) {
             self.ping(now, key);
+        }
+        while let Some(key) = self.expiries.pop_due(now) {
+            self.remove_session(key);
         }
     }
 
@@ -366,15 +422,34 @@ impl Broker {
         self.refuse(key, conversation, ErrorReason::UNSUPPORTED, &text);
     }
 
+    fn start_pings(&mut self, now: Moment, key: SessionKey) {
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        if let Some(at) = session.next_ping.take() {
+            self.pings.remove(at, key);
+        }
+        if !self.config.ping_period.is_zero() {
+            let at = now + self.config.ping_period;
+            session.next_ping = Some(at);
+            self.pings.insert(at, key);
+        }
+    }
+
     /// One ping a period whatever the traffic: the official JavaScript client counts nothing else (section 6).
     fn ping(&mut self, now: Moment, key: SessionKey) {
         let period = self.config.ping_period;
         let Some(session) = self.sessions.get_mut(&key) else { return };
         if let Some((unanswered, sent_at)) = session.ping.take() {
             session.conversations.close(unanswered);
-            // Not merely a client that is too busy to answer: nothing at all came from it in a whole period.
+            // Not merely a client that is too busy to answer: nothing at all came from it in a whole period. It may
+            // live, on a connection that does not; so its session stays.
             if session.last_heard < sent_at {
-                return self.abort(key);
+                if session.keep_for.is_zero() {
+                    return self.abort(key);
+                }
+                if let Link::Connected(connection) = session.link {
+                    self.outputs.push_back(Output::Close(connection));
+                }
+                return self.lose_connection(now, key);
             }
         }
         let conversation = session.conversations.next_id();
@@ -388,9 +463,10 @@ impl Broker {
     /// Tells the client that its session is over, and closes the connection.
     fn abort(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get(&key) else { return };
-        let connection = session.connection;
-        self.send(connection, Message::Abort.to_frame());
-        self.outputs.push_back(Output::Close(connection));
+        if let Link::Connected(connection) = session.link {
+            self.send(connection, Message::Abort.to_frame());
+            self.outputs.push_back(Output::Close(connection));
+        }
         self.remove_session(key);
     }
 
@@ -410,15 +486,22 @@ impl Broker {
         }
     }
 
-    /// Sends to the session's connection; the frame is made only if there is one.
+    /// Sends a message of the session, now or when it has a connection again; the frame is made only if there is one.
     fn send_to(&mut self, key: SessionKey, frame: impl FnOnce() -> Vec<u8>) {
-        if let Some(session) = self.sessions.get(&key) {
-            self.outputs.push_back(Output::Send(session.connection, frame()));
+        let Some(session) = self.sessions.get(&key) else { return };
+        let (link, is_kept) = (session.link, !session.keep_for.is_zero());
+        let frame = Bytes::from(frame());
+        if is_kept {
+            self.keep(key, frame.clone());
+        }
+        if let Link::Connected(connection) = link {
+            self.outputs.push_back(Output::Send(connection, frame));
         }
     }
 
+    /// Sends what is no message of a session, and not counted.
     fn send(&mut self, connection: ConnectionId, frame: Vec<u8>) {
-        self.outputs.push_back(Output::Send(connection, frame));
+        self.outputs.push_back(Output::Send(connection, frame.into()));
     }
 }
 

@@ -19,7 +19,7 @@ use super::Broker;
 use super::filter::{Fault, Filter, TooMuchWork, Work};
 use super::properties::Selection;
 use super::registry;
-use super::sessions::{Forwarded, Outgoing, ReplyTo, SessionKey};
+use super::sessions::{Forwarded, Link, Outgoing, ReplyTo, Session, SessionKey};
 
 /// Longest error text of a recipient that is passed on, in characters (semantics M-18).
 const MAX_ERROR_TEXT: usize = 1024;
@@ -102,7 +102,8 @@ impl Broker {
             let text = format!("no session handles {}", request.path);
             return self.refuse(sender, sender_conversation, ErrorReason::UNHANDLED_MESSAGE, &text);
         };
-        let handler = choose(handlers, draws, |key| self.sessions.get(&key).map_or(0, |session| session.to_answer));
+        let load = |session: &Session| (!session.is_connected(), session.to_answer);
+        let handler = choose(handlers, draws, |key| self.sessions.get(&key).map_or((true, 0), load));
         let (recipient, registration) = (handler.session, handler.conversation);
         if self.has_too_many(sender, 1) {
             return self.refuse_too_many(sender, sender_conversation);
@@ -216,11 +217,12 @@ impl Broker {
     fn matching(&self, filter: &Filter) -> Result<Vec<SessionKey>, TooMuchWork> {
         let mut work = Work::new();
         let mut matches = |key: &SessionKey| match self.sessions.get(key) {
-            Some(session) => filter.matches(&session.properties, &mut work),
-            None => Ok(false),
+            Some(session) if session.is_connected() => filter.matches(&session.properties, &mut work),
+            _ => Ok(false),
         };
         let mut matching = Vec::new();
         let mut add = |key: SessionKey| {
+            // Those that have no connection at the moment are not asked (semantics M-9).
             if matches(&key)? {
                 matching.push(key);
             }
@@ -361,7 +363,13 @@ impl Broker {
     /// connection because others ask too much.
     fn is_overwhelmed(&self, recipient: SessionKey) -> bool {
         let Some(session) = self.sessions.get(&recipient) else { return false };
-        session.to_answer >= self.config.max_requests_to_answer
+        let is_full = match session.link {
+            Link::Connected(_) => false,
+            // What is queued for it must be kept until it is back, with room for answers to what it asked itself.
+            Link::Lost { sent, .. } => session.sent.sent() - sent >= self.config.recovery.messages as u64 / 2,
+        };
+        is_full
+            || session.to_answer >= self.config.max_requests_to_answer
             || session.bytes_to_answer >= self.config.max_bytes_to_answer
     }
 
@@ -407,17 +415,22 @@ impl Broker {
     }
 }
 
-/// Of two different handlers drawn at random the one with fewer requests to answer. That reaches all, favours those that keep
-/// up, and takes the same time for two handlers and for a thousand.
+/// Of two different handlers drawn at random the one with fewer requests to answer. That reaches all, favours those that
+/// keep up, and takes the same time for two handlers and for a thousand. One that has lost its connection is chosen only
+/// if all have (semantics S-10).
+///
+/// `load` tells of a session whether it has lost its connection, and how many requests it has to answer.
 fn choose(
     handlers: &[registry::Registration],
     draws: [u64; 2],
-    to_answer: impl Fn(SessionKey) -> usize,
+    load: impl Fn(SessionKey) -> (bool, usize),
 ) -> &registry::Registration {
     let below = |draw: u64, limit: usize| (draw % limit.max(1) as u64) as usize;
     let first = below(draws[0], handlers.len());
     // One of the others, if there are any.
     let second = (first + 1 + below(draws[1], handlers.len() - 1)) % handlers.len();
-    let (first, second) = (&handlers[first], &handlers[second]);
-    if to_answer(second.session) < to_answer(first.session) { second } else { first }
+    let chosen = if load(handlers[second].session) < load(handlers[first].session) { second } else { first };
+    let is_connected = |handler: &&registry::Registration| !load(handler.session).0;
+    let from_there_on = handlers[chosen..].iter().chain(&handlers[..chosen]);
+    from_there_on.clone().find(is_connected).unwrap_or(&handlers[chosen])
 }

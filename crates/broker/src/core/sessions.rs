@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use antiphon_protocol::conversation::Conversations;
+use antiphon_protocol::recovery::{RecoveryBuffer, RecoveryLimits};
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::envelope::response_frame;
 use antiphon_protocol::wire::error_reason::ErrorReason;
-use antiphon_protocol::wire::handshake::Credentials;
+use antiphon_protocol::wire::handshake::{Credentials, SessionToken};
 use antiphon_protocol::wire::layouts::{GetSessionProperties, ServiceFailure};
 use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
 use antiphon_protocol::wire::services::{CloseClient, GetOwnProperties, GetProperties, Service};
+use bytes::Bytes;
 
 use super::properties::{Selection, SessionProperties, TooLarge};
 use super::{Broker, ConnectionId};
@@ -22,7 +24,17 @@ pub(super) struct SessionKey(pub u64);
 #[derive(Debug)]
 pub(super) struct Session {
     pub id: SessionId,
-    pub connection: ConnectionId,
+    /// Presented by the client to take the session up again. Compared in constant time, and never shown.
+    pub token: SessionToken,
+    pub link: Link,
+    /// How long it outlives a connection.
+    pub keep_for: Duration,
+    /// What was sent, for the case that the connection is lost.
+    pub sent: RecoveryBuffer<Bytes>,
+    /// How many messages came from the client.
+    pub received: u64,
+    /// What may be a repetition.
+    pub resent: Resent,
     pub properties: SessionProperties,
     /// What the broker asked of this session.
     pub conversations: Conversations<Outgoing>,
@@ -41,6 +53,26 @@ pub(super) struct Session {
     pub to_answer: usize,
     /// Bytes of the messages that brought them.
     pub bytes_to_answer: usize,
+}
+
+/// How a session is reached.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Link {
+    Connected(ConnectionId),
+    /// It has no connection; unless it gets one, it ends then. `sent` is the number of its last message before.
+    Lost {
+        until: Moment,
+        sent: u64,
+    },
+}
+
+/// The first request after a reconnection, while nothing but repetitions of it follow.
+#[derive(Debug)]
+pub(super) enum Resent {
+    Nothing,
+    /// Nothing has come yet since the reconnection.
+    Awaited,
+    Request(Bytes),
 }
 
 /// Something the broker asked of a session.
@@ -80,10 +112,23 @@ impl Forwarded {
 }
 
 impl Session {
-    pub fn new(id: SessionId, connection: ConnectionId, properties: SessionProperties, now: Moment) -> Self {
+    pub fn new(
+        id: SessionId,
+        token: SessionToken,
+        connection: ConnectionId,
+        keep_for: Duration,
+        limits: RecoveryLimits,
+        properties: SessionProperties,
+        now: Moment,
+    ) -> Self {
         Self {
             id,
-            connection,
+            token,
+            link: Link::Connected(connection),
+            keep_for,
+            sent: RecoveryBuffer::new(limits),
+            received: 0,
+            resent: Resent::Nothing,
             properties,
             conversations: Conversations::default(),
             ping: None,
@@ -95,6 +140,10 @@ impl Session {
             to_answer: 0,
             bytes_to_answer: 0,
         }
+    }
+
+    pub fn is_connected(&self) -> bool {
+        matches!(self.link, Link::Connected(_))
     }
 }
 
@@ -196,7 +245,8 @@ impl Broker {
     /// Ends a session: its registrations vanish, and every request it had not answered fails at once (semantics S-11).
     pub(super) fn remove_session(&mut self, key: SessionKey) {
         let Some(mut session) = self.sessions.remove(&key) else { return };
-        self.by_connection.remove(&session.connection);
+        self.forget_link(key, session.link);
+        self.by_token.remove(&self.hash_of(session.token.as_bytes()));
         if let Some(at) = session.next_ping {
             self.pings.remove(at, key);
         }
@@ -204,15 +254,23 @@ impl Broker {
         for path in session.handler_paths.keys() {
             self.registry.deregister(path, key);
         }
-        for (conversation, outgoing) in session.conversations.close_all() {
-            match outgoing {
-                Outgoing::Ping => {}
-                Outgoing::Forwarded(forwarded) => {
-                    self.deadlines.remove(forwarded.deadline, (key, conversation));
-                    let description = "the session that was to answer is closed";
-                    let failure = ServiceFailure { description, reason: ErrorReason::SESSION_CLOSED };
-                    self.route_response(key, forwarded, Err(failure));
-                }
+        self.recovery_bytes -= session.sent.bytes();
+        let unanswered = session.conversations.close_all();
+        self.fail_unanswered(key, unanswered, "the session that was to answer is closed");
+    }
+
+    /// Fails everything that waits for the answers of a session.
+    pub(super) fn fail_unanswered(
+        &mut self,
+        key: SessionKey,
+        unanswered: impl Iterator<Item = (ConversationId, Outgoing)>,
+        why: &str,
+    ) {
+        for (conversation, outgoing) in unanswered {
+            if let Outgoing::Forwarded(forwarded) = outgoing {
+                self.deadlines.remove(forwarded.deadline, (key, conversation));
+                let failure = ServiceFailure { description: why, reason: ErrorReason::SESSION_CLOSED };
+                self.route_response(key, forwarded, Err(failure));
             }
         }
     }

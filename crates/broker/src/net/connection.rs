@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use axum::body::Bytes;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
+use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::{mpsc, oneshot};
@@ -26,7 +26,7 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 /// Where the hub puts what is to be sent on a connection. Dropping it closes the connection, after what is in it has
 /// been sent.
 pub(super) struct Outbox {
-    frames: mpsc::UnboundedSender<Vec<u8>>,
+    frames: mpsc::UnboundedSender<Bytes>,
     waiting: Arc<Waiting>,
     /// Since when more than [`LASTING`] has been waiting.
     burst_since: Option<Instant>,
@@ -41,7 +41,7 @@ pub(super) struct Outgoing {
 }
 
 struct Queue {
-    frames: mpsc::UnboundedReceiver<Vec<u8>>,
+    frames: mpsc::UnboundedReceiver<Bytes>,
     waiting: Arc<Waiting>,
 }
 
@@ -73,7 +73,7 @@ impl Outbox {
     }
 
     /// Queues a message; `now` is the time.
-    pub fn push(&mut self, now: Instant, frame: Vec<u8>) -> Result<(), Overflow> {
+    pub fn push(&mut self, now: Instant, frame: Bytes) -> Result<(), Overflow> {
         let waiting = self.waiting.add(frame.len());
         // A closed connection reports its end by itself.
         let _ = self.frames.send(frame);
@@ -139,14 +139,27 @@ async fn read_frames(mut stream: SplitStream<WebSocket>, reporter: &Reporter) {
             Ok(Message::Text(_)) => Happened::Violation,
             Ok(Message::Ping(_) | Message::Pong(_)) => Happened::SignOfLife,
             Ok(Message::Close(_)) => return,
-            // The connection broke, or the client sent what is no WebSocket frame or too large a one.
             Err(error) => {
                 tracing::debug!(%error, "a connection broke");
-                reporter.report(Happened::Violation).await;
+                if is_violation(error) {
+                    reporter.report(Happened::Violation).await;
+                }
                 return;
             }
         };
         reporter.report(happened).await;
+    }
+}
+
+/// Whether a client sent what is no WebSocket frame, or too large a one. Otherwise its connection broke, and it may come
+/// back on another one.
+fn is_violation(error: axum::Error) -> bool {
+    use tungstenite::Error;
+    use tungstenite::error::ProtocolError::ResetWithoutClosingHandshake;
+    match error.into_inner().downcast_ref::<Error>() {
+        Some(Error::Protocol(ResetWithoutClosingHandshake)) => false,
+        Some(Error::Protocol(_) | Error::Capacity(_) | Error::Utf8(_)) => true,
+        _ => false,
     }
 }
 
@@ -165,12 +178,12 @@ async fn write_frames(mut sink: SplitSink<WebSocket, Message>, mut queue: Queue)
 async fn write_all_queued(
     sink: &mut SplitSink<WebSocket, Message>,
     queue: &mut Queue,
-    frame: Vec<u8>,
+    frame: Bytes,
 ) -> Result<(), axum::Error> {
     let mut next = Some(frame);
     while let Some(frame) = next {
         let length = frame.len();
-        sink.feed(Message::Binary(Bytes::from(frame))).await?;
+        sink.feed(Message::Binary(frame)).await?;
         queue.waiting.remove(length);
         next = queue.frames.try_recv().ok();
     }
@@ -183,7 +196,7 @@ mod tests {
 
     /// Pushes messages of `length` bytes until one is too many.
     fn fill(outbox: &mut Outbox, now: Instant, length: usize) -> usize {
-        (0..).take_while(|_| outbox.push(now, vec![0; length]).is_ok()).count()
+        (0..).take_while(|_| outbox.push(now, vec![0; length].into()).is_ok()).count()
     }
 
     #[test]
@@ -191,14 +204,14 @@ mod tests {
         let now = Instant::now();
         assert_eq!(fill(&mut Outbox::new().0, now, 1 << 20), BURST.bytes >> 20);
         assert_eq!(fill(&mut Outbox::new().0, now, 0), BURST.messages);
-        assert_eq!(Outbox::new().0.push(now, vec![0; BURST.bytes + 1]), Ok(()));
+        assert_eq!(Outbox::new().0.push(now, vec![0; BURST.bytes + 1].into()), Ok(()));
     }
 
     #[test]
     fn who_does_not_catch_up_in_time_reads_too_slowly() {
         let (mut outbox, mut outgoing) = Outbox::new();
         let start = Instant::now();
-        let push = |outbox: &mut Outbox, after: Duration| outbox.push(start + after, vec![0; 1 << 20]);
+        let push = |outbox: &mut Outbox, after: Duration| outbox.push(start + after, vec![0; 1 << 20].into());
         for _ in 0..LASTING.bytes >> 20 {
             assert_eq!(push(&mut outbox, Duration::ZERO), Ok(()));
         }

@@ -126,7 +126,7 @@ impl Owner {
             Happened::Gone if connection == SHUT_DOWN => self.broker.shut_down(),
             Happened::Gone => {
                 self.outboxes.remove(&connection);
-                self.broker.handle_disconnected(connection);
+                self.broker.handle_disconnected(now, connection);
             }
         }
     }
@@ -140,7 +140,7 @@ impl Owner {
                     if outbox.push(now, frame).is_err() {
                         tracing::warn!(connection = connection.0, "closed: the client does not read what it is sent");
                         self.outboxes.remove(&connection);
-                        self.broker.handle_disconnected(connection);
+                        self.broker.handle_overflow(connection);
                     }
                 }
                 // The outbox closes the connection when it is gone and empty.

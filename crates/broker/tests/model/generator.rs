@@ -102,7 +102,7 @@ impl Generator {
     fn connect_request(&mut self) -> ConnectRequest {
         let version = if self.random.chance(95) { 22 + self.random.below(8) } else { *self.random.pick(&[0, 21, 30]) };
         let (principal, password) = self.principal();
-        let recovery = Recovery { token: "A".repeat(24), oldest_sent: 1, last_received: 0 };
+        let recovery = Recovery { token: "-".repeat(24), oldest_sent: 1, last_received: 0 };
         ConnectRequest {
             client_type: self.random.text(&["WB", "PY", "XX"]).into(),
             version: u8::try_from(version).expect("small"),

@@ -256,7 +256,7 @@ impl Run {
             }
             Step::Violate(client) => self.broker.handle_violation(now, connection(*client)),
             Step::ShowLife(client) => self.broker.handle_sign_of_life(now, connection(*client)),
-            Step::LoseConnection(client) => self.broker.handle_disconnected(connection(*client)),
+            Step::LoseConnection(client) => self.broker.handle_disconnected(now, connection(*client)),
             Step::Rest(_) => {}
             Step::Wake => {
                 self.wakes = None;

@@ -39,6 +39,9 @@ pub enum Behaviour {
     Keep,
 }
 
+/// Before the first attempt to reconnect; the second waits twice as long, and so on.
+pub const RETRY_DELAY: Duration = Duration::from_millis(100);
+
 pub struct Network {
     pub broker: Broker,
     pub now: Moment,
@@ -68,6 +71,8 @@ struct Peer {
     outcomes: HashMap<ConversationId, Result<Response, RequestError>>,
     received: VecDeque<ReceivedRequest>,
     abandoned: Vec<ConversationId>,
+    /// What became of its connections.
+    events: Vec<Event>,
     /// Frames the broker sent, for tests that look at the wire.
     frames: Vec<Vec<u8>>,
     /// Nothing moves on its connection, and neither end is told.
@@ -118,6 +123,7 @@ impl Network {
             registering: HashMap::new(),
             streams: HashMap::new(),
             filter_responses: Vec::new(),
+            events: Vec::new(),
             outcomes: HashMap::new(),
             received: VecDeque::new(),
             abandoned: Vec::new(),
@@ -164,7 +170,7 @@ impl Network {
     ) -> Result<ConversationId, RequestError> {
         let now = self.now;
         let keys: Vec<_> = keys.iter().map(|key| (*key).to_owned()).collect();
-        let conversation = self.peers[client.0].core.register_handler(now, path, &keys)?;
+        let conversation = self.peers[client.0].core.register_handler(now, path, &keys, true)?;
         self.peers[client.0].registering.insert(conversation, behaviour);
         self.run();
         match self.outcome(Pending(client, conversation)).expect("the broker answers")? {
@@ -282,9 +288,14 @@ impl Network {
         let Some(connection) = peer.connection.take() else { return };
         peer.to_broker.clear();
         peer.to_client.clear();
-        peer.core.handle_disconnected("cut");
-        self.broker.handle_disconnected(connection);
+        peer.core.handle_disconnected(self.now, "cut");
+        self.broker.handle_disconnected(self.now, connection);
         self.run();
+    }
+
+    /// What became of its connections since it was asked last.
+    pub fn events(&mut self, client: Client) -> Vec<Event> {
+        std::mem::take(&mut self.peers[client.0].events)
     }
 
     /// Stops everything on a connection without telling either end.
@@ -379,9 +390,16 @@ impl Network {
                     // What was sent before arrives before the end of the connection.
                     self.deliver_to_broker(client);
                     self.drive_broker();
-                    if let Some(connection) = self.peers[client.0].connection.take() {
-                        self.broker.handle_disconnected(connection);
+                    let peer = &mut self.peers[client.0];
+                    peer.to_broker.clear();
+                    peer.to_client.clear();
+                    if let Some(connection) = peer.connection.take() {
+                        self.broker.handle_disconnected(self.now, connection);
                     }
+                }
+                Output::Retry(attempt) => {
+                    let now = self.now;
+                    self.peers[client.0].core.retry_after(now, RETRY_DELAY * attempt);
                 }
                 Output::WakeAt(at) => self.peers[client.0].wakes = Some(at),
                 Output::Deliver(event) => self.handle(client, event),
@@ -398,7 +416,8 @@ impl Network {
         peer.core.handle_open();
         let query = peer.core.connect_query(peer.credentials.clone());
         let request = ConnectRequest::from_query(&query).expect("our own query");
-        let arrival = Arrival { client_ip: "192.0.2.1".into(), start_time: 1_700_000_000_000, random: [7; 18] };
+        let arrival =
+            Arrival { client_ip: "192.0.2.1".into(), start_time: 1_700_000_000_000, random: token_bytes(connection.0) };
         self.broker.handle_connect(self.now, connection, &request, &arrival);
     }
 
@@ -428,7 +447,7 @@ impl Network {
             match output {
                 core::Output::Send(connection, frame) => {
                     if let Some(peer) = self.peer_on(connection) {
-                        peer.to_client.push_back(frame);
+                        peer.to_client.push_back(frame.to_vec());
                     }
                 }
                 core::Output::Close(connection) => {
@@ -440,9 +459,9 @@ impl Network {
                             peer.frames.push(frame);
                         }
                         peer.connection = None;
-                        peer.core.handle_disconnected("closed by the broker");
+                        peer.core.handle_disconnected(now, "closed by the broker");
                     }
-                    self.broker.handle_disconnected(connection);
+                    self.broker.handle_disconnected(self.now, connection);
                 }
                 core::Output::WakeAt(at) => self.broker_wakes = Some(at),
             }
@@ -458,6 +477,11 @@ impl Network {
         let peer = &mut self.peers[client.0];
         match event {
             Event::Connected(session) => peer.session = Some(session),
+            Event::Reconnected { session, .. } => {
+                peer.session = Some(session);
+                peer.events.push(event);
+            }
+            Event::Disconnected(_) | Event::MessagesLost { .. } | Event::HandlerLost(_) => peer.events.push(event),
             Event::ConnectFailed(error) => peer.failed = Some(error),
             Event::Closed(closed) => peer.closed = Some(closed),
             Event::RequestAbandoned(conversation) => peer.abandoned.push(conversation),
@@ -508,4 +532,11 @@ pub fn text_of(value: &Value) -> String {
         Ok(Item::Text(text)) => text,
         other => panic!("{other:?}"),
     }
+}
+
+/// What the system's generator would give for the token of a session: other bytes for every connection.
+fn token_bytes(connection: u64) -> [u8; 18] {
+    let mut bytes = [7; 18];
+    bytes[..8].copy_from_slice(&connection.to_be_bytes());
+    bytes
 }

@@ -25,6 +25,9 @@ pub enum RequestError {
     /// No response within the time the caller allowed. The recipient may still act on the request.
     #[error("no response within {} ms", milliseconds(*.0))]
     TimedOut(Duration),
+    /// No connection within the time the caller allowed; nothing was sent.
+    #[error("no connection within {} ms, nothing was sent", milliseconds(*.0))]
+    NotSentInTime(Duration),
     /// There is no connection now; nothing was sent.
     #[error("the session is not connected, nothing was sent")]
     NotConnected,
@@ -112,7 +115,7 @@ impl RequestError {
                 None => return Cow::Owned(reason.to_string()),
             },
             Self::InvalidFilter(_) => "INVALID_FILTER",
-            Self::TimedOut(_) => "TIMED_OUT",
+            Self::TimedOut(_) | Self::NotSentInTime(_) => "TIMED_OUT",
             Self::NotConnected => "NOT_CONNECTED",
             Self::ConnectionLost => "CONNECTION_LOST",
             Self::SessionClosed { .. } => "SESSION_CLOSED",
@@ -139,7 +142,10 @@ impl RequestError {
                 _ => Outcome::Unknown,
             },
             Self::InvalidFilter(_) => Outcome::Refused,
-            Self::NotConnected | Self::SessionClosed { sent: false } | Self::MessageTooLarge { .. } => Outcome::NotSent,
+            Self::NotConnected
+            | Self::NotSentInTime(_)
+            | Self::SessionClosed { sent: false }
+            | Self::MessageTooLarge { .. } => Outcome::NotSent,
             Self::MalformedResponse | Self::ResponseTooLarge { .. } => Outcome::Failed,
             Self::TimedOut(_) | Self::ConnectionLost | Self::SessionClosed { sent: true } => Outcome::Unknown,
         }
@@ -239,6 +245,31 @@ codes! {
         TransportError "TRANSPORT_ERROR",
         /// Nothing came from the server for too long.
         IdleConnection "IDLE_CONNECTION",
+        /// No connection within the time allowed for reconnecting.
+        ConnectionTimeout "CONNECTION_TIMEOUT",
+        /// The server did not let the session in again.
+        AccessDenied "ACCESS_DENIED",
+        /// The server has as many sessions as it may have.
+        LicenseExceeded "LICENSE_EXCEEDED",
+        /// The server does not speak our protocol version any more.
+        ProtocolVersionMismatch "PROTOCOL_VERSION_MISMATCH",
+        /// Another refusal.
+        HandshakeRejected "HANDSHAKE_REJECTED",
+        /// The server's first message is no connection response.
+        HandshakeError "HANDSHAKE_ERROR",
+    }
+}
+
+impl From<ConnectCode> for CloseCode {
+    /// Of a refusal that ends the session.
+    fn from(code: ConnectCode) -> Self {
+        match code {
+            ConnectCode::AccessDenied => Self::AccessDenied,
+            ConnectCode::LicenseExceeded => Self::LicenseExceeded,
+            ConnectCode::ProtocolVersionMismatch => Self::ProtocolVersionMismatch,
+            ConnectCode::HandshakeError => Self::HandshakeError,
+            _ => Self::HandshakeRejected,
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::requests::{Pending, Response};
+use super::requests::{Patience, Pending, Response};
 use super::{ClientSession, Event, Output, RequestError};
 use crate::time::Moment;
 use crate::value::Value;
@@ -55,10 +55,17 @@ pub(super) struct FilterResponses {
     received: u32,
 }
 
+impl FilterResponses {
+    /// Whether it is known how many will come.
+    pub fn is_counted(&self) -> bool {
+        self.expected.is_some()
+    }
+}
+
 impl ClientSession {
     /// Send `request` to every session that `filter` matches, for its stream at exactly `path`.
     ///
-    /// First comes the number of sessions that matched, then one answer from each. `timeout` counts from `now` to the
+    /// First comes the number of sessions that matched, then one answer from each. `patience` counts from `now` to the
     /// last of them; what comes later is dropped.
     ///
     /// # Errors
@@ -72,14 +79,15 @@ impl ClientSession {
         filter: &str,
         path: &str,
         request: SerialisedValue<'_>,
-        timeout: Duration,
+        patience: impl Into<Patience>,
     ) -> Result<FilterRequest, RequestError> {
+        let Patience { timeout, wait } = patience.into();
         let deadline = now + timeout;
         let capacity = filter.len() + path.len() + request.bytes.len() + 64;
         let responses = self.conversations.next_id();
         let body = SendToFilter { filter_conversation: responses, filter, path, request };
         let pending = Pending::FilterCount { deadline, timeout, responses };
-        let count = self.ask::<MessagingFilterSender>(&body, capacity, pending)?;
+        let count = self.ask::<MessagingFilterSender>(&body, capacity, pending, wait)?;
         self.open(
             responses,
             Pending::FilterResponses(FilterResponses { deadline, timeout, expected: None, received: 0 }),

@@ -1,7 +1,7 @@
 //! Request handlers: registering them with the server, finding the one that a request is for, answering.
 
 use super::requests::Pending;
-use super::{ClientSession, Event, Output, Phase, RequestError};
+use super::{ClientSession, Event, Output, RequestError};
 use crate::time::Moment;
 use crate::value::Value;
 use crate::wire::decode_all;
@@ -49,6 +49,8 @@ pub enum Addressing {
 pub(super) struct Handler {
     path: String,
     property_keys: Vec<String>,
+    /// Whether it is registered again after the server has lost it.
+    pub reregister: bool,
 }
 
 /// Requests that may be with the application at the same time; further ones are answered with an error.
@@ -62,7 +64,8 @@ impl ClientSession {
     ///
     /// [`Response::Registered`](super::Response::Registered) follows when the server has accepted, and from then on
     /// [`Event::RequestReceived`] with the registration named there. `property_keys` say which session properties of
-    /// the sender come with each request.
+    /// the sender come with each request. With `reregister` it is registered again by itself when the server has lost it,
+    /// else [`Event::HandlerLost`] tells of that.
     ///
     /// # Errors
     ///
@@ -74,21 +77,31 @@ impl ClientSession {
         now: Moment,
         path: &str,
         property_keys: &[String],
+        reregister: bool,
     ) -> Result<ConversationId, RequestError> {
         let registration = self.conversations.next_id();
+        let deadline = now + self.config.request_timeout;
+        let handler = Handler { path: path.to_owned(), property_keys: property_keys.to_vec(), reregister };
+        let pending = Pending::Registration { deadline, registration };
+        let conversation = self.send_registration(&handler, registration, pending)?;
+        self.conversations.open(registration, Pending::Handler(handler));
+        Ok(conversation)
+    }
+
+    pub(super) fn send_registration(
+        &mut self,
+        handler: &Handler,
+        registration: ConversationId,
+        pending: Pending,
+    ) -> Result<ConversationId, RequestError> {
         let body = RegisterHandler {
             delivery_service: MessagingReceiverClient::ID,
             control_group: CONTROL_GROUP,
-            path,
-            property_keys: property_keys.iter().map(String::as_str).collect(),
+            path: &handler.path,
+            property_keys: handler.property_keys.iter().map(String::as_str).collect(),
             registration,
         };
-        let deadline = now + self.config.request_timeout;
-        let conversation =
-            self.ask::<Registration>(&body, path.len(), Pending::Registration { deadline, registration })?;
-        let handler = Handler { path: path.to_owned(), property_keys: property_keys.to_vec() };
-        self.conversations.open(registration, Pending::Handler(handler));
-        Ok(conversation)
+        self.ask::<Registration>(&body, handler.path.len(), pending, false)
     }
 
     /// Take a registration back. [`Response::Deregistered`](super::Response::Deregistered) follows; requests that
@@ -111,11 +124,10 @@ impl ClientSession {
     /// Answer a request: with a value, or with an error reason and a text for people. The first answer counts; one
     /// that can no longer be delivered is dropped.
     pub fn respond(&mut self, conversation: ConversationId, answer: Result<SerialisedValue<'_>, (ErrorReason, &str)>) {
-        let Phase::Connected(connected) = &self.phase else { return };
+        let Some(limit) = self.established().map(|connected| connected.max_message_size) else { return };
         if self.received.close(conversation).is_none() {
             return;
         }
-        let limit = connected.max_message_size;
         match answer {
             Ok(value) => {
                 let frame = response_frame::<MessagingReceiverClient>(conversation, &value);
@@ -124,7 +136,7 @@ impl ClientSession {
                     let text = format!("the response has {size} bytes, the server takes {limit} at most");
                     self.refuse(conversation, ErrorReason::CALLBACK_EXCEPTION, &text);
                 } else {
-                    self.outputs.push_back(Output::Send(frame));
+                    self.send(frame);
                 }
             }
             Err((reason, text)) => {
@@ -137,6 +149,7 @@ impl ClientSession {
     /// `size` is that of the whole message, in bytes.
     pub(super) fn handle_service_request(
         &mut self,
+        now: Moment,
         service: u32,
         conversation: ConversationId,
         body: &[u8],
@@ -166,7 +179,7 @@ impl ClientSession {
             }
         };
         if let Err(error) = served {
-            self.break_off(format!("the server sent a malformed request: {error}"));
+            self.break_off(now, format!("the server sent a malformed request: {error}"));
         }
     }
 
@@ -228,7 +241,7 @@ impl ClientSession {
             property_keys: handler.property_keys.iter().map(String::as_str).collect(),
         };
         // It stays until the server has confirmed: requests may arrive that were sent before.
-        self.ask::<Deregistration>(&body, handler.path.len(), pending)
+        self.ask::<Deregistration>(&body, handler.path.len(), pending, false)
     }
 
     /// The request handler of a registration.
@@ -242,7 +255,7 @@ impl ClientSession {
     /// The empty answer of a ping or a notice.
     fn acknowledge(&mut self, conversation: ConversationId) {
         if conversation != ConversationId::ONE_WAY {
-            self.outputs.push_back(Output::Send(response_frame::<SystemPing>(conversation, &())));
+            self.send(response_frame::<SystemPing>(conversation, &()));
         }
     }
 }

@@ -1,12 +1,14 @@
 //! The client's end of a session: what it may do, what it must answer, when it gives up.
 //!
 //! - requests: sending and what comes of it, in `requests.rs`; to session filters, in `filters.rs`.
+//! - reconnection: losing the connection and taking the session up again, in `reconnect.rs`.
 //! - handlers: registering, dispatching and answering, in `handlers.rs`.
 //! - errors: [`RequestError`], [`ConnectError`], [`Closed`], in `error.rs`.
 
 mod error;
 mod filters;
 mod handlers;
+mod reconnect;
 mod requests;
 
 use std::collections::VecDeque;
@@ -15,9 +17,10 @@ use std::time::Duration;
 pub use error::{CloseCode, Closed, ConnectCode, ConnectError, Outcome, RequestError};
 pub use filters::{FilterFault, FilterRequest, FilterResponseReceived};
 pub use handlers::{Addressing, ReceivedRequest};
-pub use requests::Response;
+pub use requests::{Patience, Response};
 
 use crate::conversation::Conversations;
+use crate::recovery::{RecoveryBuffer, RecoveryLimits};
 use crate::time::{Deadlines, Moment};
 use crate::wire::envelope::Message;
 use crate::wire::error_reason::ErrorReason;
@@ -28,7 +31,8 @@ use crate::wire::handshake::{
 use crate::wire::layouts::ServiceFailure;
 use crate::wire::primitives::{ConversationId, SessionId};
 use error::milliseconds;
-use requests::Pending;
+use reconnect::{Recovering, Stage};
+use requests::{Pending, Unsent};
 
 /// How a session connects and what it allows.
 #[derive(Clone, Debug)]
@@ -43,8 +47,11 @@ pub struct ClientConfig {
     pub protocol_version: u8,
     /// From [`ClientSession::connect`] to the connection response.
     pub connect_timeout: Duration,
-    /// How long the server is asked to keep the session when its connection is lost.
+    /// How long the server is asked to keep the session when its connection is lost, and how long we try to get another
+    /// one; zero for not at all.
     pub reconnect_timeout: Duration,
+    /// How much of what was sent is kept for that.
+    pub recovery: RecoveryLimits,
     /// Of a registration and of a ping; requests name their own.
     pub request_timeout: Duration,
     /// Largest message taken from the server, in bytes. What a larger one belongs to fails.
@@ -59,8 +66,8 @@ impl Default for ClientConfig {
             properties: Vec::new(),
             protocol_version: 25,
             connect_timeout: Duration::from_secs(10),
-            // Until this client reconnects, a session that outlives its connection would only keep ghosts.
             reconnect_timeout: Duration::ZERO,
+            recovery: RecoveryLimits::default(),
             request_timeout: Duration::from_secs(30),
             max_message_size: 32 << 20,
         }
@@ -76,6 +83,9 @@ pub enum Output {
     Send(Vec<u8>),
     /// Close the connection, or stop opening it.
     Disconnect,
+    /// Choose how long to wait before this attempt to reconnect, counted from 1, and call
+    /// [`ClientSession::retry_after`].
+    Retry(u32),
     /// Tell the application.
     Deliver(Event),
     /// Call [`ClientSession::handle_timeout`] then; replaces any earlier wish.
@@ -103,6 +113,26 @@ pub enum Event {
     RequestReceived(ReceivedRequest),
     /// The answer to a received request can no longer be delivered.
     RequestAbandoned(ConversationId),
+    /// The connection is lost; the session looks for another one. The reason is for people.
+    Disconnected(String),
+    /// Messages were lost with the connection.
+    MessagesLost {
+        /// Number of requests that were failed because of that.
+        requests: usize,
+        /// Number of request handlers that are registered again.
+        handlers: usize,
+    },
+    /// A request handler is gone: it was lost with the connection, and was not to be registered again, or could not be.
+    HandlerLost(ConversationId),
+    /// The session has a connection again.
+    Reconnected {
+        /// What it is called now; another ID if the server has forgotten the session and opened a new one.
+        session: SessionId,
+        /// Whether no message was lost.
+        lossless: bool,
+        /// Whether it is another session for the server.
+        new_session: bool,
+    },
     /// The session is over. Nothing follows.
     Closed(Closed),
 }
@@ -114,6 +144,8 @@ pub enum State {
     Connecting,
     /// Open.
     Connected,
+    /// Open, and looking for a connection.
+    Recovering,
     /// Over, or saying goodbye.
     Closed,
 }
@@ -129,6 +161,12 @@ pub struct ClientSession {
     conversations: Conversations<Pending>,
     /// Requests that were delivered to the application and are not answered yet.
     received: Conversations<()>,
+    /// What was sent, for the case that the connection is lost.
+    sent: RecoveryBuffer<Vec<u8>>,
+    /// How many messages came from the server.
+    received_messages: u64,
+    /// Requests that wait for a connection.
+    unsent: VecDeque<Unsent>,
     deadlines: Deadlines<Timer>,
     outputs: VecDeque<Output>,
     wake_at: Option<Moment>,
@@ -143,6 +181,7 @@ enum Phase {
         opened: bool,
     },
     Connected(Connected),
+    Recovering(Recovering),
     /// The close request is out; the connection is closed by the server or after [`CLOSE_PATIENCE`].
     Closing,
     Closed,
@@ -154,13 +193,18 @@ struct Connected {
     /// What is spoken with the server.
     version: u8,
     /// Presented on reconnection.
-    #[expect(dead_code, reason = "reconnection presents it")]
     token: SessionToken,
     /// Largest message that the server takes, in bytes.
     max_message_size: usize,
     /// The server promised a sign of life within this time; none if it promised nothing.
     patience: Option<Duration>,
     last_heard: Moment,
+    /// When that is looked at.
+    idle_at: Option<Moment>,
+    /// Whether nothing came for too long, by a timer that may have been late itself.
+    is_suspect: bool,
+    /// How many connections in a row ended because of what the server sent.
+    violations: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -168,8 +212,13 @@ enum Timer {
     Connect,
     Close,
     Idle,
+    Retry,
+    GiveUp,
     Request(ConversationId),
 }
+
+/// How long a connection that seems dead is given, so that what has arrived is read first: timers of hidden pages are late.
+const IDLE_GRACE: Duration = Duration::from_secs(1);
 
 /// How long the server has to close the connection after the close request (section 11).
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
@@ -179,6 +228,9 @@ impl ClientSession {
     #[must_use]
     pub fn new(config: ClientConfig) -> Self {
         Self {
+            sent: RecoveryBuffer::new(config.recovery),
+            received_messages: 0,
+            unsent: VecDeque::new(),
             config,
             phase: Phase::Idle,
             conversations: Conversations::default(),
@@ -214,7 +266,7 @@ impl ClientSession {
             principal,
             credentials,
             properties: Some(self.config.properties.clone()),
-            recovery: None,
+            recovery: self.recovery(),
         }
         .to_query()
     }
@@ -225,25 +277,28 @@ impl ClientSession {
         match self.phase {
             Phase::Idle | Phase::Connecting { .. } => State::Connecting,
             Phase::Connected(_) => State::Connected,
+            Phase::Recovering(_) => State::Recovering,
             Phase::Closing | Phase::Closed => State::Closed,
         }
     }
 
-    /// The ID of the session, while it is connected.
+    /// The ID of the session, while it is open.
     #[must_use]
     pub fn session(&self) -> Option<SessionId> {
+        self.established().map(|connected| connected.session)
+    }
+
+    /// What is known of the session that was opened last, while it is open.
+    fn established(&self) -> Option<&Connected> {
         match &self.phase {
-            Phase::Connected(connected) => Some(connected.session),
+            Phase::Connected(connected) | Phase::Recovering(Recovering { last: connected, .. }) => Some(connected),
             _ => None,
         }
     }
 
     /// What is spoken with the server, or was asked for.
     fn version(&self) -> u8 {
-        match &self.phase {
-            Phase::Connected(connected) => connected.version,
-            _ => self.config.protocol_version,
-        }
+        self.established().map_or(self.config.protocol_version, |connected| connected.version)
     }
 
     /// The next thing to do; nothing if there is nothing until something happens.
@@ -268,30 +323,38 @@ impl ClientSession {
 
     /// A binary WebSocket message arrived.
     pub fn handle_frame(&mut self, now: Moment, frame: &[u8]) {
-        match &mut self.phase {
-            Phase::Connecting { .. } => self.handle_connect_response(now, frame),
-            Phase::Connected(connected) => {
-                // The timer itself is only moved when it fires, not with every message.
-                connected.last_heard = now;
-                self.handle_message(now, frame);
+        if let Phase::Connected(connected) = &mut self.phase {
+            // The timer itself is only moved when it fires, not with every message.
+            connected.last_heard = now;
+            connected.is_suspect = false;
+        }
+        // What is due is due, even if the timer is late; those of hidden pages are.
+        if self.deadlines.next().is_some_and(|at| at <= now) {
+            self.handle_timeout(now);
+        }
+        match &self.phase {
+            Phase::Connecting { .. } | Phase::Recovering(Recovering { stage: Stage::Connecting { .. }, .. }) => {
+                self.handle_connect_response(now, frame);
             }
+            Phase::Connected(_) => self.handle_message(now, frame),
             // The server's goodbye; or what was on its way when we said ours.
             Phase::Closing if matches!(Message::decode(frame), Ok(Message::Abort)) => self.finish_close(),
-            Phase::Idle | Phase::Closing | Phase::Closed => {}
+            Phase::Idle | Phase::Recovering(_) | Phase::Closing | Phase::Closed => {}
         }
     }
 
     /// The server did something on the connection that no server may do; `text` says what.
-    pub fn handle_violation(&mut self, text: &str) {
+    pub fn handle_violation(&mut self, now: Moment, text: &str) {
         match self.phase {
             Phase::Connecting { .. } => self.fail_connect(ConnectCode::HandshakeError, text.to_owned()),
-            Phase::Connected(_) => self.break_off(text.to_owned()),
+            Phase::Connected(_) => self.break_off(now, text.to_owned()),
+            Phase::Recovering(_) => self.fail_attempt(),
             Phase::Idle | Phase::Closing | Phase::Closed => {}
         }
     }
 
     /// The connection is gone, or was never made; `reason` is for people.
-    pub fn handle_disconnected(&mut self, reason: &str) {
+    pub fn handle_disconnected(&mut self, now: Moment, reason: &str) {
         match self.phase {
             Phase::Connecting { opened: false, .. } => {
                 self.fail_connect(ConnectCode::ConnectionError, format!("no connection: {reason}"));
@@ -300,11 +363,10 @@ impl ClientSession {
                 let text = format!("the connection broke before the server answered: {reason}");
                 self.fail_connect(ConnectCode::TransportError, text);
             }
-            Phase::Connected(_) => self.end(
-                CloseCode::ConnectionError,
-                format!("the connection was lost: {reason}"),
-                &RequestError::ConnectionLost,
-            ),
+            Phase::Connected(_) => {
+                self.lose_connection(now, CloseCode::ConnectionError, format!("the connection was lost: {reason}"));
+            }
+            Phase::Recovering(_) => self.fail_attempt(),
             Phase::Closing => self.finish_close(),
             Phase::Idle | Phase::Closed => {}
         }
@@ -315,6 +377,7 @@ impl ClientSession {
         self.wake_at = None;
         while let Some(timer) = self.deadlines.pop_due(now) {
             match timer {
+                Timer::Connect if matches!(self.phase, Phase::Recovering(_)) => self.fail_attempt(),
                 Timer::Connect => {
                     let waited = self.config.connect_timeout;
                     self.fail_connect(
@@ -324,6 +387,8 @@ impl ClientSession {
                 }
                 Timer::Close => self.finish_close(),
                 Timer::Idle => self.check_idle(now),
+                Timer::Retry => self.retry(now),
+                Timer::GiveUp => self.give_up(),
                 Timer::Request(conversation) => self.time_out(conversation),
             }
         }
@@ -338,6 +403,11 @@ impl ClientSession {
                 self.phase = Phase::Closing;
                 self.deadlines.insert(now + CLOSE_PATIENCE, Timer::Close);
             }
+            Phase::Recovering(_) => {
+                self.settle_everything(&RequestError::SessionClosed { sent: true });
+                self.phase = Phase::Closing;
+                self.finish_close();
+            }
             Phase::Idle | Phase::Connecting { .. } => {
                 self.phase = Phase::Closing;
                 self.finish_close();
@@ -347,45 +417,77 @@ impl ClientSession {
     }
 
     fn handle_connect_response(&mut self, now: Moment, frame: &[u8]) {
+        let is_reconnection = matches!(self.phase, Phase::Recovering(_));
         match ConnectResponse::decode(frame) {
             Ok(ConnectResponse::Accepted { version, .. }) if !(OLDEST_VERSION..=NEWEST_VERSION).contains(&version) => {
                 let text = format!("the server speaks protocol version {version}, this client 22 to 29");
-                self.fail_connect(ConnectCode::ProtocolVersionMismatch, text);
+                self.be_refused(ConnectCode::ProtocolVersionMismatch, text);
             }
-            // 105 and 106 answer a reconnection, and we did not ask for one.
-            Ok(ConnectResponse::Accepted { version, code: ResponseCode::OK, session, token, ping_period, tail }) => {
+            // 105 and 106 answer a reconnection only.
+            Ok(ConnectResponse::Accepted { version, code, session, token, ping_period, tail })
+                if code == ResponseCode::OK || is_reconnection =>
+            {
                 let patience = u64::try_from(ping_period).ok().filter(|period| *period > 0);
-                let patience = patience.map(|period| Duration::from_millis(period.saturating_mul(2)));
-                if let Some(patience) = patience {
-                    self.deadlines.insert(now + patience, Timer::Idle);
-                }
-                self.forget_connect_timer();
-                let max_message_size = usize::try_from(tail).ok().filter(|size| *size > 0).unwrap_or(usize::MAX);
-                self.phase = Phase::Connected(Connected {
+                let connected = Connected {
                     session,
                     version,
                     token,
-                    max_message_size,
-                    patience,
+                    max_message_size: usize::try_from(tail).ok().filter(|size| *size > 0).unwrap_or(usize::MAX),
+                    patience: patience.map(|period| Duration::from_millis(period.saturating_mul(2))),
                     last_heard: now,
-                });
-                self.outputs.push_back(Output::Deliver(Event::Connected(session)));
+                    idle_at: None,
+                    is_suspect: false,
+                    violations: 0,
+                };
+                if is_reconnection {
+                    self.resume(now, code, connected, tail);
+                } else {
+                    self.forget_connect_timer();
+                    self.phase = Phase::Connected(connected);
+                    self.watch(now);
+                    self.outputs.push_back(Output::Deliver(Event::Connected(session)));
+                }
             }
             Ok(ConnectResponse::Accepted { code, .. } | ConnectResponse::Refused { code, .. }) => {
-                self.fail_connect(ConnectCode::of_refusal(code), format!("the server refused: {}", code.text()));
+                if !self.try_otherwise(now, code) {
+                    self.be_refused(ConnectCode::of_refusal(code), format!("the server refused: {}", code.text()));
+                }
             }
-            Err(error) => self.fail_connect(
+            Err(error) => self.be_refused(
                 ConnectCode::HandshakeError,
                 format!("the server's first message is no connection response: {error}"),
             ),
         }
     }
 
+    /// The server does not open a session, or does not let us have it again, and trying again is no use.
+    fn be_refused(&mut self, code: ConnectCode, text: String) {
+        if matches!(self.phase, Phase::Recovering(_)) {
+            self.end(code.into(), text, &RequestError::ConnectionLost);
+        } else {
+            self.fail_connect(code, text);
+        }
+    }
+
+    /// Sets the timer that notices when nothing comes from the server any more.
+    fn watch(&mut self, now: Moment) {
+        if let Phase::Connected(connected) = &mut self.phase
+            && let Some(patience) = connected.patience
+        {
+            connected.idle_at = Some(now + patience);
+            self.deadlines.insert(now + patience, Timer::Idle);
+        }
+    }
+
     fn handle_message(&mut self, now: Moment, frame: &[u8]) {
         let size = frame.len();
-        match Message::decode(frame).map_err(|error| format!("the server sent a malformed message: {error}")) {
+        let message = Message::decode(frame).map_err(|error| format!("the server sent a malformed message: {error}"));
+        if !matches!(message, Ok(Message::Abort)) {
+            self.received_messages += 1;
+        }
+        match message {
             Ok(Message::ServiceRequest { service, conversation, body }) => {
-                self.handle_service_request(service, conversation, body, size);
+                self.handle_service_request(now, service, conversation, body, size);
             }
             Ok(Message::ServiceResponse { conversation, body }) => {
                 let answer = self.fitting(size, body);
@@ -402,9 +504,9 @@ impl ClientSession {
                 &RequestError::SessionClosed { sent: true },
             ),
             Ok(Message::CloseRequest) => {
-                self.break_off("the server sent a message that only clients send".into());
+                self.break_off(now, "the server sent a message that only clients send".into());
             }
-            Err(text) => self.break_off(text),
+            Err(text) => self.break_off(now, text),
         }
     }
 
@@ -415,16 +517,31 @@ impl ClientSession {
         if size > limit { Err(RequestError::ResponseTooLarge { size, limit }) } else { Ok(content) }
     }
 
-    /// The server does not keep to the protocol; nothing it sends can be trusted any more.
-    fn break_off(&mut self, text: String) {
-        self.end(CloseCode::TransportError, text, &RequestError::ConnectionLost);
+    /// The server does not keep to the protocol; nothing on this connection can be trusted any more.
+    fn break_off(&mut self, now: Moment, text: String) {
+        if let Phase::Connected(connected) = &mut self.phase {
+            connected.violations += 1;
+        }
+        self.lose_connection(now, CloseCode::TransportError, text);
     }
 
     /// Answers a service request with an error, unless nobody waits for an answer.
     fn refuse(&mut self, conversation: ConversationId, reason: ErrorReason, description: &str) {
         if conversation != ConversationId::ONE_WAY {
             let failure = ServiceFailure { description, reason };
-            self.outputs.push_back(Output::Send(Message::ServiceError { conversation, failure }.to_frame()));
+            self.send(Message::ServiceError { conversation, failure }.to_frame());
+        }
+    }
+
+    /// Sends a message, or keeps it for the server to ask for when there is a connection again.
+    fn send(&mut self, frame: Vec<u8>) {
+        if matches!(self.phase, Phase::Connected(_)) {
+            if !self.config.reconnect_timeout.is_zero() {
+                self.sent.push(frame.clone());
+            }
+            self.outputs.push_back(Output::Send(frame));
+        } else {
+            self.sent.push(frame);
         }
     }
 
@@ -432,12 +549,17 @@ impl ClientSession {
         let Phase::Connected(connected) = &mut self.phase else { return };
         let Some(patience) = connected.patience else { return };
         let idle_at = connected.last_heard + patience;
-        if idle_at > now {
-            self.deadlines.insert(idle_at, Timer::Idle);
+        let again = if idle_at > now {
+            idle_at
+        } else if !connected.is_suspect {
+            connected.is_suspect = true;
+            now + IDLE_GRACE
         } else {
             let text = format!("nothing came from the server for {} ms", milliseconds(patience));
-            self.end(CloseCode::IdleConnection, text, &RequestError::ConnectionLost);
-        }
+            return self.lose_connection(now, CloseCode::IdleConnection, text);
+        };
+        connected.idle_at = Some(again);
+        self.deadlines.insert(again, Timer::Idle);
     }
 
     fn forget_connect_timer(&mut self) {
@@ -475,9 +597,17 @@ impl ClientSession {
     /// Tells everyone who waits, in both directions, that nothing will come any more.
     fn settle_everything(&mut self, error: &RequestError) {
         self.deadlines.clear();
+        let unsent = std::mem::take(&mut self.unsent);
         for (conversation, pending) in self.conversations.close_all() {
+            let is_unsent = unsent.iter().any(|unsent| unsent.is_for(conversation));
+            let error = if is_unsent { &RequestError::SessionClosed { sent: false } } else { error };
             self.settle_at_end(conversation, &pending, error);
         }
+        self.abandon_received();
+    }
+
+    /// Nobody can be answered any more.
+    fn abandon_received(&mut self) {
         self.outputs.extend(self.received.close_all().map(|(id, ())| Output::Deliver(Event::RequestAbandoned(id))));
     }
 }

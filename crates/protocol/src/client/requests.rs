@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::filters::{FilterResponses, read_count};
 use super::handlers::Handler;
-use super::{ClientSession, Connected, Event, Output, Phase, RequestError, Timer};
+use super::{ClientSession, Event, Output, Phase, RequestError, Timer};
 use crate::time::Moment;
 use crate::value::Value;
 use crate::wire::envelope::{Message, request_frame};
@@ -41,6 +41,40 @@ pub enum Response {
     PrincipalChanged(bool),
 }
 
+/// How long a request may take, from the call to the response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// Everything included.
+    pub timeout: Duration,
+    /// Whether it waits for a connection while there is none, instead of failing at once.
+    pub wait: bool,
+}
+
+impl From<Duration> for Patience {
+    /// Does not wait for a connection.
+    fn from(timeout: Duration) -> Self {
+        Self { timeout, wait: false }
+    }
+}
+
+/// A request that waits for a connection.
+#[derive(Debug)]
+pub(super) struct Unsent {
+    conversation: ConversationId,
+    /// The conversation in which the responses come, if that is another one.
+    responses: Option<ConversationId>,
+    pub frame: Vec<u8>,
+}
+
+impl Unsent {
+    pub fn is_for(&self, conversation: ConversationId) -> bool {
+        self.conversation == conversation || self.responses == Some(conversation)
+    }
+}
+
+/// Requests that may wait for a connection at the same time.
+const MAX_UNSENT: usize = 10_000;
+
 /// What is waited for in an open conversation.
 #[derive(Debug)]
 pub(super) enum Pending {
@@ -76,6 +110,10 @@ pub(super) enum Pending {
     UnwantedRegistration {
         registration: ConversationId,
     },
+    /// The server had lost the registration.
+    Reregistration {
+        registration: ConversationId,
+    },
     Deregistration {
         deadline: Moment,
         registration: ConversationId,
@@ -98,7 +136,9 @@ impl Pending {
             | Self::PrincipalChange { deadline }
             | Self::Registration { deadline, .. }
             | Self::Deregistration { deadline, .. } => Some(*deadline),
-            Self::UnwantedRegistration { .. } | Self::Handler(_) | Self::Abandoned => None,
+            Self::UnwantedRegistration { .. } | Self::Reregistration { .. } | Self::Handler(_) | Self::Abandoned => {
+                None
+            }
         }
     }
 }
@@ -107,7 +147,7 @@ impl ClientSession {
     /// Send `request` to one session that handles `path`.
     ///
     /// The server prefers the handler registered for the longest matching path. The response arrives later as
-    /// [`Event::ResponseReceived`] with the conversation ID returned here. `timeout` counts from `now`.
+    /// [`Event::ResponseReceived`] with the conversation ID returned here. `patience` counts from `now`.
     ///
     /// # Errors
     ///
@@ -120,12 +160,13 @@ impl ClientSession {
         now: Moment,
         path: &str,
         request: SerialisedValue<'_>,
-        timeout: Duration,
+        patience: impl Into<Patience>,
     ) -> Result<ConversationId, RequestError> {
+        let Patience { timeout, wait } = patience.into();
         let deadline = now + timeout;
         let capacity = path.len() + request.bytes.len() + 32;
         let body = SendToPath { path, request };
-        self.ask::<MessagingSend>(&body, capacity, Pending::Request { deadline, timeout })
+        self.ask::<MessagingSend>(&body, capacity, Pending::Request { deadline, timeout }, wait)
     }
 
     /// Send `request` to one session, for its stream at exactly `path`. The response arrives as with
@@ -142,12 +183,13 @@ impl ClientSession {
         session: SessionId,
         path: &str,
         request: SerialisedValue<'_>,
-        timeout: Duration,
+        patience: impl Into<Patience>,
     ) -> Result<ConversationId, RequestError> {
+        let Patience { timeout, wait } = patience.into();
         let deadline = now + timeout;
         let capacity = path.len() + request.bytes.len() + 64;
         let body = SendToSession { session, path, request };
-        self.ask::<MessagingReceiverServer>(&body, capacity, Pending::Request { deadline, timeout })
+        self.ask::<MessagingReceiverServer>(&body, capacity, Pending::Request { deadline, timeout }, wait)
     }
 
     /// Send a service request with a body of the application's own. [`Response::Body`] follows.
@@ -161,7 +203,7 @@ impl ClientSession {
         let deadline = now + self.config.request_timeout;
         let conversation = self.conversations.next_id();
         let frame = Message::ServiceRequest { service, conversation, body }.to_frame();
-        self.start(conversation, frame, Pending::Service { deadline })
+        self.start(conversation, frame, Pending::Service { deadline }, false)
     }
 
     /// Measure a round trip to the server. [`Response::Pong`] follows.
@@ -173,7 +215,7 @@ impl ClientSession {
     /// Source: section 6.
     pub fn ping(&mut self, now: Moment) -> Result<ConversationId, RequestError> {
         let deadline = now + self.config.request_timeout;
-        self.ask::<UserPing>(&(), 0, Pending::Ping { deadline, sent_at: now })
+        self.ask::<UserPing>(&(), 0, Pending::Ping { deadline, sent_at: now }, false)
     }
 
     /// Ask for the session's own properties: those with `keys`, which may be `*F` for all fixed and `*U` for all
@@ -188,7 +230,7 @@ impl ClientSession {
         let deadline = now + self.config.request_timeout;
         let session = self.session().ok_or(self.unsendable())?;
         let body = GetSessionProperties { session, keys: keys.iter().map(String::as_str).collect() };
-        self.ask::<GetProperties>(&body, 0, Pending::Properties { deadline })
+        self.ask::<GetProperties>(&body, 0, Pending::Properties { deadline }, false)
     }
 
     /// Give the session another principal. [`Response::PrincipalChanged`] follows, and says false if the server
@@ -211,9 +253,9 @@ impl ClientSession {
         // The newest version has a service of its own for it.
         if self.version() >= RE_AUTHENTICATE_SINCE {
             let body = Reauthenticate { principal, credentials, properties: Vec::new() };
-            self.ask::<ReAuthenticate>(&body, 0, pending)
+            self.ask::<ReAuthenticate>(&body, 0, pending, false)
         } else {
-            self.ask::<ChangeOwnPrincipal>(&ChangePrincipal { principal, credentials }, 0, pending)
+            self.ask::<ChangeOwnPrincipal>(&ChangePrincipal { principal, credentials }, 0, pending, false)
         }
     }
 
@@ -221,6 +263,11 @@ impl ClientSession {
     pub fn abandon(&mut self, conversation: ConversationId) {
         if let Some(pending) = self.conversations.close(conversation) {
             self.forget_deadline(conversation, &pending);
+            if let Pending::Registration { registration, .. } = pending {
+                // Taken back when the server has accepted it.
+                self.conversations.open(conversation, Pending::UnwantedRegistration { registration });
+            }
+            self.unsent.retain(|unsent| !unsent.is_for(conversation));
         }
     }
 
@@ -230,10 +277,11 @@ impl ClientSession {
         request: &S::Request<'_>,
         capacity: usize,
         pending: Pending,
+        wait: bool,
     ) -> Result<ConversationId, RequestError> {
         let conversation = self.conversations.next_id();
         let frame = request_frame::<S>(conversation, request, capacity);
-        self.start(conversation, frame, pending)
+        self.start(conversation, frame, pending, wait)
     }
 
     /// The part of starting a conversation that is the same for every service.
@@ -242,15 +290,27 @@ impl ClientSession {
         conversation: ConversationId,
         frame: Vec<u8>,
         pending: Pending,
+        wait: bool,
     ) -> Result<ConversationId, RequestError> {
-        let Phase::Connected(Connected { max_message_size: limit, .. }) = self.phase else {
-            return Err(self.unsendable());
+        let is_connected = matches!(self.phase, Phase::Connected(_));
+        let can_wait = wait && self.unsent.len() < MAX_UNSENT;
+        let limit = match self.established() {
+            Some(connected) if is_connected || can_wait => connected.max_message_size,
+            _ => return Err(self.unsendable()),
         };
         if frame.len() > limit {
             return Err(RequestError::MessageTooLarge { size: frame.len(), limit });
         }
+        if is_connected {
+            self.send(frame);
+        } else {
+            let responses = match pending {
+                Pending::FilterCount { responses, .. } => Some(responses),
+                _ => None,
+            };
+            self.unsent.push_back(Unsent { conversation, responses, frame });
+        }
         self.open(conversation, pending);
-        self.outputs.push_back(Output::Send(frame));
         Ok(conversation)
     }
 
@@ -266,7 +326,9 @@ impl ClientSession {
     fn unsendable(&self) -> RequestError {
         match self.phase {
             Phase::Closing | Phase::Closed => RequestError::SessionClosed { sent: false },
-            Phase::Idle | Phase::Connecting { .. } | Phase::Connected(_) => RequestError::NotConnected,
+            Phase::Idle | Phase::Connecting { .. } | Phase::Connected(_) | Phase::Recovering(_) => {
+                RequestError::NotConnected
+            }
         }
     }
 
@@ -292,6 +354,7 @@ impl ClientSession {
                 self.conversations.close(*registration);
             }
             Pending::UnwantedRegistration { registration } => return self.take_back(*registration, accepted),
+            Pending::Reregistration { registration } => return self.handle_registered_again(*registration, accepted),
             Pending::Abandoned => return,
             _ => {}
         }
@@ -332,15 +395,27 @@ impl ClientSession {
             | Pending::Properties { .. }
             | Pending::PrincipalChange { .. }
             | Pending::Deregistration { .. } => self.config.request_timeout,
-            Pending::UnwantedRegistration { .. } | Pending::Handler(_) | Pending::Abandoned => return,
+            Pending::UnwantedRegistration { .. }
+            | Pending::Reregistration { .. }
+            | Pending::Handler(_)
+            | Pending::Abandoned => return,
         };
-        self.conclude(conversation, &pending, Err(RequestError::TimedOut(timeout)));
+        let is_unsent = self.unsent.iter().any(|unsent| unsent.is_for(conversation));
+        let error = if is_unsent { RequestError::NotSentInTime(timeout) } else { RequestError::TimedOut(timeout) };
+        // Of the two conversations of a request to a filter, the one that ends later.
+        if !matches!(pending, Pending::FilterResponses(_)) {
+            self.unsent.retain(|unsent| !unsent.is_for(conversation));
+        }
+        self.conclude(conversation, &pending, Err(error));
     }
 
     /// The session is over, and with it an open conversation.
     pub(super) fn settle_at_end(&mut self, conversation: ConversationId, pending: &Pending, error: &RequestError) {
         match pending {
-            Pending::UnwantedRegistration { .. } | Pending::Handler(_) | Pending::Abandoned => {}
+            Pending::UnwantedRegistration { .. }
+            | Pending::Reregistration { .. }
+            | Pending::Handler(_)
+            | Pending::Abandoned => {}
             // What was asked for is the case: the registration ended with the session.
             Pending::Deregistration { .. } => self.report(conversation, Ok(Response::Deregistered)),
             _ => self.report(conversation, Err(error.clone())),
@@ -382,8 +457,10 @@ fn read_response(pending: &Pending, body: &[u8], now: Moment) -> Result<Result<R
             decode_all::<()>(body)?;
             Response::Registered(*registration)
         }
-        Pending::Deregistration { .. } | Pending::Handler(_) | Pending::FilterResponses(_) | Pending::Abandoned => {
-            Response::Deregistered
-        }
+        Pending::Deregistration { .. }
+        | Pending::Reregistration { .. }
+        | Pending::Handler(_)
+        | Pending::FilterResponses(_)
+        | Pending::Abandoned => Response::Deregistered,
     }))
 }

@@ -1,0 +1,168 @@
+//! Sessions that outlive their connections (section 10).
+
+use std::hash::BuildHasher;
+use std::time::Duration;
+
+use antiphon_protocol::time::Moment;
+use antiphon_protocol::wire::envelope::Message;
+use antiphon_protocol::wire::handshake::{ConnectRequest, Recovery, ResponseCode};
+use antiphon_protocol::wire::primitives::ConversationId;
+use bytes::Bytes;
+use subtle::ConstantTimeEq;
+
+use super::sessions::{Link, Resent, SessionKey};
+use super::{Broker, ConnectionId, Output};
+
+impl Broker {
+    /// How long a session is to outlive its connection: what the client asks for, and no more than is allowed.
+    pub(super) fn keep_for(&self, request: &ConnectRequest) -> Duration {
+        Duration::from_millis(request.reconnect_timeout).min(self.config.reconnect_timeout)
+    }
+
+    pub(super) fn hash_of(&self, token: &[u8]) -> u64 {
+        self.token_hasher.hash_one(token)
+    }
+
+    /// The open session that has this token.
+    pub(super) fn session_with(&self, token: &str) -> Option<SessionKey> {
+        let key = *self.by_token.get(&self.hash_of(token.as_bytes()))?;
+        let session = self.sessions.get(&key)?;
+        bool::from(session.token.as_bytes().as_slice().ct_eq(token.as_bytes())).then_some(key)
+    }
+
+    /// The connection of a session is gone, and nobody said goodbye.
+    pub(super) fn lose_connection(&mut self, now: Moment, key: SessionKey) {
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        if session.keep_for.is_zero() {
+            return self.remove_session(key);
+        }
+        let until = now + session.keep_for;
+        let lost = Link::Lost { until, sent: session.sent.sent() };
+        let before = std::mem::replace(&mut session.link, lost);
+        // Pinged again when it is back.
+        if let Some((ping, _)) = session.ping.take() {
+            session.conversations.close(ping);
+        }
+        if let Some(at) = session.next_ping.take() {
+            self.pings.remove(at, key);
+        }
+        self.forget_link(key, before);
+        self.expiries.insert(until, key);
+    }
+
+    /// Forgets what is kept for the way in which a session was reached.
+    pub(super) fn forget_link(&mut self, key: SessionKey, link: Link) {
+        match link {
+            Link::Connected(connection) => drop(self.by_connection.remove(&connection)),
+            Link::Lost { until, .. } => self.expiries.remove(until, key),
+        }
+    }
+
+    /// A client takes its session up again on another connection. The old one may look open still: it loses.
+    ///
+    /// If both sides can send again what the other did not get, nothing is lost (105). If not, the session lives on with
+    /// an empty past (106): registrations are gone, and so is everything that was under way.
+    pub(super) fn reconnect(
+        &mut self,
+        now: Moment,
+        key: SessionKey,
+        connection: ConnectionId,
+        request: &ConnectRequest,
+        recovery: &Recovery,
+    ) {
+        let keep_for = self.keep_for(request);
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        let before = std::mem::replace(&mut session.link, Link::Connected(connection));
+        session.last_heard = now;
+        session.keep_for = keep_for;
+        if let Link::Connected(old) = before {
+            self.outputs.push_back(Output::Close(old));
+        }
+        self.forget_link(key, before);
+        self.by_connection.insert(connection, key);
+        self.start_pings(now, key);
+
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        let is_bridged = recovery.oldest_sent <= session.received + 1;
+        let missed = session.sent.since(recovery.last_received.saturating_add(1)).filter(|_| is_bridged);
+        match missed.map(|frames| frames.cloned().collect::<Vec<_>>()) {
+            Some(missed) => {
+                session.resent = Resent::Awaited;
+                self.send_accepted(connection, request.version, ResponseCode::RECONNECTED, key);
+                self.outputs.extend(missed.into_iter().map(|frame| Output::Send(connection, frame)));
+            }
+            None => {
+                self.forget_past(key, connection);
+                self.send_accepted(connection, request.version, ResponseCode::RECONNECTED_WITH_MESSAGE_LOSS, key);
+            }
+        }
+    }
+
+    /// The counters start anew, and every conversation is discarded (106).
+    fn forget_past(&mut self, key: SessionKey, connection: ConnectionId) {
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        let unanswered = session.conversations.close_all();
+        let paths = std::mem::take(&mut session.handler_paths);
+        (session.handler_bytes, session.to_answer, session.ping) = (0, 0, None);
+        for path in paths.keys() {
+            self.registry.deregister(path, key);
+        }
+        self.fail_unanswered(key, unanswered, "the session that was to answer lost what it was sent");
+        if let Some(session) = self.sessions.get_mut(&key) {
+            self.recovery_bytes -= session.sent.bytes();
+            session.sent.reset();
+            session.received = 0;
+            session.resent = Resent::Nothing;
+        }
+        // Its own requests to itself have just been answered; for the client they are past as well.
+        self.outputs.retain(|output| !matches!(output, Output::Send(to, _) if *to == connection));
+    }
+
+    /// Keeps a message for the case that the connection is lost.
+    pub(super) fn keep(&mut self, key: SessionKey, frame: Bytes) {
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        let before = session.sent.bytes();
+        session.sent.push(frame);
+        self.recovery_bytes = self.recovery_bytes + session.sent.bytes() - before;
+        if self.recovery_bytes > self.config.max_recovery_bytes {
+            // This session's past is gone: it will learn that messages were lost, if it loses its connection now.
+            self.recovery_bytes -= session.sent.bytes();
+            session.sent.forget();
+        }
+    }
+
+    /// Makes room for another session, if there are as many as there may be: the one without a connection that would end
+    /// first ends now. Returns whether there is room.
+    pub(super) fn make_room(&mut self) -> bool {
+        if self.sessions.len() < self.config.max_sessions {
+            return true;
+        }
+        let Some(key) = self.expiries.pop_due(Moment(u64::MAX)) else { return false };
+        self.remove_session(key);
+        true
+    }
+
+    /// Counts a message of a client. Tells whether it only repeats the first one after a reconnection: the official
+    /// JavaScript client sends that one again in place of all the others that it should (section 14.2).
+    pub(super) fn is_repetition(&mut self, key: SessionKey, frame: &[u8]) -> bool {
+        let Some(session) = self.sessions.get_mut(&key) else { return false };
+        session.received += 1;
+        match &session.resent {
+            Resent::Nothing => false,
+            Resent::Request(first) if first == frame => true,
+            Resent::Request(_) => {
+                session.resent = Resent::Nothing;
+                false
+            }
+            Resent::Awaited => {
+                let is_request = matches!(
+                    Message::decode(frame),
+                    Ok(Message::ServiceRequest { conversation, .. }) if conversation != ConversationId::ONE_WAY
+                );
+                session.resent =
+                    if is_request { Resent::Request(Bytes::copy_from_slice(frame)) } else { Resent::Nothing };
+                false
+            }
+        }
+    }
+}
