@@ -454,7 +454,9 @@ fn a_client_that_hears_nothing_for_two_periods_and_a_second_gives_up() {
     let mut network = Network::with(BrokerConfig { ping_period: Duration::from_secs(2), ..BrokerConfig::default() });
     let [client] = network.connect(["client"]);
     network.freeze(client);
-    network.pass(Duration::from_secs(4));
+    network.pass(Duration::from_millis(4999));
+    assert_eq!(network.closed(client), None);
+    network.pass(Duration::from_millis(1));
     let response = network.closed(client).expect("closed");
     assert_eq!(response.code, CloseCode::IdleConnection);
 }

@@ -10,7 +10,7 @@ use antiphon_broker::core::{self, Arrival, Broker, BrokerConfig, ConnectionId};
 use antiphon_protocol::cbor::Item;
 use antiphon_protocol::client::{
     Addressing, ClientConfig, ClientSession, Closed, ConnectError, Event, FilterRequest, FilterResponseReceived,
-    Output, ReceivedRequest, RequestError, Response,
+    Output, Patience, ReceivedRequest, RequestError, Response,
 };
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::value::{DataType, Value};
@@ -50,6 +50,7 @@ pub struct Network {
     default_timeout: Duration,
     next_connection: u64,
     new_are_frozen: bool,
+    is_unreachable: bool,
 }
 
 struct Peer {
@@ -93,6 +94,7 @@ impl Network {
             default_timeout: Duration::from_secs(1000),
             next_connection: 0,
             new_are_frozen: false,
+            is_unreachable: false,
         }
     }
 
@@ -101,6 +103,18 @@ impl Network {
         names.map(|name| {
             let properties = vec![("name".to_owned(), name.to_owned())];
             let client = self.add(ClientConfig { properties, ..ClientConfig::default() }, Credentials::None);
+            assert!(self.session(client).is_some(), "{name} connects");
+            client
+        })
+    }
+
+    /// Opens anonymous sessions that outlive their connections for a minute.
+    pub fn connect_for_long<const N: usize>(&mut self, names: [&str; N]) -> [Client; N] {
+        names.map(|name| {
+            let properties = vec![("name".to_owned(), name.to_owned())];
+            let reconnect_timeout = Duration::from_secs(60);
+            let config = ClientConfig { properties, reconnect_timeout, ..ClientConfig::default() };
+            let client = self.add(config, Credentials::None);
             assert!(self.session(client).is_some(), "{name} connects");
             client
         })
@@ -191,6 +205,15 @@ impl Network {
         self.outcome(Pending(client, conversation)).expect("the broker answers").map(|_| ())
     }
 
+    /// As [`Self::register`], and the handler is not registered again by itself.
+    pub fn register_once(&mut self, client: Client, path: &str, behaviour: Behaviour) {
+        let now = self.now;
+        let conversation = self.peers[client.0].core.register_handler(now, path, &[], false).expect("sent");
+        self.peers[client.0].registering.insert(conversation, behaviour);
+        self.run();
+        assert!(matches!(self.outcome(Pending(client, conversation)), Some(Ok(Response::Registered(_)))));
+    }
+
     /// Answers the requests that are sent to this client by its ID or by a filter.
     pub fn stream(&mut self, client: Client, path: &str, behaviour: Behaviour) {
         self.peers[client.0].streams.insert(path.to_owned(), behaviour);
@@ -241,6 +264,14 @@ impl Network {
         let (now, value) = (self.now, text_value(text));
         let conversation = self.peers[client.0].core.send_to_path(now, path, value.as_wire(), timeout)?;
         Ok(Pending(client, conversation))
+    }
+
+    /// Sends a text to a path, or keeps it until there is a connection.
+    pub fn send_or_wait(&mut self, client: Client, path: &str, text: &str, timeout: Duration) -> Pending {
+        let (now, value) = (self.now, text_value(text));
+        let patience = Patience { timeout, wait: true };
+        let sent = self.peers[client.0].core.send_to_path(now, path, value.as_wire(), patience);
+        Pending(client, sent.expect("sent or kept"))
     }
 
     /// Sends a text to a path and lets everything happen that follows at once.
@@ -296,6 +327,57 @@ impl Network {
     /// What became of its connections since it was asked last.
     pub fn events(&mut self, client: Client) -> Vec<Event> {
         std::mem::take(&mut self.peers[client.0].events)
+    }
+
+    /// Cuts the connection as [`Self::cut`] does, and lets the client know only.
+    pub fn cut_for_client(&mut self, client: Client) {
+        let peer = &mut self.peers[client.0];
+        peer.connection = None;
+        peer.to_broker.clear();
+        peer.to_client.clear();
+        peer.core.handle_disconnected(self.now, "cut");
+        self.run();
+    }
+
+    /// The broker is gone and another one has come, which knows nothing.
+    pub fn replace_broker(&mut self, config: BrokerConfig) {
+        self.broker = Broker::new(BrokerConfig { server: 8, ..config }, Access::development());
+        self.broker_wakes = None;
+        for index in 0..self.peers.len() {
+            self.cut_for_client(Client(index));
+        }
+    }
+
+    /// From now on no connection is made, or connections are made again.
+    pub fn set_reachable(&mut self, reachable: bool) {
+        self.is_unreachable = !reachable;
+    }
+
+    /// Lets what was stopped be lost, with the connection.
+    pub fn thaw_and_cut(&mut self, client: Client) {
+        self.peers[client.0].frozen = false;
+        self.cut(client);
+    }
+
+    /// The next connections of a client come without its credentials.
+    pub fn forget_credentials(&mut self, client: Client) {
+        self.peers[client.0].credentials = Credentials::None;
+    }
+
+    /// Lets a client that waits for its next attempt to reconnect try now.
+    pub fn act_now(&mut self, client: Client) {
+        let now = self.now;
+        self.act(client, |core| core.retry_now(now));
+    }
+
+    /// Carries one message, or does one other thing; false if there is nothing to do. Time stands still.
+    pub fn step(&mut self) -> bool {
+        (0..self.peers.len()).map(Client).any(|client| {
+            self.drive_client(client)
+                || self.deliver_to_broker(client)
+                || self.drive_broker()
+                || self.deliver_to_client(client)
+        }) || self.drive_broker()
     }
 
     /// Stops everything on a connection without telling either end.
@@ -409,10 +491,16 @@ impl Network {
     }
 
     fn open(&mut self, client: Client) {
+        if self.is_unreachable {
+            self.peers[client.0].core.handle_disconnected(self.now, "nobody listens");
+            return;
+        }
         self.next_connection += 1;
         let connection = ConnectionId(self.next_connection);
         let peer = &mut self.peers[client.0];
         peer.connection = Some(connection);
+        // What was stopped was the connection before.
+        peer.frozen = self.new_are_frozen;
         peer.core.handle_open();
         let query = peer.core.connect_query(peer.credentials.clone());
         let request = ConnectRequest::from_query(&query).expect("our own query");
@@ -452,16 +540,22 @@ impl Network {
                 }
                 core::Output::Close(connection) => {
                     let now = self.now;
-                    if let Some(peer) = self.peer_on(connection).filter(|peer| !peer.frozen) {
+                    let index = self.peers.iter().position(|peer| peer.connection == Some(connection) && !peer.frozen);
+                    if let Some(index) = index {
                         // What was sent before arrives before the end of the connection.
-                        for frame in std::mem::take(&mut peer.to_client) {
-                            peer.core.handle_frame(now, &frame);
-                            peer.frames.push(frame);
+                        for frame in std::mem::take(&mut self.peers[index].to_client) {
+                            self.peers[index].core.handle_frame(now, &frame);
+                            self.peers[index].frames.push(frame);
                         }
-                        peer.connection = None;
-                        peer.core.handle_disconnected(now, "closed by the broker");
+                        // The client may have turned away from this connection by itself.
+                        self.drive_client(Client(index));
+                        let peer = &mut self.peers[index];
+                        if peer.connection == Some(connection) {
+                            peer.connection = None;
+                            peer.core.handle_disconnected(now, "closed by the broker");
+                        }
                     }
-                    self.broker.handle_disconnected(self.now, connection);
+                    self.broker.handle_disconnected(now, connection);
                 }
                 core::Output::WakeAt(at) => self.broker_wakes = Some(at),
             }
