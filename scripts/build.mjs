@@ -9,12 +9,13 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { brotliCompressSync, constants, gzipSync } from "node:zlib";
 import { filesBelow, fillFolder } from "./lib/files.mjs";
+import { shortenNames } from "./lib/names.mjs";
 import { dist, fromRoot, target, wasmBindgen } from "./lib/paths.mjs";
 import { cargo, Failure, isMain, main, must, say } from "./lib/run.mjs";
 import { bindgenTools, nodeModules, rust } from "./lib/setup.mjs";
 
 const THIS_FILE = fileURLToPath(import.meta.url);
-const SHRINK = fromRoot("scripts", "lib", "shrink.mjs");
+const TOOLS = ["shrink.mjs", "names.mjs"].map((name) => fromRoot("scripts", "lib", name));
 const BUDGET = 70_000; // bytes after gzip -9: WebAssembly and JavaScript together
 const BUNDLED = fromRoot("build", "wasm"); // the generated files, before they go to dist/
 const SIZES = fromRoot("build", "sizes.json");
@@ -40,7 +41,7 @@ export async function buildBroker() {
 
 /** The glue and the optimised module in `build/wasm`, unless they were made from the same input before. */
 async function generate() {
-  const inputs = [WASM, THIS_FILE, SHRINK, fromRoot("Cargo.lock"), fromRoot("package-lock.json")];
+  const inputs = [WASM, THIS_FILE, ...TOOLS, fromRoot("Cargo.lock"), fromRoot("package-lock.json")];
   const stamp = hash(inputs.map((path) => readFileSync(path)));
   const stampFile = join(BUNDLED, "stamp");
   if (existsSync(stampFile) && readFileSync(stampFile, "utf8") === stamp) return;
@@ -54,6 +55,10 @@ async function generate() {
   // Loaded only here: a warm build does not need the optimiser.
   const { shrink } = await import("./lib/shrink.mjs");
   shrink(module, module);
+  const glue = join(BUNDLED, "antiphon.js");
+  const short = shortenNames(readFileSync(glue, "utf8"), readFileSync(module));
+  writeFileSync(glue, short.glue);
+  writeFileSync(module, short.module);
   writeFileSync(stampFile, stamp);
 }
 

@@ -492,7 +492,7 @@ impl Driver {
             SocketEvent::Frame(frame) => core.handle_frame(now(), &frame),
             SocketEvent::Text => core.handle_violation(now(), "the server sent a text message"),
             SocketEvent::Closed { code, reason } => {
-                let address = self.0.address.split('?').next().unwrap_or_default();
+                let address = self.0.address.split(|character| character == '?').next().unwrap_or_default();
                 let reason = match (code, reason) {
                     // What browsers say of every connection that ended without a goodbye.
                     (1006, _) => " (nothing listens there, it refused the origin or the path, or the connection broke)"

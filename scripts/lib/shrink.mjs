@@ -18,8 +18,18 @@ const PANICS = [
 const FORMATTING = [
   /^<f64 as .*::fmt::Display>::fmt/,
   /^core(\[\w+\])?::fmt::float::float_to_decimal/,
-  /^<(&?str|char|&T|wasm_bindgen::JsValue) as .*::fmt::Debug>::fmt/,
+  /^<.* as core(\[\w+\])?::fmt::Debug>::fmt/,
+  /^<core(\[\w+\])?::fmt::builders::(Pad|Debug)/,
   /^<serde_core::de::Unexpected as .*::fmt::Display>::fmt/,
+];
+
+const PANIC_TEXTS = [
+  /[\w/.@+-]+\/src\/[\w/.-]+\.rs/g,
+  /a (Display|formatting trait) implementation returned an error (unexpectedly|when the underlying stream did not)/g,
+  /internal error: entered unreachable code|index out of bounds|capacity overflow/g,
+  /assertion failed: [\w .()<>=+-]*\w\)?/g,
+  /RefCell already (mutably )?borrowed|LazyCell instance has previously been poisoned/g,
+  /`async fn` resumed after completion|finish: (result should be None|callbacks should be Some)/g,
 ];
 
 /** Reads a module that still has its names, writes it small and without them. */
@@ -48,6 +58,8 @@ export function shrink(from, to) {
   binaryen.setAlwaysInlineMaxSize(1);
   binaryen.setFlexibleInlineMaxSize(5);
   binaryen.setOneCallerInlineMaxSize(20);
+  // Rust's stack is at the low end of the memory; no pointer is within a kilobyte of wrapping around.
+  binaryen.setLowMemoryUnused(true);
   module.optimize();
   // Another order of the same code, which compresses a little better.
   module.runPasses(["flatten", "rereloop"]);
@@ -55,13 +67,14 @@ export function shrink(from, to) {
   module.optimize();
   module.runPasses(["strip-producers", "strip-target-features"]);
   if (!module.validate()) throw new Error(`${from} is not valid after it was made small`);
-  writeFileSync(to, withoutSourcePaths(Buffer.from(module.emitBinary())));
+  writeFileSync(to, withoutPanicTexts(Buffer.from(module.emitBinary())));
 }
 
-/** Only messages of panics name source files, and by where they were on the machine that compiled them. */
-function withoutSourcePaths(bytes) {
+/** Blanks what only messages of panics say: among it where source files were on the machine that compiled them. */
+function withoutPanicTexts(bytes) {
   const text = bytes.toString("latin1");
-  for (const { index, 0: path } of text.matchAll(/[\w/.@+-]+\/src\/[\w/.-]+\.rs/g))
-    bytes.fill(0, index, index + path.length);
+  for (const panic of PANIC_TEXTS) {
+    for (const { index, 0: found } of text.matchAll(panic)) bytes.fill(0, index, index + found.length);
+  }
   return bytes;
 }

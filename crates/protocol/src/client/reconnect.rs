@@ -51,7 +51,7 @@ impl ClientSession {
     pub(super) fn recovery(&self) -> Option<Recovery> {
         match &self.phase {
             Phase::Recovering(Recovering { last, is_fresh: false, .. }) => Some(Recovery {
-                token: last.token.as_text().into_owned(),
+                token: last.token.as_text().to_owned(),
                 oldest_sent: self.sent.first(),
                 last_received: self.received_messages,
             }),

@@ -4,8 +4,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use base64ct::{Base64, Encoding as _};
 use percent_encoding::percent_decode_str;
 use serde::de::{Deserializer as _, MapAccess, Visitor};
 
@@ -56,7 +55,7 @@ impl Credentials {
     }
 
     fn to_parameter(&self) -> String {
-        BASE64.encode(encoded(&self.as_wire()))
+        Base64::encode_string(&encoded(&self.as_wire()))
     }
 
     fn from_parameter(text: &str) -> Result<Self, HandshakeError> {
@@ -64,7 +63,7 @@ impl Credentials {
         if text.is_empty() {
             return Ok(Self::None);
         }
-        let bytes = BASE64.decode(text).map_err(|_| malformed())?;
+        let bytes = Base64::decode_vec(text).map_err(|_| malformed())?;
         decode_all::<WireCredentials<'_>>(&bytes).map(Self::from).map_err(|_| malformed())
     }
 }
@@ -91,8 +90,8 @@ impl SessionToken {
     #[must_use]
     pub fn from_random(random: [u8; TOKEN_LENGTH / 4 * 3]) -> Self {
         let mut token = [0; TOKEN_LENGTH];
-        let written = BASE64.encode_slice(random, &mut token);
-        debug_assert_eq!(written, Ok(TOKEN_LENGTH));
+        let written = Base64::encode(&random, &mut token);
+        debug_assert_eq!(written.map(str::len), Ok(TOKEN_LENGTH));
         Self(token)
     }
 
@@ -104,8 +103,9 @@ impl SessionToken {
 
     /// The token's text, to present it on reconnection.
     #[must_use]
-    pub fn as_text(&self) -> Cow<'_, str> {
-        String::from_utf8_lossy(&self.0)
+    pub fn as_text(&self) -> &str {
+        // Tokens are ASCII; one that is no text cannot be presented, and so opens nothing.
+        std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 
