@@ -74,6 +74,8 @@ struct Inner {
     address: String,
     credentials: JsValue,
     web_socket: Option<Function>,
+    /// As the options have it.
+    first_principal: String,
     principal: RefCell<String>,
     request_timeout: Duration,
     /// Chooses how long to wait before an attempt to reconnect; undefined for our own choice.
@@ -167,6 +169,7 @@ impl Driver {
             address,
             credentials,
             web_socket,
+            first_principal: config.principal.clone().unwrap_or_default(),
             principal: RefCell::new(config.principal.clone().unwrap_or_default()),
             request_timeout,
             delay,
@@ -492,7 +495,7 @@ impl Driver {
             SocketEvent::Frame(frame) => core.handle_frame(now(), &frame),
             SocketEvent::Text => core.handle_violation(now(), "the server sent a text message"),
             SocketEvent::Closed { code, reason } => {
-                let address = self.0.address.split(|character| character == '?').next().unwrap_or_default();
+                let address = self.0.address.split('?').next().unwrap_or_default();
                 let reason = match (code, reason) {
                     // What browsers say of every connection that ended without a goodbye.
                     (1006, _) => " (nothing listens there, it refused the origin or the path, or the connection broke)"
@@ -565,6 +568,10 @@ impl Driver {
             }
             Event::Reconnected { session, lossless, new_session } => {
                 self.0.session.set(Some(session));
+                if new_session {
+                    // Opened with the same options as the first.
+                    self.0.principal.replace(self.0.first_principal.clone());
+                }
                 self.0.level.log(Level::Info, || format!("session {session} is connected again"));
                 self.emit("reconnect", &(lossless, new_session));
             }

@@ -183,7 +183,7 @@ async fn every_version_of_the_protocol_that_can_be_asked_for_works() {
 /// What happened to a session, in order, in `globalThis.events`.
 fn record_events(session: &Session) {
     js("globalThis.events = []");
-    for event in ["statechange", "disconnect", "close"] {
+    for event in ["statechange", "disconnect", "reconnect", "close"] {
         let _ = session.on(event, &js(&format!("(detail) => events.push(['{event}', detail])")));
     }
 }
@@ -349,7 +349,7 @@ const TRACED: &str = "{
 #[wasm_bindgen_test]
 async fn a_lost_connection_rejects_what_is_outstanding_and_ends_the_session() {
     let answerer = client().await;
-    let asker = client_with(TRACED).await;
+    let asker = client_with(&TRACED.replacen('{', "{ reconnect: false,", 1)).await;
     record_events(&asker.session);
     let path = path("lost");
     let gate = gate();
@@ -365,11 +365,47 @@ async fn a_lost_connection_rejects_what_is_outstanding_and_ends_the_session() {
 }
 
 #[wasm_bindgen_test]
+async fn a_lost_connection_is_replaced_and_what_is_outstanding_is_answered() {
+    let answerer = client().await;
+    let asker = client_with(TRACED).await;
+    record_events(&asker.session);
+    let path = path("kept");
+    let gate = gate();
+    answerer.handle_with(&path, &gate.handler(), "{}").await;
+    let id = asker.session.id();
+    let request = asker.send(&path, "1", "{}");
+    resolved(&gate.arrived()).await;
+    js("sockets[0].close()");
+    gate.answer(&"while nobody listens".into());
+    assert_same(&resolved(&request).await, "'while nobody listens'");
+    assert_eq!((asker.session.state(), asker.session.id()), ("connected".into(), id));
+    assert_same(
+        &js("events.map(([event, detail]) => [event, detail.to ?? detail.lossless])"),
+        "[['statechange', 'recovering'], ['disconnect', undefined], ['statechange', 'connected'], ['reconnect', true]]",
+    );
+}
+
+#[wasm_bindgen_test]
+async fn a_request_waits_for_a_connection_only_if_it_is_told_to() {
+    let asker = client_with(TRACED).await;
+    let path = path("waits");
+    asker.handle(&path, "(request) => [request]").await;
+    js("sockets[0].close()");
+    let names = [("session", asker.as_js())];
+    resolved(&promise("new Promise((resolve) => session.on('disconnect', resolve))", &names)).await;
+    asker.ask_in_vain(&path, "1").await.is("NOT_CONNECTED", "not-sent");
+    let late = asker.send(&path, "2", "{ whenDisconnected: 'wait', timeout: 0 }");
+    rejected(&late).await.is("TIMED_OUT", "not-sent");
+    let waiting = asker.send(&path, "3", "{ whenDisconnected: 'wait' }");
+    assert_same(&resolved(&waiting).await, "[3]");
+}
+
+#[wasm_bindgen_test]
 async fn a_broker_that_breaks_the_protocol_ends_the_session_and_nothing_else() {
     for message in
         ["'text'", "new ArrayBuffer()", "Uint8Array.of(63, 1, 2, 3).buffer", "Uint8Array.of(0, 255, 255).buffer"]
     {
-        let client = client_with(TRACED).await;
+        let client = client_with(&TRACED.replacen('{', "{ reconnect: false,", 1)).await;
         let path = path("broken");
         client.handle(&path, "() => 1").await;
         let outstanding = client.session.ping();

@@ -23,6 +23,7 @@ import {
   RequestHandler,
   type Service,
   type Session,
+  type SessionState,
   type StandardSchemaV1,
 } from "antiphon";
 
@@ -37,8 +38,15 @@ export async function withoutContract(signal: AbortSignal) {
     properties: { $Country: "GB" },
     requestTimeout: 1000,
     webSocket: WebSocket,
+    reconnect: { timeout: 10_000, delay: (attempt) => attempt * 100 },
     signal,
   });
+  await connect("ws://localhost:8080", { reconnect: false });
+  // @ts-expect-error: only what is said about it
+  await connect("ws://localhost:8080", { reconnect: { retries: 5 } });
+  session.on("reconnect", ({ lossless, newSession }) => same<typeof lossless | typeof newSession, boolean>(true));
+  session.on("messageloss", ({ requests, handlers }) => same<typeof requests | typeof handlers, number>(true));
+  session.on("statechange", ({ to }) => same<typeof to, SessionState>(true));
   session.on("close", (info) => same<typeof info, CloseInfo>(true))();
   // @ts-expect-error: there is no such event
   session.on("open", () => {});

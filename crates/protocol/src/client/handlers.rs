@@ -17,7 +17,7 @@ use crate::wire::services::{
 /// A request that another session sent, for the application to answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReceivedRequest {
-    /// Names the request in [`ClientSession::respond`].
+    /// Names the request in [`ClientSession::respond`]; no other request of this session ever has the same.
     pub conversation: ConversationId,
     /// As the sender wrote it.
     pub path: String,
@@ -125,9 +125,8 @@ impl ClientSession {
     /// that can no longer be delivered is dropped.
     pub fn respond(&mut self, conversation: ConversationId, answer: Result<SerialisedValue<'_>, (ErrorReason, &str)>) {
         let Some(limit) = self.established().map(|connected| connected.max_message_size) else { return };
-        if self.received.close(conversation).is_none() {
-            return;
-        }
+        let Some(conversation) = self.received.close(conversation) else { return };
+        self.received_by_conversation.close(conversation);
         match answer {
             Ok(value) => {
                 let frame = response_frame::<MessagingReceiverClient>(conversation, &value);
@@ -204,12 +203,14 @@ impl ClientSession {
             let text = format!("this session has {MAX_RECEIVED} requests to answer already");
             return self.refuse(conversation, ErrorReason::COMMUNICATION_FAILURE, &text);
         }
+        let id = self.received.next_id();
         // A request that is delivered twice while the first is being answered is answered once.
-        if conversation == ConversationId::ONE_WAY || !self.received.open(conversation, ()) {
+        if conversation == ConversationId::ONE_WAY || !self.received_by_conversation.open(conversation, id) {
             return;
         }
+        self.received.open(id, conversation);
         self.outputs.push_back(Output::Deliver(Event::RequestReceived(ReceivedRequest {
-            conversation,
+            conversation: id,
             path: path.to_owned(),
             addressing,
             request: request.into(),

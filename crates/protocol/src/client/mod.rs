@@ -159,8 +159,12 @@ pub struct ClientSession {
     config: ClientConfig,
     phase: Phase,
     conversations: Conversations<Pending>,
-    /// Requests that were delivered to the application and are not answered yet.
-    received: Conversations<()>,
+    /// Requests that were delivered to the application and are not answered yet: from numbers of our own, which are never
+    /// used twice, to the server's conversations. Those begin anew when messages were lost, and an answer to a request of
+    /// before must not answer a later one.
+    received: Conversations<ConversationId>,
+    /// The same the other way round.
+    received_by_conversation: Conversations<ConversationId>,
     /// What was sent, for the case that the connection is lost.
     sent: RecoveryBuffer<Vec<u8>>,
     /// How many messages came from the server.
@@ -235,6 +239,7 @@ impl ClientSession {
             phase: Phase::Idle,
             conversations: Conversations::default(),
             received: Conversations::default(),
+            received_by_conversation: Conversations::default(),
             deadlines: Deadlines::default(),
             outputs: VecDeque::new(),
             wake_at: None,
@@ -608,6 +613,7 @@ impl ClientSession {
 
     /// Nobody can be answered any more.
     fn abandon_received(&mut self) {
-        self.outputs.extend(self.received.close_all().map(|(id, ())| Output::Deliver(Event::RequestAbandoned(id))));
+        drop(self.received_by_conversation.close_all());
+        self.outputs.extend(self.received.close_all().map(|(id, _)| Output::Deliver(Event::RequestAbandoned(id))));
     }
 }

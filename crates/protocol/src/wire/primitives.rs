@@ -255,7 +255,7 @@ impl FromStr for SessionId {
             }
             u64::from_str_radix(digits, 16).map_err(|_| InvalidSessionId)
         }
-        let (server, value) = text.split_once(|character| character == '-').ok_or(InvalidSessionId)?;
+        let (server, value) = text.split_once('-').ok_or(InvalidSessionId)?;
         Ok(Self { server: half(server)?, value: half(value)? })
     }
 }
