@@ -524,9 +524,6 @@ impl ClientSession {
 
     /// The server does not keep to the protocol; nothing on this connection can be trusted any more.
     fn break_off(&mut self, now: Moment, text: String) {
-        if let Phase::Connected(connected) = &mut self.phase {
-            connected.violations += 1;
-        }
         self.lose_connection(now, CloseCode::TransportError, text);
     }
 

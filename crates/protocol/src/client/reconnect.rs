@@ -64,7 +64,7 @@ impl ClientSession {
         if self.config.reconnect_timeout.is_zero() {
             return self.end(code, reason, &RequestError::ConnectionLost);
         }
-        let last = match mem::replace(&mut self.phase, Phase::Closed) {
+        let mut last = match mem::replace(&mut self.phase, Phase::Closed) {
             Phase::Connected(last) => last,
             other => {
                 self.phase = other;
@@ -74,12 +74,13 @@ impl ClientSession {
         if let Some(at) = last.idle_at {
             self.deadlines.remove(at, Timer::Idle);
         }
-        // A server that breaks the protocol again and again is asked less and less often.
-        let attempt = last.violations + 1;
+        // A server that breaks the protocol again and again is asked less and less often, and not for what it sent before:
+        // that would be the same again.
+        let is_fresh = code == CloseCode::TransportError;
+        last.violations = if is_fresh { last.violations + 1 } else { 0 };
+        let attempt = last.violations.max(1);
         let give_up_at = now + self.config.reconnect_timeout;
         self.deadlines.insert(give_up_at, Timer::GiveUp);
-        // Nor is it asked for what it sent before: that would be the same again.
-        let is_fresh = last.violations > 0;
         let stage = Stage::Waiting { until: None };
         self.phase = Phase::Recovering(Recovering { last, stage, attempt, is_fresh, give_up_at });
         self.outputs.push_back(Output::Disconnect);
@@ -89,9 +90,10 @@ impl ClientSession {
 
     pub(super) fn retry(&mut self, now: Moment) {
         let deadline = now + self.config.connect_timeout;
-        let Phase::Recovering(Recovering { stage, .. }) = &mut self.phase else { return };
-        let Stage::Waiting { until } = mem::replace(stage, Stage::Connecting { deadline }) else { return };
-        if let Some(until) = until {
+        let Phase::Recovering(Recovering { stage: stage @ Stage::Waiting { .. }, .. }) = &mut self.phase else {
+            return;
+        };
+        if let Stage::Waiting { until: Some(until) } = mem::replace(stage, Stage::Connecting { deadline }) {
             self.deadlines.remove(until, Timer::Retry);
         }
         self.deadlines.insert(deadline, Timer::Connect);
