@@ -216,7 +216,9 @@ impl Driver {
 
     /// The canonical text of the session ID.
     pub fn id(&self) -> String {
-        self.0.session.get().map(|id| id.to_string()).unwrap_or_default()
+        // When the session is over, it is still known what it was called.
+        let open = self.0.core.borrow().session();
+        open.or(self.0.session.get()).map(|id| id.to_string()).unwrap_or_default()
     }
 
     pub fn principal(&self) -> String {
@@ -498,6 +500,7 @@ impl Driver {
                 let address = self.0.address.split('?').next().unwrap_or_default();
                 let reason = match (code, reason) {
                     // What browsers say of every connection that ended without a goodbye.
+                    (1006, _) if core.state() != State::Connecting => String::new(),
                     (1006, _) => " (nothing listens there, it refused the origin or the path, or the connection broke)"
                         .to_owned(),
                     (_, reason) if reason.is_empty() => reason,
@@ -552,7 +555,10 @@ impl Driver {
             }
             Event::RequestReceived(request) => self.call_handler(&request),
             Event::RequestAbandoned(conversation) => {
-                let error = RequestError::SessionClosed { sent: true };
+                let error = match self.0.core.borrow().state() {
+                    State::Closed => RequestError::SessionClosed { sent: true },
+                    _ => RequestError::ConnectionLost,
+                };
                 self.0.handlers.abandon(conversation, &error::from_request_error(&error, &JsValue::UNDEFINED));
             }
             Event::Disconnected(reason) => {
@@ -563,7 +569,7 @@ impl Driver {
                 self.emit("messageloss", &(requests as u32, handlers as u32));
             }
             Event::HandlerLost(registration) => {
-                self.0.level.log(Level::Warn, || "a request handler was not registered again".to_owned());
+                self.0.level.log(Level::Warn, || "a request handler is no longer registered".to_owned());
                 self.0.handlers.remove(registration);
             }
             Event::Reconnected { session, lossless, new_session } => {

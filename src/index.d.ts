@@ -41,7 +41,7 @@ export function init(
 export interface ConnectOptions<C extends Contract = AnyContract> {
   /** Who connects. Default: anonymous. */
   principal?: string;
-  /** Proof of it: a password, or bytes for an authenticator of your own. A function is asked at every connection. */
+  /** Proof of it: a password, or bytes for an authenticator of your own. A function is asked before every attempt. */
   credentials?: Credentials | (() => Credentials | undefined | Promise<Credentials | undefined>);
   /** Session properties to propose; the broker decides which it accepts. Keys have no blanks, quotes or parentheses. */
   properties?: Record<string, string>;
@@ -170,9 +170,9 @@ export interface CloseInfo {
 
 /** What {@link Session.on} listens to. */
 export interface SessionEvents {
-  /** The state of the session changed. */
+  /** The state of the session changed. Comes before the event that tells why. */
   statechange: { from: SessionState; to: SessionState };
-  /** The connection was lost. */
+  /** The connection was lost. Comes once, however many attempts to replace it follow. */
   disconnect: { reason: string };
   /**
    * There is a connection again. `lossless`: nothing was lost, requests under way get their answers. `newSession`: the
@@ -203,7 +203,8 @@ export interface Messaging<C extends Contract = AnyContract> {
    * @param request a string, number, bigint, bytes, or whatever JSON can say
    * @returns the response
    * @throws {@link MessagingError}: `UNHANDLED_MESSAGE` if nobody handles the path, `REJECTED_REQUEST` if the handler
-   *   declined, `CALLBACK_EXCEPTION` if it failed, `TIMED_OUT` if no answer came in time
+   *   declined, `CALLBACK_EXCEPTION` if it failed, `TIMED_OUT` if no answer came in time, `NOT_CONNECTED` while there is
+   *   no connection, `CONNECTION_LOST` if messages were lost with it
    * @example
    * const price = await session.messaging.sendRequestToPath<number>("prices/eu", { item: 17 }, { timeout: 5000 });
    */
@@ -331,11 +332,11 @@ export interface RequestOptions {
    * else none.
    */
   responseType?: DataTypeLike;
-  /** Milliseconds from the call to the response. Default: `requestTimeout` of the session. */
+  /** Milliseconds from the call to the response, connected or not. Default: the session's `requestTimeout`. */
   timeout?: number;
   /** Gives up waiting when it is aborted; the promise rejects with its reason. The handler is not told. */
   signal?: AbortSignal;
-  /** What happens to a request while there is no connection: an error at once, or it waits. Default: `"fail"`. */
+  /** While there is no connection: an error at once (`NOT_CONNECTED`), or wait within `timeout`. Default: `"fail"`. */
   whenDisconnected?: "fail" | "wait";
 }
 
@@ -352,7 +353,7 @@ export interface HandlerOptions {
   responseType?: DataTypeLike;
   /** Requests that it answers at the same time; further ones wait in order. Default: no limit. */
   maxConcurrent?: number;
-  /** Whether it is registered again by itself when the broker has lost it. Default: true. */
+  /** Whether it is registered again by itself after message loss, or in a new session. Default: true. */
   reregister?: boolean;
 }
 
@@ -409,7 +410,10 @@ export interface RequestContext {
   readonly sessionProperties: Record<string, string>;
   /** Name of the request's data type on the wire. */
   readonly requestType: string;
-  /** Aborted when the answer can no longer be delivered, because this session has ended; nothing tells of the sender. */
+  /**
+   * Aborted when the answer can no longer be delivered, because this session has ended or has lost messages; nothing
+   * tells of the sender.
+   */
   readonly signal: AbortSignal;
 }
 
@@ -417,7 +421,10 @@ export interface RequestContext {
 export interface Registration {
   /** As it was registered. */
   readonly path: string;
-  /** Takes the registration back; settles when no further requests will come. */
+  /**
+   * Takes the registration back; settles when no further requests will come. For a request handler it rejects with
+   * `NOT_CONNECTED` while there is no connection.
+   */
   close(): Promise<void>;
   /** The same as {@link close}, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>;

@@ -55,17 +55,23 @@ async function openSession() {
     return;
   }
   session = opened;
-  showState(opened.state);
+  showState("connected");
   log("state", `Connected as ${principalOf(opened)}, session ${opened.id}`);
 
-  opened.on("statechange", ({ to }) => {
-    if (to !== "closed") showState(to); // the reason for closing comes with `closed`
+  // Handlers need no care here: the session brings them back by itself, also where messages or the session itself are
+  // lost. Only the end of the session takes them along.
+  opened.on("disconnect", ({ reason }) => {
+    showState("recovering"); // the reason would only move the page, for the moment that it most often takes
+    log("problem", `Disconnected: ${reason}`);
   });
-  opened.on("disconnect", ({ reason }) => log("problem", `Disconnected: ${reason}`));
+  opened.on("messageloss", ({ requests, handlers: lost }) => {
+    const restored = `registering ${counted(lost, "handler")} again`;
+    log("problem", `Messages were lost: ${counted(requests, "request")} failed, ${restored}`);
+  });
   opened.on("reconnect", ({ lossless, newSession }) => {
-    showState(opened.state); // the session ID may be a new one
-    const kept = lossless ? "nothing was lost" : "messages were lost";
-    log("state", newSession ? `Reconnected with a new session, ${opened.id}` : `Reconnected, ${kept}`);
+    showState("connected"); // the session ID may be a new one
+    const kept = lossless ? "nothing was lost" : "the session is the same";
+    log("state", `Reconnected, ${newSession ? `with a new session, ${opened.id}` : kept}`);
   });
   opened.closed.then(({ code, reason, byClient }) => {
     const why = reason ? `${code}: ${reason}` : code;
@@ -97,6 +103,10 @@ function showState(state, detail = "") {
   // A focus on what is hidden would be lost.
   if (hadFocus && button.hidden) byId("answer-path").focus();
   if (!button.hidden && document.activeElement === byId("copy-session")) button.focus();
+}
+
+function counted(number, what) {
+  return `${number} ${what}${number === 1 ? "" : "s"}`;
 }
 
 function principalOf({ principal }) {
@@ -135,19 +145,13 @@ byId("copy-session").addEventListener("blur", () => showCopy("Copy", ""));
 byId("broker").textContent = broker;
 byId("second-tab").href = location.href; // with its parameters
 byId("connect").addEventListener("click", openSession);
-// Without this the broker would keep the session of a closed tab for a while, and send requests to it.
-addEventListener("pagehide", () => session?.close());
-addEventListener("pageshow", async ({ persisted }) => {
-  if (!persisted) return;
-  await session?.closed; // by pagehide, before the browser put the page into its back/forward cache
-  openSession();
-});
 
 // ---- Answer ---------------------------------------------------------------------------------------------------------
 
 /**
- * By name: { path, addressed, callback, registration, answered, failed }. Without a registration while there is no
- * session. Addressed requests, which are those to a session ID or a filter, never reach the handler of a path.
+ * By name: { path, addressed, callback, registration, answered, failed, leaving }. Without a registration while there is
+ * no session; leaving while the registration is being taken back. Addressed requests, which are those to a session ID or
+ * a filter, never reach the handler of a path.
  */
 const handlers = new Map();
 
@@ -227,14 +231,21 @@ async function answer(handler, request, context) {
 }
 
 async function unregister(handler) {
+  if (handler.leaving) return;
+  handler.leaving = true;
+  const name = nameOf(handler);
   try {
     await handler.registration?.close();
-    byId("answer-status").textContent = `No longer answering ${nameOf(handler)}`;
-    log("state", `Unregistered the handler for ${nameOf(handler)}`);
   } catch (error) {
-    log("problem", `Could not unregister ${nameOf(handler)}: ${describe(error)}`);
+    // The broker may not know yet, as while there is no connection; then it goes on sending requests.
+    handler.leaving = false;
+    byId("answer-status").textContent = `Still answering ${name}. ${describe(error)}`;
+    log("problem", `Could not unregister ${name}: ${describe(error)}`);
+    return;
   }
-  if (handlers.get(nameOf(handler)) === handler) handlers.delete(nameOf(handler));
+  byId("answer-status").textContent = `No longer answering ${name}`;
+  log("state", `Unregistered the handler for ${name}`);
+  handlers.delete(name);
   showHandlers();
 }
 
@@ -265,8 +276,8 @@ function newRow(handler) {
   const button = element("button", "", "Unregister");
   button.type = "button";
   button.setAttribute("aria-label", `Unregister ${nameOf(handler)}`);
-  // Once, and not disabled meanwhile: a disabled button loses the focus, which the next row is to get.
-  button.addEventListener("click", () => unregister(handler), { once: true });
+  // Not disabled meanwhile: a disabled button loses the focus, which the next row is to get.
+  button.addEventListener("click", () => unregister(handler));
   const path = element("span", "path", handler.path);
   const to = element("span", "tag", handler.addressed ? "sent to this session" : "sent to the path");
   const facts = element("div", "", path, to, element("span", "count"));
@@ -290,7 +301,7 @@ byId("answer-form").addEventListener("submit", async (event) => {
   if (path === undefined || callback === undefined) return focusFirstProblem(event.target);
 
   const addressed = byId("answer-to").value === "session";
-  const handler = { path, addressed, callback, registration: undefined, answered: 0, failed: 0 };
+  const handler = { path, addressed, callback, registration: undefined, answered: 0, failed: 0, leaving: false };
   const name = nameOf(handler);
   const known = handlers.get(name);
   if (known) {

@@ -15,7 +15,7 @@ const OPERATIONS = [
   "addStreamHandler",
   "addFilterResponseHandler",
 ];
-const IDEAS = ["addressing", "errors", "filters", "handlers", "values"];
+const IDEAS = ["addressing", "connections", "errors", "filters", "handlers", "values"];
 const pages = ["README.md", ...markdownIn("docs")];
 const programs = pages
   .filter((page) => page !== "docs/protocol.md") // bytes, not examples

@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use antiphon_broker::core::BrokerConfig;
-use antiphon_protocol::client::{ClientConfig, CloseCode, Event, Outcome};
+use antiphon_protocol::client::{ClientConfig, CloseCode, Event, Outcome, Response};
 use antiphon_protocol::recovery::RecoveryLimits;
 use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::handshake::Credentials;
@@ -336,4 +336,37 @@ fn sessions_without_a_connection_make_room_for_others() {
     assert_eq!(network.broker.session_count(), 2);
     let fourth = network.add(ClientConfig::default(), Credentials::None);
     assert_eq!(network.connect_error(fourth).map(|error| error.code.as_str()), Some("LICENSE_EXCEEDED"));
+}
+
+#[test]
+fn a_session_that_slept_too_long_tries_once_more_when_it_wakes() {
+    let mut network = Network::new();
+    let [client] = network.connect_for_long(["client"]);
+    network.set_reachable(false);
+    network.cut(client);
+    network.set_reachable(true);
+    network.sleep(Duration::from_secs(3600));
+    assert_eq!(network.closed(client), None);
+    let events = network.events(client);
+    assert!(matches!(events.last(), Some(Event::Reconnected { new_session: true, .. })), "{events:?}");
+}
+
+#[test]
+fn closing_a_registration_again_takes_nothing_from_the_next_one_at_its_path() {
+    let mut network = Network::new();
+    let [asker, answerer] = network.connect_for_long(["asker", "answerer"]);
+    let first = network.answer(answerer, "work", "first");
+    let now = network.now;
+    let mut closings = Vec::new();
+    network.freeze(answerer);
+    for _ in 0..2 {
+        network.act(answerer, |core| closings.push(core.deregister_handler(now, first).expect("asked")));
+    }
+    network.thaw(answerer);
+    network.answer(answerer, "work", "second");
+    for conversation in closings {
+        assert_eq!(network.outcome(Pending(answerer, conversation)), Some(Ok(Response::Deregistered)));
+    }
+    let pending = network.request(asker, "work", "any");
+    assert_eq!(network.settle(pending), Ok("second".into()));
 }

@@ -59,6 +59,11 @@ impl<T> Conversations<T> {
         self.find(id).ok().map(|at| &mut self.open[at].1)
     }
 
+    /// All open conversations, in the order of their IDs.
+    pub fn iter(&self) -> impl Iterator<Item = (ConversationId, &T)> {
+        self.open.iter().map(|(id, state)| (*id, state))
+    }
+
     /// Number of open conversations.
     #[must_use]
     pub fn len(&self) -> usize {

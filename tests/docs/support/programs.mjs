@@ -119,8 +119,9 @@ export async function run(program, limit = 10_000) {
   } finally {
     console.log = log;
     globalThis.WebSocket = platforms;
-    for (const socket of sockets) socket.terminate();
+    // It ends the sessions; they would look for a new connection otherwise.
     await broker.stop();
+    for (const socket of sockets) socket.terminate();
   }
   for (const [line, outputs] of program.expected) compare(program.page, line, outputs, printed.get(line) ?? []);
 }

@@ -103,7 +103,8 @@ impl Broker {
         let Some(session) = self.sessions.get_mut(&key) else { return };
         let unanswered = session.conversations.close_all();
         let paths = std::mem::take(&mut session.handler_paths);
-        (session.handler_bytes, session.to_answer, session.ping) = (0, 0, None);
+        (session.handler_bytes, session.ping) = (0, None);
+        (session.to_answer, session.bytes_to_answer) = (0, 0);
         for path in paths.keys() {
             self.registry.deregister(path, key);
         }

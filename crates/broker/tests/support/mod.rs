@@ -430,6 +430,13 @@ impl Network {
         self.run();
     }
 
+    /// Moves time on while nobody does anything: the machine sleeps.
+    pub fn sleep(&mut self, time: Duration) {
+        self.now = self.now + time;
+        self.wake();
+        self.run();
+    }
+
     fn wake(&mut self) {
         let now = self.now;
         if self.broker_wakes.is_some_and(|at| at <= now) {

@@ -1,6 +1,6 @@
 //! Request handlers: registering them with the server, finding the one that a request is for, answering.
 
-use super::requests::Pending;
+use super::requests::{Pending, Response};
 use super::{ClientSession, Event, Output, RequestError};
 use crate::time::Moment;
 use crate::value::Value;
@@ -118,7 +118,45 @@ impl ClientSession {
         registration: ConversationId,
     ) -> Result<ConversationId, RequestError> {
         let deadline = now + self.config.request_timeout;
-        self.send_deregistration(registration, Pending::Deregistration { deadline, registration })
+        let pending = Pending::Deregistration { deadline, registration };
+        if self.deregistrations_of(registration).is_empty() {
+            return self.send_deregistration(registration, pending);
+        }
+        // Asked already. The server goes by the path, where another handler may be registered by now.
+        let conversation = self.conversations.next_id();
+        self.open(conversation, pending);
+        Ok(conversation)
+    }
+
+    /// The conversations in which the server is asked, or is not asked again, to take back a registration.
+    fn deregistrations_of(&self, registration: ConversationId) -> Vec<ConversationId> {
+        let all = self.conversations.iter();
+        all.filter(|(_, pending)| matches!(pending, Pending::Deregistration { registration: other, .. } if *other == registration))
+            .map(|(conversation, _)| conversation)
+            .collect()
+    }
+
+    /// The server has taken back a registration.
+    pub(super) fn handle_deregistered(&mut self, registration: ConversationId) {
+        self.conversations.close(registration);
+        for conversation in self.deregistrations_of(registration) {
+            self.abandon(conversation);
+            self.report(conversation, Ok(Response::Deregistered));
+        }
+    }
+
+    /// The server has accepted a registration. It accepts one for each path, so all others of this path are over, whatever
+    /// was heard of them.
+    pub(super) fn handle_registered(&mut self, registration: ConversationId) {
+        let Some(Handler { path, .. }) = self.handler(registration) else { return };
+        let is_over = |(id, pending): &(ConversationId, &Pending)| {
+            *id != registration && matches!(pending, Pending::Handler(other) if other.path == *path)
+        };
+        let over: Vec<_> = self.conversations.iter().filter(is_over).map(|(id, _)| id).collect();
+        for other in over {
+            self.conversations.close(other);
+            self.lose_handler(other);
+        }
     }
 
     /// Answer a request: with a value, or with an error reason and a text for people. The first answer counts; one

@@ -393,7 +393,7 @@ impl ClientSession {
                 Timer::Close => self.finish_close(),
                 Timer::Idle => self.check_idle(now),
                 Timer::Retry => self.retry(now),
-                Timer::GiveUp => self.give_up(),
+                Timer::GiveUp => self.give_up(now),
                 Timer::Request(conversation) => self.time_out(conversation),
             }
         }

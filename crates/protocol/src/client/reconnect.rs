@@ -11,6 +11,9 @@ use crate::time::Moment;
 use crate::wire::handshake::{Recovery, ResponseCode};
 use crate::wire::primitives::ConversationId;
 
+/// A timer that rings so much later than it should says that this machine slept.
+const TIMER_IS_LATE: Duration = Duration::from_secs(1);
+
 /// What a session knows while it has no connection.
 #[derive(Debug)]
 pub(super) struct Recovering {
@@ -45,6 +48,12 @@ impl ClientSession {
     /// Tries to reconnect at once, if the session is waiting to: there is reason to believe that it works now.
     pub fn retry_now(&mut self, now: Moment) {
         self.retry(now);
+    }
+
+    /// Number of conversations that are open: requests under way, and registered handlers.
+    #[must_use]
+    pub fn open_conversations(&self) -> usize {
+        self.conversations.len()
     }
 
     /// What is presented to the server to have the session again; nothing for a new session.
@@ -146,8 +155,15 @@ impl ClientSession {
         true
     }
 
-    pub(super) fn give_up(&mut self) {
-        if matches!(self.phase, Phase::Recovering(_)) {
+    pub(super) fn give_up(&mut self, now: Moment) {
+        let late = now + self.config.connect_timeout;
+        let Phase::Recovering(Recovering { give_up_at, .. }) = &mut self.phase else { return };
+        if now.since(*give_up_at) > TIMER_IS_LATE {
+            // Nobody could try while the machine or the page slept.
+            *give_up_at = late;
+            self.deadlines.insert(late, Timer::GiveUp);
+            self.retry(now);
+        } else {
             let reason = format!("no connection for {} ms", milliseconds(self.config.reconnect_timeout));
             self.end(CloseCode::ConnectionTimeout, reason, &RequestError::ConnectionLost);
         }

@@ -350,9 +350,8 @@ impl ClientSession {
             Pending::Registration { registration, .. } if !accepted => {
                 self.conversations.close(*registration);
             }
-            Pending::Deregistration { registration, .. } if accepted => {
-                self.conversations.close(*registration);
-            }
+            Pending::Registration { registration, .. } => self.handle_registered(*registration),
+            Pending::Deregistration { registration, .. } if accepted => self.handle_deregistered(*registration),
             Pending::UnwantedRegistration { registration } => return self.take_back(*registration, accepted),
             Pending::Reregistration { registration } => return self.handle_registered_again(*registration, accepted),
             Pending::Abandoned => return,
