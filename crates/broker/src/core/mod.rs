@@ -488,13 +488,12 @@ impl Broker {
 
     /// Sends a message of the session, now or when it has a connection again; the frame is made only if there is one.
     fn send_to(&mut self, key: SessionKey, frame: impl FnOnce() -> Vec<u8>) {
-        let Some(session) = self.sessions.get(&key) else { return };
-        let (link, is_kept) = (session.link, !session.keep_for.is_zero());
+        let Some(session) = self.sessions.get_mut(&key) else { return };
         let frame = Bytes::from(frame());
-        if is_kept {
-            self.keep(key, frame.clone());
+        if !session.keep_for.is_zero() {
+            session.keep(frame.clone(), &mut self.recovery_bytes, self.config.max_recovery_bytes);
         }
-        if let Link::Connected(connection) = link {
+        if let Link::Connected(connection) = session.link {
             self.outputs.push_back(Output::Send(connection, frame));
         }
     }

@@ -1,5 +1,6 @@
 //! Sessions that outlive their connections (section 10).
 
+use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::time::Duration;
 
@@ -12,6 +13,9 @@ use subtle::ConstantTimeEq;
 
 use super::sessions::{Link, Resent, SessionKey};
 use super::{Broker, ConnectionId, Output};
+
+/// Requests after a reconnection that are looked at for repetitions; as many as the official JavaScript client keeps.
+const MAX_RESENT: usize = 256;
 
 impl Broker {
     /// How long a session is to outlive its connection: what the client asks for, and no more than is allowed.
@@ -74,6 +78,8 @@ impl Broker {
         let Some(session) = self.sessions.get_mut(&key) else { return };
         let before = std::mem::replace(&mut session.link, Link::Connected(connection));
         session.last_heard = now;
+        // Else what was sent to it was not even counted.
+        let was_to_be_kept = !session.keep_for.is_zero();
         session.keep_for = keep_for;
         if let Link::Connected(old) = before {
             self.outputs.push_back(Output::Close(old));
@@ -83,11 +89,13 @@ impl Broker {
         self.start_pings(now, key);
 
         let Some(session) = self.sessions.get_mut(&key) else { return };
-        let is_bridged = recovery.oldest_sent <= session.received + 1;
+        // A client that does not know that its past was forgotten speaks of messages that had the same numbers.
+        let knows_its_past = !matches!(session.resent, Resent::Forgotten);
+        let is_bridged = was_to_be_kept && knows_its_past && recovery.oldest_sent <= session.received + 1;
         let missed = session.sent.since(recovery.last_received.saturating_add(1)).filter(|_| is_bridged);
         match missed.map(|frames| frames.cloned().collect::<Vec<_>>()) {
             Some(missed) => {
-                session.resent = Resent::Awaited;
+                session.resent = Resent::Requests(HashMap::new());
                 self.send_accepted(connection, request.version, ResponseCode::RECONNECTED, key);
                 self.outputs.extend(missed.into_iter().map(|frame| Output::Send(connection, frame)));
             }
@@ -113,23 +121,10 @@ impl Broker {
             self.recovery_bytes -= session.sent.bytes();
             session.sent.reset();
             session.received = 0;
-            session.resent = Resent::Nothing;
+            session.resent = Resent::Forgotten;
         }
         // Its own requests to itself have just been answered; for the client they are past as well.
         self.outputs.retain(|output| !matches!(output, Output::Send(to, _) if *to == connection));
-    }
-
-    /// Keeps a message for the case that the connection is lost.
-    pub(super) fn keep(&mut self, key: SessionKey, frame: Bytes) {
-        let Some(session) = self.sessions.get_mut(&key) else { return };
-        let before = session.sent.bytes();
-        session.sent.push(frame);
-        self.recovery_bytes = self.recovery_bytes + session.sent.bytes() - before;
-        if self.recovery_bytes > self.config.max_recovery_bytes {
-            // This session's past is gone: it will learn that messages were lost, if it loses its connection now.
-            self.recovery_bytes -= session.sent.bytes();
-            session.sent.forget();
-        }
     }
 
     /// Makes room for another session, if there are as many as there may be: the one without a connection that would end
@@ -143,27 +138,28 @@ impl Broker {
         true
     }
 
-    /// Counts a message of a client. Tells whether it only repeats the first one after a reconnection: the official
-    /// JavaScript client sends that one again in place of all the others that it should (section 14.2).
+    /// Counts a message of a client. Tells whether it repeats a request of since the reconnection: the official JavaScript
+    /// client sends some of what it should send again several times, in place of the others (section 14.2).
     pub(super) fn is_repetition(&mut self, key: SessionKey, frame: &[u8]) -> bool {
         let Some(session) = self.sessions.get_mut(&key) else { return false };
         session.received += 1;
-        match &session.resent {
+        match &mut session.resent {
             Resent::Nothing => false,
-            Resent::Request(first) if first == frame => true,
-            Resent::Request(_) => {
+            Resent::Forgotten => {
                 session.resent = Resent::Nothing;
                 false
             }
-            Resent::Awaited => {
-                let is_request = matches!(
-                    Message::decode(frame),
-                    Ok(Message::ServiceRequest { conversation, .. }) if conversation != ConversationId::ONE_WAY
-                );
-                session.resent =
-                    if is_request { Resent::Request(Bytes::copy_from_slice(frame)) } else { Resent::Nothing };
-                false
-            }
+            Resent::Requests(seen) => match Message::decode(frame) {
+                Ok(Message::ServiceRequest { conversation, .. }) if conversation != ConversationId::ONE_WAY => {
+                    let hash = self.token_hasher.hash_one(frame);
+                    let is_repetition = seen.insert(conversation, hash) == Some(hash);
+                    if seen.len() > MAX_RESENT {
+                        session.resent = Resent::Nothing;
+                    }
+                    is_repetition
+                }
+                _ => false,
+            },
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What the broker knows of a session, what a session can learn and change of it, and what its end means for others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use antiphon_protocol::conversation::Conversations;
@@ -66,13 +66,14 @@ pub(super) enum Link {
     },
 }
 
-/// The first request after a reconnection, while nothing but repetitions of it follow.
+/// What may be wrong with the next messages of a client.
 #[derive(Debug)]
 pub(super) enum Resent {
     Nothing,
-    /// Nothing has come yet since the reconnection.
-    Awaited,
-    Request(Bytes),
+    /// Nothing has come yet since the past was forgotten: the client may not know of that.
+    Forgotten,
+    /// They may repeat requests that have come since the reconnection: here by conversation, with hashes of the messages.
+    Requests(HashMap<ConversationId, u64>),
 }
 
 /// Something the broker asked of a session.
@@ -139,6 +140,19 @@ impl Session {
             outstanding: 0,
             to_answer: 0,
             bytes_to_answer: 0,
+        }
+    }
+
+    /// Keeps a message for the case that the connection is lost. `total` is what all sessions keep, in bytes; if that
+    /// becomes more than `most`, the past of this one is gone: it will learn that messages were lost, if it loses its
+    /// connection now.
+    pub fn keep(&mut self, frame: Bytes, total: &mut usize, most: usize) {
+        let before = self.sent.bytes();
+        self.sent.push(frame);
+        *total = *total + self.sent.bytes() - before;
+        if *total > most {
+            *total -= self.sent.bytes();
+            self.sent.forget();
         }
     }
 

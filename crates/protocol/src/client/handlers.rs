@@ -128,20 +128,25 @@ impl ClientSession {
         Ok(conversation)
     }
 
-    /// The conversations in which the server is asked, or is not asked again, to take back a registration.
+    /// The conversations in which the server was asked to take back a registration, or that wait for the answer as well.
     fn deregistrations_of(&self, registration: ConversationId) -> Vec<ConversationId> {
-        let all = self.conversations.iter();
-        all.filter(|(_, pending)| matches!(pending, Pending::Deregistration { registration: other, .. } if *other == registration))
-            .map(|(conversation, _)| conversation)
-            .collect()
+        let is_one = |(_, pending): &(ConversationId, &Pending)| match pending {
+            Pending::Deregistration { registration: other, .. }
+            | Pending::UnconfirmedDeregistration { registration: other } => *other == registration,
+            _ => false,
+        };
+        self.conversations.iter().filter(is_one).map(|(conversation, _)| conversation).collect()
     }
 
     /// The server has taken back a registration.
     pub(super) fn handle_deregistered(&mut self, registration: ConversationId) {
         self.conversations.close(registration);
         for conversation in self.deregistrations_of(registration) {
+            let is_waited_for = matches!(self.conversations.get(conversation), Some(Pending::Deregistration { .. }));
             self.abandon(conversation);
-            self.report(conversation, Ok(Response::Deregistered));
+            if is_waited_for {
+                self.report(conversation, Ok(Response::Deregistered));
+            }
         }
     }
 

@@ -284,3 +284,45 @@ impl Pending {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::{ClientConfig, State};
+    use crate::wire::handshake::{ConnectResponse, SessionToken};
+    use crate::wire::primitives::SessionId;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn drain(session: &mut ClientSession) {
+        while session.poll_output().is_some() {}
+    }
+
+    /// The server's word on a connection: a session, and what it says last.
+    fn answer(session: &mut ClientSession, now: Moment, code: ResponseCode, tail: i32) {
+        let (id, token) = (SessionId { server: 1, value: 2 }, SessionToken::from_random([7; 18]));
+        let accepted = ConnectResponse::Accepted { version: 25, code, session: id, token, ping_period: 0, tail };
+        session.handle_open();
+        session.handle_frame(now, &accepted.to_frame());
+        drain(session);
+    }
+
+    #[test]
+    fn a_retry_during_an_attempt_changes_nothing_and_leaves_no_timer_behind() {
+        let config = ClientConfig { reconnect_timeout: SECOND * 60, ..ClientConfig::default() };
+        let patience = config.connect_timeout;
+        let mut session = ClientSession::new(config);
+        let start = Moment(0);
+        session.connect(start);
+        answer(&mut session, start, ResponseCode::OK, 0);
+        session.handle_disconnected(start, "cut");
+        session.retry_now(start);
+        drain(&mut session);
+        session.retry_now(start + SECOND);
+        assert_eq!(session.poll_output(), None);
+        answer(&mut session, start + SECOND * 2, ResponseCode::RECONNECTED, 1);
+        assert_eq!(session.state(), State::Connected);
+        session.handle_timeout(start + patience * 2);
+        assert_eq!(session.state(), State::Connected);
+    }
+}

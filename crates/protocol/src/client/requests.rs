@@ -118,6 +118,10 @@ pub(super) enum Pending {
         deadline: Moment,
         registration: ConversationId,
     },
+    /// The application was told that it took too long. The server will do it, or has lost the registration anyway.
+    UnconfirmedDeregistration {
+        registration: ConversationId,
+    },
     /// A registered handler, or one that is being registered: a conversation for as long as requests may come.
     Handler(Handler),
     /// Nobody cares any more. Kept, so that what arrives is known to belong to a conversation of ours.
@@ -136,9 +140,11 @@ impl Pending {
             | Self::PrincipalChange { deadline }
             | Self::Registration { deadline, .. }
             | Self::Deregistration { deadline, .. } => Some(*deadline),
-            Self::UnwantedRegistration { .. } | Self::Reregistration { .. } | Self::Handler(_) | Self::Abandoned => {
-                None
-            }
+            Self::UnwantedRegistration { .. }
+            | Self::UnconfirmedDeregistration { .. }
+            | Self::Reregistration { .. }
+            | Self::Handler(_)
+            | Self::Abandoned => None,
         }
     }
 }
@@ -352,6 +358,12 @@ impl ClientSession {
             }
             Pending::Registration { registration, .. } => self.handle_registered(*registration),
             Pending::Deregistration { registration, .. } if accepted => self.handle_deregistered(*registration),
+            Pending::UnconfirmedDeregistration { registration } => {
+                if accepted {
+                    self.handle_deregistered(*registration);
+                }
+                return;
+            }
             Pending::UnwantedRegistration { registration } => return self.take_back(*registration, accepted),
             Pending::Reregistration { registration } => return self.handle_registered_again(*registration, accepted),
             Pending::Abandoned => return,
@@ -389,12 +401,16 @@ impl ClientSession {
                 self.conversations.open(conversation, Pending::UnwantedRegistration { registration });
                 self.config.request_timeout
             }
+            Pending::Deregistration { registration, .. } => {
+                self.conversations.open(conversation, Pending::UnconfirmedDeregistration { registration });
+                self.config.request_timeout
+            }
             Pending::Service { .. }
             | Pending::Ping { .. }
             | Pending::Properties { .. }
-            | Pending::PrincipalChange { .. }
-            | Pending::Deregistration { .. } => self.config.request_timeout,
+            | Pending::PrincipalChange { .. } => self.config.request_timeout,
             Pending::UnwantedRegistration { .. }
+            | Pending::UnconfirmedDeregistration { .. }
             | Pending::Reregistration { .. }
             | Pending::Handler(_)
             | Pending::Abandoned => return,
@@ -412,6 +428,7 @@ impl ClientSession {
     pub(super) fn settle_at_end(&mut self, conversation: ConversationId, pending: &Pending, error: &RequestError) {
         match pending {
             Pending::UnwantedRegistration { .. }
+            | Pending::UnconfirmedDeregistration { .. }
             | Pending::Reregistration { .. }
             | Pending::Handler(_)
             | Pending::Abandoned => {}
@@ -457,6 +474,7 @@ fn read_response(pending: &Pending, body: &[u8], now: Moment) -> Result<Result<R
             Response::Registered(*registration)
         }
         Pending::Deregistration { .. }
+        | Pending::UnconfirmedDeregistration { .. }
         | Pending::Reregistration { .. }
         | Pending::Handler(_)
         | Pending::FilterResponses(_)
