@@ -19,6 +19,7 @@ os.dup2(2, 1)
 
 import diffusion  # noqa: E402
 from diffusion.messaging import RequestHandler, SessionId  # noqa: E402
+from diffusion.session.session_factory import ReconnectionStrategy  # noqa: E402
 
 TYPES = {
     "json": diffusion.datatypes.JSON,
@@ -78,6 +79,11 @@ def value_of(type_name, value):
 async def connect(command):
     """Opens a session; its name is the id of this command."""
     password = command.get("credentials")
+    if command.get("reconnect"):
+        factory = diffusion.sessions().principal(command["principal"]).credentials(diffusion.Credentials(password))
+        session = await factory.reconnection_strategy(AtOnce()).open(command["url"])
+        sessions[command["id"]] = session
+        return str(session.session_id)
     session = diffusion.Session(
         command["url"],
         principal=command.get("principal", ""),
@@ -87,6 +93,17 @@ async def connect(command):
     await session.connect()
     sessions[command["id"]] = session
     return str(session.session_id)
+
+
+class AtOnce(ReconnectionStrategy):
+    """Reconnects at once."""
+
+    async def perform_reconnection(self, reconnection_attempt):
+        await reconnection_attempt.start()
+
+
+async def state(command):
+    return session_of(command).state.name
 
 
 async def handle(command):
@@ -202,6 +219,7 @@ def response_of(command, response):
 
 COMMANDS = {
     "connect": connect,
+    "state": state,
     "handle": handle,
     "stream": stream,
     "arrival": arrival,

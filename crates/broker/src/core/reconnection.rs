@@ -8,7 +8,6 @@ use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::envelope::Message;
 use antiphon_protocol::wire::handshake::{ConnectRequest, Recovery, ResponseCode};
 use antiphon_protocol::wire::primitives::ConversationId;
-use bytes::Bytes;
 use subtle::ConstantTimeEq;
 
 use super::sessions::{Link, Resent, SessionKey};
@@ -160,6 +159,122 @@ impl Broker {
                 }
                 _ => false,
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use antiphon_protocol::wire::envelope::request_frame;
+    use antiphon_protocol::wire::handshake::{ConnectResponse, Credentials};
+    use antiphon_protocol::wire::layouts::{RegisterHandler, SendToPath, SendToSession, SerialisedValue};
+    use antiphon_protocol::wire::primitives::SessionId;
+    use antiphon_protocol::wire::services::{MessagingReceiverServer, MessagingSend, Registration, Service, UserPing};
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::core::access::Access;
+    use crate::core::{Arrival, BrokerConfig};
+
+    const NOW: Moment = Moment(1);
+    /// How long the sessions want to be kept, in milliseconds.
+    const KEPT: u64 = 60_000;
+
+    /// Opens a session, or takes one up again with its token, the oldest message that it can send again and the last that
+    /// it has received. Returns what the broker answers, and the token.
+    fn connect(
+        broker: &mut Broker,
+        connection: u64,
+        reconnect_timeout: u64,
+        recovery: Option<(&str, u64, u64)>,
+    ) -> (ResponseCode, String) {
+        let recovery = recovery.map(|(token, oldest_sent, last_received)| Recovery {
+            token: token.to_owned(),
+            oldest_sent,
+            last_received,
+        });
+        let request = ConnectRequest {
+            client_type: "WB".into(),
+            version: 29,
+            capabilities: 8,
+            reconnect_timeout,
+            principal: None,
+            credentials: Credentials::None,
+            properties: None,
+            recovery,
+        };
+        let random = [u8::try_from(connection).expect("few"); 18];
+        let arrival = Arrival { client_ip: "192.0.2.1".into(), start_time: 0, random };
+        broker.handle_connect(NOW, ConnectionId(connection), &request, &arrival);
+        let frames = sent_to(broker, connection);
+        match ConnectResponse::decode(&frames[0]).expect("a connection response") {
+            ConnectResponse::Accepted { code, token, .. } => (code, token.as_text().to_owned()),
+            ConnectResponse::Refused { code, .. } => panic!("{code:?}"),
+        }
+    }
+
+    fn sent_to(broker: &mut Broker, connection: u64) -> Vec<Bytes> {
+        let outputs = std::iter::from_fn(|| broker.poll_output());
+        let frame = |output| match output {
+            Output::Send(ConnectionId(to), frame) if to == connection => Some(frame),
+            _ => None,
+        };
+        outputs.filter_map(frame).collect()
+    }
+
+    fn ask<S: Service>(broker: &mut Broker, connection: u64, request: &S::Request<'_>) -> Vec<Bytes> {
+        let frame = request_frame::<S>(ConversationId(1), request, 0);
+        broker.handle_frame(NOW, ConnectionId(connection), &frame);
+        sent_to(broker, connection)
+    }
+
+    fn value(bytes: &[u8]) -> SerialisedValue<'_> {
+        SerialisedValue { type_name: "binary", bytes }
+    }
+
+    #[test]
+    fn a_client_that_was_not_told_of_its_loss_is_told_again() {
+        let mut broker = Broker::new(BrokerConfig::default(), Access::development());
+        let (_, token) = connect(&mut broker, 1, KEPT, None);
+        connect(&mut broker, 2, KEPT, None);
+        for _ in 0..2 {
+            ask::<UserPing>(&mut broker, 1, &());
+        }
+        // It speaks of a message that was never sent to it; and the answer does not arrive.
+        assert_eq!(connect(&mut broker, 3, KEPT, Some((&token, 1, 9))).0, ResponseCode::RECONNECTED_WITH_MESSAGE_LOSS);
+        let session = SessionId { server: 0, value: 0 };
+        for _ in 0..3 {
+            ask::<MessagingReceiverServer>(&mut broker, 2, &SendToSession { session, path: "a", request: value(&[]) });
+        }
+        // As if its two messages, and the answers to them, were the first two of the new numbering.
+        assert_eq!(connect(&mut broker, 4, KEPT, Some((&token, 1, 2))).0, ResponseCode::RECONNECTED_WITH_MESSAGE_LOSS);
+        ask::<UserPing>(&mut broker, 4, &());
+        assert_eq!(connect(&mut broker, 5, KEPT, Some((&token, 1, 0))).0, ResponseCode::RECONNECTED);
+    }
+
+    #[test]
+    fn a_session_that_was_not_to_be_kept_has_lost_what_was_under_way() {
+        let mut broker = Broker::new(BrokerConfig::default(), Access::development());
+        let (_, token) = connect(&mut broker, 1, 0, None);
+        ask::<UserPing>(&mut broker, 1, &());
+        assert_eq!(connect(&mut broker, 2, KEPT, Some((&token, 1, 0))).0, ResponseCode::RECONNECTED_WITH_MESSAGE_LOSS);
+    }
+
+    #[test]
+    fn requests_that_were_lost_do_not_count_as_requests_to_answer() {
+        let config = BrokerConfig { max_bytes_to_answer: 1000, ..BrokerConfig::default() };
+        let mut broker = Broker::new(config, Access::development());
+        let (_, token) = connect(&mut broker, 1, KEPT, None);
+        connect(&mut broker, 2, KEPT, None);
+        for (connection, next) in [(1, 3), (3, 4)] {
+            let (path, property_keys, registration) = ("a", Vec::new(), ConversationId(7));
+            let handler =
+                RegisterHandler { delivery_service: 88, control_group: "", path, property_keys, registration };
+            ask::<Registration>(&mut broker, connection, &handler);
+            let request = SendToPath { path, request: value(&[0; 2000]) };
+            assert_eq!(ask::<MessagingSend>(&mut broker, 2, &request), Vec::<Bytes>::new(), "it is under way");
+            let (code, _) = connect(&mut broker, next, KEPT, Some((&token, 1, 99)));
+            assert_eq!(code, ResponseCode::RECONNECTED_WITH_MESSAGE_LOSS);
         }
     }
 }
