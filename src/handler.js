@@ -63,7 +63,10 @@ class Handler {
   waiting = [];
 
   constructor(callback, options, what) {
-    const { requestType, responseType, maxConcurrent, addressed, sessionProperties, reregister } = members(options, OPTIONS);
+    const { requestType, responseType, maxConcurrent, addressed, sessionProperties, reregister } = members(
+      options,
+      OPTIONS,
+    );
     this.callback = callable(callback, what);
     // Those of the object, unless the options say otherwise.
     const own = isFunction(callback) ? {} : members(callback, TYPES);

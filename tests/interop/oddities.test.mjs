@@ -278,7 +278,7 @@ describe("official Python", () => {
   });
 
   test("waits for ever if its handler awaits a request of its own, and holds up nobody else (M-20)", async () => {
-    const patient = await startBroker(); // waits a minute for an answer
+    const patient = await startBroker(["--reconnect-timeout", "0s"]); // waits a minute for an answer
     try {
       const connect = (peer) => peer.connect({ ...control, url: patient.url });
       const [stuck, other] = [await connect(world.python), await connect(world.python)];

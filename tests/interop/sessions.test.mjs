@@ -182,7 +182,7 @@ describe("the end of a session", () => {
       const theirs = await connectByJavaScript({ url: broker.url, ...control, reconnect: false });
       const told = new Promise((resolve) => theirs.on("close", resolve));
       const peer = await ours(broker, world.browser);
-      const { outstanding } = await outstandingRequest(peer, peer);
+      const { outstanding } = await outstandingRequest(peer, peer, { reconnect: false });
       await broker.kill();
       await assert.rejects(outstanding, ({ type, outcome }) => type === "CONNECTION_LOST" && outcome === "unknown");
       await told;
@@ -201,8 +201,8 @@ describe("the end of a session", () => {
   }
 
   /** A request that has reached its handler, which does not answer. */
-  async function outstandingRequest(sender, receiver) {
-    const [asker, answerer] = [await sender.connect(), await receiver.connect()];
+  async function outstandingRequest(sender, receiver, options) {
+    const [asker, answerer] = [await sender.connect(options), await receiver.connect(options)];
     const path = `ending/${asker.id}`;
     const handler = await answerer.handle(path, "string", { silence: true });
     const outstanding = asker.sendToPath(path, "string", "");

@@ -1,10 +1,11 @@
 //! An account of requests, kept by whoever makes them, that shows whether each came to exactly one end.
 //!
 //! What must hold, whatever happens to servers and connections: *each request gets exactly one answer or one error
-//! within its deadline; no handler sees a request twice; nothing is pending at the end.* Requests and answers carry a
-//! [`Stamp`], so an answer that belongs to another request is noticed as well.
+//! within its deadline; no handler sees a request twice, or one of which the sender was told that no handler ran; nothing
+//! is pending at the end.* Requests and answers carry a [`Stamp`], so an answer that belongs to another request is noticed
+//! as well.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -42,6 +43,8 @@ pub enum Fault {
     Misrouted,
     /// A handler was given a request again, or a request for one recipient was given to two.
     HandledTwice,
+    /// A handler was given a request of which the sender was told that no handler ran.
+    HandledAfterAll,
     /// An answer that is not that of the recipient to this request.
     Mismatch,
     /// A second answer or error, or one after the end of the request.
@@ -62,6 +65,7 @@ impl Fault {
             Self::WrongCount => "wrong-count",
             Self::Misrouted => "misrouted",
             Self::HandledTwice => "handled-twice",
+            Self::HandledAfterAll => "handled-after-all",
             Self::Mismatch => "mismatch",
             Self::AnsweredTwice => "answered-twice",
             Self::Unanswered => "unanswered",
@@ -90,11 +94,14 @@ pub struct Verdict {
 #[derive(Debug)]
 pub struct Ledger {
     grace: Duration,
+    start: Instant,
     books: Mutex<Books>,
 }
 
 #[derive(Debug, Default)]
 struct Books {
+    /// Since the start, where time does not pass by itself.
+    time: Option<Duration>,
     sent: u64,
     open: HashMap<RequestId, Open>,
     /// Requests for one recipient that some handler was given, by ID. Kept for good, as is the next one: a request may
@@ -102,6 +109,10 @@ struct Books {
     handled_by_one: Bits,
     /// Which recipients were given a request that is for all.
     handled_by_all: HashMap<RequestId, Bits>,
+    /// Requests that no handler was given, by what the sender was told.
+    unhandled: HashSet<RequestId>,
+    /// The same of one recipient of a request that is for all.
+    unhandled_by: HashSet<(RequestId, usize)>,
     /// Requests for all that went to fewer, by so many.
     short: Vec<(RequestId, u32)>,
     verdict: Verdict,
@@ -110,7 +121,8 @@ struct Books {
 #[derive(Debug)]
 struct Open {
     to: Recipients,
-    sent_at: Instant,
+    /// Since the start.
+    sent_at: Duration,
     timeout: Duration,
     handled_by: Option<usize>,
     /// How many answers there are to be.
@@ -126,7 +138,12 @@ impl Ledger {
     /// An empty one. A request is [late](Fault::Late) when it ends more than `grace` after its deadline.
     #[must_use]
     pub fn new(grace: Duration) -> Self {
-        Self { grace, books: Mutex::default() }
+        Self { grace, start: Instant::now(), books: Mutex::default() }
+    }
+
+    /// For simulations: so much time has passed since the start, and none passes until this is called again.
+    pub fn set_time(&self, since_start: Duration) {
+        self.books().time = Some(since_start);
     }
 
     /// A request is about to be sent, which has to end within `timeout`.
@@ -138,7 +155,7 @@ impl Ledger {
             books.handled_by_all.insert(request, Bits::default());
         }
         let expected = if let Recipients::All(count) = to { count } else { 1 };
-        let (sent_at, answered_by) = (Instant::now(), Bits::default());
+        let (sent_at, answered_by) = (self.now(&books), Bits::default());
         let open = Open { to, sent_at, timeout, handled_by: None, expected, answers: 0, answered_by };
         books.open.insert(request, open);
         request
@@ -156,6 +173,9 @@ impl Ledger {
         };
         if !is_first {
             books.fault(Fault::HandledTwice, format_args!("{request:?}, now by recipient {recipient}"));
+        }
+        if books.unhandled.contains(&request) || books.unhandled_by.contains(&(request, recipient)) {
+            books.fault(Fault::HandledAfterAll, format_args!("{request:?}, by recipient {recipient}"));
         }
         // It may have timed out before it was delivered.
         let Some(open) = books.open.get_mut(&request) else { return };
@@ -210,6 +230,24 @@ impl Ledger {
         books.count_answer(request, from);
     }
 
+    /// The error that a request came to says that no handler ran, or that of one recipient does. Told before the request is
+    /// [settled](Self::settled).
+    pub fn unhandled(&self, request: RequestId, from: Option<usize>) {
+        let books = &mut *self.books();
+        let handled = match (books.handled_by_all.get(&request), from) {
+            (Some(handled_by), Some(recipient)) => handled_by.contains(recipient as u64),
+            (Some(handled_by), None) => !handled_by.is_empty(),
+            (None, _) => books.handled_by_one.contains(request.0),
+        };
+        if handled {
+            books.fault(Fault::HandledAfterAll, format_args!("{request:?}, before the sender was told ({from:?})"));
+        }
+        match from {
+            Some(recipient) => drop(books.unhandled_by.insert((request, recipient))),
+            None => drop(books.unhandled.insert(request)),
+        }
+    }
+
     /// A request has come to its end: well, or with an error. Returns how long it took.
     pub fn settled(&self, request: RequestId, well: bool) -> Duration {
         let books = &mut *self.books();
@@ -217,7 +255,7 @@ impl Ledger {
             books.fault(Fault::AnsweredTwice, format_args!("{request:?} ended again"));
             return Duration::ZERO;
         };
-        let took = open.sent_at.elapsed();
+        let took = self.now(books).saturating_sub(open.sent_at);
         if took > open.timeout.saturating_add(self.grace) {
             books.fault(Fault::Late, format_args!("{request:?} ended after {took:?} instead of {:?}", open.timeout));
         }
@@ -226,6 +264,11 @@ impl Ledger {
             books.fault(Fault::Unanswered, format_args!("{request:?} has {answers} of {expected} answers"));
         }
         took
+    }
+
+    /// The first thing that must not happen, if something has.
+    pub fn first_fault(&self) -> Option<String> {
+        self.books().verdict.examples.first().cloned()
     }
 
     /// What there is to say when everything has come to its end: what has not is a fault. `lost` recipients have gone
@@ -245,6 +288,11 @@ impl Ledger {
             }
         }
         books.verdict.clone()
+    }
+
+    /// Since the start.
+    fn now(&self, books: &Books) -> Duration {
+        books.time.unwrap_or_else(|| self.start.elapsed())
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -290,6 +338,14 @@ impl Bits {
         let is_new = self.0[word] & bit == 0;
         self.0[word] |= bit;
         is_new
+    }
+
+    fn contains(&self, number: u64) -> bool {
+        self.0.get((number / 64) as usize).is_some_and(|word| word & (1 << (number % 64)) != 0)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 
@@ -379,7 +435,9 @@ mod tests {
         ledger.handled(asks(any), 0);
         ledger.answered(any, answers(any, 0), None);
         ledger.settled(any, true);
+        assert_eq!(ledger.first_fault(), None);
         ledger.handled(asks(any), 1);
+        assert!(ledger.first_fault().is_some());
         let all = ledger.sent(Recipients::All(1), TIMEOUT);
         ledger.handled(asks(all), 0);
         ledger.handled(asks(all), 0);
@@ -465,17 +523,43 @@ mod tests {
 
     #[test]
     fn an_end_after_the_deadline_is_a_fault_unless_within_the_grace() {
-        let late = |grace, timeout| {
+        let late = |grace, took| {
             let ledger = Ledger::new(grace);
-            let request = ledger.sent(Recipients::Any, timeout);
-            let start = Instant::now();
-            while start.elapsed().is_zero() {}
-            ledger.settled(request, false);
+            ledger.set_time(TIMEOUT);
+            let request = ledger.sent(Recipients::Any, TIMEOUT);
+            ledger.set_time(TIMEOUT + took);
+            assert_eq!(ledger.settled(request, false), took);
             faults(&ledger)
         };
-        assert_eq!(late(Duration::ZERO, Duration::ZERO), [(Fault::Late, 1)]);
-        assert_eq!(late(Duration::MAX, Duration::ZERO), []);
+        let moment = Duration::from_nanos(1);
         assert_eq!(late(Duration::ZERO, TIMEOUT), []);
+        assert_eq!(late(Duration::ZERO, TIMEOUT + moment), [(Fault::Late, 1)]);
+        assert_eq!(late(moment, TIMEOUT + moment), []);
+    }
+
+    #[test]
+    fn a_handler_that_runs_although_the_sender_was_told_otherwise_is_a_fault_before_and_after() {
+        for told_first in [false, true] {
+            let ledger = ledger();
+            let one = ledger.sent(Recipients::One(1), TIMEOUT);
+            let all = ledger.sent(Recipients::All(2), TIMEOUT);
+            let (tell, handle) = (
+                || (ledger.unhandled(one, None), ledger.unhandled(all, Some(1))),
+                || (0..2).for_each(|recipient| ledger.handled(asks(all), recipient)),
+            );
+            if told_first {
+                tell();
+            }
+            handle();
+            ledger.handled(asks(one), 1);
+            if !told_first {
+                tell();
+            }
+            ledger.settled(one, false);
+            ledger.settled(all, false);
+            // Recipient 0 of the second was not spoken of.
+            assert_eq!(faults(&ledger), [(Fault::HandledAfterAll, 2)]);
+        }
     }
 
     #[test]

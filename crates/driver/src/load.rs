@@ -1,12 +1,12 @@
 //! Load on a broker, of many sessions in one process, with an account of every request.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use antiphon_protocol::client::{ConnectError, ReceivedRequest, RequestError};
+use antiphon_protocol::client::{ConnectError, Patience, ReceivedRequest, RequestError};
 use antiphon_protocol::value::{DataType, Value};
 use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::primitives::SessionId;
@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::ledger::{Ledger, Recipients, RequestId, Stamp, Verdict};
-use crate::{Answer, Options, Session};
+use crate::{Answer, Events, Options, Session, SessionEvent};
 
 /// What load to make.
 #[derive(Clone, Debug)]
@@ -33,6 +33,9 @@ pub struct Plan {
     pub rate: Rate,
     /// How long to send. What is pending then is waited for.
     pub duration: Duration,
+    /// How long sessions try to get another connection when they lose theirs, and requests wait for it. Zero for not at
+    /// all.
+    pub reconnect: Duration,
     /// What each request is allowed.
     pub timeout: Duration,
     /// Of requests and responses, in bytes; at least [`Stamp::SIZE`].
@@ -85,10 +88,35 @@ pub struct Report {
     pub requests_per_second: f64,
     /// What was sent, and what came of it.
     pub kinds: BTreeMap<Kind, KindReport>,
+    /// What became of lost connections.
+    pub recovery: Recovery,
     /// Faults by name.
     pub faults: BTreeMap<&'static str, u64>,
     /// Some of them, described.
     pub examples: Vec<String>,
+}
+
+/// What became of the connections that were lost, if sessions reconnect.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Recovery {
+    /// How often a session lost its connection.
+    pub disconnections: usize,
+    /// How often a session got another one. The rest are sessions that have ended, or have none at the end.
+    pub reconnections: usize,
+    /// Reconnections with which nothing was lost.
+    pub lossless: usize,
+    /// Those with which messages were lost; of these, those with which the server opened a new session.
+    pub lossy: usize,
+    /// See above.
+    pub new_sessions: usize,
+    /// Requests that failed because of that.
+    pub requests_failed: usize,
+    /// Request handlers that were lost, and not taken again by the server.
+    pub handlers_lost: usize,
+    /// Most reconnections within 100 ms.
+    pub most_in_100_ms: usize,
+    /// From losing a connection to the next one.
+    pub latency: Latency,
 }
 
 /// What came of the requests of one kind.
@@ -149,42 +177,96 @@ const GRACE: Duration = Duration::from_secs(1);
 ///
 /// [`LoadError`] if not all of the sessions could be opened and prepared; nothing was sent then.
 pub async fn run(plan: &Plan) -> Result<Report, LoadError> {
-    let start = Instant::now();
-    let ledger = Arc::new(Ledger::new(GRACE));
-    let path = format!("load/{}", plan.seed);
-    let open = |index| open(plan, index, path.clone(), ledger.clone());
-    let opening = stream::iter(0..plan.sessions + plan.handlers).map(open).buffer_unordered(PARALLEL);
-    // The first failure ends it: all are needed.
-    let mut opened: Vec<_> = opening.try_collect().await?;
-    opened.sort_unstable_by_key(|(index, _)| *index);
-    let sessions: Vec<_> = opened.into_iter().map(|(_, session)| session).collect();
-    let connected = Instant::now();
-    let crew = Arc::new(Crew {
-        senders: plan.sessions,
-        by_id: sessions.iter().enumerate().map(|(index, session)| (session.id(), index)).collect(),
-        filter: plan.filter.clone().unwrap_or_else(|| format!("{PROPERTY} is '{}'", plan.seed)),
-        sessions,
-        path,
-        timeout: plan.timeout,
-        value_size: plan.value_size,
-        kinds: plan.kinds.clone(),
-        ledger,
-        tally: Mutex::default(),
-    });
-    match plan.rate {
-        Rate::PerSecond(rate) => send_at_rate(&crew, rate, plan).await,
-        Rate::InFlight(count) => send_in_flight(&crew, count, plan).await,
+    Ok(Load::open(plan).await?.run().await)
+}
+
+/// Sessions that are ready to send.
+pub struct Load {
+    plan: Plan,
+    crew: Arc<Crew>,
+    opened_in: Duration,
+    /// Those who look after the connections.
+    watching: JoinSet<()>,
+}
+
+impl Load {
+    /// Opens the sessions of a plan.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`] if not all of them could be opened and prepared.
+    pub async fn open(plan: &Plan) -> Result<Self, LoadError> {
+        let start = Instant::now();
+        let ledger = Arc::new(Ledger::new(GRACE));
+        let path = format!("load/{}", plan.seed);
+        let open = |index| open(plan, index, path.clone(), ledger.clone());
+        let opening = stream::iter(0..plan.sessions + plan.handlers).map(open).buffer_unordered(PARALLEL);
+        // The first failure ends it: all are needed.
+        let mut opened: Vec<_> = opening.try_collect().await?;
+        opened.sort_unstable_by_key(|(index, _)| *index);
+        let sessions: Vec<_> = opened.into_iter().map(|(_, session)| session).collect();
+        let by_id = sessions.iter().enumerate().map(|(index, session)| (session.id(), index)).collect();
+        let crew = Arc::new(Crew {
+            senders: plan.sessions,
+            by_id: Mutex::new(by_id),
+            filter: plan.filter.clone().unwrap_or_else(|| format!("{PROPERTY} is '{}'", plan.seed)),
+            sessions,
+            path,
+            patience: Patience { timeout: plan.timeout, wait: !plan.reconnect.is_zero() },
+            value_size: plan.value_size,
+            kinds: plan.kinds.clone(),
+            ledger,
+            tally: Mutex::default(),
+            recoveries: Mutex::default(),
+        });
+        let watch = |(index, session): (usize, &Session)| watch(crew.clone(), index, session.events());
+        let watching = crew.sessions.iter().enumerate().map(watch).collect();
+        Ok(Self { plan: plan.clone(), crew, opened_in: start.elapsed(), watching })
     }
-    let load = connected.elapsed();
-    let sessions_lost = crew.sessions.iter().filter(|session| session.is_closed()).count();
-    stream::iter(&crew.sessions).for_each_concurrent(PARALLEL, async |session| drop(session.close().await)).await;
-    Ok(crew.report(plan, sessions_lost, connected - start, load))
+
+    /// Sends what is planned, closes the sessions, and reports.
+    pub async fn run(mut self) -> Report {
+        let (plan, crew) = (&self.plan, &self.crew);
+        let start = Instant::now();
+        match plan.rate {
+            Rate::PerSecond(rate) => send_at_rate(crew, rate, plan).await,
+            Rate::InFlight(count) => send_in_flight(crew, count, plan).await,
+        }
+        let load = start.elapsed();
+        let sessions_lost = crew.sessions.iter().filter(|session| session.is_closed()).count();
+        stream::iter(&crew.sessions).for_each_concurrent(PARALLEL, async |session| drop(session.close().await)).await;
+        while self.watching.join_next().await.is_some() {}
+        crew.report(plan, sessions_lost, self.opened_in, load)
+    }
+}
+
+/// Keeps account of the connections of one session, to its end.
+async fn watch(crew: Arc<Crew>, index: usize, mut events: Events) {
+    let mut lost_at = Instant::now();
+    while let Some(event) = events.next().await {
+        let mut recoveries = lock(&crew.recoveries);
+        match event {
+            SessionEvent::Disconnected { .. } => {
+                lost_at = Instant::now();
+                recoveries.disconnections += 1;
+            }
+            SessionEvent::MessagesLost { requests, .. } => recoveries.requests_failed += requests,
+            SessionEvent::HandlerLost { .. } => recoveries.handlers_lost += 1,
+            SessionEvent::Reconnected { session, lossless, new_session } => {
+                recoveries.reconnected.push((Instant::now(), lost_at.elapsed()));
+                recoveries.lossless += usize::from(lossless);
+                recoveries.new_sessions += usize::from(new_session);
+                lock(&crew.by_id).insert(session, index);
+            }
+        }
+    }
 }
 
 /// Opens and prepares one session.
 async fn open(plan: &Plan, index: usize, path: String, ledger: Arc<Ledger>) -> Result<(usize, Session), LoadError> {
     let mut options = Options::default();
     options.config.connect_timeout = CONNECT_TIMEOUT;
+    options.config.reconnect_timeout = plan.reconnect;
     options.config.properties.push((PROPERTY.into(), plan.seed.to_string()));
     let session = Session::connect(&plan.url, options).await.map_err(LoadError::Connect)?;
     let size = plan.value_size;
@@ -260,14 +342,27 @@ struct Crew {
     /// Those that send come first.
     sessions: Vec<Session>,
     senders: usize,
-    by_id: HashMap<SessionId, usize>,
+    /// Of all IDs that they ever had.
+    by_id: Mutex<HashMap<SessionId, usize>>,
     path: String,
     filter: String,
-    timeout: Duration,
+    patience: Patience,
     value_size: usize,
     kinds: Vec<Kind>,
     ledger: Arc<Ledger>,
     tally: Mutex<BTreeMap<Kind, Tally>>,
+    recoveries: Mutex<Recoveries>,
+}
+
+#[derive(Default)]
+struct Recoveries {
+    disconnections: usize,
+    /// When, and how long after the loss.
+    reconnected: Vec<(Instant, Duration)>,
+    lossless: usize,
+    new_sessions: usize,
+    requests_failed: usize,
+    handlers_lost: usize,
 }
 
 struct Tally {
@@ -286,14 +381,14 @@ impl Crew {
         let outcome = match kind {
             Kind::Path => {
                 let (request, value) = self.begin(Recipients::Any);
-                let outcome = session.send_to_path(&self.path, value, self.timeout).await;
+                let outcome = session.send_to_path(&self.path, value, self.patience).await;
                 (request, outcome.map(|value| self.take_answer(kind, request, &value, None)))
             }
             Kind::Session => {
                 let recipient = random.usize(..self.sessions.len());
                 let (request, value) = self.begin(Recipients::One(recipient));
                 let to = self.sessions[recipient].id();
-                let outcome = session.send_to_session(to, &self.path, value, self.timeout).await;
+                let outcome = session.send_to_session(to, &self.path, value, self.patience).await;
                 (request, outcome.map(|value| self.take_answer(kind, request, &value, None)))
             }
             Kind::Filter => {
@@ -306,11 +401,11 @@ impl Crew {
     }
 
     async fn send_to_filter(&self, session: &Session, request: RequestId, value: Value) -> Result<(), RequestError> {
-        let mut responses = session.send_to_filter(&self.filter, &self.path, value, self.timeout).await?;
+        let mut responses = session.send_to_filter(&self.filter, &self.path, value, self.patience).await?;
         self.ledger.matched(request, responses.count());
         while let Some(response) = responses.next().await {
             let response = response?;
-            let from = self.by_id.get(&response.session).copied();
+            let from = self.session_with(response.session);
             match response.outcome {
                 Ok(value) => self.take_answer(Kind::Filter, request, &value, from),
                 Err(error) => {
@@ -322,8 +417,23 @@ impl Crew {
         Ok(())
     }
 
+    /// The number of the session that has this ID, or ever had it.
+    fn session_with(&self, id: SessionId) -> Option<usize> {
+        let mut by_id = lock(&self.by_id);
+        if let Some(known) = by_id.get(&id) {
+            return Some(*known);
+        }
+        // A session may answer before we have heard that it has a new ID. And if a connection was cut at the wrong
+        // moment, the server has opened a session of which no client ever heard: that one can only fail.
+        let known = self.sessions.iter().position(|session| session.id() == id);
+        let new = || self.patience.wait.then_some(by_id.len() + self.sessions.len());
+        let number = known.or_else(new)?;
+        by_id.insert(id, number);
+        Some(number)
+    }
+
     fn begin(&self, to: Recipients) -> (RequestId, Value) {
-        let request = self.ledger.sent(to, self.timeout);
+        let request = self.ledger.sent(to, self.patience.timeout);
         (request, value(Stamp { request, recipient: None }, self.value_size))
     }
 
@@ -336,7 +446,7 @@ impl Crew {
         let took = self.ledger.settled(request, outcome.is_ok());
         self.tally(kind, |tally| {
             tally.requests += 1;
-            tally.latency.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+            record(&mut tally.latency, took);
             if let Err(error) = outcome {
                 tally.count_error(&error);
             }
@@ -344,18 +454,16 @@ impl Crew {
     }
 
     fn tally(&self, kind: Kind, change: impl FnOnce(&mut Tally)) {
-        change(self.tallies().entry(kind).or_insert_with(Tally::new));
-    }
-
-    fn tallies(&self) -> MutexGuard<'_, BTreeMap<Kind, Tally>> {
-        // A panic elsewhere is no reason to lose the numbers.
-        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+        change(lock(&self.tally).entry(kind).or_insert_with(Tally::new));
     }
 
     fn report(&self, plan: &Plan, sessions_lost: usize, connect: Duration, load: Duration) -> Report {
-        let kinds: BTreeMap<_, _> = self.tallies().iter().map(|(kind, tally)| (*kind, tally.report())).collect();
+        let kinds: BTreeMap<_, _> = lock(&self.tally).iter().map(|(kind, tally)| (*kind, tally.report())).collect();
         let requests = kinds.values().map(|kind| kind.requests).sum();
-        let Verdict { faults, examples } = self.ledger.verdict(u32::try_from(sessions_lost).unwrap_or(u32::MAX));
+        let recovery = lock(&self.recoveries).report();
+        // Filters do not match sessions that have no connection.
+        let lost = sessions_lost + recovery.disconnections;
+        let Verdict { faults, examples } = self.ledger.verdict(u32::try_from(lost).unwrap_or(u32::MAX));
         let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Report {
             seed: plan.seed,
@@ -366,6 +474,7 @@ impl Crew {
             requests,
             requests_per_second: requests as f64 / load.as_secs_f64(),
             kinds,
+            recovery,
             faults: faults.into_iter().map(|(fault, count)| (fault.as_str(), count)).collect(),
             examples,
         }
@@ -375,10 +484,57 @@ impl Crew {
 /// Latencies above this are reported as this: an hour, in microseconds.
 const LONGEST_LATENCY: u64 = 3_600_000_000;
 
+impl Recoveries {
+    fn report(&self) -> Recovery {
+        let mut times: Vec<_> = self.reconnected.iter().map(|(at, _)| *at).collect();
+        times.sort_unstable();
+        let until = |at: Instant| times.partition_point(|time| *time < at + Duration::from_millis(100));
+        let mut latency = latencies();
+        for (_, took) in &self.reconnected {
+            record(&mut latency, *took);
+        }
+        Recovery {
+            disconnections: self.disconnections,
+            reconnections: times.len(),
+            lossless: self.lossless,
+            lossy: times.len() - self.lossless,
+            new_sessions: self.new_sessions,
+            requests_failed: self.requests_failed,
+            handlers_lost: self.handlers_lost,
+            most_in_100_ms: times.iter().enumerate().map(|(first, at)| until(*at) - first).max().unwrap_or(0),
+            latency: Latency::of(&latency),
+        }
+    }
+}
+
+fn latencies() -> Histogram<u64> {
+    Histogram::new_with_max(LONGEST_LATENCY, 3).expect("bounds that a histogram can have")
+}
+
+fn record(latencies: &mut Histogram<u64>, took: Duration) {
+    latencies.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic elsewhere is no reason to lose the numbers.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Latency {
+    fn of(latencies: &Histogram<u64>) -> Self {
+        let at = |quantile| latencies.value_at_quantile(quantile);
+        Self { p50: at(0.5), p90: at(0.9), p99: at(0.99), max: latencies.max() }
+    }
+
+    /// In milliseconds, in columns.
+    fn columns(self) -> String {
+        [self.p50, self.p90, self.p99, self.max].map(|time| format!(" {:>10.3}", time as f64 / 1000.0)).concat()
+    }
+}
+
 impl Tally {
     fn new() -> Self {
-        let latency = Histogram::new_with_max(LONGEST_LATENCY, 3).expect("bounds that a histogram can have");
-        Self { requests: 0, answers: 0, errors: BTreeMap::new(), latency }
+        Self { requests: 0, answers: 0, errors: BTreeMap::new(), latency: latencies() }
     }
 
     fn count_error(&mut self, error: &RequestError) {
@@ -386,8 +542,7 @@ impl Tally {
     }
 
     fn report(&self) -> KindReport {
-        let at = |quantile| self.latency.value_at_quantile(quantile);
-        let latency = Latency { p50: at(0.5), p90: at(0.9), p99: at(0.99), max: self.latency.max() };
+        let latency = Latency::of(&self.latency);
         KindReport { requests: self.requests, answers: self.answers, errors: self.errors.clone(), latency }
     }
 }
@@ -410,13 +565,10 @@ impl fmt::Display for Report {
         writeln!(f, "kind      requests    answers     errors     p50 ms     p90 ms     p99 ms     max ms")?;
         for (kind, KindReport { requests, answers, errors, latency }) in &self.kinds {
             let errors: u64 = errors.values().sum();
-            let mut line = format!("{:7} {requests:>10} {answers:>10} {errors:>10}", kind.as_str());
-            for time in [latency.p50, latency.p90, latency.p99, latency.max] {
-                write!(line, " {:>10.3}", time as f64 / 1000.0)?;
-            }
-            writeln!(f, "{line}")?;
+            writeln!(f, "{:7} {requests:>10} {answers:>10} {errors:>10}{}", kind.as_str(), latency.columns())?;
         }
         writeln!(f)?;
+        self.recovery.describe(f)?;
         for (kind, report) in &self.kinds {
             for (code, count) in &report.errors {
                 writeln!(f, "error     {count} times {code}, {}", kind.as_str())?;
@@ -430,6 +582,20 @@ impl fmt::Display for Report {
         }
         let holds = if self.holds() { "holds" } else { "does not hold" };
         write!(f, "each request came to exactly one end: this {holds}")
+    }
+}
+
+impl Recovery {
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { disconnections, reconnections, lossless, lossy, new_sessions, requests_failed, .. } = self;
+        if *disconnections == 0 {
+            return Ok(());
+        }
+        writeln!(f, "connections lost {disconnections}, reconnected {reconnections}, {lossless} of them without loss")?;
+        writeln!(f, "with loss {lossy}, of these new sessions {new_sessions}; requests failed {requests_failed}")?;
+        writeln!(f, "handlers lost {}; most reconnections in 100 ms {}", self.handlers_lost, self.most_in_100_ms)?;
+        writeln!(f, "reconnecting                            {}", self.latency.columns())?;
+        writeln!(f)
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use antiphon_driver::ledger::Stamp;
 use antiphon_driver::load::{self, Kind, Plan, Rate};
+use antiphon_driver::usage::{complain, parse};
 use bytesize::ByteSize;
 use clap::Parser;
 
@@ -39,6 +40,9 @@ struct Options {
     /// What each request is allowed
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     timeout: Duration,
+    /// How long sessions that lose their connection try to get another one; 0s for not at all
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = reconnect)]
+    reconnect: Duration,
     /// Of requests and responses, at least 16
     #[arg(long, value_name = "SIZE", default_value = "256", value_parser = value_size)]
     value_size: usize,
@@ -90,6 +94,11 @@ fn duration(text: &str) -> Result<Duration, String> {
     if duration.is_zero() || duration > LONGEST { Err("write more than 0s, at most 1day".into()) } else { Ok(duration) }
 }
 
+fn reconnect(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if duration > LONGEST { Err("write at most 1day".into()) } else { Ok(duration) }
+}
+
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn value_size(text: &str) -> Result<usize, String> {
@@ -104,20 +113,13 @@ fn kind(text: &str) -> Result<Kind, &'static str> {
     kinds.into_iter().find(|kind| kind.as_str() == text).ok_or("write path, session or filter")
 }
 
-/// Something the user has to put right; printed as one line.
-const BAD_USAGE: u8 = 2;
+const NAME: &str = "antiphon-load";
 
 fn main() -> ExitCode {
-    let options = match Options::try_parse() {
-        Ok(options) => options,
-        Err(error) if !error.use_stderr() => {
-            // Help or version were asked for; if they cannot be printed, nobody reads them.
-            let _ = error.print();
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => return complain(BAD_USAGE, &one_line(&error.to_string())),
-    };
-    run(options)
+    match parse(NAME) {
+        Ok(options) => run(options),
+        Err(status) => status,
+    }
 }
 
 #[tokio::main]
@@ -131,6 +133,7 @@ async fn run(options: Options) -> ExitCode {
             RateOption::PerSecond(rate) => Rate::PerSecond(rate),
         },
         duration: options.duration,
+        reconnect: options.reconnect,
         timeout: options.timeout,
         value_size: options.value_size,
         kinds: options.kind,
@@ -139,7 +142,7 @@ async fn run(options: Options) -> ExitCode {
     };
     let report = match load::run(&plan).await {
         Ok(report) => report,
-        Err(error) => return complain(1, &error.to_string()),
+        Err(error) => return complain(NAME, 1, &error.to_string()),
     };
     let text = if options.json { serde_json::to_string(&report) } else { Ok(report.to_string()) };
     match text {
@@ -148,18 +151,6 @@ async fn run(options: Options) -> ExitCode {
             let _ = writeln!(std::io::stdout(), "{text}");
             if report.holds() { ExitCode::SUCCESS } else { ExitCode::from(1) }
         }
-        Err(error) => complain(1, &error.to_string()),
+        Err(error) => complain(NAME, 1, &error.to_string()),
     }
-}
-
-fn complain(code: u8, message: &str) -> ExitCode {
-    // Nothing is left to do about a closed stderr.
-    let _ = writeln!(std::io::stderr(), "antiphon-load: {message}");
-    ExitCode::from(code)
-}
-
-/// The first sentence of a usage error; the rest is a lengthy repetition of `--help`.
-fn one_line(message: &str) -> String {
-    let first = message.lines().next().unwrap_or("bad usage");
-    format!("{} (try --help)", first.trim_start_matches("error: "))
 }

@@ -7,27 +7,33 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use antiphon_protocol::client::{
-    Addressing, ClientSession, Closed, ConnectError, Event, FilterRequest, FilterResponseReceived, Output,
-    ReceivedRequest, RequestError, Response,
+    Addressing, ClientSession, ConnectError, Event, FilterRequest, FilterResponseReceived, Output, ReceivedRequest,
+    RequestError, Response,
 };
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::handshake::Credentials;
-use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
+use antiphon_protocol::wire::primitives::ConversationId;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use crate::connection::{Connection, Happened};
-use crate::session::{Answer, Options};
+use crate::session::{Answer, Options, SessionEvent, Status};
 
 /// Something to be done by the task. Not bounded: only the program itself makes them, and waits for what comes of them.
 pub(crate) type Command = Box<dyn FnOnce(&mut Owner) + Send>;
 
 /// A function of the program that answers requests.
 pub(crate) type Handler = Arc<dyn Fn(ReceivedRequest) -> BoxFuture<'static, Answer> + Send + Sync>;
+
+/// A request handler that the server knows of.
+struct Registered {
+    path: String,
+    handler: Handler,
+}
 
 /// What a conversation came to.
 pub(crate) type Outcome = Result<Response, RequestError>;
@@ -39,7 +45,7 @@ pub(crate) type FilterOutcome = Result<FilterResponseReceived, RequestError>;
 pub(crate) enum Waiting {
     Reply(oneshot::Sender<Outcome>),
     Responses(mpsc::UnboundedSender<FilterOutcome>),
-    Registration { handler: Handler, reply: oneshot::Sender<Outcome> },
+    Registration { path: String, handler: Handler, reply: oneshot::Sender<Outcome> },
     Deregistration { registration: ConversationId, reply: oneshot::Sender<Outcome> },
 }
 
@@ -61,14 +67,15 @@ pub(crate) struct Owner {
     wake_at: Option<Moment>,
     waiting: HashMap<ConversationId, Waiting>,
     /// By registration.
-    handlers: HashMap<ConversationId, Handler>,
+    handlers: HashMap<ConversationId, Registered>,
     /// For addressed requests, by exact path.
     streams: HashMap<String, Handler>,
     answering: JoinSet<(ConversationId, Answer)>,
     /// Ends what is in `answering`, by the conversation of the request.
     aborts: HashMap<ConversationId, AbortHandle>,
-    connecting: Option<oneshot::Sender<Result<SessionId, ConnectError>>>,
-    closed: watch::Sender<Option<Closed>>,
+    connecting: Option<oneshot::Sender<Result<(), ConnectError>>>,
+    status: watch::Sender<Status>,
+    events: broadcast::Sender<SessionEvent>,
     over: bool,
 }
 
@@ -76,8 +83,9 @@ impl Owner {
     pub fn new(
         url: &str,
         options: Options,
-        connecting: oneshot::Sender<Result<SessionId, ConnectError>>,
-        closed: watch::Sender<Option<Closed>>,
+        connecting: oneshot::Sender<Result<(), ConnectError>>,
+        status: watch::Sender<Status>,
+        events: broadcast::Sender<SessionEvent>,
     ) -> Self {
         Self {
             max_message_size: options.config.max_message_size,
@@ -93,7 +101,8 @@ impl Owner {
             answering: JoinSet::new(),
             aborts: HashMap::new(),
             connecting: Some(connecting),
-            closed,
+            status,
+            events,
             over: false,
         }
     }
@@ -251,7 +260,10 @@ impl Owner {
 
     fn deliver(&mut self, event: Event) {
         match event {
-            Event::Connected(session) => self.tell_connected(Ok(session)),
+            Event::Connected(session) => {
+                self.status.send_modify(|status| (status.session, status.is_connected) = (Some(session), true));
+                self.tell_connected(Ok(()));
+            }
             Event::ConnectFailed(error) => {
                 self.tell_connected(Err(error));
                 self.over = true;
@@ -269,16 +281,33 @@ impl Owner {
                     answer.abort();
                 }
             }
-            Event::HandlerLost(registration) => drop(self.handlers.remove(&registration)),
-            Event::Disconnected(_) | Event::MessagesLost { .. } | Event::Reconnected { .. } => {}
+            Event::HandlerLost(registration) => {
+                if let Some(Registered { path, .. }) = self.handlers.remove(&registration) {
+                    self.tell(SessionEvent::HandlerLost { path });
+                }
+            }
+            Event::Disconnected(reason) => {
+                self.status.send_modify(|status| status.is_connected = false);
+                self.tell(SessionEvent::Disconnected { reason });
+            }
+            Event::MessagesLost { requests, handlers } => self.tell(SessionEvent::MessagesLost { requests, handlers }),
+            Event::Reconnected { session, lossless, new_session } => {
+                self.status.send_modify(|status| (status.session, status.is_connected) = (Some(session), true));
+                self.tell(SessionEvent::Reconnected { session, lossless, new_session });
+            }
             Event::Closed(closed) => {
-                self.closed.send_replace(Some(closed));
+                self.status.send_modify(|status| (status.is_connected, status.closed) = (false, Some(closed)));
                 self.over = true;
             }
         }
     }
 
-    fn tell_connected(&mut self, outcome: Result<SessionId, ConnectError>) {
+    fn tell(&self, event: SessionEvent) {
+        // Nobody needs to listen.
+        let _ = self.events.send(event);
+    }
+
+    fn tell_connected(&mut self, outcome: Result<(), ConnectError>) {
         if let Some(connecting) = self.connecting.take() {
             // If nobody waits for it any more, all handles are gone, and the session will be closed.
             let _ = connecting.send(outcome);
@@ -289,9 +318,9 @@ impl Owner {
     fn settle(&mut self, conversation: ConversationId, outcome: Outcome) {
         let Some(waiting) = self.waiting.remove(&conversation) else { return };
         match (waiting, outcome) {
-            (Waiting::Registration { handler, reply }, Ok(Response::Registered(registration))) => {
+            (Waiting::Registration { path, handler, reply }, Ok(Response::Registered(registration))) => {
                 if reply.send(Ok(Response::Registered(registration))).is_ok() {
-                    self.handlers.insert(registration, handler);
+                    self.handlers.insert(registration, Registered { path, handler });
                 } else {
                     // Nobody could ever take it back. Fails only when the session is over, and the registration too.
                     let _ = self.core.deregister_handler(self.now(), registration);
@@ -308,7 +337,9 @@ impl Owner {
     fn call_handler(&mut self, request: ReceivedRequest) {
         let conversation = request.conversation;
         let handler = match &request.addressing {
-            Addressing::Path { registration, .. } => self.handlers.get(registration),
+            Addressing::Path { registration, .. } => {
+                self.handlers.get(registration).map(|registered| &registered.handler)
+            }
             Addressing::Session => self.streams.get(&request.path),
         };
         let Some(handler) = handler.cloned() else {

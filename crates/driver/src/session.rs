@@ -5,15 +5,15 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use antiphon_protocol::client::{
-    ClientConfig, ClientSession, CloseCode, Closed, ConnectCode, ConnectError, FilterResponseReceived, ReceivedRequest,
-    RequestError, Response,
+    ClientConfig, ClientSession, CloseCode, Closed, ConnectCode, ConnectError, FilterResponseReceived, Patience,
+    ReceivedRequest, RequestError, Response,
 };
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::value::Value;
 use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::handshake::Credentials;
 use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::owner::{Command, FilterOutcome, Handler, Outcome, Owner, Waiting};
 
@@ -23,14 +23,14 @@ pub type Answer = Result<Value, (ErrorReason, String)>;
 /// How a session connects.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Principal, properties, times and sizes.
+    /// Principal, properties, times and sizes. With a `reconnect_timeout` the session outlives its connections.
     pub config: ClientConfig,
     /// Proves who the principal is.
     pub credentials: Credentials,
 }
 
 impl Default for Options {
-    /// Anonymous, as a client of a type of its own.
+    /// Anonymous, as a client of a type of its own. Does not reconnect.
     fn default() -> Self {
         let environment = format!("RUST_{}_{}", std::env::consts::OS, env!("CARGO_PKG_VERSION"));
         let config = ClientConfig {
@@ -48,6 +48,13 @@ impl Default for Options {
 /// Needs a tokio runtime with time and IO. Every future settles, whatever happens to the connection: with what the
 /// server sent, or with an error when the time allowed has passed or the session is over. Dropping a future abandons
 /// what it waits for; the request may still be acted on.
+///
+/// With [`ClientConfig::reconnect_timeout`] a session that loses its connection looks for another one. If the server
+/// can go on where it was, requests under way get their responses and nobody notices more than the delay. If messages
+/// were lost, requests under way fail with [`RequestError::ConnectionLost`], and the request handlers are registered
+/// again; if the server has forgotten the session, it also has another [`id`](Self::id). [`Events`] tell which it was.
+/// Meanwhile a request fails at once, unless its [`Patience`] says that it waits for a connection; a plain `Duration`
+/// as patience does not wait.
 ///
 /// The session is closed when the last handle of it is dropped: clones, [`Registration`]s and [`FilterResponses`]. A
 /// handler that owns a clone keeps its session open until somebody calls [`close`](Self::close).
@@ -69,9 +76,73 @@ impl Default for Options {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Session {
-    id: SessionId,
     commands: mpsc::UnboundedSender<Command>,
-    closed: watch::Receiver<Option<Closed>>,
+    status: watch::Receiver<Status>,
+    /// Weak, so that listeners learn of the end.
+    events: broadcast::WeakSender<SessionEvent>,
+}
+
+/// What is known of a session outside its task.
+#[derive(Debug, Default)]
+pub(crate) struct Status {
+    /// None before it is open.
+    pub session: Option<SessionId>,
+    pub is_connected: bool,
+    /// Once it is over.
+    pub closed: Option<Closed>,
+}
+
+/// What happens to the connection of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionEvent {
+    /// The connection is lost; the session looks for another one.
+    Disconnected {
+        /// For people.
+        reason: String,
+    },
+    /// Messages were lost with the connection.
+    MessagesLost {
+        /// Number of requests that fail because of that.
+        requests: usize,
+        /// Number of request handlers that are registered again.
+        handlers: usize,
+    },
+    /// A request handler was lost with the connection, and the server does not take it again.
+    HandlerLost {
+        /// As it was registered.
+        path: String,
+    },
+    /// The session has a connection again.
+    Reconnected {
+        /// Its ID now.
+        session: SessionId,
+        /// Whether no message was lost.
+        lossless: bool,
+        /// Whether the server had forgotten the session and opened a new one.
+        new_session: bool,
+    },
+}
+
+/// Events that are kept for a listener that does not take them; beyond that the oldest are dropped.
+const KEPT_EVENTS: usize = 64;
+
+/// The events of a session from some moment on.
+#[derive(Debug)]
+pub struct Events(Option<broadcast::Receiver<SessionEvent>>);
+
+impl Events {
+    /// The next event; nothing when the session is over. Dropping the future loses nothing. Of more than 64 events that
+    /// nobody has taken, the oldest are lost.
+    pub async fn next(&mut self) -> Option<SessionEvent> {
+        let events = self.0.as_mut()?;
+        loop {
+            match events.recv().await {
+                Ok(event) => return Some(event),
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    }
 }
 
 impl Session {
@@ -85,31 +156,52 @@ impl Session {
     pub async fn connect(url: &str, options: Options) -> Result<Self, ConnectError> {
         let (commands, received) = mpsc::unbounded_channel();
         let (connecting, connected) = oneshot::channel();
-        let (is_closed, closed) = watch::channel(None);
-        tokio::spawn(Owner::new(url, options, connecting, is_closed).run(received));
+        let (change_status, status) = watch::channel(Status::default());
+        let (tell, _) = broadcast::channel(KEPT_EVENTS);
+        let events = tell.downgrade();
+        tokio::spawn(Owner::new(url, options, connecting, change_status, tell).run(received));
         match connected.await {
-            Ok(outcome) => outcome.map(|id| Self { id, commands, closed }),
+            Ok(outcome) => outcome.map(|()| Self { commands, status, events }),
             Err(_) => Err(ConnectError { code: ConnectCode::ConnectionError, message: STOPPED.into() }),
         }
     }
 
-    /// The ID that the server gave the session.
+    /// The ID that the server gave the session. It changes when a server that has forgotten the session opens a new
+    /// one.
     #[must_use]
     pub fn id(&self) -> SessionId {
-        self.id
+        // There is no handle of a session that was never open.
+        self.status.borrow().session.unwrap_or(SessionId { server: 0, value: 0 })
     }
 
-    /// Send `request` to one session that handles `path`, and wait for its response. `timeout` counts from the first
-    /// poll.
+    /// Whether the session has a connection now.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.status.borrow().is_connected
+    }
+
+    /// What happens to the connection from now on.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        Events(self.events.upgrade().map(|events| events.subscribe()))
+    }
+
+    /// Send `request` to one session that handles `path`, and wait for its response. `patience` counts from the first
+    /// poll; a `Duration` will do.
     ///
     /// # Errors
     ///
     /// [`RequestError`]; its [outcome](RequestError::outcome) says whether a handler may have run.
     ///
     /// Source: section 8.2.
-    pub async fn send_to_path(&self, path: &str, request: Value, timeout: Duration) -> Result<Value, RequestError> {
-        let path = path.to_owned();
-        value(self.ask(move |core, now| core.send_to_path(now, &path, request.as_wire(), timeout)).await?)
+    pub async fn send_to_path(
+        &self,
+        path: &str,
+        request: Value,
+        patience: impl Into<Patience>,
+    ) -> Result<Value, RequestError> {
+        let (path, patience) = (path.to_owned(), patience.into());
+        value(self.ask(move |core, now| core.send_to_path(now, &path, request.as_wire(), patience)).await?)
     }
 
     /// Send `request` to one session, for its stream handler at exactly `path`. Otherwise as [`Self::send_to_path`].
@@ -124,14 +216,14 @@ impl Session {
         session: SessionId,
         path: &str,
         request: Value,
-        timeout: Duration,
+        patience: impl Into<Patience>,
     ) -> Result<Value, RequestError> {
-        let path = path.to_owned();
-        value(self.ask(move |core, now| core.send_to_session(now, session, &path, request.as_wire(), timeout)).await?)
+        let (path, patience) = (path.to_owned(), patience.into());
+        value(self.ask(move |core, now| core.send_to_session(now, session, &path, request.as_wire(), patience)).await?)
     }
 
     /// Send `request` to every session that `filter` matches, for its stream handler at exactly `path`, and wait until
-    /// the server says how many these are. `timeout` counts from the first poll to the last response.
+    /// the server says how many these are. `patience` counts from the first poll to the last response.
     ///
     /// # Errors
     ///
@@ -143,9 +235,9 @@ impl Session {
         filter: &str,
         path: &str,
         request: Value,
-        timeout: Duration,
+        patience: impl Into<Patience>,
     ) -> Result<FilterResponses, RequestError> {
-        let (filter, path) = (filter.to_owned(), path.to_owned());
+        let (filter, path, patience) = (filter.to_owned(), path.to_owned(), patience.into());
         let (reply, outcome) = oneshot::channel();
         let (sender, received) = mpsc::unbounded_channel();
         let mut count = Conversation::new(self);
@@ -153,7 +245,7 @@ impl Session {
         let (count_id, responses_id) = (count.id.clone(), responses.id.clone());
         self.command(move |owner| {
             let sent = owner.start_filter(Waiting::Reply(reply), Waiting::Responses(sender), |core, now| {
-                core.send_to_filter(now, &filter, &path, request.as_wire(), timeout)
+                core.send_to_filter(now, &filter, &path, request.as_wire(), patience)
             });
             if let Some(sent) = sent {
                 started(&count_id, sent.count);
@@ -188,7 +280,7 @@ impl Session {
         let mut conversation = Conversation::new(self);
         let id = conversation.id.clone();
         self.command(move |owner| {
-            let waiting = Waiting::Registration { handler, reply };
+            let waiting = Waiting::Registration { path: requested.clone(), handler, reply };
             if let Some(conversation) =
                 owner.start(waiting, |core, now| core.register_handler(now, &requested, &[], true))
             {
@@ -252,15 +344,16 @@ impl Session {
 
     /// Wait for the end of the session; settles at once if it is over.
     pub async fn closed(&self) -> Closed {
-        let mut closed = self.closed.clone();
-        let closed = closed.wait_for(Option::is_some).await.ok().and_then(|closed| closed.clone());
+        let mut status = self.status.clone();
+        let closed = status.wait_for(|status| status.closed.is_some()).await.ok();
+        let closed = closed.and_then(|status| status.closed.clone());
         closed.unwrap_or_else(|| Closed { code: CloseCode::ConnectionError, reason: STOPPED.into() })
     }
 
     /// Whether the session is over.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.closed.borrow().is_some()
+        self.status.borrow().closed.is_some()
     }
 
     /// Starts a conversation and waits for its outcome.

@@ -18,6 +18,7 @@ fn plan(broker: &TestBroker) -> Plan {
         handlers: 2,
         rate: Rate::InFlight(2),
         duration: Duration::from_millis(200),
+        reconnect: Duration::ZERO,
         timeout: LONG,
         value_size: 256,
         kinds: vec![Kind::Path, Kind::Session, Kind::Filter],

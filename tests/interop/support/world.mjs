@@ -7,7 +7,9 @@ import { javascript, ours, python } from "./peers.mjs";
 
 /** Starts a broker that waits a second for answers, a browser and the clients. `close` ends them all. */
 export async function openWorld() {
-  const broker = await startBroker(["--www", assemblePage(), "--request-timeout", "1s"]);
+  // Sessions end with their connections: the Python client says no goodbye.
+  const times = ["--request-timeout", "1s", "--reconnect-timeout", "0s"];
+  const broker = await startBroker(["--www", assemblePage(), ...times]);
   // Python loads its client while the browser starts.
   const snake = python(broker);
   const browser = await launchBrowser();

@@ -138,16 +138,20 @@ impl ClientSession {
         self.conversations.iter().filter(is_one).map(|(conversation, _)| conversation).collect()
     }
 
-    /// The server has taken back a registration.
-    pub(super) fn handle_deregistered(&mut self, registration: ConversationId) {
+    /// The server has taken back a registration. Returns whether somebody who waits for that in another conversation was
+    /// told.
+    pub(super) fn handle_deregistered(&mut self, registration: ConversationId) -> bool {
         self.conversations.close(registration);
+        let mut is_heard = false;
         for conversation in self.deregistrations_of(registration) {
             let is_waited_for = matches!(self.conversations.get(conversation), Some(Pending::Deregistration { .. }));
             self.abandon(conversation);
             if is_waited_for {
                 self.report(conversation, Ok(Response::Deregistered));
             }
+            is_heard |= is_waited_for;
         }
+        is_heard
     }
 
     /// The server has accepted a registration. It accepts one for each path, so all others of this path are over, whatever

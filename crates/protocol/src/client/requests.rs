@@ -357,10 +357,12 @@ impl ClientSession {
                 self.conversations.close(*registration);
             }
             Pending::Registration { registration, .. } => self.handle_registered(*registration),
-            Pending::Deregistration { registration, .. } if accepted => self.handle_deregistered(*registration),
+            Pending::Deregistration { registration, .. } if accepted => {
+                self.handle_deregistered(*registration);
+            }
             Pending::UnconfirmedDeregistration { registration } => {
-                if accepted {
-                    self.handle_deregistered(*registration);
+                if accepted && !self.handle_deregistered(*registration) {
+                    self.lose_handler(*registration);
                 }
                 return;
             }
@@ -392,6 +394,7 @@ impl ClientSession {
     /// The deadline of a conversation has come.
     pub(super) fn time_out(&mut self, conversation: ConversationId) {
         let Some(pending) = self.conversations.close(conversation) else { return };
+        let is_unsent = self.unsent.iter().any(|unsent| unsent.is_for(conversation));
         let timeout = match pending {
             Pending::Request { timeout, .. }
             | Pending::FilterCount { timeout, .. }
@@ -415,7 +418,6 @@ impl ClientSession {
             | Pending::Handler(_)
             | Pending::Abandoned => return,
         };
-        let is_unsent = self.unsent.iter().any(|unsent| unsent.is_for(conversation));
         let error = if is_unsent { RequestError::NotSentInTime(timeout) } else { RequestError::TimedOut(timeout) };
         // Of the two conversations of a request to a filter, the one that ends later.
         if !matches!(pending, Pending::FilterResponses(_)) {

@@ -1,0 +1,602 @@
+//! Time, the links between the clients and the broker, and the loop that lets one thing happen after the other.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use antiphon_broker::core::access::Access;
+use antiphon_broker::core::{self, Arrival, Broker, BrokerConfig, ConnectionId};
+use antiphon_driver::ledger::Ledger;
+use antiphon_protocol::client::{ClientSession, Output, State};
+use antiphon_protocol::time::Moment;
+use antiphon_protocol::wire::handshake::{ConnectRequest, ConnectResponse, Credentials, ResponseCode};
+use antiphon_protocol::wire::primitives::ConversationId;
+use fastrand::Rng;
+
+use crate::application::{Answer, Client, Request};
+use crate::faults::{Plan, chance, milliseconds};
+
+/// What a run has seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub requests: u64,
+    pub answered: u64,
+    pub failed: u64,
+    pub faults: u64,
+    pub lossless: u64,
+    pub losses: u64,
+    pub new_sessions: u64,
+    pub closed: u64,
+    pub turns: u64,
+}
+
+/// Something that is to happen.
+#[derive(Debug)]
+pub enum Turn {
+    /// What comes next on a connection, arrives.
+    Arrive(usize, Direction),
+    /// A frozen connection goes on.
+    Thaw(usize),
+    /// One end learns that its connection is gone.
+    Told(usize, Direction),
+    /// An application does something.
+    Act,
+    /// Something goes wrong.
+    Fault,
+    /// A handler answers.
+    Answer(usize, ConversationId, Answer),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    ToClient,
+    ToBroker,
+}
+
+/// One connection, or an attempt at one. Its number is that of the broker.
+#[derive(Debug)]
+pub struct Link {
+    client: usize,
+    pub to_client: Pipe,
+    pub to_broker: Pipe,
+    /// Whether the client has it, and knows of no end.
+    pub client_is_open: bool,
+    pub broker_is_open: bool,
+    pub frozen_until: Moment,
+    /// One way, at least, and twice that at most.
+    latency: Duration,
+    /// Whether the broker has said anything.
+    is_answered: bool,
+}
+
+/// One direction of a connection. What is sent first, arrives first.
+#[derive(Debug, Default)]
+pub struct Pipe {
+    pub items: VecDeque<(Moment, Item)>,
+    /// Nothing arrives any more.
+    pub is_severed: bool,
+    last: Moment,
+}
+
+#[derive(Debug)]
+pub enum Item {
+    /// The upgrade request, with its query; or the answer to it.
+    Open(String),
+    Frame(Vec<u8>),
+    End,
+}
+
+pub struct World {
+    seed: u64,
+    pub now: Moment,
+    pub random: Rng,
+    pub plan: Plan,
+    turns: BTreeMap<(Moment, u64), Turn>,
+    turns_made: u64,
+    pub broker: Broker,
+    broker_wakes: Option<Moment>,
+    /// How many brokers there were before this one.
+    pub generation: u64,
+    pub links: Vec<Link>,
+    pub clients: Vec<Client>,
+    pub unreachable_until: Moment,
+    pub hanging_until: Moment,
+    pub slow_until: Moment,
+    /// The last time at which something was not as it should be.
+    pub disturbed_at: Moment,
+    /// How often the broker or a client has forgotten what was under way.
+    pub losses: u64,
+    /// How often a broker has ended a session, or has gone.
+    pub ends: u64,
+    pub ledger: Ledger,
+    pub requests: Vec<Request>,
+    /// Requests that have not come to their end.
+    pub open_requests: usize,
+    /// From here on nothing goes wrong, and handlers answer.
+    pub is_over: bool,
+    pub fault: Option<String>,
+    pub tally: Tally,
+    log: Option<VecDeque<String>>,
+}
+
+/// Events that are printed when something is wrong.
+const LAST_EVENTS: usize = 300;
+
+/// Within this time after the last fault everything has come to its end: longer than every timeout of [`Plan`].
+const RECOVERY: Duration = Duration::from_secs(60);
+
+impl Tally {
+    pub fn add(&mut self, other: &Self) {
+        let Self { requests, answered, failed, faults, lossless, losses, new_sessions, closed, turns } = other;
+        self.requests += requests;
+        self.answered += answered;
+        self.failed += failed;
+        self.faults += faults;
+        self.lossless += lossless;
+        self.losses += losses;
+        self.new_sessions += new_sessions;
+        self.closed += closed;
+        self.turns += turns;
+    }
+}
+
+impl World {
+    pub fn new(seed: u64) -> Self {
+        let mut random = Rng::with_seed(seed);
+        let plan = Plan::new(&mut random);
+        Self {
+            seed,
+            now: Moment(1_000_000),
+            turns: BTreeMap::new(),
+            turns_made: 0,
+            broker: Broker::new(BrokerConfig { server: 0, ..plan.broker.clone() }, Access::development()),
+            broker_wakes: None,
+            generation: 0,
+            links: Vec::new(),
+            clients: Vec::new(),
+            unreachable_until: Moment(0),
+            hanging_until: Moment(0),
+            slow_until: Moment(0),
+            disturbed_at: Moment(0),
+            losses: 0,
+            ends: 0,
+            ledger: Ledger::new(plan.lateness),
+            requests: Vec::new(),
+            open_requests: 0,
+            is_over: false,
+            fault: None,
+            tally: Tally::default(),
+            log: None,
+            random,
+            plan,
+        }
+    }
+
+    /// Lets everything happen. The error is the first thing that must not.
+    pub fn run(&mut self) -> Result<(), String> {
+        let plan = self.plan.clone();
+        self.log(|| format!("{plan:?}"));
+        for _ in 0..self.plan.clients {
+            self.join();
+        }
+        self.pass(Duration::from_millis(200))?;
+        for client in 0..self.clients.len() {
+            self.register(client, &format!("own/{client}"));
+            if self.random.bool() {
+                self.register(client, "shared");
+            }
+        }
+        let mut at = self.now;
+        for _ in 0..self.plan.actions {
+            at = at + milliseconds(&mut self.random, 0..400);
+            self.schedule(at, Turn::Act);
+            if chance(&mut self.random, 12) {
+                self.schedule(at, Turn::Fault);
+            }
+        }
+        self.pass(at.since(self.now))?;
+        self.heal();
+        self.wait_until("recovered", RECOVERY, Self::what_is_pending)?;
+        self.deregister_uncertain();
+        self.wait_until("tidy", Duration::from_secs(15), Self::what_is_pending)?;
+        self.ask_everybody();
+        self.wait_until("answered", Duration::from_secs(15), Self::what_is_pending)?;
+        // Pings come and go, and the answers to requests of closed sessions are waited for.
+        self.wait_until("silent", RECOVERY, |world| match world.broker.open_conversations() {
+            0 => None,
+            open => Some(format!("{open} conversations at the broker")),
+        })?;
+        for client in 0..self.clients.len() {
+            let now = self.now;
+            self.act(client, |core| core.close(now));
+        }
+        self.wait_until("closed", RECOVERY, |world| match world.broker.session_count() {
+            0 => world.what_is_pending(),
+            count => Some(format!("{count} sessions")),
+        })?;
+        let verdict = self.ledger.verdict(u32::MAX);
+        if verdict.faults.is_empty() { Ok(()) } else { Err(format!("the ledger says: {verdict:?}")) }
+    }
+
+    /// A new client connects.
+    pub fn join(&mut self) {
+        let (now, client) = (self.now, self.clients.len());
+        self.clients.push(Client::new(ClientSession::new(self.plan.client.clone())));
+        self.act(client, |core| core.connect(now));
+    }
+
+    fn heal(&mut self) {
+        self.log(|| "no more faults".into());
+        self.unreachable_until = self.now;
+        self.hanging_until = self.now;
+        self.slow_until = self.now;
+        for link in &mut self.links {
+            link.latency = link.latency.min(Duration::from_millis(20));
+        }
+        self.is_over = true;
+        self.disturb(self.now);
+    }
+
+    /// Why the world is not at rest, if it is not.
+    fn what_is_pending(&self) -> Option<String> {
+        for (index, client) in self.clients.iter().enumerate() {
+            let is_up = client.connection.is_some_and(|connection| self.links[connection].is_sound(self.now));
+            match client.core.state() {
+                State::Closed if client.is_over => {}
+                State::Connected if is_up => {}
+                state => return Some(format!("client {index} is {state:?}")),
+            }
+            if let Some(waiting) = client.waiting.values().next() {
+                return Some(format!("client {index} waits for {waiting:?}"));
+            }
+            // Handlers that are being registered again have another; of one that was to be taken back, nobody knows.
+            let (open, handlers) = (client.core.open_conversations(), client.handlers.len());
+            let certain = client.handlers.values().filter(|handler| handler.is_certain).count();
+            if !(certain..=handlers).contains(&open) {
+                return Some(format!("client {index} has {open} conversations and {handlers} handlers"));
+            }
+        }
+        // It takes the session over when it arrives, although its client has given it up.
+        if let Some(late) = self.links.iter().position(Link::is_late_attempt) {
+            return Some(format!("connection {late} is on its way"));
+        }
+        let open = self.open_clients();
+        let (sessions, outstanding) = (self.broker.session_count(), self.broker.outstanding_requests());
+        if (sessions, outstanding, self.open_requests) == (open, 0, 0) {
+            return None;
+        }
+        Some(format!(
+            "{sessions} sessions of {open} clients, {outstanding} requests at the broker, {} at the clients",
+            self.open_requests
+        ))
+    }
+
+    /// Lets time pass until nothing is pending.
+    fn wait_until(
+        &mut self,
+        what: &str,
+        patience: Duration,
+        pending: impl Fn(&Self) -> Option<String>,
+    ) -> Result<(), String> {
+        let end = self.now + patience;
+        while let Some(why) = pending(self) {
+            if self.now >= end {
+                return Err(format!("not {what} after {patience:?}: {why}"));
+            }
+            self.pass(Duration::from_millis(250))?;
+        }
+        self.log(|| what.to_owned());
+        Ok(())
+    }
+
+    /// Number of clients whose sessions are not over.
+    pub fn open_clients(&self) -> usize {
+        self.clients.iter().filter(|client| !client.is_over).count()
+    }
+
+    pub fn schedule(&mut self, at: Moment, turn: Turn) {
+        self.turns_made += 1;
+        self.turns.insert((at, self.turns_made), turn);
+    }
+
+    pub fn disturb(&mut self, until: Moment) {
+        self.disturbed_at = self.disturbed_at.max(until);
+    }
+
+    /// Since when every session has a connection on which messages arrive; nothing if one has none.
+    pub fn calm_since(&self) -> Option<Moment> {
+        let is_calm = self.clients.iter().all(|client| {
+            client.is_over
+                || client.core.state() == State::Connected
+                    && client.connection.is_some_and(|connection| self.links[connection].is_sound(self.now))
+        });
+        // Sessions whose clients have gone without a word get requests too.
+        (is_calm && self.broker.session_count() == self.open_clients()).then_some(self.disturbed_at)
+    }
+
+    /// Lets everything happen that happens within this time.
+    fn pass(&mut self, time: Duration) -> Result<(), String> {
+        let end = self.now + time;
+        loop {
+            let turn = self.turns.first_key_value().map(|((at, _), _)| *at);
+            let client = self.clients.iter().filter_map(|client| client.wakes).min();
+            let Some(at) = [turn, client, self.broker_wakes].into_iter().flatten().min().filter(|at| *at <= end) else {
+                break;
+            };
+            self.now = self.now.max(at);
+            self.ledger.set_time(self.now.since(Moment(0)));
+            self.tally.turns += 1;
+            if turn == Some(at) {
+                let (_, turn) = self.turns.pop_first().expect("there is one");
+                self.take(turn);
+            } else if self.broker_wakes == Some(at) {
+                self.broker_wakes = None;
+                let now = self.now;
+                self.tell_broker(|broker| broker.handle_timeout(now));
+            } else if let Some(client) = self.clients.iter().position(|client| client.wakes == Some(at)) {
+                self.clients[client].wakes = None;
+                let now = self.now;
+                self.act(client, |core| core.handle_timeout(now));
+            }
+            if let Some(fault) = self.fault.take().or_else(|| self.ledger.first_fault()) {
+                return Err(fault);
+            }
+        }
+        self.now = end;
+        self.ledger.set_time(self.now.since(Moment(0)));
+        Ok(())
+    }
+
+    fn take(&mut self, turn: Turn) {
+        match turn {
+            Turn::Arrive(connection, Direction::ToClient) => self.arrive_at_client(connection),
+            Turn::Arrive(connection, Direction::ToBroker) => self.arrive_at_broker(connection),
+            Turn::Thaw(connection) => {
+                for direction in [Direction::ToClient, Direction::ToBroker] {
+                    for _ in 0..self.links[connection].pipe(direction).items.len() {
+                        self.schedule(self.now, Turn::Arrive(connection, direction));
+                    }
+                }
+            }
+            Turn::Told(connection, Direction::ToClient) => self.end_at_client(connection),
+            Turn::Told(connection, Direction::ToBroker) => self.end_at_broker(connection),
+            Turn::Act => self.do_something(),
+            Turn::Fault => self.inject(),
+            Turn::Answer(client, conversation, answer) => self.answer(client, conversation, answer),
+        }
+    }
+
+    /// Lets a client do something, then everything that follows at once.
+    pub fn act<T>(&mut self, client: usize, action: impl FnOnce(&mut ClientSession) -> T) -> T {
+        let result = action(&mut self.clients[client].core);
+        while let Some(output) = self.clients[client].core.poll_output() {
+            match output {
+                Output::Connect => self.connect(client),
+                Output::Send(frame) => {
+                    if let Some(connection) = self.clients[client].connection {
+                        self.push(connection, Direction::ToBroker, Item::Frame(frame));
+                    }
+                }
+                Output::Disconnect => {
+                    if let Some(connection) = self.clients[client].connection.take() {
+                        self.links[connection].client_is_open = false;
+                        self.push(connection, Direction::ToBroker, Item::End);
+                    }
+                }
+                Output::Retry(attempt) => {
+                    let most = 100 << attempt.min(4);
+                    let (now, delay) = (self.now, milliseconds(&mut self.random, 0..most));
+                    self.clients[client].core.retry_after(now, delay);
+                }
+                Output::Deliver(event) => {
+                    self.log(|| format!("client {client}: {event:?}"));
+                    self.handle(client, event);
+                }
+                Output::WakeAt(at) => {
+                    let late = match self.plan.lateness {
+                        Duration::ZERO => Duration::ZERO,
+                        most => Duration::from_micros(self.random.u64(0..most.as_micros() as u64)),
+                    };
+                    self.clients[client].wakes = Some(at + late);
+                }
+            }
+        }
+        self.check_explained(client);
+        result
+    }
+
+    /// Tells the broker something, then carries out what follows.
+    fn tell_broker(&mut self, action: impl FnOnce(&mut Broker)) {
+        let before = self.broker.session_count();
+        action(&mut self.broker);
+        if self.broker.session_count() < before {
+            self.log(|| "the broker ends a session".into());
+            self.losses += 1;
+            self.ends += 1;
+        }
+        while let Some(output) = self.broker.poll_output() {
+            match output {
+                core::Output::Send(ConnectionId(connection), frame) => {
+                    let connection = connection as usize;
+                    if !self.links[connection].is_answered {
+                        self.links[connection].is_answered = true;
+                        self.push(connection, Direction::ToClient, Item::Open(String::new()));
+                        let response = ConnectResponse::decode(&frame).expect("a connection response");
+                        self.log(|| format!("broker on {connection}: {response:?}"));
+                        if matches!(response, ConnectResponse::Accepted { code, .. }
+                            if code == ResponseCode::RECONNECTED_WITH_MESSAGE_LOSS)
+                        {
+                            self.losses += 1;
+                        }
+                    }
+                    self.push(connection, Direction::ToClient, Item::Frame(frame.to_vec()));
+                }
+                core::Output::Close(ConnectionId(connection)) => {
+                    self.push(connection as usize, Direction::ToClient, Item::End);
+                    // The socket says so soon, and the broker hears what it knows.
+                    self.schedule(self.now, Turn::Told(connection as usize, Direction::ToBroker));
+                }
+                core::Output::WakeAt(at) => self.broker_wakes = Some(at),
+            }
+        }
+    }
+
+    /// The broker ends the session on a connection, if there is one.
+    pub fn overflow(&mut self, connection: Option<usize>) {
+        if let Some(connection) = connection.filter(|connection| self.links[*connection].broker_is_open) {
+            self.tell_broker(|broker| broker.handle_overflow(ConnectionId(connection as u64)));
+        }
+    }
+
+    pub fn replace_broker(&mut self) {
+        self.generation += 1;
+        self.losses += 1;
+        self.ends += 1;
+        let config = BrokerConfig { server: self.generation, ..self.plan.broker.clone() };
+        self.broker = Broker::new(config, Access::development());
+        self.broker_wakes = None;
+    }
+
+    fn connect(&mut self, client: usize) {
+        let connection = self.links.len();
+        let query = self.clients[client].core.connect_query(Credentials::None);
+        let is_slow = self.now < self.slow_until;
+        let latency = milliseconds(&mut self.random, if is_slow { 100..1_500 } else { 0..20 });
+        self.links.push(Link {
+            client,
+            to_client: Pipe::default(),
+            to_broker: Pipe::default(),
+            client_is_open: true,
+            broker_is_open: false,
+            frozen_until: Moment(0),
+            latency,
+            is_answered: false,
+        });
+        self.clients[client].connection = Some(connection);
+        self.log(|| format!("client {client} opens connection {connection}, latency {latency:?}"));
+        if self.now < self.unreachable_until {
+            let at = self.now + latency;
+            self.sever(connection, [true, true]);
+            self.schedule(at, Turn::Told(connection, Direction::ToClient));
+        } else {
+            if self.now < self.hanging_until {
+                self.silence(connection);
+            }
+            self.push(connection, Direction::ToBroker, Item::Open(query));
+        }
+    }
+
+    fn push(&mut self, connection: usize, direction: Direction, item: Item) {
+        let (now, link) = (self.now, &mut self.links[connection]);
+        let latency = link.latency.mul_f64(1.0 + self.random.f64());
+        let pipe = link.pipe(direction);
+        if pipe.is_severed {
+            return;
+        }
+        let at = pipe.last.max(now + latency);
+        pipe.last = at;
+        pipe.items.push_back((at, item));
+        self.schedule(at, Turn::Arrive(connection, direction));
+    }
+
+    /// What arrives now, if anything does.
+    fn next_item(&mut self, connection: usize, direction: Direction) -> Option<Item> {
+        let (now, link) = (self.now, &mut self.links[connection]);
+        if now < link.frozen_until {
+            return None;
+        }
+        let items = &mut link.pipe(direction).items;
+        let is_there = items.front().is_some_and(|(at, _)| *at <= now);
+        if is_there { items.pop_front().map(|(_, item)| item) } else { None }
+    }
+
+    fn arrive_at_client(&mut self, connection: usize) {
+        let Some(item) = self.next_item(connection, Direction::ToClient) else { return };
+        let Link { client, client_is_open: true, .. } = self.links[connection] else { return };
+        let now = self.now;
+        match item {
+            Item::Open(_) => self.act(client, ClientSession::handle_open),
+            Item::Frame(frame) => self.act(client, |core| core.handle_frame(now, &frame)),
+            Item::End => self.end_at_client(connection),
+        }
+    }
+
+    fn end_at_client(&mut self, connection: usize) {
+        let Link { client, client_is_open: true, .. } = self.links[connection] else { return };
+        self.links[connection].client_is_open = false;
+        self.clients[client].connection = None;
+        self.log(|| format!("client {client} loses connection {connection}"));
+        let now = self.now;
+        self.act(client, |core| core.handle_disconnected(now, "gone"));
+    }
+
+    fn arrive_at_broker(&mut self, connection: usize) {
+        let Some(item) = self.next_item(connection, Direction::ToBroker) else { return };
+        let (now, id) = (self.now, ConnectionId(connection as u64));
+        match item {
+            Item::Open(query) => {
+                self.links[connection].broker_is_open = true;
+                let request = ConnectRequest::from_query(&query).expect("our own query");
+                let random = std::array::from_fn(|index| match index {
+                    0..8 => connection.to_be_bytes()[index],
+                    8..16 => self.seed.to_be_bytes()[index - 8],
+                    _ => 0,
+                });
+                let arrival = Arrival { client_ip: "192.0.2.1".into(), start_time: 0, random };
+                self.tell_broker(|broker| broker.handle_connect(now, id, &request, &arrival));
+            }
+            Item::Frame(frame) if self.links[connection].broker_is_open => {
+                self.tell_broker(|broker| broker.handle_frame(now, id, &frame));
+            }
+            Item::Frame(_) => {}
+            Item::End => self.end_at_broker(connection),
+        }
+    }
+
+    fn end_at_broker(&mut self, connection: usize) {
+        let link = &mut self.links[connection];
+        if !std::mem::take(&mut link.broker_is_open) {
+            return;
+        }
+        self.log(|| format!("the broker loses connection {connection}"));
+        let now = self.now;
+        self.tell_broker(|broker| broker.handle_disconnected(now, ConnectionId(connection as u64)));
+    }
+
+    pub fn keep_log(&mut self) {
+        self.log = Some(VecDeque::new());
+    }
+
+    pub fn log(&mut self, event: impl FnOnce() -> String) {
+        let Some(log) = &mut self.log else { return };
+        if log.len() == LAST_EVENTS {
+            log.pop_front();
+        }
+        log.push_back(format!("{:>9.3} s  {}", self.now.since(Moment(0)).as_secs_f64(), event()));
+    }
+
+    /// For people.
+    pub fn last_events(&self) -> String {
+        self.log.iter().flatten().map(|event| format!("{event}\n")).collect()
+    }
+}
+
+impl Link {
+    fn pipe(&mut self, direction: Direction) -> &mut Pipe {
+        match direction {
+            Direction::ToClient => &mut self.to_client,
+            Direction::ToBroker => &mut self.to_broker,
+        }
+    }
+
+    /// Whether it is an attempt that the client has given up, and that still reaches the broker.
+    fn is_late_attempt(&self) -> bool {
+        let is_attempt = |(_, item): &(Moment, Item)| matches!(item, Item::Open(_));
+        !self.client_is_open && self.to_broker.items.iter().any(is_attempt)
+    }
+
+    /// Whether messages arrive in both directions.
+    fn is_sound(&self, now: Moment) -> bool {
+        let is_open = self.client_is_open && self.broker_is_open;
+        is_open && now >= self.frozen_until && !self.to_client.is_severed && !self.to_broker.is_severed
+    }
+}

@@ -1,0 +1,17 @@
+// `npm run test:load`: the long form of what `cargo test` shows in short about sessions whose connections are cut.
+// Takes about five minutes and prints its figures; wants a machine that does nothing else.
+// `node scripts/load.mjs NAME...` runs only the tests whose names contain one of these.
+
+import { main, must } from "./lib/run.mjs";
+import { rust } from "./lib/setup.mjs";
+
+const TESTS = ["--release", "--locked", "-p", "antiphon-driver", "--test", "recovery"];
+
+async function load() {
+  await rust();
+  // One after the other: they measure.
+  const args = ["--nocapture", "--test-threads=1", ...process.argv.slice(2)];
+  await must("cargo", ["test", ...TESTS, "--", ...args], { env: { ANTIPHON_LOAD: "long" } });
+}
+
+await main(load);
