@@ -9,7 +9,7 @@ import { build, buildBroker, checkSize } from "./build.mjs";
 import { findChromedriver, onPath } from "./lib/chromium.mjs";
 import { filesBelow } from "./lib/files.mjs";
 import { fromRoot, wasmTestRunner } from "./lib/paths.mjs";
-import { Failure, main, must, quiet, run, say } from "./lib/run.mjs";
+import { cargo, Failure, main, must, quiet, run, say } from "./lib/run.mjs";
 import { browser, nodeModules, pythonClient, rust } from "./lib/setup.mjs";
 
 const WASM = ["--target", "wasm32-unknown-unknown"];
@@ -30,7 +30,7 @@ const steps = {
   types: { needs: ["build"], run: types },
   browser: { run: browser },
   wasm: { needs: ["build", "browser"], tests: wasmTests },
-  e2e: { needs: ["build", "browser"], tests: () => nodeTests("tests/e2e") },
+  e2e: { needs: ["build", "browser"], tests: e2eTests },
   python: { run: pythonClient },
   interop: { needs: ["build", "browser", "python"], tests: () => nodeTests("tests/interop") },
   package: { needs: ["build", "browser"], tests: () => nodeTests("tests/package") },
@@ -92,6 +92,12 @@ async function wasmTests() {
 }
 
 const neverLoaded = (output) => output.includes("Running headless tests") && !/^running \d+ tests?$/m.test(output);
+
+async function e2eTests() {
+  // The network of some of them; not optimised, like everything that only tests use.
+  await cargo("build", "-p", "antiphon-driver", "--bin", "antiphon-faults");
+  return nodeTests("tests/e2e");
+}
 
 async function nodeTests(folder) {
   const files = filesBelow(fromRoot(folder)).filter((path) => /\.(test|spec)\.mjs$/.test(path));

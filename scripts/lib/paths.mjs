@@ -11,6 +11,7 @@ export const fromRoot = (...parts) => join(root, ...parts);
 export const target = resolve(root, process.env.CARGO_TARGET_DIR ?? "target");
 
 export const broker = join(target, "release", "antiphon-broker");
+export const faults = join(target, "debug", "antiphon-faults");
 export const wasmBindgen = join(target, "tools", "wasm-bindgen");
 export const wasmTestRunner = join(target, "tools", "wasm-bindgen-test-runner");
 
