@@ -27,6 +27,7 @@ use crate::handler::{Answer, FilterCall, Handlers, RequestHandler};
 use crate::log::Level;
 use crate::messaging::Registration;
 use crate::options::{Request, milliseconds, text};
+use crate::page::{Page, PageEvent};
 use crate::platform::{self, Deferred, now, without_value};
 use crate::session::Session;
 use crate::socket::{Socket, SocketEvent};
@@ -48,22 +49,7 @@ extern "C" {
     /// Milliseconds to wait before an attempt to reconnect, by the function of the application if there is one.
     #[wasm_bindgen(js_name = retryDelay)]
     fn retry_delay(attempt: u32, delay: &JsValue) -> f64;
-
-    type PageListeners;
-
-    /// Calls `listener` with the numbers below when something happens to the page that its connections do not tell.
-    #[wasm_bindgen(constructor, js_class = PageListeners)]
-    fn listen(listener: &JsValue) -> PageListeners;
-
-    #[wasm_bindgen(method)]
-    fn stop(this: &PageListeners);
 }
-
-// What a page is told, as `session.js` numbers it.
-/// It is left for good.
-const LEFT: u8 = 0;
-/// It comes back from the back/forward cache, where no connection lives.
-const RESTORED: u8 = 1;
 
 /// A session at work. Clones are the same session; an open socket keeps it alive.
 #[derive(Clone)]
@@ -96,18 +82,6 @@ struct Inner {
     closed: Deferred,
     /// Tells of what happens to the page, while the session is open.
     page: RefCell<Option<Page>>,
-}
-
-/// Listens to the page; stops when it is dropped.
-struct Page {
-    listeners: PageListeners,
-    _closure: Closure<dyn Fn(u8)>,
-}
-
-impl Drop for Page {
-    fn drop(&mut self) {
-        self.listeners.stop();
-    }
 }
 
 /// How to connect.
@@ -587,23 +561,22 @@ impl Driver {
 
     fn watch_page(&self) {
         let driver = self.clone();
-        let closure = Closure::<dyn Fn(u8)>::new(move |happened| {
+        let page = Page::watch(move |happened| {
             driver.with_core(|core| match happened {
-                LEFT => core.close(now()),
+                PageEvent::Left => core.close(now()),
                 // Also if it does not know yet: the events of a connection that died in the cache are late.
-                RESTORED => {
+                PageEvent::Restored => {
                     core.handle_disconnected(now(), "the page was in the back/forward cache");
                     core.retry_now(now());
                 }
-                // It was frozen or hidden, when timers are late, or is back on the network.
-                _ => {
+                // Timers are late then.
+                PageEvent::Woken => {
                     core.handle_timeout(now());
                     core.retry_now(now());
                 }
             });
         });
-        let listeners = PageListeners::listen(closure.as_ref());
-        self.0.page.replace(Some(Page { listeners, _closure: closure }));
+        self.0.page.replace(Some(page));
     }
 
     /// Resolves or rejects the promise that waits for `conversation`.

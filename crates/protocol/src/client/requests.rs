@@ -380,14 +380,14 @@ impl ClientSession {
 
     /// Reports what a conversation came to, and deals with the one that hangs on it.
     fn conclude(&mut self, conversation: ConversationId, pending: &Pending, outcome: Result<Response, RequestError>) {
-        let counted = match &outcome {
-            Ok(Response::Matched(count)) => Ok(*count),
-            Ok(_) => Err(RequestError::MalformedResponse),
-            Err(error) => Err(error.clone()),
+        let counted = match (pending, &outcome) {
+            (Pending::FilterCount { responses, .. }, Ok(Response::Matched(count))) => Some((*responses, Ok(*count))),
+            (Pending::FilterCount { responses, .. }, Err(error)) => Some((*responses, Err(error.clone()))),
+            _ => None,
         };
         self.report(conversation, outcome);
-        if let Pending::FilterCount { responses, .. } = pending {
-            self.expect_responses(*responses, counted);
+        if let Some((responses, count)) = counted {
+            self.expect_responses(responses, count);
         }
     }
 
