@@ -32,8 +32,24 @@ pub fn complain(command: &str, status: u8, message: &str) -> ExitCode {
     ExitCode::from(status)
 }
 
-/// The first sentence of a usage error; the rest is a lengthy repetition of `--help`.
+/// The first sentence of a usage error, with what it lists; the rest is a lengthy repetition of `--help`.
 fn one_line(message: &str) -> String {
-    let first = message.lines().next().unwrap_or("bad usage");
-    format!("{} (try --help)", first.trim_start_matches("error: "))
+    let mut lines = message.lines();
+    let first = lines.next().unwrap_or("bad usage").trim_start_matches("error: ");
+    let listed: Vec<_> = lines.take_while(|line| !line.trim().is_empty()).map(str::trim).collect();
+    let listed = if first.ends_with(':') { format!(" {}", listed.join(", ")) } else { String::new() };
+    format!("{first}{listed} (try --help)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_argument_that_is_missing_is_named() {
+        let message = "error: the following required arguments were not provided:\n  --to <A:P>\n  --x\n\nUsage: ...";
+        let line = "the following required arguments were not provided: --to <A:P>, --x (try --help)";
+        assert_eq!(one_line(message), line);
+        assert_eq!(one_line("error: bad number\n  [possible: 1]\n"), "bad number (try --help)");
+    }
 }
