@@ -1,14 +1,14 @@
 // `npm run build`: Rust to WebAssembly to the npm package in `dist/`. Cargo builds the client, the bindings generator
-// writes the glue, wasm-opt shrinks the module, and the hand-written modules of `src/` go beside it; then the size of
-// what a browser downloads is printed and held against the budget. The slow middle part is skipped while its input is
-// the same.
+// writes the glue, wasm-opt shrinks the module, and the modules of `src/` are bundled with the glue, one file for each
+// entry; then the size of what a browser downloads is printed and held against the budget. The slow middle part is
+// skipped while its input is the same.
 
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { brotliCompressSync, constants, gzipSync } from "node:zlib";
-import { filesBelow, fillFolder } from "./lib/files.mjs";
+import { fillFolder } from "./lib/files.mjs";
 import { shortenNames } from "./lib/names.mjs";
 import { dist, fromRoot, target, wasmBindgen } from "./lib/paths.mjs";
 import { cargo, Failure, isMain, main, must, say } from "./lib/run.mjs";
@@ -16,9 +16,12 @@ import { bindgenTools, nodeModules, rust } from "./lib/setup.mjs";
 
 const THIS_FILE = fileURLToPath(import.meta.url);
 const TOOLS = ["shrink.mjs", "names.mjs"].map((name) => fromRoot("scripts", "lib", name));
-const BUDGET = 70_000; // bytes after gzip -9: WebAssembly and JavaScript together
-const BUNDLED = fromRoot("build", "wasm"); // the generated files, before they go to dist/
-const SIZES = fromRoot("build", "sizes.json");
+/** The most that an entry may cost: bytes after gzip -9, WebAssembly and JavaScript together. */
+const BUDGETS = { antiphon: 70_000, "antiphon/inline": 72_000 };
+/** What is downloaded for an entry. */
+const ENTRIES = { antiphon: ["index.js", "antiphon_bg.wasm"], "antiphon/inline": ["inline.js"] };
+const GENERATED = fromRoot("build", "wasm"); // the glue and the module
+const MODULES = fromRoot("build", "js"); // all JavaScript, before it is bundled
 const WASM = join(target, "wasm32-unknown-unknown", "wasm", "antiphon.wasm");
 
 /** Builds `dist/`. */
@@ -29,8 +32,8 @@ export async function build() {
   say("cargo: building the client for WebAssembly");
   await cargo("build", "--profile", "wasm", "--target", "wasm32-unknown-unknown", "-p", "antiphon");
   await generate();
-  assemble();
-  await reportSize();
+  await assemble();
+  reportSize();
 }
 
 /** Builds the broker, optimised. */
@@ -43,36 +46,49 @@ export async function buildBroker() {
 async function generate() {
   const inputs = [WASM, THIS_FILE, ...TOOLS, fromRoot("Cargo.lock"), fromRoot("package-lock.json")];
   const stamp = hash(inputs.map((path) => readFileSync(path)));
-  const stampFile = join(BUNDLED, "stamp");
+  const stampFile = join(GENERATED, "stamp");
   if (existsSync(stampFile) && readFileSync(stampFile, "utf8") === stamp) return;
 
   say("wasm-bindgen, wasm-opt: generating the bindings and shrinking the module (about 10 s)");
-  rmSync(BUNDLED, { recursive: true, force: true });
-  mkdirSync(BUNDLED, { recursive: true });
-  const bindgen = ["--target", "web", "--no-typescript", "--out-name", "antiphon", "--out-dir", BUNDLED, WASM];
+  rmSync(GENERATED, { recursive: true, force: true });
+  mkdirSync(GENERATED, { recursive: true });
+  const bindgen = ["--target", "web", "--no-typescript", "--out-name", "antiphon", "--out-dir", GENERATED, WASM];
   await must(wasmBindgen, bindgen, { show: "failure" });
-  const module = join(BUNDLED, "antiphon_bg.wasm");
+  const module = join(GENERATED, "antiphon_bg.wasm");
   // Loaded only here: a warm build does not need the optimiser.
   const { shrink } = await import("./lib/shrink.mjs");
   shrink(module, module);
-  const glue = join(BUNDLED, "antiphon.js");
+  const glue = join(GENERATED, "antiphon.js");
   const short = shortenNames(readFileSync(glue, "utf8"), readFileSync(module));
   writeFileSync(glue, short.glue);
   writeFileSync(module, short.module);
   writeFileSync(stampFile, stamp);
 }
 
-/** `dist/`: the glue, the module, and the modules and types written by hand. */
-function assemble() {
+/** `dist/`: a file for each entry, the WebAssembly, and the types. */
+async function assemble() {
   const source = fromRoot("src");
-  const written = readdirSync(source).filter((name) => name.endsWith(".js") || name.endsWith(".d.ts"));
-  const files = new Map(written.map((name) => [name, readFileSync(join(source, name))]));
-  for (const needed of ["index.js", "index.d.ts"]) {
-    if (!files.has(needed)) throw new Failure(`src/${needed} is missing`);
-  }
-  files.set("antiphon.js", oneCopyOfEachModule(readFileSync(join(BUNDLED, "antiphon.js"), "utf8"), files));
-  files.set("antiphon_bg.wasm", readFileSync(join(BUNDLED, "antiphon_bg.wasm")));
+  const module = readFileSync(join(GENERATED, "antiphon_bg.wasm"));
+  const sources = readdirSync(source).map((name) => [name, readFileSync(join(source, name))]);
+  const modules = new Map(sources.filter(([name]) => name.endsWith(".js")));
+  modules.set("antiphon.js", oneCopyOfEachModule(readFileSync(join(GENERATED, "antiphon.js"), "utf8"), modules));
+  modules.set("wasm.js", `export default "${gzipSync(module, { level: 9 }).toString("base64")}";\n`);
+  fillFolder(MODULES, modules);
+
+  const files = new Map(sources.filter(([name]) => name.endsWith(".d.ts")));
+  files.set("antiphon_bg.wasm", module);
+  for (const entry of ["index.js", "inline.js"]) files.set(entry, await bundle(join(MODULES, entry)));
   fillFolder(dist, files);
+}
+
+/** An entry and all it imports as one file, minified. */
+async function bundle(entry) {
+  const { rolldown } = await import("rolldown");
+  const input = await rolldown({ input: entry, platform: "browser", treeshake: { moduleSideEffects: true } });
+  const { output } = await input.generate({ format: "esm", minify: true, codeSplitting: false });
+  if (output.length !== 1) throw new Failure(`${entry} became ${output.length} files`);
+  // Bundlers look for a string there, and not all of them know that this is one.
+  return output[0].code.replaceAll("`antiphon_bg.wasm`", '"antiphon_bg.wasm"');
 }
 
 /**
@@ -91,51 +107,34 @@ function oneCopyOfEachModule(glue, files) {
   return rewritten;
 }
 
-/** Prints the size of what a browser downloads. */
-async function reportSize() {
-  const stamp = hash([...filesBelow(dist).map((path) => readFileSync(join(dist, path))), readFileSync(THIS_FILE)]);
-  let sizes = existsSync(SIZES) ? JSON.parse(readFileSync(SIZES, "utf8")) : {};
-  if (sizes.stamp !== stamp) {
-    sizes = { stamp, parts: await measure() };
-    writeFileSync(SIZES, JSON.stringify(sizes, undefined, 2));
-  }
-  say("download            raw     gzip -9   brotli 11");
-  for (const [name, { raw, gzip, brotli }] of Object.entries(sizes.parts)) {
-    const columns = [raw, gzip, brotli].map((bytes) => bytes.toLocaleString("en").padStart(10));
-    say(`  ${name.padEnd(9)} ${columns.join("  ")}`);
+/** Prints the size of what a browser downloads for each entry. */
+function reportSize() {
+  say("download                  raw     gzip -9   brotli 11");
+  for (const [entry, files] of Object.entries(ENTRIES)) {
+    for (const [name, { raw, gzip, brotli }] of Object.entries(sizesOf(files))) {
+      const columns = [raw, gzip, brotli].map((bytes) => bytes.toLocaleString("en").padStart(10));
+      say(`${name === "total" ? entry.padEnd(17) : `  ${name.padEnd(15)}`} ${columns.join("  ")}`);
+    }
   }
 }
 
 /** Fails if the last build is over the budget. */
 export function checkSize() {
-  const { gzip } = JSON.parse(readFileSync(SIZES, "utf8")).parts.total;
-  const figures = `${gzip.toLocaleString("en")} of ${BUDGET.toLocaleString("en")} bytes gzip`;
-  if (gzip > BUDGET) throw new Failure(`the download is over its budget: ${figures}`);
-  say(`the download is within its budget: ${figures}`);
+  for (const [entry, budget] of Object.entries(BUDGETS)) {
+    const { gzip } = sizesOf(ENTRIES[entry]).total;
+    const figures = `${entry}: ${gzip.toLocaleString("en")} of ${budget.toLocaleString("en")} bytes gzip`;
+    if (gzip > budget) throw new Failure(`the download is over its budget: ${figures}`);
+    say(`within its budget: ${figures}`);
+  }
 }
 
-/** The sizes as an application's bundler makes them: the modules in one minified file, the WebAssembly beside it. */
-async function measure() {
-  const vite = await import("vite");
-  const { output } = await vite.build({
-    configFile: false,
-    logLevel: "warn",
-    root: dist,
-    build: {
-      write: false,
-      assetsInlineLimit: 0,
-      modulePreload: false,
-      rollupOptions: { input: join(dist, "index.js"), preserveEntrySignatures: "strict" },
-    },
-  });
-  const ending = (end) => sum(output.filter(({ fileName }) => fileName.endsWith(end)).map(size));
-  const [wasm, js] = [ending(".wasm"), ending(".js")];
-  if (wasm.raw === 0 || js.raw === 0) throw new Failure("the bundle of dist/ is not complete");
-  return { wasm, js, total: sum([wasm, js]) };
+/** Bytes of each of these files of `dist/`, and of all together. */
+function sizesOf(files) {
+  const sizes = Object.fromEntries(files.map((name) => [name, size(readFileSync(join(dist, name)))]));
+  return files.length > 1 ? { ...sizes, total: sum(Object.values(sizes)) } : { total: sizes[files[0]] };
 }
 
-function size(file) {
-  const bytes = Buffer.from(file.code ?? file.source);
+function size(bytes) {
   const quality = { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } };
   return {
     raw: bytes.length,
