@@ -9,13 +9,13 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { brotliCompressSync, constants, gzipSync } from "node:zlib";
 import { fillFolder } from "./lib/files.mjs";
-import { shortenNames } from "./lib/names.mjs";
+import { asFunction, shortenNames } from "./lib/glue.mjs";
 import { dist, fromRoot, target, wasmBindgen } from "./lib/paths.mjs";
 import { cargo, Failure, isMain, main, must, say } from "./lib/run.mjs";
 import { bindgenTools, nodeModules, rust } from "./lib/setup.mjs";
 
 const THIS_FILE = fileURLToPath(import.meta.url);
-const TOOLS = ["shrink.mjs", "names.mjs"].map((name) => fromRoot("scripts", "lib", name));
+const TOOLS = ["shrink.mjs", "glue.mjs"].map((name) => fromRoot("scripts", "lib", name));
 /** The most that an entry may cost: bytes after gzip -9, WebAssembly and JavaScript together. */
 const BUDGETS = { antiphon: 70_000, "antiphon/inline": 72_000 };
 /** What is downloaded for an entry. */
@@ -33,6 +33,7 @@ export async function build() {
   await cargo("build", "--profile", "wasm", "--target", "wasm32-unknown-unknown", "-p", "antiphon");
   await generate();
   await assemble();
+  await bundleForTests();
   reportSize();
 }
 
@@ -59,7 +60,7 @@ async function generate() {
   const { shrink } = await import("./lib/shrink.mjs");
   shrink(module, module);
   const glue = join(GENERATED, "antiphon.js");
-  const short = shortenNames(readFileSync(glue, "utf8"), readFileSync(module));
+  const short = shortenNames(asFunction(readFileSync(glue, "utf8")), readFileSync(module));
   writeFileSync(glue, short.glue);
   writeFileSync(module, short.module);
   writeFileSync(stampFile, stamp);
@@ -71,7 +72,7 @@ async function assemble() {
   const module = readFileSync(join(GENERATED, "antiphon_bg.wasm"));
   const sources = readdirSync(source).map((name) => [name, readFileSync(join(source, name))]);
   const modules = new Map(sources.filter(([name]) => name.endsWith(".js")));
-  modules.set("antiphon.js", oneCopyOfEachModule(readFileSync(join(GENERATED, "antiphon.js"), "utf8"), modules));
+  modules.set("antiphon.js", readFileSync(join(GENERATED, "antiphon.js"), "utf8"));
   modules.set("wasm.js", `export default "${gzipSync(module, { level: 9 }).toString("base64")}";\n`);
   fillFolder(MODULES, modules);
 
@@ -81,30 +82,20 @@ async function assemble() {
   fillFolder(dist, files);
 }
 
+/** The JavaScript that the tests in `tests/browser` are linked with. Needs nothing that is built. */
+export async function bundleForTests() {
+  const code = await bundle(fromRoot("tests", "browser", "client.js"), { minify: false });
+  fillFolder(fromRoot("build", "test"), new Map([["client.js", code]]));
+}
+
 /** An entry and all it imports as one file, minified. */
-async function bundle(entry) {
+async function bundle(entry, { minify } = { minify: true }) {
   const { rolldown } = await import("rolldown");
   const input = await rolldown({ input: entry, platform: "browser", treeshake: { moduleSideEffects: true } });
-  const { output } = await input.generate({ format: "esm", minify: true, codeSplitting: false });
+  const { output } = await input.generate({ format: "esm", minify, codeSplitting: false });
   if (output.length !== 1) throw new Failure(`${entry} became ${output.length} files`);
   // Bundlers look for a string there, and not all of them know that this is one.
   return output[0].code.replaceAll("`antiphon_bg.wasm`", '"antiphon_bg.wasm"');
-}
-
-/**
- * The glue, importing the modules of `src/` from beside it. The generator copies every module that Rust names into a
- * folder of its own; a second copy of `error.js` would have a second class `MessagingError`, and `instanceof` would fail.
- */
-function oneCopyOfEachModule(glue, files) {
-  const imported = /^(import .+ from )(["'])\.\/snippets\/antiphon-[^/]+\/src\/(.+)\2/gm;
-  const rewritten = glue.replace(imported, (_, start, quote, name) => {
-    if (!files.has(name)) throw new Failure(`the glue imports src/${name}, which does not exist`);
-    return `${start}${quote}./${name}${quote}`;
-  });
-  // In the table of imports such a path is a name that the WebAssembly module uses, nothing to load.
-  const left = /^(import|export) .*snippets\/.*$/m.exec(rewritten)?.[0];
-  if (left) throw new Failure(`the glue imports a module that dist/ does not have: ${left}`);
-  return rewritten;
 }
 
 /** Prints the size of what a browser downloads for each entry. */

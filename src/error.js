@@ -1,5 +1,4 @@
-// The errors that promises of this package reject with. One module, imported by the WebAssembly glue and by the
-// entry alike, so that `instanceof` holds wherever the error was made.
+// The errors that promises of this package reject with.
 
 /** A request, a registration or another call on a session that did not succeed. See docs: error codes, outcomes. */
 export class MessagingError extends Error {
@@ -7,15 +6,13 @@ export class MessagingError extends Error {
    * @param {string} code for programs, e.g. `TIMED_OUT`
    * @param {string} message for people
    * @param {"not-sent" | "refused" | "failed" | "unknown"} outcome whether the request may have been acted on
-   * @param {{ reason?: number, cause?: unknown, site?: Error }} [details] `reason` is the number that the other side
-   *   gave; `site` is an error made where the application called us, whose stack this error shows
+   * @param {{ reason?: number, cause?: unknown }} [details] `reason` is the number that the other side gave
    */
   constructor(code, message, outcome, details) {
     super(message, details?.cause === undefined ? undefined : { cause: details.cause });
     this.code = code;
     this.outcome = outcome;
     if (details?.reason !== undefined) this.reason = details.reason;
-    if (details?.site !== undefined) showCaller(this, details.site);
   }
 }
 
@@ -55,14 +52,20 @@ for (const [name, type] of Object.entries(named)) {
   Object.defineProperty(type.prototype, "name", { value: name, configurable: true, writable: true });
 }
 
-/** Remembers where the application called: taken at the call, read only if the call fails. */
-export function callSite() {
-  return new Error();
-}
-
-/** What is wrong with an argument, showing where the application called; whatever else was thrown stays as it is. */
-export function atCaller(error) {
-  return error instanceof MessagingError ? showCaller(error, callSite()) : error;
+/**
+ * An error of ours, showing where the application called; whatever else was thrown stays as it is.
+ *
+ * @param {Error} site made in the function that the application called, or in one that such a function called
+ * @param {number} own how many functions of ours that is; fewer than there are do no harm, more would hide the caller
+ */
+export function seenFrom(site, error, own = 1) {
+  if (!(error instanceof MessagingError || error instanceof ConnectError)) return error;
+  const frames = String(site.stack ?? "").split("\n");
+  // V8 puts a heading line before the frames, the others have frames only.
+  const heading = frames[0].startsWith("Error") ? [`${error.name}: ${error.message}`] : [];
+  const value = [...heading, ...frames.slice(heading.length + own)].join("\n");
+  Object.defineProperty(error, "stack", { value, configurable: true, writable: true });
+  return error;
 }
 
 /** What a request handler threw, as the sender will be told: the text, and whether the handler declined or complained. */
@@ -80,29 +83,19 @@ export function describeThrown(thrown) {
   return { rejected, invalid, text: text || "the request handler threw without a message" };
 }
 
-/** Makes the stack of `error` that of `site`, where the application called. Returns the error. */
-export function showCaller(error, site) {
-  const frames = String(site.stack ?? "").split("\n");
-  // V8 puts a heading line before the frames, the others have frames only.
-  const heading = frames[0].startsWith("Error") ? [`${error.name}: ${error.message}`] : [];
-  frames.splice(0, heading.length);
-  // Our own come first: `callSite`, the WebAssembly, and the function that it was called by.
-  const isOurs = (frame) => frame?.includes("wasm-function[");
-  let own = frames.findIndex(isOurs);
-  while (isOurs(frames[own])) own += 1;
-  const stack = [...heading, ...frames.slice(own + 1)].join("\n");
-  if (frames.length > 0) Object.defineProperty(error, "stack", { value: stack, configurable: true, writable: true });
-  return error;
+/** The text of something that was thrown. */
+export function textOf(thrown) {
+  return describeThrown(thrown).text;
 }
 
 /**
  * How Rust makes a `MessagingError`; what is missing is `undefined`. `faults` are those of a session filter: message,
  * line and column of each.
  */
-export function messagingError(code, message, outcome, reason, site, faults) {
+export function messagingError(code, message, outcome, reason, faults, cause) {
   if (faults) {
     const errors = faults.map(([message, line, column]) => ({ message, line, column }));
-    return new InvalidFilterError(message, errors, { site });
+    return new InvalidFilterError(message, errors);
   }
-  return new MessagingError(code, message, outcome, { reason, site });
+  return new MessagingError(code, message, outcome, { reason, cause });
 }

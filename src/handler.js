@@ -3,7 +3,8 @@
 // promises, an abort signal only for those who look at it.
 
 import { describeThrown } from "./error.js";
-import { Deferred, invalid, isFunction, isMissing, members, optional, report, strings, text } from "./session.js";
+import { invalid, isFunction, isMissing, members, optional, strings, text } from "./options.js";
+import { closeWhenDisposed, report } from "./platform.js";
 import { decode, encodeAnswer, typeCode, typeName } from "./value.js";
 
 const SESSION_CLOSED = 101;
@@ -23,12 +24,10 @@ class RequestContext {
   constructor(path, senderSessionId, properties, requestType) {
     this.path = path;
     // The broker says who asks only where it chose the handler.
-    this.addressed = senderSessionId === undefined;
+    this.addressed = senderSessionId === "";
     if (!this.addressed) this.senderSessionId = senderSessionId;
-    const entries = [];
-    for (let index = 0; index < properties.length; index += 2) entries.push([properties[index], properties[index + 1]]);
     // Defines the keys: one called `__proto__` is a property like any other.
-    this.sessionProperties = Object.fromEntries(entries);
+    this.sessionProperties = Object.fromEntries(properties ?? []);
     this.requestType = requestType;
   }
 
@@ -120,12 +119,9 @@ class LocalRegistration {
   async close() {
     this.#forget();
   }
-
-  static {
-    // Older platforms do not have the symbol; there, nobody can ask for it.
-    if (Symbol.asyncDispose) LocalRegistration.prototype[Symbol.asyncDispose] = LocalRegistration.prototype.close;
-  }
 }
+
+closeWhenDisposed(LocalRegistration);
 
 /** All that a session calls. */
 export class Handlers {
@@ -185,8 +181,8 @@ export class Handlers {
    * Calls the handler of a request.
    *
    * @param {number} registration 0 for an addressed request
-   * @param {string | undefined} sender nobody for an addressed request
-   * @param {string[]} properties of the sender: keys and values, alternating
+   * @param {string} sender empty for an addressed request
+   * @param {[string, string][] | undefined} properties of the sender: keys and values
    * @param {number} code data type of the request, 0 if it is one that we do not know, called `name`
    * @param {Uint8Array} bytes the request, readable only until this returns
    * @returns an answer `{ reason: 0, code, bytes }`, a refusal `{ reason, text }`, or a promise of one of them
@@ -255,6 +251,11 @@ export class Handlers {
     if (context !== undefined) RequestContext.abandon(context, reason);
   }
 
+  /** The same for all that are being answered. */
+  abandonAll(reason) {
+    for (const conversation of [...this.#answering.keys()]) this.abandon(conversation, reason);
+  }
+
   // ---- Filter responses ----
 
   /** Adds a handler for the responses to requests that are sent to exactly this filter. */
@@ -278,18 +279,18 @@ export class Handlers {
   }
 }
 
-/** A request to a session filter whose responses are coming in. */
+/** A request to a session filter whose responses are coming in; resolved or rejected when no more will come. */
 class FilterCall {
-  /** Settles when no further ones will come. */
-  ended = new Deferred();
-
   constructor(filter, path, responseCode, handler) {
     Object.assign(this, { filter, path, responseCode, handler });
-    // Only those who gather look at it.
-    this.ended.promise.then(
-      () => this.#end(),
-      (error) => this.#end(error),
-    );
+  }
+
+  resolve() {
+    this.#end();
+  }
+
+  reject(error) {
+    this.#end(error);
   }
 
   /** A session has answered; `bytes` are readable only until this returns. */
@@ -322,7 +323,8 @@ class FilterCall {
 
   #end(error) {
     const handler = this.handler();
-    if (handler instanceof Collector) handler.end(error);
+    // Only those who gather want to know; after the promise of the count.
+    if (handler instanceof Collector) queueMicrotask(() => handler.end(error));
   }
 }
 

@@ -2,28 +2,21 @@
 //!
 //! In reading order:
 //!
-//! - `session`: `connect`, class `Session`.
-//! - `messaging`: class `Messaging`, the operations; class `Registration`.
-//! - `options`: the option objects of all of these.
-//! - `driver`: carries out what the protocol core asks: send, settle a promise, call a handler, set a timer.
-//! - `handler`: calling a JavaScript function and waiting for what it returns.
-//! - `socket`: the browser's WebSocket; `page`: what happens to the page around it.
-//! - `value`, `error`, `log`, `platform`: JavaScript values, errors, console and clock.
+//! - `client`: class `Client`, what JavaScript calls.
+//! - `link`: what JavaScript is told: the other half of a session, in `session.js`.
+//! - `driver`: carries out what the protocol core asks: open a socket, send, set a timer, tell the link.
+//! - `socket`: the browser's WebSocket.
+//! - `options`, `value`, `clock`: what comes in.
 //!
-//! What is plain JavaScript stands beside it: `index.js` is the entry of the package, `index.d.ts` has its types,
-//! `value.js` the codec, `error.js` the error classes.
+//! What applications see is JavaScript and stands beside it: `index.js` is the entry of the package, `index.d.ts` has its
+//! types, `session.js` and `messaging.js` its classes.
 
+mod client;
+mod clock;
 mod driver;
-mod error;
-mod handler;
-mod log;
-mod messaging;
+mod link;
 mod options;
-mod page;
-mod platform;
-mod session;
 mod socket;
 mod value;
 
-pub use messaging::{Messaging, Registration};
-pub use session::{Session, connect};
+pub use client::Client;

@@ -1,12 +1,14 @@
 // Loads the WebAssembly when it is first needed; where from depends on the entry of the package.
 
-import load from "./antiphon.js";
+import { bindings } from "./antiphon.js";
 import { ConnectError } from "./error.js";
+import { CONNECT_TIMEOUT, isFunction } from "./options.js";
+import { failAll } from "./session.js";
 
-const CONNECT_TIMEOUT = 10_000; // ms, as in the types
-
-/** The load under way, or done. */
+/** The load under way, or done: a promise of the function that makes clients. */
 let loading;
+/** What was loaded; a new instance needs no new load. */
+let compiled;
 /** Ends the load under way; nothing if somebody asked for it by itself. */
 let cancel;
 /** How many connects wait for it. */
@@ -20,27 +22,73 @@ export function loadFrom(source) {
 }
 
 /** Loads the WebAssembly. Nobody has to call it; a failed load can be tried again. */
-export function init(source) {
+export async function init(source) {
   cancel = undefined;
-  return loading ?? begin(() => source ?? fetchModule());
+  await (loading ?? begin(() => source ?? fetchModule()));
 }
 
 /** Starts a load of what `read` returns; whatever it throws fails the load. */
 function begin(read) {
-  const attempt = Promise.resolve()
-    .then(read)
-    .then((source) => load({ module_or_path: source }))
-    .then(
-      () => {
-        cancel = undefined;
-      },
-      (cause) => {
-        if (loading === attempt) loading = undefined;
-        throw new ConnectError("WASM_LOAD_FAILED", `the WebAssembly module did not load: ${cause}`, true, cause);
-      },
-    );
+  const attempt = instantiate(read).then(
+    (create) => {
+      cancel = undefined;
+      return create;
+    },
+    (cause) => {
+      if (loading === attempt) loading = undefined;
+      throw new ConnectError("WASM_LOAD_FAILED", `the WebAssembly module did not load: ${cause}`, true, cause);
+    },
+  );
   loading = attempt;
   return attempt;
+}
+
+/** The function of a new instance that makes clients. */
+async function instantiate(read) {
+  const { imports, start } = bindings(guarded);
+  if (compiled !== undefined) return start(await WebAssembly.instantiate(compiled, imports));
+  const source = await read();
+  const isAddress = typeof source === "string" || source instanceof URL || source instanceof Request;
+  const { module, instance } = await instanceOf(isAddress ? await fetch(source) : source, imports);
+  compiled = module;
+  return start(instance);
+}
+
+async function instanceOf(source, imports) {
+  if (source instanceof WebAssembly.Module) {
+    return { module: source, instance: await WebAssembly.instantiate(source, imports) };
+  }
+  if (!(source instanceof Response)) return WebAssembly.instantiate(source, imports);
+  if (!source.ok) throw new Error(`${source.url} was answered with status ${source.status}`);
+  // Nothing else is compiled while it arrives.
+  const isStreamed = source.headers.get("Content-Type") === "application/wasm";
+  return isStreamed
+    ? WebAssembly.instantiateStreaming(source, imports)
+    : WebAssembly.instantiate(await source.arrayBuffer(), imports);
+}
+
+/** The exports of an instance. Once one of them has trapped, none does anything, and the next load gives a new instance. */
+function guarded(exports) {
+  let isDead = false;
+  const die = (cause) => {
+    isDead = true;
+    loading = undefined;
+    failAll(cause);
+  };
+  const guard =
+    (run) =>
+    (...args) => {
+      if (isDead) return undefined;
+      try {
+        return run(...args);
+      } catch (cause) {
+        // Whatever comes out of there has left Rust in the middle of something.
+        if (!isDead) die(cause);
+        throw cause;
+      }
+    };
+  const entries = Object.entries(exports).map(([name, value]) => [name, isFunction(value) ? guard(value) : value]);
+  return Object.fromEntries(entries);
 }
 
 /** What the entry of the package has, until `cancel` is called. */
@@ -50,14 +98,14 @@ function fetchHere() {
   return fetchModule(controller.signal);
 }
 
-/** Waits for the WebAssembly, for no longer than the options allow. */
+/** Waits for the WebAssembly, for no longer than the options allow; gives the function that makes clients. */
 export async function loaded(signal, connectTimeout) {
   const limit = connectTimeout ?? CONNECT_TIMEOUT;
   let timer;
   let abort;
   waiting += 1;
   try {
-    await new Promise((resolve, reject) => {
+    return await new Promise((resolve, reject) => {
       (loading ?? begin(fetchHere)).then(resolve, reject);
       abort = () => reject(signal.reason);
       if (signal?.aborted) abort();

@@ -1,330 +1,420 @@
-// What of a session is plain JavaScript: reading arguments, addresses, listeners, promises, and where we run. One
-// module, since every further one is a request that an application without a bundler waits for.
+// A session, in two halves: class `Session` is what applications have; class `Link` is what the client in Rust tells, and
+// keeps who waits for what.
 
-import { ConnectError, MessagingError } from "./error.js";
-import { encode, typeCode } from "./value.js";
-
-// ---- Arguments ----
-
-// Reading them may run code of the application, which may throw; so it is done here, where that can be caught.
-
-/** `value`, if it is a string that UTF-8 can say; `name` is what an error calls it. */
-export function text(name, value) {
-  if (typeof value !== "string") throw invalid(`the ${name} must be a string`);
-  // With the flag `u`, this finds halves of surrogate pairs that stand alone.
-  if (/\p{Surrogate}/u.test(value)) throw invalid(`the ${name} has half of a surrogate pair, which is not text`);
-  return value;
-}
-
-/** The options of `connect`, checked, in the order in which Rust reads them; undefined for those that are missing. */
-export function connectOptions(options) {
-  const given = members(options, CONNECT_OPTIONS);
-  const { properties, log } = given;
-  const { timeout, delay } = reconnection(given.reconnect);
-  return [
-    isMissing(given.principal) ? undefined : text("principal", given.principal),
-    // Otherwise checked when they are used: a function may give them.
-    typeof given.credentials === "string" ? text("credentials", given.credentials) : given.credentials,
-    isMissing(properties) ? [] : stringEntries("properties", properties),
-    milliseconds("connectTimeout", given.connectTimeout) ?? 10_000,
-    milliseconds("requestTimeout", given.requestTimeout) ?? 30_000,
-    optional("maxMessageSize", given.maxMessageSize, "a number of bytes, at least 1024", isAtLeast(1024)) ??
-      2 ** 25 + 2 ** 18, // what a broker takes by default, and what it puts around that
-    abortSignal(given.signal),
-    optional("webSocket", given.webSocket, "a constructor like that of WebSocket", isFunction),
-    optional("protocolVersion", given.protocolVersion, "a number from 22 to 29", (version) =>
-      [22, 23, 24, 25, 26, 27, 28, 29].includes(version),
-    ) ?? 25,
-    LEVELS.indexOf(
-      optional("log", log, "off, error, warn, info, debug or trace", (name) => LEVELS.includes(name)) ?? "warn",
-    ),
-    timeout,
-    delay,
-  ];
-}
-
-/** Whether and how to reconnect; a timeout of 0 ms for not at all. */
-function reconnection(reconnect) {
-  if (reconnect === false) return { timeout: 0 };
-  const { timeout, delay } = members(reconnect === true ? undefined : reconnect, ["timeout", "delay"], "reconnect");
-  return {
-    timeout: milliseconds("reconnect.timeout", timeout) ?? 60_000,
-    delay: optional("reconnect.delay", delay, "a function", isFunction),
-  };
-}
-
-/** Milliseconds to wait before an attempt to reconnect, by the function of the application if there is one. */
-export function retryDelay(attempt, delay) {
-  try {
-    const chosen = delay?.(attempt);
-    if (chosen >= 0) return Number(chosen);
-  } catch (error) {
-    report(error);
-  }
-  // Full jitter, so that many clients that lost their connections together do not return together.
-  return Math.random() * Math.min(5_000, 100 * 2 ** (attempt - 1));
-}
+import { ConnectError, messagingError, seenFrom, textOf } from "./error.js";
+import { Handlers } from "./handler.js";
+import { Messaging } from "./messaging.js";
+import {
+  checkedCredentials,
+  connectOptions,
+  isFunction,
+  prepareRequest,
+  propertyKeys,
+  serverAddress,
+  text,
+} from "./options.js";
+import { closeQuietly, closeWhenDisposed, Deferred, Emitter, log, PageListeners, report } from "./platform.js";
+import { decode } from "./value.js";
 
 /**
- * A request with its options, checked and encoded. Copy `bytes` at once, as with `encode`.
+ * Opens a session; `create` makes an instance of class `Client` in Rust.
  *
- * @returns `timeout` in milliseconds, NaN if none is given; `responseCode` is the number of the data type to convert the
- *   response to, 0 for none
+ * @param {number} elapsed the part of the time allowed that has passed already, in milliseconds
  */
-export function prepareRequest(request, options) {
-  const { type, responseType, timeout, signal, whenDisconnected, onResponse } = members(options, REQUEST_OPTIONS);
-  const given = {
-    responseCode: typeCode(responseType),
-    timeout: milliseconds("timeout", timeout) ?? Number.NaN,
-    signal: abortSignal(signal),
-    wait: optional("whenDisconnected", whenDisconnected, "fail or wait", isFailOrWait) === "wait",
-    onResponse,
-  };
-  const { code, named, bytes } = encode(request, type);
-  // Only now: what the application runs while its value is read may abort the request.
-  if (given.signal?.aborted) throw given.signal.reason;
-  if (named) given.responseCode ||= code;
-  given.code = code;
-  given.bytes = bytes;
-  return given;
-}
-
-function isFailOrWait(when) {
-  return when === "fail" || when === "wait";
-}
-
-/** A plain copy of the members of an option object that are known. */
-export function members(options, names, what = "the options") {
-  if (isMissing(options)) return {};
-  if (typeof options !== "object") throw invalid(`${what} must be an object`);
-  return readable(what, () => {
-    const copy = {};
-    for (const name of names) copy[name] = options[name];
-    return copy;
-  });
-}
-
-const CONNECT_OPTIONS = [
-  "principal",
-  "credentials",
-  "properties",
-  "connectTimeout",
-  "requestTimeout",
-  "maxMessageSize",
-  "signal",
-  "webSocket",
-  "protocolVersion",
-  "log",
-  "reconnect",
-];
-export const REQUEST_OPTIONS = ["type", "responseType", "timeout", "signal", "whenDisconnected", "onResponse"];
-const LEVELS = ["off", "error", "warn", "info", "debug", "trace"];
-
-/** An option that may be missing. */
-export function optional(name, value, expected, isUsable) {
-  if (isMissing(value)) return undefined;
-  if (!readable(name, () => isUsable(value))) throw invalid(`${name} must be ${expected}`);
-  return value;
-}
-
-function milliseconds(name, value) {
-  return optional(name, value, "a number of milliseconds, not negative", isAtLeast(0));
-}
-
-export function isAtLeast(least) {
-  return (value) => typeof value === "number" && value >= least;
-}
-
-function abortSignal(value) {
-  return optional("signal", value, "an AbortSignal", (signal) => signal instanceof AbortSignal);
-}
-
-export function isMissing(value) {
-  return value === undefined || value === null;
-}
-
-export function isFunction(value) {
-  return typeof value === "function";
-}
-
-/** The keys that `getProperties` is given; all properties if it is given none. */
-export function propertyKeys(keys) {
-  return isMissing(keys) ? ["*F", "*U"] : strings("keys", keys);
-}
-
-/** A plain copy of an array of strings. */
-export function strings(name, value) {
-  const items = readable(name, () => Array.isArray(value) && [...value]);
-  if (!areStrings(items)) throw invalid(`${name} must be an array of strings`);
-  return items.map((item) => text(name, item));
-}
-
-/** The keys and values of an object of strings, alternating. */
-function stringEntries(name, value) {
-  const items = readable(name, () => typeof value === "object" && Object.entries(value).flat());
-  if (!areStrings(items)) throw invalid(`${name} must be an object of strings`);
-  return items.map((item) => text(name, item));
-}
-
-function areStrings(items) {
-  return items !== false && items.every((item) => typeof item === "string");
-}
-
-function readable(name, read) {
+export async function open(create, url, options, elapsed) {
+  const address = serverAddress(url);
+  let checked;
   try {
-    return read();
-  } catch (cause) {
-    throw invalid(`${name} could not be read`, cause);
+    checked = connectOptions(options, elapsed);
+  } catch (error) {
+    throw new ConnectError("INVALID_ARGUMENT", error.message, false, error);
   }
+  if (checked.signal?.aborted) throw checked.signal.reason;
+  return new Link(create, address, checked).connect(checked.signal);
 }
 
-export function invalid(message, cause) {
-  return new MessagingError("INVALID_ARGUMENT", message, "not-sent", { cause });
+/** Those whose client in Rust is at work. */
+const links = new Set();
+
+/** The WebAssembly has trapped: nothing that it holds can be trusted any more. */
+export function failAll(cause) {
+  for (const link of links) link.fail(cause);
 }
 
-// ---- Listeners and promises ----
+/** The half of a session that the client in Rust tells what happens. It never holds anything up by an error. */
+export class Link {
+  id = "";
+  principal;
+  state = "connecting";
+  closed = new Deferred();
+  emitter = new Emitter();
+  handlers = new Handlers();
+  messaging = new Messaging(this);
+  /** What is used of the options by Rust. */
+  webSocket;
+  /** Of the connection; set by Rust. */
+  socket;
+  #options;
+  /** In Rust; gone when the session is over. */
+  #client;
+  /** The promise of `connect`, while it is waited for. */
+  #connecting;
+  /** What went wrong outside of the client, for the error's `cause`. */
+  #cause;
+  /** Who waits for what, by conversation. */
+  #waiting = new Map();
+  #page;
 
-/** What listeners are told, by event. */
-const EVENTS = {
-  statechange: ["from", "to"],
-  disconnect: ["reason"],
-  close: ["code", "reason", "byClient"],
-  reconnect: ["lossless", "newSession"],
-  messageloss: ["requests", "handlers"],
-};
+  constructor(create, address, options) {
+    this.#options = options;
+    this.principal = options.principal;
+    this.webSocket = options.webSocket;
+    this.#client = create(this, address, options.config);
+    links.add(this);
+  }
 
-/** Keeps listeners by event name. */
-export class Emitter {
-  #listeners = new Map();
-
-  /** Adds a listener; returns the function that takes it out again. */
-  on(event, listener) {
-    if (typeof listener !== "function") throw new TypeError("a listener must be a function");
-    if (!Object.hasOwn(EVENTS, event)) {
-      throw new TypeError(`there is no such event; there are ${Object.keys(EVENTS).join(", ")}`);
-    }
-    const entry = { listener };
-    const entries = this.#listeners.get(event) ?? [];
-    this.#listeners.set(event, [...entries, entry]);
-    return () => {
-      const left = this.#listeners.get(event).filter((other) => other !== entry);
-      this.#listeners.set(event, left);
+  /** The promise is of a session. */
+  connect(signal) {
+    this.#connecting = new Deferred();
+    const { promise } = this.#connecting;
+    const abort = () => {
+      this.#connecting?.reject(signal.reason);
+      this.#client?.close();
     };
+    signal?.addEventListener("abort", abort);
+    const listenNoMore = () => signal?.removeEventListener("abort", abort);
+    promise.then(listenNoMore, listenNoMore);
+    this.#client.connect();
+    return promise;
   }
 
-  /** Calls the listeners of `event`, in the order in which they were added; returns what they are told. */
-  emit(event, details) {
-    const detail = Object.fromEntries(EVENTS[event].map((name, index) => [name, details[index]]));
-    for (const { listener } of this.#listeners.get(event) ?? []) {
-      try {
-        listener(detail);
-      } catch (error) {
-        report(error);
-      }
+  /** The client in Rust. Throws if the session is over. */
+  get client() {
+    this.assertOpen();
+    return this.#client;
+  }
+
+  assertOpen() {
+    if (this.state === "closed") throw messagingError("SESSION_CLOSED", "the session is closed", "not-sent");
+  }
+
+  close() {
+    this.#client?.close();
+    return this.closed.promise.then(() => {});
+  }
+
+  // ---- Asking ----
+
+  /**
+   * Starts a conversation.
+   *
+   * @param start starts it, given where the application called; returns `{ conversation, signal, responseCode, read }`, of which the first is needed:
+   *   `responseCode` is the data type to which a value is converted, `read` makes of another response what is promised
+   * @returns a promise of the response; what `start` throws rejects it
+   */
+  ask(start) {
+    const site = new Error();
+    try {
+      const { conversation, signal, ...waiting } = start(site);
+      const { promise } = this.wait(conversation, Object.assign(new Deferred(), waiting, { site }));
+      if (signal) this.listen(signal, conversation);
+      this.#client?.flush();
+      return promise;
+    } catch (error) {
+      return Promise.reject(seenFrom(site, error, 2));
     }
-    return detail;
   }
-}
 
-/** As the platform reports an error that nobody caught. */
-export function report(error) {
-  if (typeof reportError === "function") reportError(error);
-  else console.error(error);
-}
+  /** Remembers who waits for a conversation: something that can be resolved and rejected. */
+  wait(conversation, waiting) {
+    this.#waiting.set(conversation, waiting);
+    return waiting;
+  }
 
-/** A promise and the functions that settle it. */
-export class Deferred {
-  constructor() {
-    this.promise = new Promise((resolve, reject) => {
-      this.resolve = resolve;
-      this.reject = reject;
+  /** The signal ends the waiting for the first conversation and the others, for as long as it is waited for the first. */
+  listen(signal, ...conversations) {
+    const abort = () => {
+      for (const conversation of conversations) {
+        const waiting = this.#take(conversation);
+        if (waiting === undefined) continue;
+        waiting.reject(signal.reason);
+        this.#client?.abandon(conversation);
+      }
+    };
+    signal.addEventListener("abort", abort);
+    this.#waiting.get(conversations[0]).ignore = () => signal.removeEventListener("abort", abort);
+  }
+
+  #take(conversation) {
+    const waiting = this.#waiting.get(conversation);
+    this.#waiting.delete(conversation);
+    waiting?.ignore?.();
+    return waiting;
+  }
+
+  /** A request with its options, ready to be sent. */
+  prepare(request, options) {
+    const prepared = prepareRequest(request, options);
+    prepared.timeout ??= this.#options.requestTimeout;
+    return prepared;
+  }
+
+  // ---- What Rust asks for while it connects ----
+
+  /** A string, bytes, undefined, or a promise of one of them. */
+  credentials() {
+    const { credentials } = this.#options;
+    this.#cause = undefined;
+    if (!isFunction(credentials)) return credentials;
+    const asked = new Promise((resolve) => {
+      resolve(credentials());
+    });
+    return asked.then(checkedCredentials, (error) => {
+      this.#cause = error;
+      throw new Error(`the credentials function failed: ${textOf(error)}`);
     });
   }
-}
 
-/** A promise that settles when `promise` does, without its value. */
-export function withoutValue(promise) {
-  return promise.then(() => {});
-}
-
-/** Closes a WebSocket of whose events nobody wants to hear any more. */
-export function closeQuietly(webSocket) {
-  for (const event of ["open", "message", "close"]) webSocket[`on${event}`] = null;
-  // Not null: the package `ws` throws an error event that nobody listens to, and closing early is one.
-  webSocket.onerror = () => {};
-  webSocket.close();
-}
-
-/** Tells what happens to the page that its connections do not tell. */
-export class PageListeners {
-  #controller = new AbortController();
-
-  /** Calls `listener` with 0 when the page is left, 1 when it is back from the back/forward cache, 2 when it wakes. */
-  constructor(listener) {
-    const { signal } = this.#controller;
-    const listen = (target, type, told) => {
-      // There is no page in a worker or in Node.js.
-      target?.addEventListener?.(type, (event) => told(event), { signal });
-    };
-    listen(globalThis, "pagehide", ({ persisted }) => persisted || listener(0));
-    listen(globalThis, "pageshow", ({ persisted }) => persisted && listener(1));
-    listen(globalThis, "online", () => listener(2));
-    listen(globalThis.document, "resume", () => listener(2));
-    listen(globalThis.document, "visibilitychange", () => document.hidden || listener(2));
+  /** What kept us from trying to connect, for people. */
+  describe(thrown) {
+    this.#cause ??= thrown;
+    return textOf(thrown);
   }
 
-  stop() {
-    this.#controller.abort();
+  /** Milliseconds to wait before an attempt to reconnect. */
+  retryDelay(attempt) {
+    try {
+      const chosen = this.#options.delay?.(attempt);
+      if (chosen >= 0) return Number(chosen);
+    } catch (error) {
+      report(error);
+    }
+    // Full jitter, so that many clients that lost their connections together do not return together.
+    return Math.random() * Math.min(5_000, 100 * 2 ** (attempt - 1));
+  }
+
+  // ---- What Rust tells ----
+
+  setState(to) {
+    const from = this.state;
+    this.state = to;
+    this.emitter.emit("statechange", { from, to });
+  }
+
+  connected(id) {
+    this.id = id;
+    this.#log(INFO, `session ${id} is open`);
+    this.#page = new PageListeners(
+      () => this.#client?.close(),
+      (restored) => this.#client?.wake(restored),
+    );
+    this.#connecting.resolve(new Session(this));
+    this.#connecting = undefined;
+  }
+
+  connectFailed(code, message, isRetryable) {
+    this.#connecting.reject(new ConnectError(code, message, isRetryable, this.#cause));
+    this.#release();
+  }
+
+  disconnected(reason) {
+    this.#log(INFO, reason);
+    this.emitter.emit("disconnect", { reason });
+  }
+
+  messagesLost(requests, handlers) {
+    this.emitter.emit("messageloss", { requests, handlers });
+  }
+
+  handlerLost(registration) {
+    this.#log(WARN, "a request handler is no longer registered");
+    this.handlers.remove(registration);
+  }
+
+  reconnected(id, lossless, newSession) {
+    this.id = id;
+    // A new one is opened with the same options as the first.
+    if (newSession) this.principal = this.#options.principal;
+    this.#log(INFO, `session ${id} is connected again`);
+    this.emitter.emit("reconnect", { lossless, newSession });
+  }
+
+  /** The session is over. */
+  ended(code, reason) {
+    this.#log(INFO, `the session is closed: ${reason}`);
+    if (LOSSES.includes(code)) this.emitter.emit("disconnect", { reason });
+    this.#finish({ code, reason, byClient: code === "CLOSED_BY_CLIENT" });
+  }
+
+  /** A conversation is over, with a value. */
+  respondedValue(conversation, code, name, bytes) {
+    const waiting = this.#take(conversation);
+    try {
+      waiting?.resolve(decode(code, name, bytes, waiting.responseCode));
+    } catch (error) {
+      waiting.reject(seenFrom(waiting.site, error, 2));
+    }
+  }
+
+  /** A conversation is over, with another response. */
+  responded(conversation, response) {
+    const waiting = this.#take(conversation);
+    waiting?.resolve(waiting.read ? waiting.read(response) : response);
+  }
+
+  failed(conversation, error) {
+    const waiting = this.#take(conversation);
+    waiting?.reject(seenFrom(waiting.site, error, 2));
+  }
+
+  filterResponded(conversation, ...response) {
+    this.#waiting.get(conversation)?.respond(...response);
+  }
+
+  filterFailed(conversation, ...failure) {
+    this.#waiting.get(conversation)?.fail(...failure);
+  }
+
+  /** Somebody asks; `registration` is 0 and `sender` empty for an addressed request. */
+  requested(conversation, registration, path, sender, properties, code, name, bytes) {
+    const answer = this.handlers.call(registration, conversation, path, sender, properties, code, name, bytes);
+    if (answer instanceof Promise) answer.then((later) => this.#answer(conversation, path, later));
+    else this.#answer(conversation, path, answer);
+  }
+
+  #answer(conversation, path, { reason, text, code, bytes }) {
+    // Not what it threw: that may be anything.
+    if (reason in FAULTS) this.#log(WARN, `the request handler for ${path} failed: ${FAULTS[reason]}`);
+    if (reason === 0) this.#client?.respond(conversation, code, bytes);
+    else this.#client?.refuse(conversation, reason, text);
+  }
+
+  abandoned(conversation, error) {
+    this.handlers.abandon(conversation, error);
+  }
+
+  /** A `MessagingError`. */
+  error(...details) {
+    return messagingError(...details);
+  }
+
+  closeSocket(socket) {
+    closeQuietly(socket);
+  }
+
+  // ---- The end ----
+
+  /** The WebAssembly has trapped because of `cause`: everything that waits is told, and the connection is closed. */
+  fail(cause) {
+    const text = "the WebAssembly of the client has failed; the next connect starts it afresh";
+    const failure = () =>
+      messagingError("INTERNAL", `${text}: ${textOf(cause)}`, "unknown", undefined, undefined, cause);
+    this.#release();
+    if (this.socket) closeQuietly(this.socket);
+    for (const conversation of [...this.#waiting.keys()]) this.failed(conversation, failure());
+    this.handlers.abandonAll(failure());
+    if (this.#connecting) {
+      this.#connecting.reject(new ConnectError("INTERNAL", text, true, cause));
+    } else if (this.state !== "closed") {
+      this.setState("closed");
+      this.#finish({ code: "INTERNAL", reason: text, byClient: false });
+    }
+  }
+
+  #finish(info) {
+    this.#page?.stop();
+    this.handlers.clear();
+    this.#release();
+    this.emitter.emit("close", info);
+    this.closed.resolve(info);
+  }
+
+  /** Lets go of the client, which has nothing more to do. It holds on to us for as long as it is there. */
+  #release() {
+    links.delete(this);
+    this.#client = undefined;
+  }
+
+  #log(level, message) {
+    if (level <= this.#options.level) log(level, message);
   }
 }
 
-/** Writes to the console; the level is an index of `LEVELS`. */
-export function log(level, message) {
-  console[["", "error", "warn", "info"][level] ?? "debug"](`antiphon: ${message}`);
+// Of the levels in options.js.
+const WARN = 2;
+const INFO = 3;
+
+/** Reasons for which an answer is worth a line on the console. */
+const FAULTS = { 105: "CALLBACK_EXCEPTION", 106: "INVALID_DATA" };
+
+/** Ends that come of a connection. */
+const LOSSES = ["CONNECTION_ERROR", "TRANSPORT_ERROR", "IDLE_CONNECTION"];
+
+/** A session with a broker. */
+export class Session {
+  static name = "Session"; // whatever a minifier makes of it
+  #link;
+
+  constructor(link) {
+    if (!(link instanceof Link)) throw new TypeError("sessions come from connect");
+    this.#link = link;
+  }
+
+  get id() {
+    return this.#link.id;
+  }
+
+  get principal() {
+    return this.#link.principal;
+  }
+
+  get state() {
+    return this.#link.state;
+  }
+
+  get messaging() {
+    return this.#link.messaging;
+  }
+
+  get services() {
+    return this.messaging.services;
+  }
+
+  get closed() {
+    return this.#link.closed.promise;
+  }
+
+  on(event, listener) {
+    return this.#link.emitter.on(event, listener);
+  }
+
+  ping() {
+    return this.#link.ask(() => ({ conversation: this.#link.client.ping() }));
+  }
+
+  getProperties(keys) {
+    return this.#link.ask(() => {
+      const wanted = propertyKeys(keys);
+      // This defines the keys, whatever they are.
+      return { conversation: this.#link.client.getProperties(wanted), read: Object.fromEntries };
+    });
+  }
+
+  changePrincipal(principal, credentials) {
+    const link = this.#link;
+    return link.ask(() => {
+      const name = text("principal", principal);
+      const read = (changed) => {
+        if (changed) link.principal = name;
+        return changed;
+      };
+      return { conversation: link.client.changePrincipal(name, checkedCredentials(credentials)), read };
+    });
+  }
+
+  close() {
+    return this.#link.close();
+  }
 }
 
-// ---- Where we run, and where we connect to ----
-
-/** What the session property `$Environment` says, e.g. `BROWSER_Chrome_156` or `NODE_linux_22.11.0`. */
-export function environment() {
-  const { process, navigator } = globalThis;
-  if (process?.versions?.node) return `NODE_${process.platform}_${process.versions.node}`;
-  // The first that fits: Chromium's relatives name Chrome and Safari as well.
-  const browsers = [
-    ["Edge", /Edg\w*\/(\d+)/],
-    ["Opera", /OPR\/(\d+)/],
-    ["Firefox", /Firefox\/(\d+)/],
-    ["Chrome", /Chrom\w*\/(\d+)/],
-    ["Safari", /Version\/(\d+).*Safari/],
-  ];
-  for (const [name, pattern] of browsers) {
-    const version = pattern.exec(navigator?.userAgent ?? "")?.[1];
-    if (version) return `BROWSER_${name}_${version}`;
-  }
-  return "BROWSER_unknown_0";
-}
-
-/** The address that `url` stands for, ready to have a query appended. Throws a `ConnectError`. */
-export function serverAddress(url) {
-  let address;
-  try {
-    address = new URL(typeof url === "string" ? url : url.href);
-  } catch (cause) {
-    const what = typeof url === "string" ? `"${url}"` : "what was given";
-    throw invalidUrl(`${what} is not a URL; write ws://host:port or wss://host`, cause);
-  }
-  // Kept apart from the URL's own setter, which does not change every scheme into every other.
-  const scheme = { "ws:": "ws:", "wss:": "wss:", "http:": "ws:", "https:": "wss:" }[address.protocol];
-  if (scheme === undefined) {
-    throw invalidUrl(`the URL must begin with ws://, wss://, http:// or https://, not ${address.protocol}`);
-  }
-  if (address.username || address.password) {
-    throw invalidUrl("the URL must not have a user name or password; use the options principal and credentials");
-  }
-  const path = address.pathname === "/" ? "/diffusion" : address.pathname;
-  return `${scheme}//${address.host}${path}${address.search || "?"}${address.search ? "&" : ""}`;
-}
-
-function invalidUrl(message, cause) {
-  return new ConnectError("INVALID_URL", message, false, cause);
-}
+closeWhenDisposed(Session);

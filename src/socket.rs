@@ -4,15 +4,12 @@ use js_sys::{Array, ArrayBuffer, Function, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 use web_sys::{BinaryType, CloseEvent, Event, MessageEvent, WebSocket};
 
-#[wasm_bindgen(module = "/src/session.js")]
-extern "C" {
-    #[wasm_bindgen(js_name = closeQuietly)]
-    fn close_quietly(web_socket: &WebSocket);
-}
+use crate::link::Link;
 
 /// An open or opening WebSocket. Owns its listener; closes when it is dropped, and is then silent.
 pub struct Socket {
     web_socket: WebSocket,
+    link: Link,
     /// Whether bytes must be copied out of the memory of WebAssembly: browsers copy by themselves, others may not.
     copies: bool,
     _listener: Closure<dyn Fn(Event)>,
@@ -38,12 +35,9 @@ impl Socket {
     /// # Errors
     ///
     /// What the constructor throws, for example because the page may not connect there.
-    pub fn open(
-        url: &str,
-        constructor: Option<&Function>,
-        listen: impl Fn(SocketEvent) + 'static,
-    ) -> Result<Self, JsValue> {
-        let web_socket = match constructor {
+    pub fn open(url: &str, link: &Link, listen: impl Fn(SocketEvent) + 'static) -> Result<Self, JsValue> {
+        let constructor = link.web_socket();
+        let web_socket = match &constructor {
             Some(constructor) => Reflect::construct(constructor, &Array::of1(&url.into()))?.unchecked_into(),
             None => WebSocket::new(url)?,
         };
@@ -55,7 +49,8 @@ impl Socket {
                 listen(event);
             }
         });
-        let socket = Self { web_socket, copies: constructor.is_some(), _listener: listener };
+        link.set_socket(&web_socket);
+        let socket = Self { web_socket, link: link.clone(), copies: constructor.is_some(), _listener: listener };
         socket.listen(socket._listener.as_ref().unchecked_ref());
         Ok(socket)
     }
@@ -82,7 +77,7 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        close_quietly(&self.web_socket);
+        self.link.close_socket(&self.web_socket);
     }
 }
 

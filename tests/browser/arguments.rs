@@ -2,7 +2,9 @@ use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_test::wasm_bindgen_test;
 
-use crate::support::{BROKER, assert_same, client, connect, js, path, promise, rejected, rejection, resolved};
+use crate::support::{
+    BROKER, assert_same, client, connect, connect_with, js, path, promise, rejected, rejection, resolved,
+};
 
 /// Each call, an expression of `messaging`, `path` and `f`, gives a promise that rejects with `INVALID_ARGUMENT`; nothing
 /// is sent, nothing throws, and the session is none the worse.
@@ -192,7 +194,7 @@ async fn a_url_that_is_none_rejects_with_invalid_url() {
         "'ws://127.0.0.1:99999'",
         "'ws://ada:secret@127.0.0.1'",
     ] {
-        let error = rejected(&antiphon::connect(&js(&format!("({url})")), &js("undefined"), None)).await;
+        let error = rejected(&connect_with(&js(&format!("({url})")), &js("undefined"))).await;
         assert_eq!(error.code(), "INVALID_URL", "{url}: {error}");
         error.is_of_connect("INVALID_URL", false);
     }
@@ -227,8 +229,7 @@ async fn options_of_connect_that_cannot_be_used_reject_with_invalid_argument() {
 #[wasm_bindgen_test]
 async fn options_of_connect_that_throw_when_looked_at_reject_with_invalid_argument() {
     // As the entry of the package calls it, but what it throws is not made a rejection.
-    let open =
-        Closure::<dyn Fn(JsValue, JsValue) -> Promise>::new(|url, options| antiphon::connect(&url, &options, None));
+    let open = Closure::<dyn Fn(JsValue, JsValue) -> Promise>::new(|url, options| connect_with(&url, &options));
     let names = [("open", open.as_ref()), ("url", &BROKER.into())];
     for option in ["principal", "credentials", "properties", "connectTimeout", "signal", "webSocket"] {
         let call = format!("open(url, {{ get {option}() {{ throw new Error('kaputt'); }} }})");

@@ -1,8 +1,8 @@
 use wasm_bindgen_test::wasm_bindgen_test;
 
 use crate::support::{
-    BROKER, CONTROL, Session, assert_same, client, client_with, connect, gate, js, js_with, path, promise, rejected,
-    resolved, two_clients,
+    BROKER, CONTROL, Session, assert_same, client, client_with, connect, connect_with, gate, js, js_with, path,
+    promise, rejected, resolved, two_clients,
 };
 
 #[wasm_bindgen_test]
@@ -75,7 +75,7 @@ async fn a_session_keeps_its_principal_if_the_new_one_is_not_accepted() {
 async fn http_addresses_and_url_objects_are_addresses_too() {
     let http = BROKER.replacen("ws", "http", 1);
     for url in [format!("'{http}'"), format!("new URL('{http}')"), format!("new URL('{BROKER}#hash')")] {
-        let session = resolved(&antiphon::connect(&js(&url), &js(&format!("({CONTROL})")), None)).await;
+        let session = resolved(&connect_with(&js(&url), &js(&format!("({CONTROL})")))).await;
         assert_same(&js_with("session.state", &[("session", &session)]), "'connected'");
         resolved(&promise("session.close()", &[("session", &session)])).await;
     }

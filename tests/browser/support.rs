@@ -45,18 +45,17 @@ extern "C" {
     pub fn answer(this: &Gate, value: &JsValue);
 }
 
-#[wasm_bindgen(module = "/src/error.js")]
+// Made of `client.js` by `npm run build`.
+#[wasm_bindgen(module = "/build/test/client.js")]
 extern "C" {
+    /// `connect` without what loads the WebAssembly: `create` makes a client.
+    fn open(create: &JsValue, url: &JsValue, options: &JsValue, elapsed: f64) -> Promise;
     #[wasm_bindgen(thread_local_v2, js_name = ConnectError)]
     static CONNECT_ERROR: JsValue;
     #[wasm_bindgen(thread_local_v2, js_name = MessagingError)]
     static MESSAGING_ERROR: JsValue;
     #[wasm_bindgen(thread_local_v2, js_name = RejectedRequestError)]
     static REJECTED_REQUEST_ERROR: JsValue;
-}
-
-#[wasm_bindgen(module = "/src/value.js")]
-extern "C" {
     #[wasm_bindgen(thread_local_v2, js_name = datatypes)]
     static DATATYPES: JsValue;
 }
@@ -259,7 +258,20 @@ pub async fn two_clients() -> (Client, Client) {
 
 /// `connect` as it is; `options` is an expression.
 pub fn connect(url: &str, options: &str) -> Promise {
-    antiphon::connect(&url.into(), &js(&format!("({options})")), None)
+    connect_with(&url.into(), &js(&format!("({options})")))
+}
+
+/// `connect` with whatever JavaScript passes.
+pub fn connect_with(url: &JsValue, options: &JsValue) -> Promise {
+    thread_local! {
+        static CREATE: JsValue = Closure::<dyn Fn(JsValue, String, Array) -> JsValue>::new(
+            |link: JsValue, address, options: Array| {
+                antiphon::Client::new(link.unchecked_into(), address, &options).into()
+            },
+        )
+        .into_js_value();
+    }
+    CREATE.with(|create| open(create, url, options, 0.0))
 }
 
 /// Without a broker no test can do anything: says so once, instead of failing every test.

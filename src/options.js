@@ -1,0 +1,230 @@
+// The arguments and options of the API, checked. Reading them may run code of the application, which may throw.
+
+import { ConnectError, MessagingError } from "./error.js";
+import { encode, typeCode } from "./value.js";
+
+/** `value`, if it is a string that UTF-8 can say; `name` is what an error calls it. */
+export function text(name, value) {
+  if (typeof value !== "string") throw invalid(`the ${name} must be a string`);
+  // With the flag `u`, this finds halves of surrogate pairs that stand alone.
+  if (/\p{Surrogate}/u.test(value)) throw invalid(`the ${name} has half of a surrogate pair, which is not text`);
+  return value;
+}
+
+/** The options of `connect`, checked; `config` is what Rust wants of them, in the order in which it reads them. */
+export function connectOptions(options, elapsed) {
+  const given = members(options, CONNECT_OPTIONS);
+  const { timeout, delay } = reconnection(given.reconnect);
+  const principal = isMissing(given.principal) ? undefined : text("principal", given.principal);
+  const properties = isMissing(given.properties) ? [] : stringEntries("properties", given.properties);
+  const connectTimeout = milliseconds("connectTimeout", given.connectTimeout) ?? CONNECT_TIMEOUT;
+  const requestTimeout = milliseconds("requestTimeout", given.requestTimeout) ?? 30_000;
+  const maxMessageSize =
+    optional("maxMessageSize", given.maxMessageSize, "a number of bytes, at least 1024", isAtLeast(1024)) ??
+    2 ** 25 + 2 ** 18; // what a broker takes by default, and what it puts around that
+  const version =
+    optional("protocolVersion", given.protocolVersion, "a number from 22 to 29", (version) =>
+      [22, 23, 24, 25, 26, 27, 28, 29].includes(version),
+    ) ?? 25;
+  // Keys and values alternate.
+  const isSaid = properties.some((key, index) => index % 2 === 0 && key === ENVIRONMENT);
+  if (!isSaid) properties.push(ENVIRONMENT, environment());
+  const left = Math.max(0, connectTimeout - elapsed);
+  return {
+    config: [principal, properties, version, left, timeout, requestTimeout, maxMessageSize],
+    principal: principal ?? "",
+    credentials: isFunction(given.credentials) ? given.credentials : checkedCredentials(given.credentials),
+    requestTimeout,
+    signal: abortSignal(given.signal),
+    webSocket: optional("webSocket", given.webSocket, "a constructor like that of WebSocket", isFunction),
+    delay,
+    level: LEVELS.indexOf(
+      optional("log", given.log, "off, error, warn, info, debug or trace", (name) => LEVELS.includes(name)) ?? "warn",
+    ),
+  };
+}
+
+/** A password, bytes or undefined. */
+export function checkedCredentials(value) {
+  if (isMissing(value)) return undefined;
+  if (typeof value === "string") return text("credentials", value);
+  if (value instanceof Uint8Array) return value;
+  throw invalid("credentials must be a string or a Uint8Array");
+}
+
+/** Whether and how to reconnect; a timeout of 0 ms for not at all. */
+function reconnection(reconnect) {
+  if (reconnect === false) return { timeout: 0 };
+  const { timeout, delay } = members(reconnect === true ? undefined : reconnect, ["timeout", "delay"], "reconnect");
+  return {
+    timeout: milliseconds("reconnect.timeout", timeout) ?? 60_000,
+    delay: optional("reconnect.delay", delay, "a function", isFunction),
+  };
+}
+
+/**
+ * A request with its options, checked and encoded. Copy `bytes` at once, as with `encode`.
+ *
+ * @returns `timeout` in milliseconds, undefined if none is given; `responseCode` is the number of the data type to
+ *   convert the response to, 0 for none
+ */
+export function prepareRequest(request, options) {
+  const { type, responseType, timeout, signal, whenDisconnected, onResponse } = members(options, REQUEST_OPTIONS);
+  const given = {
+    responseCode: typeCode(responseType),
+    timeout: milliseconds("timeout", timeout),
+    signal: abortSignal(signal),
+    wait: optional("whenDisconnected", whenDisconnected, "fail or wait", isFailOrWait) === "wait",
+    onResponse,
+  };
+  const { code, named, bytes } = encode(request, type);
+  // Only now: what the application runs while its value is read may abort the request.
+  if (given.signal?.aborted) throw given.signal.reason;
+  if (named) given.responseCode ||= code;
+  given.code = code;
+  given.bytes = bytes;
+  return given;
+}
+
+function isFailOrWait(when) {
+  return when === "fail" || when === "wait";
+}
+
+/** A plain copy of the members of an option object that are known. */
+export function members(options, names, what = "the options") {
+  if (isMissing(options)) return {};
+  if (typeof options !== "object") throw invalid(`${what} must be an object`);
+  return readable(what, () => {
+    const copy = {};
+    for (const name of names) copy[name] = options[name];
+    return copy;
+  });
+}
+
+const CONNECT_OPTIONS = [
+  "principal",
+  "credentials",
+  "properties",
+  "connectTimeout",
+  "requestTimeout",
+  "maxMessageSize",
+  "signal",
+  "webSocket",
+  "protocolVersion",
+  "log",
+  "reconnect",
+];
+export const REQUEST_OPTIONS = ["type", "responseType", "timeout", "signal", "whenDisconnected", "onResponse"];
+const LEVELS = ["off", "error", "warn", "info", "debug", "trace"];
+
+/** An option that may be missing. */
+export function optional(name, value, expected, isUsable) {
+  if (isMissing(value)) return undefined;
+  if (!readable(name, () => isUsable(value))) throw invalid(`${name} must be ${expected}`);
+  return value;
+}
+
+function milliseconds(name, value) {
+  return optional(name, value, "a number of milliseconds, not negative", isAtLeast(0));
+}
+
+export function isAtLeast(least) {
+  return (value) => typeof value === "number" && value >= least;
+}
+
+function abortSignal(value) {
+  return optional("signal", value, "an AbortSignal", (signal) => signal instanceof AbortSignal);
+}
+
+export function isMissing(value) {
+  return value === undefined || value === null;
+}
+
+export function isFunction(value) {
+  return typeof value === "function";
+}
+
+/** The keys that `getProperties` is given; all properties if it is given none. */
+export function propertyKeys(keys) {
+  return isMissing(keys) ? ["*F", "*U"] : strings("keys", keys);
+}
+
+/** A plain copy of an array of strings. */
+export function strings(name, value) {
+  const items = readable(name, () => Array.isArray(value) && [...value]);
+  if (!areStrings(items)) throw invalid(`${name} must be an array of strings`);
+  return items.map((item) => text(name, item));
+}
+
+/** The keys and values of an object of strings, alternating. */
+function stringEntries(name, value) {
+  const items = readable(name, () => typeof value === "object" && Object.entries(value).flat());
+  if (!areStrings(items)) throw invalid(`${name} must be an object of strings`);
+  return items.map((item) => text(name, item));
+}
+
+function areStrings(items) {
+  return items !== false && items.every((item) => typeof item === "string");
+}
+
+function readable(name, read) {
+  try {
+    return read();
+  } catch (cause) {
+    throw invalid(`${name} could not be read`, cause);
+  }
+}
+
+export function invalid(message, cause) {
+  return new MessagingError("INVALID_ARGUMENT", message, "not-sent", { cause });
+}
+
+// ---- Where we run, and where we connect to ----
+
+const ENVIRONMENT = "$Environment";
+/** Milliseconds, unless the options say otherwise. */
+export const CONNECT_TIMEOUT = 10_000;
+
+/** What the session property `$Environment` says, e.g. `BROWSER_Chrome_156` or `NODE_linux_22.11.0`. */
+function environment() {
+  const { process, navigator } = globalThis;
+  if (process?.versions?.node) return `NODE_${process.platform}_${process.versions.node}`;
+  // The first that fits: Chromium's relatives name Chrome and Safari as well.
+  const browsers = [
+    ["Edge", /Edg\w*\/(\d+)/],
+    ["Opera", /OPR\/(\d+)/],
+    ["Firefox", /Firefox\/(\d+)/],
+    ["Chrome", /Chrom\w*\/(\d+)/],
+    ["Safari", /Version\/(\d+).*Safari/],
+  ];
+  for (const [name, pattern] of browsers) {
+    const version = pattern.exec(navigator?.userAgent ?? "")?.[1];
+    if (version) return `BROWSER_${name}_${version}`;
+  }
+  return "BROWSER_unknown_0";
+}
+
+/** The address that `url` stands for, ready to have a query appended. Throws a `ConnectError`. */
+export function serverAddress(url) {
+  let address;
+  try {
+    address = new URL(typeof url === "string" ? url : url.href);
+  } catch (cause) {
+    const what = typeof url === "string" ? `"${url}"` : "what was given";
+    throw invalidUrl(`${what} is not a URL; write ws://host:port or wss://host`, cause);
+  }
+  // Kept apart from the URL's own setter, which does not change every scheme into every other.
+  const scheme = { "ws:": "ws:", "wss:": "wss:", "http:": "ws:", "https:": "wss:" }[address.protocol];
+  if (scheme === undefined) {
+    throw invalidUrl(`the URL must begin with ws://, wss://, http:// or https://, not ${address.protocol}`);
+  }
+  if (address.username || address.password) {
+    throw invalidUrl("the URL must not have a user name or password; use the options principal and credentials");
+  }
+  const path = address.pathname === "/" ? "/diffusion" : address.pathname;
+  return `${scheme}//${address.host}${path}${address.search || "?"}${address.search ? "&" : ""}`;
+}
+
+function invalidUrl(message, cause) {
+  return new ConnectError("INVALID_URL", message, false, cause);
+}

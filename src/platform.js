@@ -1,0 +1,97 @@
+// Listeners, promises, the page, the console.
+
+const EVENTS = ["statechange", "disconnect", "close", "reconnect", "messageloss"];
+
+/** Keeps listeners by event name. */
+export class Emitter {
+  #listeners = new Map();
+
+  /** Adds a listener; returns the function that takes it out again. */
+  on(event, listener) {
+    if (typeof listener !== "function") throw new TypeError("a listener must be a function");
+    if (!EVENTS.includes(event)) throw new TypeError(`there is no such event; there are ${EVENTS.join(", ")}`);
+    const entry = { listener };
+    const entries = this.#listeners.get(event) ?? [];
+    this.#listeners.set(event, [...entries, entry]);
+    return () => {
+      const left = this.#listeners.get(event).filter((other) => other !== entry);
+      this.#listeners.set(event, left);
+    };
+  }
+
+  /** Calls the listeners of `event`, in the order in which they were added. */
+  emit(event, detail) {
+    for (const { listener } of this.#listeners.get(event) ?? []) {
+      try {
+        listener(detail);
+      } catch (error) {
+        report(error);
+      }
+    }
+  }
+}
+
+/** As the platform reports an error that nobody caught. */
+export function report(error) {
+  if (typeof reportError === "function") reportError(error);
+  else console.error(error);
+}
+
+/** A promise and the functions that settle it. */
+export class Deferred {
+  constructor() {
+    this.promise = new Promise((resolve, reject) => {
+      this.resolve = resolve;
+      this.reject = reject;
+    });
+  }
+}
+
+/** Closes a WebSocket of whose events nobody wants to hear any more. */
+export function closeQuietly(webSocket) {
+  for (const event of ["open", "message", "close"]) webSocket[`on${event}`] = null;
+  // Not null: the package `ws` throws an error event that nobody listens to, and closing early is one.
+  webSocket.onerror = () => {};
+  webSocket.close();
+}
+
+/** Tells what happens to the page that its connections do not tell. */
+export class PageListeners {
+  #controller = new AbortController();
+
+  /** Calls `left` when the page is left for good, `woken` when it wakes: with true if from the back/forward cache. */
+  constructor(left, woken) {
+    const { signal } = this.#controller;
+    const listen = (target, type, told) => {
+      // There is no page in a worker or in Node.js.
+      target?.addEventListener?.(type, (event) => told(event), { signal });
+    };
+    listen(globalThis, "pagehide", ({ persisted }) => persisted || left());
+    listen(globalThis, "pageshow", ({ persisted }) => persisted && woken(true));
+    listen(globalThis, "online", () => woken(false));
+    listen(globalThis.document, "resume", () => woken(false));
+    listen(globalThis.document, "visibilitychange", () => document.hidden || woken(false));
+  }
+
+  stop() {
+    this.#controller.abort();
+  }
+}
+
+/** Writes to the console; the level is an index of `LEVELS` in options.js. */
+export function log(level, message) {
+  console[["", "error", "warn", "info"][level] ?? "debug"](`antiphon: ${message}`);
+}
+
+/** Lets the instances of a class be used with `await using`. Older platforms do not have it; there, nobody can ask. */
+export function closeWhenDisposed({ prototype }) {
+  if (!Symbol.asyncDispose) return;
+  const close = {
+    value() {
+      return this.close();
+    },
+    configurable: true,
+    writable: true,
+  };
+  Object.defineProperty(prototype, Symbol.asyncDispose, close);
+}

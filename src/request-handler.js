@@ -1,0 +1,37 @@
+// Class `RequestHandler`.
+
+import { isFunction, isMissing } from "./options.js";
+
+const registered = new WeakSet();
+
+/** A request handler as an object, with the data types that it takes and gives. */
+export class RequestHandler {
+  #callback;
+
+  constructor(callback, options) {
+    if (!isFunction(callback)) throw new TypeError("a request handler needs a function");
+    this.#callback = callback;
+    this.requestType = options?.requestType;
+    this.responseType = options?.responseType;
+  }
+
+  handle(event, args) {
+    if (!isMissing(event) && event !== "request") throw new TypeError(`there is no event ${event}, only request`);
+    return this.#callback(args.request, args);
+  }
+
+  /** Makes the instances of a class count as request handlers; returns the class. */
+  static register(type) {
+    registered.add(type.prototype);
+    return type;
+  }
+
+  /** Whatever can handle requests is a request handler. */
+  static [Symbol.hasInstance](value) {
+    if (isFunction(value?.handle)) return true;
+    for (let object = value; object instanceof Object; object = Object.getPrototypeOf(object)) {
+      if (registered.has(Object.getPrototypeOf(object))) return true;
+    }
+    return false;
+  }
+}

@@ -1,0 +1,6 @@
+// What the tests use of the client's JavaScript. `npm run build` makes one file of it, `build/test/client.js`: the web
+// server of the test runner (tiny_http 0.12) can leave a connection waiting for ever once a page loads more than four.
+
+export { ConnectError, MessagingError, RejectedRequestError } from "../../src/error.js";
+export { open } from "../../src/session.js";
+export { datatypes } from "../../src/value.js";
