@@ -20,3 +20,8 @@ mod socket;
 mod value;
 
 pub use client::Client;
+
+/// A third of the size of the one that Rust brings, which would be a tenth of the module.
+#[cfg(target_arch = "wasm32")]
+#[global_allocator]
+static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
