@@ -4,7 +4,7 @@
 use antiphon_protocol::client::{ClientSession, FilterRequest, Patience, RequestError};
 use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::handshake::Credentials;
-use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
+use antiphon_protocol::wire::primitives::{ConversationId, InvalidSessionId, SessionId};
 use js_sys::Array;
 use wasm_bindgen::prelude::*;
 
@@ -80,7 +80,7 @@ impl Client {
         session: &str,
     ) -> Result<f64, JsValue> {
         let session: SessionId =
-            session.parse().map_err(|error| self.driver.link().invalid_argument(&format!("{error}")))?;
+            session.parse().map_err(|_| self.driver.link().invalid_argument(InvalidSessionId::MESSAGE))?;
         let patience = Patience { timeout: milliseconds(timeout), wait };
         self.start(|core| core.send_to_session(now(), session, path, as_wire(code, bytes), patience))
     }

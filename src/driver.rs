@@ -6,6 +6,7 @@ use std::cell::{Cell, RefCell, RefMut};
 use std::rc::Rc;
 
 use antiphon_protocol::client::{ClientConfig, ClientSession, Event, Output, RequestError, Response, State};
+use antiphon_protocol::text;
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::primitives::ConversationId;
 use gloo_timers::callback::Timeout;
@@ -129,7 +130,7 @@ impl Driver {
     fn open_socket_with(&self, credentials: Result<JsValue, JsValue>) {
         let opened = credentials.and_then(|credentials| {
             let query = self.core().connect_query(credentials_from_js(&credentials));
-            let url = format!("{}{query}", self.0.address);
+            let url = text![self.0.address, query];
             let driver = self.clone();
             Socket::open(&url, self.link(), move |event| driver.handle_socket(event))
         });
@@ -155,11 +156,11 @@ impl Driver {
                     (1006, _) => " (nothing listens there, it refused the origin or the path, or the connection broke)"
                         .to_owned(),
                     (_, reason) if reason.is_empty() => reason,
-                    (_, reason) => format!(" ({reason})"),
+                    (_, reason) => text![" (", reason, ")"],
                 };
                 core.handle_disconnected(
                     now(),
-                    &format!("the WebSocket to {address} was closed with code {code}{reason}"),
+                    &text!["the WebSocket to ", address, " was closed with code ", code, reason],
                 );
             }
         });

@@ -132,7 +132,7 @@ impl Link {
     }
 
     pub fn connected(&self, session: SessionId) {
-        self.js_connected(&session.to_string());
+        self.js_connected(&session.to_text());
     }
 
     pub fn connect_failed(&self, error: &ConnectError) {
@@ -140,7 +140,7 @@ impl Link {
     }
 
     pub fn reconnected(&self, session: SessionId, lossless: bool, new_session: bool) {
-        self.js_reconnected(&session.to_string(), lossless, new_session);
+        self.js_reconnected(&session.to_text(), lossless, new_session);
     }
 
     pub fn closed(&self, closed: &Closed) {
@@ -162,7 +162,7 @@ impl Link {
 
     pub fn filter_responded(&self, response: &FilterResponseReceived) {
         let FilterResponseReceived { conversation, session, outcome, received, expected } = response;
-        let (conversation, session) = (key(*conversation), session.to_string());
+        let (conversation, session) = (key(*conversation), session.to_text());
         match outcome {
             Ok(value) => {
                 let (code, name) = code_and_name(value);
@@ -180,7 +180,7 @@ impl Link {
         // No conversation has the ID 0: it stands for a registration where there is none.
         let (registration, sender, properties) = match &request.addressing {
             Addressing::Path { registration, sender, properties } => {
-                (key(*registration), sender.to_string(), to_js(properties))
+                (key(*registration), sender.to_text(), to_js(properties))
             }
             Addressing::Session => (0.0, String::new(), JsValue::UNDEFINED),
         };
@@ -221,7 +221,7 @@ impl Link {
             }
             _ => JsValue::UNDEFINED,
         };
-        self.js_error(&error.code(), &error.to_string(), error.outcome().as_str(), reason, &faults)
+        self.js_error(&error.code(), &error.message(), error.outcome().as_str(), reason, &faults)
     }
 }
 

@@ -1,9 +1,9 @@
 // Makes the WebAssembly module small: takes out code that a release never needs, then optimises the rest.
 //
 // What goes: the bodies of the functions that put panic messages together (a release shows none: a panic ends in the
-// same trap), and the formatting of floats and of quoted text, which serde's error messages would use for options that
-// are no object, where ours say something else. Rust cannot leave them out by itself on stable; together they are a
-// seventh of the module. A body that is taken out traps, or formats to nothing.
+// same trap), and all of `core::fmt`, which nothing else uses (texts for people are made by `text!` of
+// `crates/protocol`). Rust cannot leave them out by itself on stable; together they are a seventh of the module. A body
+// that is taken out traps, or formats to nothing.
 
 import { readFileSync, writeFileSync } from "node:fs";
 import binaryen from "binaryen";
@@ -16,11 +16,9 @@ const PANICS = [
   /::Fallibility>::capacity_overflow$/,
 ];
 const FORMATTING = [
-  /^<f64 as .*::fmt::Display>::fmt/,
-  /^core(\[\w+\])?::fmt::float::float_to_decimal/,
-  /^<.* as core(\[\w+\])?::fmt::Debug>::fmt/,
-  /^<core(\[\w+\])?::fmt::builders::(Pad|Debug)/,
-  /^<serde_core::de::Unexpected as .*::fmt::Display>::fmt/,
+  /^<.* as core(\[\w+\])?::fmt::\w+>::\w+/,
+  /^<?core(\[\w+\])?::(fmt|str::count)::/,
+  /^alloc(\[\w+\])?::fmt::/,
 ];
 
 const PANIC_TEXTS = [
@@ -29,6 +27,11 @@ const PANIC_TEXTS = [
   /internal error: entered unreachable code|index out of bounds|capacity overflow/g,
   /assertion failed: [\w .()<>=+-]*\w\)?/g,
   /RefCell already (mutably )?borrowed|LazyCell instance has previously been poisoned/g,
+  /slice index starts at |( but ends at |range (start|end) index |" out of range for slice of length )/g,
+  /assertion `left |\n? right` failed(: )?|\n? +(left|right): /g,
+  /&?copy_from_slice: source slice length \(|\+?\) does not match destination slice length \(/g,
+  /(00010203\d{180}9\d+99)|0x0123456789ABCDEF|==!=matches/g,
+  /encoding error|input is too big|InvalidLengthError|Out of bounds access/g,
   /`async fn` resumed after completion|finish: (result should be None|callbacks should be Some)/g,
 ];
 
@@ -50,6 +53,8 @@ export function shrink(from, to) {
     binaryen.Function(pointer).setBody(body);
     removed++;
   }
+  const formats = formatting(module);
+  if (formats) throw new Error(`${formats} formats by core::fmt, which a release does without: use text! there`);
   // Fewer mean that the names have changed, and that the module is larger than it has to be.
   if (removed < 20) throw new Error(`only ${removed} functions to take out were found in ${from}`);
   binaryen.setOptimizeLevel(2);
@@ -68,6 +73,14 @@ export function shrink(from, to) {
   module.runPasses(["strip-producers", "strip-target-features"]);
   if (!module.validate()) throw new Error(`${from} is not valid after it was made small`);
   writeFileSync(to, withoutPanicTexts(Buffer.from(module.emitBinary())));
+}
+
+/** The name of a function of ours that uses what was taken out, if there is one. */
+function formatting(module) {
+  for (const [, name, body] of module.emitText().matchAll(/^ \(func \$(\S+)([\s\S]*?)^ \)$/gm)) {
+    if (/antiphon/.test(name) && /call \$"?<?(core|alloc)\S*::fmt::/.test(body)) return name;
+  }
+  return undefined;
 }
 
 /** Blanks what only messages of panics say: among it where source files were on the machine that compiled them. */

@@ -23,6 +23,7 @@ pub mod client;
 pub mod conversation;
 pub mod path;
 pub mod recovery;
+pub mod text;
 pub mod time;
 pub mod value;
 pub mod wire;

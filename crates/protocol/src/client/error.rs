@@ -4,15 +4,16 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::filters::FilterFault;
+use crate::text;
 use crate::wire::error_reason::ErrorReason;
 use crate::wire::handshake::ResponseCode;
 
 /// Why a request, or another conversation with the server, did not produce a response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.message())]
 #[non_exhaustive]
 pub enum RequestError {
     /// The server or the recipient refused. `detail` is the peer's own text.
-    #[error("{}", refusal(*reason, detail))]
     Refused {
         /// For programs.
         reason: ErrorReason,
@@ -20,28 +21,21 @@ pub enum RequestError {
         detail: String,
     },
     /// The session filter does not parse; at least one fault, unless the server named none. Nobody was asked.
-    #[error("{}", invalid_filter(.0))]
     InvalidFilter(Vec<FilterFault>),
     /// No response within the time the caller allowed. The recipient may still act on the request.
-    #[error("no response within {} ms", milliseconds(*.0))]
     TimedOut(Duration),
     /// No connection within the time the caller allowed; nothing was sent.
-    #[error("no connection within {} ms, nothing was sent", milliseconds(*.0))]
     NotSentInTime(Duration),
     /// There is no connection now; nothing was sent.
-    #[error("the session is not connected, nothing was sent")]
     NotConnected,
     /// The connection went first. Sending again is safe only if the request is idempotent.
-    #[error("the connection was lost before the response arrived")]
     ConnectionLost,
     /// The session ended first. Sending again is safe only if the request is idempotent, or was not sent.
-    #[error("{}", if *sent { "the session was closed before the response arrived" } else { "the session is closed" })]
     SessionClosed {
         /// Whether the request had been sent.
         sent: bool,
     },
     /// The server would close the session for a message of this size; nothing was sent.
-    #[error("the message has {size} bytes, the server takes {limit} at most")]
     MessageTooLarge {
         /// Of the message, in bytes.
         size: usize,
@@ -49,7 +43,6 @@ pub enum RequestError {
         limit: usize,
     },
     /// The response is larger than this client takes. The handler has run.
-    #[error("the response has {size} bytes, this client takes {limit} at most")]
     ResponseTooLarge {
         /// Of the message that brought it, in bytes.
         size: usize,
@@ -57,26 +50,12 @@ pub enum RequestError {
         limit: usize,
     },
     /// The server's response does not have the layout that it should have.
-    #[error("the server's response is malformed")]
     MalformedResponse,
 }
 
 /// For texts; what is longer than 2^64 ms never passes.
 pub(super) fn milliseconds(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(1000).saturating_add(duration.subsec_millis().into())
-}
-
-fn refusal(reason: ErrorReason, detail: &str) -> Cow<'_, str> {
-    if detail.is_empty() { Cow::Owned(format!("refused with {reason}")) } else { Cow::Borrowed(detail) }
-}
-
-fn invalid_filter(faults: &[FilterFault]) -> Cow<'static, str> {
-    match faults.first() {
-        Some(FilterFault { message, line, column }) => {
-            Cow::Owned(format!("the session filter does not parse at {line}:{column}: {message}"))
-        }
-        None => Cow::Borrowed("the session filter does not parse"),
-    }
 }
 
 /// Whether the request may have been acted on: what a caller must know before sending it again.
@@ -106,14 +85,44 @@ impl Outcome {
 }
 
 impl RequestError {
+    /// For people.
+    #[must_use]
+    pub fn message(&self) -> Cow<'_, str> {
+        Cow::Borrowed(match self {
+            Self::Refused { reason, detail } if detail.is_empty() => {
+                return Cow::Owned(text!["refused with ", reason.to_text()]);
+            }
+            Self::Refused { detail, .. } => detail,
+            Self::InvalidFilter(faults) => match faults.first() {
+                Some(FilterFault { message, line, column }) => {
+                    let text = text!["the session filter does not parse at ", *line, ":", *column, ": ", message];
+                    return Cow::Owned(text);
+                }
+                None => "the session filter does not parse",
+            },
+            Self::TimedOut(time) => return Cow::Owned(text!["no response within ", milliseconds(*time), " ms"]),
+            Self::NotSentInTime(time) => {
+                return Cow::Owned(text!["no connection within ", milliseconds(*time), " ms, nothing was sent"]);
+            }
+            Self::NotConnected => "the session is not connected, nothing was sent",
+            Self::ConnectionLost => "the connection was lost before the response arrived",
+            Self::SessionClosed { sent: true } => "the session was closed before the response arrived",
+            Self::SessionClosed { sent: false } => "the session is closed",
+            Self::MessageTooLarge { size, limit } => {
+                return Cow::Owned(text!["the message has ", *size, " bytes, the server takes ", *limit, " at most"]);
+            }
+            Self::ResponseTooLarge { size, limit } => {
+                return Cow::Owned(text!["the response has ", *size, " bytes, this client takes ", *limit, " at most"]);
+            }
+            Self::MalformedResponse => "the server's response is malformed",
+        })
+    }
+
     /// The stable name for programs, e.g. `TIMED_OUT`.
     #[must_use]
     pub fn code(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
-            Self::Refused { reason, .. } => match reason.name() {
-                Some(name) => name,
-                None => return Cow::Owned(reason.to_string()),
-            },
+            Self::Refused { reason, .. } => return reason.to_text(),
             Self::InvalidFilter(_) => "INVALID_FILTER",
             Self::TimedOut(_) | Self::NotSentInTime(_) => "TIMED_OUT",
             Self::NotConnected => "NOT_CONNECTED",

@@ -2,6 +2,7 @@
 
 use super::requests::{Pending, Response};
 use super::{ClientSession, Event, Output, RequestError};
+use crate::text;
 use crate::time::Moment;
 use crate::value::Value;
 use crate::wire::decode_all;
@@ -179,7 +180,7 @@ impl ClientSession {
                 let frame = response_frame::<MessagingReceiverClient>(conversation, &value);
                 if frame.len() > limit {
                     let size = frame.len();
-                    let text = format!("the response has {size} bytes, the server takes {limit} at most");
+                    let text = text!["the response has ", size, " bytes, the server takes ", limit, " at most"];
                     self.refuse(conversation, ErrorReason::CALLBACK_EXCEPTION, &text);
                 } else {
                     self.send(frame);
@@ -206,7 +207,8 @@ impl ClientSession {
             SystemPing::ID | UserPing::ID => decode_all(body).map(|()| self.acknowledge(conversation)),
             MessagingReceiverClient::ID | MessagingSend::ID if size > self.config.max_message_size => {
                 let limit = self.config.max_message_size;
-                let text = format!("the request has {size} bytes on its way, the recipient takes {limit} at most");
+                let text =
+                    text!["the request has ", size, " bytes on its way, the recipient takes ", limit, " at most"];
                 self.refuse(conversation, ErrorReason::INVALID_DATA, &text);
                 Ok(())
             }
@@ -219,19 +221,19 @@ impl ClientSession {
                 self.handle_filter_response(response, size);
             }),
             _ => {
-                let text = format!("this client does not offer service {service}");
+                let text = text!["this client does not offer service ", service];
                 self.refuse(conversation, ErrorReason::UNSUPPORTED, &text);
                 Ok(())
             }
         };
         if let Err(error) = served {
-            self.break_off(now, format!("the server sent a malformed request: {error}"));
+            self.break_off(now, text!["the server sent a malformed request: ", error.message()]);
         }
     }
 
     fn dispatch_request(&mut self, conversation: ConversationId, request: ForwardedRequest<'_>) {
         if self.handler(request.registration).is_none() {
-            let text = format!("this session has no request handler at {}", request.path);
+            let text = text!["this session has no request handler at ", request.path];
             return self.refuse(conversation, ErrorReason::UNHANDLED_MESSAGE, &text);
         }
         let properties = request.properties.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
@@ -247,7 +249,7 @@ impl ClientSession {
         request: SerialisedValue<'_>,
     ) {
         if self.received.len() >= MAX_RECEIVED {
-            let text = format!("this session has {MAX_RECEIVED} requests to answer already");
+            let text = text!["this session has ", MAX_RECEIVED, " requests to answer already"];
             return self.refuse(conversation, ErrorReason::COMMUNICATION_FAILURE, &text);
         }
         let id = self.received.next_id();

@@ -21,6 +21,7 @@ pub use requests::{Patience, Response};
 
 use crate::conversation::Conversations;
 use crate::recovery::{RecoveryBuffer, RecoveryLimits};
+use crate::text;
 use crate::time::{Deadlines, Moment};
 use crate::wire::envelope::Message;
 use crate::wire::error_reason::ErrorReason;
@@ -362,14 +363,14 @@ impl ClientSession {
     pub fn handle_disconnected(&mut self, now: Moment, reason: &str) {
         match self.phase {
             Phase::Connecting { opened: false, .. } => {
-                self.fail_connect(ConnectCode::ConnectionError, format!("no connection: {reason}"));
+                self.fail_connect(ConnectCode::ConnectionError, text!["no connection: ", reason]);
             }
             Phase::Connecting { opened: true, .. } => {
-                let text = format!("the connection broke before the server answered: {reason}");
+                let text = text!["the connection broke before the server answered: ", reason];
                 self.fail_connect(ConnectCode::TransportError, text);
             }
             Phase::Connected(_) => {
-                self.lose_connection(now, CloseCode::ConnectionError, format!("the connection was lost: {reason}"));
+                self.lose_connection(now, CloseCode::ConnectionError, text!["the connection was lost: ", reason]);
             }
             Phase::Recovering(_) => self.fail_attempt(),
             Phase::Closing => self.finish_close(),
@@ -387,7 +388,7 @@ impl ClientSession {
                     let waited = self.config.connect_timeout;
                     self.fail_connect(
                         ConnectCode::ConnectionTimeout,
-                        format!("no session within {} ms", milliseconds(waited)),
+                        text!["no session within ", milliseconds(waited), " ms"],
                     );
                 }
                 Timer::Close => self.finish_close(),
@@ -425,7 +426,7 @@ impl ClientSession {
         let is_reconnection = matches!(self.phase, Phase::Recovering(_));
         match ConnectResponse::decode(frame) {
             Ok(ConnectResponse::Accepted { version, .. }) if !(OLDEST_VERSION..=NEWEST_VERSION).contains(&version) => {
-                let text = format!("the server speaks protocol version {version}, this client 22 to 29");
+                let text = text!["the server speaks protocol version ", version, ", this client 22 to 29"];
                 self.be_refused(ConnectCode::ProtocolVersionMismatch, text);
             }
             // 105 and 106 answer a reconnection only.
@@ -455,12 +456,12 @@ impl ClientSession {
             }
             Ok(ConnectResponse::Accepted { code, .. } | ConnectResponse::Refused { code, .. }) => {
                 if !self.try_otherwise(now, code) {
-                    self.be_refused(ConnectCode::of_refusal(code), format!("the server refused: {}", code.text()));
+                    self.be_refused(ConnectCode::of_refusal(code), text!["the server refused: ", code.text()]);
                 }
             }
             Err(error) => self.be_refused(
                 ConnectCode::HandshakeError,
-                format!("the server's first message is no connection response: {error}"),
+                text!["the server's first message is no connection response: ", error.message()],
             ),
         }
     }
@@ -486,7 +487,8 @@ impl ClientSession {
 
     fn handle_message(&mut self, now: Moment, frame: &[u8]) {
         let size = frame.len();
-        let message = Message::decode(frame).map_err(|error| format!("the server sent a malformed message: {error}"));
+        let message =
+            Message::decode(frame).map_err(|error| text!["the server sent a malformed message: ", error.message()]);
         if !matches!(message, Ok(Message::Abort)) {
             self.received_messages += 1;
         }
@@ -557,7 +559,7 @@ impl ClientSession {
             connected.is_suspect = true;
             now + IDLE_GRACE
         } else {
-            let text = format!("nothing came from the server for {} ms", milliseconds(patience));
+            let text = text!["nothing came from the server for ", milliseconds(patience), " ms"];
             return self.lose_connection(now, CloseCode::IdleConnection, text);
         };
         connected.idle_at = Some(again);

@@ -7,6 +7,7 @@ use super::error::milliseconds;
 use super::handlers::Handler;
 use super::requests::Pending;
 use super::{ClientSession, CloseCode, Connected, Event, Output, Phase, RequestError, Timer};
+use crate::text;
 use crate::time::Moment;
 use crate::wire::handshake::{Recovery, ResponseCode};
 use crate::wire::primitives::ConversationId;
@@ -164,7 +165,7 @@ impl ClientSession {
             self.deadlines.insert(late, Timer::GiveUp);
             self.retry(now);
         } else {
-            let reason = format!("no connection for {} ms", milliseconds(self.config.reconnect_timeout));
+            let reason = text!["no connection for ", milliseconds(self.config.reconnect_timeout), " ms"];
             self.end(CloseCode::ConnectionTimeout, reason, &RequestError::ConnectionLost);
         }
     }

@@ -1,8 +1,10 @@
 //! THE place for error reasons: number, name, meaning (section 5.2).
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::{Decode, DecodeError, Encode, Reader};
+use crate::text;
 
 /// A numbered cause of a refusal. Numbers that this table does not know travel and print as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,10 +46,15 @@ error_reasons! {
 
 impl fmt::Display for ErrorReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.name() {
-            Some(name) => f.write_str(name),
-            None => write!(f, "REASON_{}", self.0),
-        }
+        f.write_str(&self.to_text())
+    }
+}
+
+impl ErrorReason {
+    /// Its name, or the number.
+    #[must_use]
+    pub fn to_text(self) -> Cow<'static, str> {
+        self.name().map_or_else(|| Cow::Owned(text!["REASON_", self.0]), Cow::Borrowed)
     }
 }
 

@@ -11,6 +11,8 @@ use serde::de::{Deserializer as _, MapAccess, Visitor};
 use super::layouts::WireCredentials;
 use super::primitives::SessionId;
 use super::{DecodeError, Reader, decode_all, encoded};
+use crate::text;
+use crate::text::hexadecimal_digit;
 
 /// The oldest protocol version that this crate speaks.
 pub const OLDEST_VERSION: u8 = 22;
@@ -168,8 +170,8 @@ fn escape_component(value: &str, out: &mut String) {
             }
             _ => {
                 out.push('%');
-                let digits = [u32::from(byte >> 4), u32::from(byte & 0xf)].map(hexadecimal);
-                out.extend(digits.map(|digit| digit.to_ascii_uppercase()));
+                out.push(hexadecimal_digit(u32::from(byte >> 4)).to_ascii_uppercase());
+                out.push(hexadecimal_digit(u32::from(byte & 0xf)).to_ascii_uppercase());
             }
         }
     }
@@ -258,16 +260,12 @@ impl ConnectRequest {
     ) -> Vec<(&'static str, String)> {
         let mut parameters = vec![
             ("ty", self.client_type.clone()),
-            ("v", self.version.to_string()),
-            ("ca", self.capabilities.to_string()),
-            ("r", self.reconnect_timeout.to_string()),
+            ("v", text![self.version]),
+            ("ca", text![self.capabilities]),
+            ("r", text![self.reconnect_timeout]),
         ];
         let recovery = self.recovery.iter().flat_map(|recovery| {
-            [
-                ("c", recovery.token.clone()),
-                ("cs", recovery.oldest_sent.to_string()),
-                ("ss", recovery.last_received.to_string()),
-            ]
+            [("c", recovery.token.clone()), ("cs", text![recovery.oldest_sent]), ("ss", text![recovery.last_received])]
         });
         let properties = self.properties.iter().map(|properties| ("sp", write_properties(properties)));
         let session = recovery.chain(properties);
@@ -343,16 +341,13 @@ fn json_string(value: &str, out: &mut String) {
             '\\' => out.push_str("\\\\"),
             control @ '\0'..' ' => {
                 out.push_str("\\u00");
-                out.extend([u32::from(control) >> 4, u32::from(control) & 0xf].map(hexadecimal));
+                out.push(hexadecimal_digit(u32::from(control) >> 4));
+                out.push(hexadecimal_digit(u32::from(control) & 0xf));
             }
             other => out.push(other),
         }
     }
     out.push('"');
-}
-
-fn hexadecimal(digit: u32) -> char {
-    char::from_digit(digit, 16).unwrap_or_default()
 }
 
 /// Quoted strings between commas, alternating key and value.

@@ -1,5 +1,9 @@
 //! The machinery behind `layouts.rs`: one declaration yields the struct, its encoder and its decoder.
 
+use std::borrow::Cow;
+
+use crate::text;
+
 /// Something that can be written to the wire.
 pub trait Encode {
     /// Appends the wire form to `out`.
@@ -18,19 +22,17 @@ pub trait Decode<'a>: Sized {
 
 /// Why bytes from the network are not what they should be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.message())]
 #[non_exhaustive]
 pub enum DecodeError {
     /// The message stops inside a value.
-    #[error("the message ends inside a value")]
     UnexpectedEnd,
     /// A variable-length integer goes on past its width.
-    #[error("a variable-length integer is longer than {max} bytes")]
     VarintTooLong {
         /// Most bytes that an integer of this width takes.
         max: usize,
     },
     /// A length or a count is negative, or larger than what is left of the message.
-    #[error("a length of {length} runs past the {left} bytes that are left")]
     LengthBeyondEnd {
         /// What the message claims.
         length: i64,
@@ -38,10 +40,8 @@ pub enum DecodeError {
         left: usize,
     },
     /// Text that is not UTF-8.
-    #[error("text that is not UTF-8")]
     InvalidUtf8,
     /// The byte that selects one of several forms has no meaning.
-    #[error("{byte} selects no form of {layout}")]
     UnknownForm {
         /// What was being read.
         layout: &'static str,
@@ -49,17 +49,37 @@ pub enum DecodeError {
         byte: u8,
     },
     /// The value is complete but the message goes on.
-    #[error("{0} bytes after the end")]
     TrailingBytes(usize),
     /// A WebSocket message of no bytes.
-    #[error("an empty message")]
     EmptyMessage,
     /// The first byte names no message type that may arrive here.
-    #[error("unknown message type {0}")]
     UnknownMessageType(u8),
     /// A connection response that does not begin with `#`, or with a response code that does not exist.
-    #[error("not a connection response")]
     NotAConnectionResponse,
+}
+
+impl DecodeError {
+    /// For people.
+    #[must_use]
+    pub fn message(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Self::UnexpectedEnd => "the message ends inside a value",
+            Self::VarintTooLong { max } => {
+                return Cow::Owned(text!["a variable-length integer is longer than ", *max, " bytes"]);
+            }
+            Self::LengthBeyondEnd { length, left } => {
+                return Cow::Owned(text!["a length of ", *length, " runs past the ", *left, " bytes that are left"]);
+            }
+            Self::InvalidUtf8 => "text that is not UTF-8",
+            Self::UnknownForm { layout, byte } => {
+                return Cow::Owned(text![*byte, " selects no form of ", *layout]);
+            }
+            Self::TrailingBytes(bytes) => return Cow::Owned(text![*bytes, " bytes after the end"]),
+            Self::EmptyMessage => "an empty message",
+            Self::UnknownMessageType(number) => return Cow::Owned(text!["unknown message type ", *number]),
+            Self::NotAConnectionResponse => "not a connection response",
+        })
+    }
 }
 
 /// Reads from the front of a message.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::{Decode, DecodeError, Encode, Reader};
+use crate::text::append_hexadecimal;
 
 /// Nothing: the body of many requests and answers.
 impl Encode for () {
@@ -228,7 +229,19 @@ pub struct SessionId {
 
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}-{:016x}", self.server, self.value)
+        f.write_str(&self.to_text())
+    }
+}
+
+impl SessionId {
+    /// As it prints.
+    #[must_use]
+    pub fn to_text(self) -> String {
+        let mut text = String::with_capacity(33);
+        append_hexadecimal(self.server, &mut text);
+        text.push('-');
+        append_hexadecimal(self.value, &mut text);
+        text
     }
 }
 
@@ -240,8 +253,13 @@ impl fmt::Debug for SessionId {
 
 /// The text is not a session ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a session ID is two hexadecimal numbers of at most 16 digits, joined by a hyphen")]
+#[error("{}", Self::MESSAGE)]
 pub struct InvalidSessionId;
+
+impl InvalidSessionId {
+    /// For people.
+    pub const MESSAGE: &str = "a session ID is two hexadecimal numbers of at most 16 digits, joined by a hyphen";
+}
 
 /// One to sixteen hexadecimal digits a half, upper or lower case; nothing else.
 impl FromStr for SessionId {
