@@ -157,6 +157,12 @@ impl Client {
         self.driver.with_core(|core| core.abandon(id(conversation)));
     }
 
+    /// Whether [`Link::inspected`] is called with messages as they pass.
+    #[wasm_bindgen(skip_typescript)]
+    pub fn inspect(&self, is_wanted: bool) {
+        self.driver.set_inspecting(is_wanted);
+    }
+
     /// Sends what is to be sent, and tells the link what there is to tell.
     #[wasm_bindgen(skip_typescript)]
     pub fn flush(&self) {

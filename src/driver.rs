@@ -6,6 +6,7 @@ use std::cell::{Cell, RefCell, RefMut};
 use std::rc::Rc;
 
 use antiphon_protocol::client::{ClientConfig, ClientSession, Event, Output, RequestError, Response, State};
+use antiphon_protocol::inspect::{Direction, Inspector};
 use antiphon_protocol::text;
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::primitives::ConversationId;
@@ -34,6 +35,8 @@ struct Inner {
     timer: RefCell<Option<(Moment, Timeout)>>,
     /// What the link knows of.
     state: Cell<State>,
+    /// Watches messages pass, while somebody wants to know.
+    inspector: RefCell<Option<Inspector>>,
 }
 
 impl Driver {
@@ -47,6 +50,7 @@ impl Driver {
             attempts: Cell::new(0),
             timer: RefCell::default(),
             state: Cell::new(State::Connecting),
+            inspector: RefCell::default(),
         }))
     }
 
@@ -91,6 +95,8 @@ impl Driver {
                 let socket = self.0.socket.borrow().clone();
                 if let Some(socket) = socket {
                     socket.send(&frame);
+                    // Afterwards: whoever watches may send something of its own.
+                    self.inspect(Direction::Out, &frame);
                 }
             }
             Output::Disconnect => {
@@ -143,7 +149,25 @@ impl Driver {
         }
     }
 
+    /// Whether the link is told of messages as they pass.
+    pub fn set_inspecting(&self, is_wanted: bool) {
+        self.0.inspector.replace(is_wanted.then(Inspector::default));
+    }
+
+    fn inspect(&self, direction: Direction, frame: &[u8]) {
+        let inspected = match &mut *self.0.inspector.borrow_mut() {
+            Some(inspector) => inspector.inspect(direction, frame),
+            None => None,
+        };
+        if let Some(inspected) = inspected {
+            self.link().inspected(direction, &inspected, frame.len());
+        }
+    }
+
     fn handle_socket(&self, event: SocketEvent) {
+        if let SocketEvent::Frame(frame) = &event {
+            self.inspect(Direction::In, frame);
+        }
         self.with_core(|core| match event {
             SocketEvent::Open => core.handle_open(),
             SocketEvent::Frame(frame) => core.handle_frame(now(), &frame),
@@ -202,7 +226,14 @@ impl Driver {
             Event::Disconnected(reason) => link.disconnected(&reason),
             Event::MessagesLost { requests, handlers } => link.messages_lost(requests as u32, handlers as u32),
             Event::HandlerLost(registration) => link.handler_lost(registration),
-            Event::Reconnected { session, lossless, new_session } => link.reconnected(session, lossless, new_session),
+            Event::Reconnected { session, lossless, new_session } => {
+                if !lossless {
+                    // Conversations of before have no answers, and their numbers may come again.
+                    let is_wanted = self.0.inspector.borrow().is_some();
+                    self.set_inspecting(is_wanted);
+                }
+                link.reconnected(session, lossless, new_session);
+            }
             Event::Closed(closed) => {
                 self.0.timer.take();
                 link.closed(&closed);

@@ -50,6 +50,7 @@ export class ConnectError extends Error {
 const named = { MessagingError, InvalidFilterError, RejectedRequestError, ConnectError };
 for (const [name, type] of Object.entries(named)) {
   Object.defineProperty(type.prototype, "name", { value: name, configurable: true, writable: true });
+  Object.defineProperty(type, "name", { value: name, configurable: true });
 }
 
 /**

@@ -3,7 +3,8 @@
 use antiphon_protocol::client::{
     Addressing, Closed, ConnectError, FilterResponseReceived, Outcome, ReceivedRequest, RequestError, State,
 };
-use antiphon_protocol::value::Value;
+use antiphon_protocol::inspect::{Direction, Inspected};
+use antiphon_protocol::value::{DataType, Value};
 use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
 use js_sys::Function;
 use serde::Serialize;
@@ -109,6 +110,20 @@ extern "C" {
     #[wasm_bindgen(method, js_name = handlerLost)]
     fn js_handler_lost(this: &Link, registration: f64);
 
+    #[wasm_bindgen(method, js_name = inspected)]
+    fn js_inspected(
+        this: &Link,
+        is_out: bool,
+        kind: u8,
+        service: u32,
+        conversation: f64,
+        path: Option<String>,
+        code: u8,
+        name: &str,
+        bytes: &[u8],
+        size: u32,
+    );
+
     /// A `MessagingError`.
     #[wasm_bindgen(method, js_name = error)]
     fn js_error(
@@ -203,6 +218,24 @@ impl Link {
 
     pub fn handler_lost(&self, registration: ConversationId) {
         self.js_handler_lost(key(registration));
+    }
+
+    /// A message of `size` bytes passes.
+    pub fn inspected(&self, direction: Direction, inspected: &Inspected<'_>, size: usize) {
+        let Inspected { kind, service, conversation, path, value } = inspected;
+        let (name, bytes) = value.as_ref().map_or(("", &[][..]), |value| (value.type_name, value.bytes));
+        let (code, name) = DataType::from_name(name).map_or((0, name), |data_type| (data_type.code(), ""));
+        self.js_inspected(
+            direction == Direction::Out,
+            *kind as u8,
+            service.unwrap_or_default(),
+            key(*conversation),
+            path.clone(),
+            code,
+            name,
+            bytes,
+            size as u32,
+        );
     }
 
     /// A `MessagingError` for an argument that cannot be used.

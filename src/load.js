@@ -3,6 +3,7 @@
 import { bindings } from "./antiphon.js";
 import { ConnectError } from "./error.js";
 import { CONNECT_TIMEOUT, isFunction } from "./options.js";
+import { report } from "./platform.js";
 import { failAll } from "./session.js";
 
 /** The load under way, or done: a promise of the function that makes clients. */
@@ -45,13 +46,21 @@ function begin(read) {
 
 /** The function of a new instance that makes clients. */
 async function instantiate(read) {
-  const { imports, start } = bindings(guarded);
-  if (compiled !== undefined) return start(await WebAssembly.instantiate(compiled, imports));
+  const guard = new Guard();
+  const { imports, start } = bindings((exports) => guard.guarded(exports));
+  const create = (instance) => {
+    const make = start(instance);
+    return (...args) => {
+      if (guard.isDead) throw new ConnectError("INTERNAL", "the WebAssembly has failed just now; connect again", true);
+      return make(...args);
+    };
+  };
+  if (compiled !== undefined) return create(await WebAssembly.instantiate(compiled, imports));
   const source = await read();
   const isAddress = typeof source === "string" || source instanceof URL || source instanceof Request;
   const { module, instance } = await instanceOf(isAddress ? await fetch(source) : source, imports);
   compiled = module;
-  return start(instance);
+  return create(instance);
 }
 
 async function instanceOf(source, imports) {
@@ -67,28 +76,41 @@ async function instanceOf(source, imports) {
     : WebAssembly.instantiate(await source.arrayBuffer(), imports);
 }
 
-/** The exports of an instance. Once one of them has trapped, none does anything, and the next load gives a new instance. */
-function guarded(exports) {
-  let isDead = false;
-  const die = (cause) => {
-    isDead = true;
-    loading = undefined;
-    failAll(cause);
-  };
-  const guard =
-    (run) =>
-    (...args) => {
-      if (isDead) return undefined;
+/** Stands before an instance: once it has trapped, nothing of it runs any more, and the next load gives a new one. */
+class Guard {
+  isDead = false;
+  /** How many calls are under way, each but the first from within another. */
+  #depth = 0;
+
+  guarded(exports) {
+    const entries = Object.entries(exports);
+    return Object.fromEntries(entries.map(([name, it]) => [name, isFunction(it) ? this.#guarded(it) : it]));
+  }
+
+  #guarded(run) {
+    return (...args) => {
+      if (this.isDead) return undefined;
+      this.#depth += 1;
       try {
         return run(...args);
       } catch (cause) {
         // Whatever comes out of there has left Rust in the middle of something.
-        if (!isDead) die(cause);
-        throw cause;
+        if (!this.isDead) this.#die(cause);
+        // Nobody is to go on with it. But an event that came in has nobody who could do anything about it.
+        if (this.#depth > 1) throw cause;
+        return undefined;
+      } finally {
+        this.#depth -= 1;
       }
     };
-  const entries = Object.entries(exports).map(([name, value]) => [name, isFunction(value) ? guard(value) : value]);
-  return Object.fromEntries(entries);
+  }
+
+  #die(cause) {
+    this.isDead = true;
+    loading = undefined;
+    report(cause);
+    failAll(cause);
+  }
 }
 
 /** What the entry of the package has, until `cancel` is called. */

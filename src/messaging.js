@@ -29,7 +29,8 @@ export class Messaging {
     return link.ask(() => {
       const to = text("path", path);
       const { code, bytes, timeout, wait, responseCode, signal } = link.prepare(request, options);
-      return { conversation: link.client.sendToPath(to, code, bytes, timeout, wait), responseCode, signal };
+      const conversation = link.client.sendToPath(to, code, bytes, timeout, wait);
+      return { conversation, path: to, responseCode, signal };
     });
   }
 
@@ -40,7 +41,7 @@ export class Messaging {
       const session = text("session ID", sessionId);
       const { code, bytes, timeout, wait, responseCode, signal } = link.prepare(request, options);
       const conversation = link.client.sendToSession(to, code, bytes, timeout, wait, session);
-      return { conversation, responseCode, signal };
+      return { conversation, path: to, responseCode, signal };
     });
   }
 
@@ -55,7 +56,7 @@ export class Messaging {
       link.wait(responses, Object.assign(call, { site }));
       // For as long as there are responses, which is longer than for their number.
       if (signal) link.listen(signal, responses, conversation);
-      return { conversation };
+      return { conversation, path: to };
     });
   }
 

@@ -21,13 +21,16 @@ export class Emitter {
 
   /** Calls the listeners of `event`, in the order in which they were added. */
   emit(event, detail) {
-    for (const { listener } of this.#listeners.get(event) ?? []) {
-      try {
-        listener(detail);
-      } catch (error) {
-        report(error);
-      }
-    }
+    for (const { listener } of this.#listeners.get(event) ?? []) call(listener, detail);
+  }
+}
+
+/** Calls a listener, whose errors are none of ours. */
+export function call(listener, detail) {
+  try {
+    listener(detail);
+  } catch (error) {
+    report(error);
   }
 }
 

@@ -6,6 +6,7 @@ const registered = new WeakSet();
 
 /** A request handler as an object, with the data types that it takes and gives. */
 export class RequestHandler {
+  static name = "RequestHandler"; // whatever a minifier makes of it
   #callback;
 
   constructor(callback, options) {

@@ -19,6 +19,11 @@ const SERVICES = [
   [203, "RE_AUTHENTICATE"],
 ];
 
+/** The name of a service; empty for a number that has none. */
+export function serviceName(id) {
+  return SERVICES.find(([number]) => number === id)?.[1] ?? "";
+}
+
 /** The services of the protocol, by name and by number. */
 export class ServiceLocator {
   #services = new Map();

@@ -13,8 +13,9 @@ import {
   serverAddress,
   text,
 } from "./options.js";
-import { closeQuietly, closeWhenDisposed, Deferred, Emitter, log, PageListeners, report } from "./platform.js";
-import { decode } from "./value.js";
+import { call, closeQuietly, closeWhenDisposed, Deferred, Emitter, log, PageListeners, report } from "./platform.js";
+import { serviceName } from "./services.js";
+import { decode, typeName } from "./value.js";
 
 /**
  * Opens a session; `create` makes an instance of class `Client` in Rust.
@@ -30,7 +31,7 @@ export async function open(create, url, options, elapsed) {
     throw new ConnectError("INVALID_ARGUMENT", error.message, false, error);
   }
   if (checked.signal?.aborted) throw checked.signal.reason;
-  return new Link(create, address, checked).connect(checked.signal);
+  return new Link(checked).connect(create, address);
 }
 
 /** Those whose client in Rust is at work. */
@@ -64,19 +65,23 @@ export class Link {
   /** Who waits for what, by conversation. */
   #waiting = new Map();
   #page;
+  #inspectors = new Set();
+  /** Makes an error of what the client failed of, if it has. */
+  #failure;
 
-  constructor(create, address, options) {
+  constructor(options) {
     this.#options = options;
     this.principal = options.principal;
     this.webSocket = options.webSocket;
-    this.#client = create(this, address, options.config);
-    links.add(this);
   }
 
-  /** The promise is of a session. */
-  connect(signal) {
+  /** Makes a client and connects. The promise is of a session. */
+  connect(create, address) {
+    const { config, signal } = this.#options;
     this.#connecting = new Deferred();
     const { promise } = this.#connecting;
+    links.add(this);
+    this.#client = create(this, address, config);
     const abort = () => {
       this.#connecting?.reject(signal.reason);
       this.#client?.close();
@@ -108,20 +113,24 @@ export class Link {
   /**
    * Starts a conversation.
    *
-   * @param start starts it, given where the application called; returns `{ conversation, signal, responseCode, read }`, of which the first is needed:
-   *   `responseCode` is the data type to which a value is converted, `read` makes of another response what is promised
+   * @param start starts it, given where the application called; returns `{ conversation, path, signal, responseCode,
+   *   read }`, of which the first is needed: `responseCode` is the data type to which a value is converted, `read` makes
+   *   of another response what is promised
    * @returns a promise of the response; what `start` throws rejects it
    */
   ask(start) {
     const site = new Error();
+    const before = this.#failure;
     try {
-      const { conversation, signal, ...waiting } = start(site);
+      const { conversation, signal, path, ...waiting } = start(site);
       const { promise } = this.wait(conversation, Object.assign(new Deferred(), waiting, { site }));
       if (signal) this.listen(signal, conversation);
+      if (path !== undefined && this.#inspectors.size > 0) this.#measure(path, promise);
       this.#client?.flush();
       return promise;
     } catch (error) {
-      return Promise.reject(seenFrom(site, error, 2));
+      // What a client throws that has failed meanwhile means nothing.
+      return Promise.reject(seenFrom(site, this.#failure === before ? error : this.#failure(), 2));
     }
   }
 
@@ -302,23 +311,62 @@ export class Link {
     closeQuietly(socket);
   }
 
+  // ---- Watching ----
+
+  /** Calls `listener` with messages as they pass; returns the function that ends it. */
+  inspect(listener, options) {
+    if (!isFunction(listener)) throw new TypeError("a listener must be a function");
+    const inspector = { listener, values: options?.values === true };
+    this.#inspectors.add(inspector);
+    this.#client?.inspect(true);
+    return () => {
+      this.#inspectors.delete(inspector);
+      if (this.#inspectors.size === 0) this.#client?.inspect(false);
+    };
+  }
+
+  /** A message passes; `kind` is an index of `KINDS`, and what it does not have is undefined, 0 or empty. */
+  inspected(isOut, kind, service, conversation, path, code, name, bytes, size) {
+    const message = { direction: isOut ? "out" : "in", kind: KINDS[kind], service: serviceName(service), conversation };
+    if (path !== undefined) message.path = path;
+    const type = code === 0 ? name : typeName(code);
+    if (type) message.type = type;
+    Object.assign(message, { size, time: performance.now() });
+    // All read before the first listener runs, which may make the bytes move.
+    const told = [...this.#inspectors].map(({ listener, values }) => {
+      return {
+        listener,
+        message: values && type ? { ...message, value: readValue(code, name, bytes) } : { ...message },
+      };
+    });
+    for (const { listener, message } of told) call(listener, message);
+  }
+
+  /** Lets the browser's tools show a request. */
+  #measure(path, promise) {
+    const start = performance.now();
+    const measure = (outcome) => performance.measure?.(`antiphon ${path}`, { start, detail: { path, outcome } });
+    promise.then(
+      () => measure("ok"),
+      (error) => measure(error?.code ?? "ABORTED"),
+    );
+  }
+
   // ---- The end ----
 
   /** The WebAssembly has trapped because of `cause`: everything that waits is told, and the connection is closed. */
   fail(cause) {
-    const text = "the WebAssembly of the client has failed; the next connect starts it afresh";
-    const failure = () =>
-      messagingError("INTERNAL", `${text}: ${textOf(cause)}`, "unknown", undefined, undefined, cause);
+    const text = `the WebAssembly of this client has failed (${textOf(cause)}); connect again, which starts it afresh`;
+    const failure = () => messagingError("INTERNAL", text, "unknown", undefined, undefined, cause);
+    const connecting = this.#connecting;
+    this.#failure = failure;
     this.#release();
     if (this.socket) closeQuietly(this.socket);
     for (const conversation of [...this.#waiting.keys()]) this.failed(conversation, failure());
     this.handlers.abandonAll(failure());
-    if (this.#connecting) {
-      this.#connecting.reject(new ConnectError("INTERNAL", text, true, cause));
-    } else if (this.state !== "closed") {
-      this.setState("closed");
-      this.#finish({ code: "INTERNAL", reason: text, byClient: false });
-    }
+    if (this.state !== "closed") this.setState("closed");
+    if (connecting) connecting.reject(new ConnectError("INTERNAL", text, true, cause));
+    else this.#finish({ code: "INTERNAL", reason: text, byClient: false });
   }
 
   #finish(info) {
@@ -337,6 +385,17 @@ export class Link {
 
   #log(level, message) {
     if (level <= this.#options.level) log(level, message);
+  }
+}
+
+const KINDS = ["request", "response", "error"];
+
+/** A value that passes; undefined if it cannot be read. */
+function readValue(code, name, bytes) {
+  try {
+    return decode(code, name, bytes, 0);
+  } catch {
+    return undefined;
   }
 }
 
@@ -386,6 +445,10 @@ export class Session {
 
   on(event, listener) {
     return this.#link.emitter.on(event, listener);
+  }
+
+  inspect(listener, options) {
+    return this.#link.inspect(listener, options);
   }
 
   ping() {

@@ -20,8 +20,9 @@ ${body}
 return {
   imports: __wbg_get_imports(),
   start(instance) {
-    wasm = guard(instance.exports);
+    wasm = instance.exports;
     wasm.__wbindgen_start();
+    wasm = guard(wasm);
     return (...args) => new Client(...args);
   },
 };

@@ -11,6 +11,7 @@
 //! - [`path`]: message paths, their normal form and their parents.
 //! - [`time`]: [`Moment`](time::Moment) and a queue of deadlines.
 //! - [`conversation`]: open conversations by ID.
+//! - [`inspect`]: what messages say, for people who watch them pass.
 //! - [`client`]: [`ClientSession`](client::ClientSession), the session as its client sees it.
 //!
 //! Section numbers in the comments are those of `docs/protocol.md`.
@@ -21,6 +22,7 @@
 pub mod cbor;
 pub mod client;
 pub mod conversation;
+pub mod inspect;
 pub mod path;
 pub mod recovery;
 pub mod text;
