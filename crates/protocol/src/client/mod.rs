@@ -309,8 +309,11 @@ impl ClientSession {
 
     /// The next thing to do; nothing if there is nothing until something happens.
     pub fn poll_output(&mut self) -> Option<Output> {
-        if let Some(output) = self.outputs.pop_front() {
-            return Some(output);
+        while let Some(output) = self.outputs.pop_front() {
+            // Given up before it began, by timers that were due together: a query would have nothing to present.
+            if output != Output::Connect || self.is_connecting() {
+                return Some(output);
+            }
         }
         let next = self.deadlines.next();
         if next == self.wake_at {
@@ -318,6 +321,13 @@ impl ClientSession {
         }
         self.wake_at = next;
         next.map(Output::WakeAt)
+    }
+
+    fn is_connecting(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Connecting { .. } | Phase::Recovering(Recovering { stage: Stage::Connecting { .. }, .. })
+        )
     }
 
     /// The WebSocket is open.
@@ -339,13 +349,11 @@ impl ClientSession {
             self.handle_timeout(now);
         }
         match &self.phase {
-            Phase::Connecting { .. } | Phase::Recovering(Recovering { stage: Stage::Connecting { .. }, .. }) => {
-                self.handle_connect_response(now, frame);
-            }
+            _ if self.is_connecting() => self.handle_connect_response(now, frame),
             Phase::Connected(_) => self.handle_message(now, frame),
             // The server's goodbye; or what was on its way when we said ours.
             Phase::Closing if matches!(Message::decode(frame), Ok(Message::Abort)) => self.finish_close(),
-            Phase::Idle | Phase::Recovering(_) | Phase::Closing | Phase::Closed => {}
+            _ => {}
         }
     }
 

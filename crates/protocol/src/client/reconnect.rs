@@ -326,4 +326,20 @@ mod tests {
         session.handle_timeout(start + patience * 2);
         assert_eq!(session.state(), State::Connected);
     }
+    #[test]
+    fn an_attempt_that_is_given_up_before_it_begins_opens_no_connection() {
+        let mut session = ClientSession::new(ClientConfig { reconnect_timeout: SECOND, ..ClientConfig::default() });
+        let start = Moment(0);
+        session.connect(start);
+        answer(&mut session, start, ResponseCode::OK, 0);
+        session.handle_disconnected(start, "cut");
+        drain(&mut session);
+        session.retry_after(start, SECOND / 2);
+        // Both the retry and the end are due.
+        session.handle_timeout(start + SECOND);
+        assert_eq!(session.state(), State::Closed);
+        while let Some(output) = session.poll_output() {
+            assert_ne!(output, Output::Connect);
+        }
+    }
 }
