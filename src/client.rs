@@ -44,6 +44,15 @@ impl Client {
         self.driver.with_core(|core| core.close(now()));
     }
 
+    /// Ends the session because the page is left: there will be no event of its connection any more.
+    #[wasm_bindgen(skip_typescript)]
+    pub fn leave(&self) {
+        self.driver.with_core(|core| {
+            core.close(now());
+            core.handle_disconnected(now(), "the page was left");
+        });
+    }
+
     /// The page was frozen or hidden, or is back on the network; with `restored`, it comes from the back/forward cache,
     /// where no connection lives.
     #[wasm_bindgen(skip_typescript)]

@@ -173,12 +173,16 @@ impl Driver {
             SocketEvent::Frame(frame) => core.handle_frame(now(), &frame),
             SocketEvent::Text => core.handle_violation(now(), "the server sent a text message"),
             SocketEvent::Closed { code, reason } => {
-                let address = self.0.address.split('?').next().unwrap_or_default();
+                let address = &self.0.address;
+                let end = address.bytes().position(|byte| byte == b'?');
+                let address = address.get(..end.unwrap_or(address.len())).unwrap_or_default();
                 let reason = match (code, reason) {
                     // What browsers say of every connection that ended without a goodbye.
                     (1006, _) if core.state() != State::Connecting => String::new(),
-                    (1006, _) => " (nothing listens there, it refused the origin or the path, or the connection broke)"
-                        .to_owned(),
+                    (1006, _) => {
+                        " (nothing listens there, it refused the origin or the path, or the page may not connect there)"
+                            .to_owned()
+                    }
                     (_, reason) if reason.is_empty() => reason,
                     (_, reason) => text![" (", reason, ")"],
                 };

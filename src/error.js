@@ -75,7 +75,8 @@ export function describeThrown(thrown) {
   let invalid = false;
   let text = "";
   try {
-    rejected = thrown instanceof RejectedRequestError;
+    // By name too: an application may have this package twice, by different entries for example.
+    rejected = thrown instanceof RejectedRequestError || thrown.name === "RejectedRequestError";
     invalid = thrown instanceof InvalidRequestError;
     text = String(thrown instanceof Error ? thrown.message : thrown);
   } catch {

@@ -4,5 +4,12 @@ import { loadFrom } from "./load.js";
 
 export * from "./client.js";
 
-// Written so that bundlers know it.
-loadFrom((signal) => fetch(new URL("antiphon_bg.wasm", import.meta.url), { signal }));
+loadFrom(async (signal) => {
+  // Written so that bundlers know it.
+  const url = new URL("antiphon_bg.wasm", import.meta.url);
+  try {
+    return await fetch(url, { signal });
+  } catch (cause) {
+    throw new Error(`${url} could not be fetched: ${cause.message}`, { cause });
+  }
+});

@@ -37,11 +37,23 @@ function begin(read) {
     },
     (cause) => {
       if (loading === attempt) loading = undefined;
-      throw new ConnectError("WASM_LOAD_FAILED", `the WebAssembly module did not load: ${cause}`, true, cause);
+      throw loadError(cause);
     },
   );
   loading = attempt;
   return attempt;
+}
+
+/** Why there is no WebAssembly, and what to do about it. */
+function loadError(cause) {
+  const [text, isRetryable] = !globalThis.WebAssembly
+    ? ["this platform has no WebAssembly, or it is turned off", false]
+    : /unsafe-eval|content security/i.test(cause)
+      ? ["the page's Content Security Policy refuses it: add 'wasm-unsafe-eval' to script-src", false]
+      : cause instanceof WebAssembly.LinkError
+        ? ["the .wasm file and the JavaScript are of different versions: some cache is stale", true]
+        : [String(cause), true];
+  return new ConnectError("WASM_LOAD_FAILED", `the WebAssembly did not load: ${text}`, isRetryable, cause);
 }
 
 /** The function of a new instance that makes clients. */
@@ -59,8 +71,10 @@ async function instantiate(read) {
   const source = await read();
   const isAddress = typeof source === "string" || source instanceof URL || source instanceof Request;
   const { module, instance } = await instanceOf(isAddress ? await fetch(source) : source, imports);
+  const made = create(instance);
+  // Only now: it may have been something else.
   compiled = module;
-  return create(instance);
+  return made;
 }
 
 async function instanceOf(source, imports) {
@@ -68,10 +82,14 @@ async function instanceOf(source, imports) {
     return { module: source, instance: await WebAssembly.instantiate(source, imports) };
   }
   if (!(source instanceof Response)) return WebAssembly.instantiate(source, imports);
-  if (!source.ok) throw new Error(`${source.url} was answered with status ${source.status}`);
-  // Nothing else is compiled while it arrives.
-  const isStreamed = source.headers.get("Content-Type") === "application/wasm";
-  return isStreamed
+  const type = source.headers.get("Content-Type");
+  if (!source.ok || type?.startsWith("text/html")) {
+    const what = source.ok ? "a web page" : `status ${source.status}`;
+    const cure = 'put antiphon_bg.wasm there, give its address to init, or import "antiphon/inline"';
+    throw new Error(`${source.url} gave ${what}: ${cure}`);
+  }
+  // Nothing else is compiled while it arrives, and not everywhere.
+  return type === "application/wasm" && WebAssembly.instantiateStreaming
     ? WebAssembly.instantiateStreaming(source, imports)
     : WebAssembly.instantiate(await source.arrayBuffer(), imports);
 }

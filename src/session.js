@@ -214,7 +214,7 @@ export class Link {
     this.id = id;
     this.#log(INFO, `session ${id} is open`);
     this.#page = new PageListeners(
-      () => this.#client?.close(),
+      () => this.#client?.leave(),
       (restored) => this.#client?.wake(restored),
     );
     this.#connecting.resolve(new Session(this));

@@ -129,7 +129,8 @@ function dataType(code) {
 export function typeCode(type) {
   if (type === undefined || type === null) return 0;
   const isText = typeof type === "string";
-  const code = codes.get(isText ? type.toLowerCase() : type);
+  // A data type of another copy of this package is known by its name.
+  const code = codes.get(isText ? type.toLowerCase() : type) ?? codes.get(type.typeName);
   if (code) return code;
   const what = isText ? JSON.stringify(type) : typeof type === "number" ? type : `of type ${typeof type}`;
   const known = names.filter(Boolean).join(", ");

@@ -2,6 +2,8 @@
 // that an instance that has trapped can be replaced; and names of a letter or two for what glue and module exchange, which
 // the generator gives long ones that make 3 KB of the download.
 
+import { createHash } from "node:crypto";
+
 const IMPORT_SECTION = 2;
 const EXPORT_SECTION = 7;
 
@@ -32,11 +34,13 @@ return {
 
 /** Shortens the names in both; returns the new glue and the new module. */
 export function shortenNames(glue, module) {
+  // Short names fit those of other versions, which must not be linked with these: a page may have an old file cached.
+  const version = createHash("sha256").update(glue).update(module).digest("hex").slice(0, 8);
   const { imported, exported } = namesIn(module);
   const [imports, exports] = [shortNames(imported), shortNames(exported)];
   const shortened = glue
     .replace(/^( {8})(\w+)(: function\()/gm, (_all, indent, name, rest) => indent + known(imports, name) + rest)
-    .replaceAll(`"${MODULE}"`, `"${SHORT_MODULE}"`)
+    .replaceAll(`"${MODULE}"`, `"${version}"`)
     .replace(/\bwasm\.(\w+)/g, (_, name) => `wasm.${known(exports, name)}`);
   return {
     glue: shortened,
@@ -44,13 +48,13 @@ export function shortenNames(glue, module) {
       module,
       (name) => known(imports, name),
       (name) => known(exports, name),
+      version,
     ),
   };
 }
 
 /** What the generator calls the module that the imports come from. */
 const MODULE = "./antiphon_bg.js";
-const SHORT_MODULE = "a";
 
 function shortNames(names) {
   const digits = (index) => String.fromCharCode(97 + (index % 26));
@@ -74,7 +78,7 @@ function namesIn(module) {
 }
 
 /** The module with other names of its imports and exports. */
-function renamed(bytes, renameImport, renameExport) {
+function renamed(bytes, renameImport, renameExport, importedFrom = MODULE) {
   const parts = [bytes.subarray(0, 8)];
   const reader = new Reader(bytes, 8);
   while (!reader.isAtEnd) {
@@ -82,7 +86,7 @@ function renamed(bytes, renameImport, renameExport) {
     const section = reader.bytes(reader.number());
     const content =
       id === IMPORT_SECTION
-        ? imports(section, renameImport)
+        ? imports(section, renameImport, importedFrom)
         : id === EXPORT_SECTION
           ? exports(section, renameExport)
           : section;
@@ -91,14 +95,14 @@ function renamed(bytes, renameImport, renameExport) {
   return Buffer.concat(parts);
 }
 
-function imports(section, rename) {
+function imports(section, rename, importedFrom) {
   const reader = new Reader(section, 0);
   const count = reader.number();
   const parts = [number(count)];
   for (let left = count; left > 0; left--) {
     const from = reader.text();
     if (from !== MODULE) throw new Error(`the module imports from ${from}, of which the glue knows nothing`);
-    parts.push(name(SHORT_MODULE), name(rename(reader.text())));
+    parts.push(name(importedFrom), name(rename(reader.text())));
     const start = reader.at;
     reader.skipDescription();
     parts.push(section.subarray(start, reader.at));

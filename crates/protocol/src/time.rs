@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::ops::Add;
 use std::time::Duration;
 
+use crate::conversation::search;
+
 /// A point in time: microseconds since a start that whoever calls us chooses and keeps to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(pub u64);
@@ -43,16 +45,20 @@ impl<K> Default for Deadlines<K> {
 impl<K: Ord + Copy> Deadlines<K> {
     /// Adds `key`, due at `at`.
     pub fn insert(&mut self, at: Moment, key: K) {
-        if let Err(index) = self.queue.binary_search(&(at, key)) {
+        if let Err(index) = self.find(at, key) {
             self.queue.insert(index, (at, key));
         }
     }
 
     /// Takes `key` back, which was due at `at`. Nothing happens if it is not there.
     pub fn remove(&mut self, at: Moment, key: K) {
-        if let Ok(index) = self.queue.binary_search(&(at, key)) {
+        if let Ok(index) = self.find(at, key) {
             self.queue.remove(index);
         }
+    }
+
+    fn find(&self, at: Moment, key: K) -> Result<usize, usize> {
+        search(self.queue.len(), |index| self.queue[index].cmp(&(at, key)))
     }
 
     /// When the next one is due.
