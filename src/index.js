@@ -4,12 +4,8 @@ import { loadFrom } from "./load.js";
 
 export * from "./client.js";
 
-loadFrom(async (signal) => {
+loadFrom(
   // Written so that bundlers know it.
-  const url = new URL("antiphon_bg.wasm", import.meta.url);
-  try {
-    return await fetch(url, { signal });
-  } catch (cause) {
-    throw new Error(`${url} could not be fetched: ${cause.message}`, { cause });
-  }
-});
+  (signal) => fetch(new URL("antiphon_bg.wasm", import.meta.url), { signal }),
+  '; put antiphon_bg.wasm beside the JavaScript, give its address to init, or import "antiphon/inline"',
+);

@@ -16,10 +16,13 @@ let cancel;
 let waiting = 0;
 /** Gives the WebAssembly: a response, what it holds, or a promise of one of them. */
 let fetchModule;
+/** The end of an error about that. */
+let advice;
 
-/** Says where the WebAssembly comes from; `source` is given an abort signal. */
-export function loadFrom(source) {
+/** Says where the WebAssembly comes from (`source` is given an abort signal), and what to do if it does not. */
+export function loadFrom(source, cure = "") {
   fetchModule = source;
+  advice = cure;
 }
 
 /** Loads the WebAssembly. Nobody has to call it; a failed load can be tried again. */
@@ -52,7 +55,7 @@ function loadError(cause) {
       ? ["the page's Content Security Policy refuses it: add 'wasm-unsafe-eval' to script-src", false]
       : cause instanceof WebAssembly.LinkError
         ? ["the .wasm file and the JavaScript are of different versions: some cache is stale", true]
-        : [String(cause), true];
+        : [`${cause}${advice}`, true];
   return new ConnectError("WASM_LOAD_FAILED", `the WebAssembly did not load: ${text}`, isRetryable, cause);
 }
 
@@ -82,14 +85,9 @@ async function instanceOf(source, imports) {
     return { module: source, instance: await WebAssembly.instantiate(source, imports) };
   }
   if (!(source instanceof Response)) return WebAssembly.instantiate(source, imports);
-  const type = source.headers.get("Content-Type");
-  if (!source.ok || type?.startsWith("text/html")) {
-    const what = source.ok ? "a web page" : `status ${source.status}`;
-    const cure = 'put antiphon_bg.wasm there, give its address to init, or import "antiphon/inline"';
-    throw new Error(`${source.url} gave ${what}: ${cure}`);
-  }
+  if (!source.ok) throw new Error(`${source.url} was answered with status ${source.status}`);
   // Nothing else is compiled while it arrives, and not everywhere.
-  return type === "application/wasm" && WebAssembly.instantiateStreaming
+  return source.headers.get("Content-Type") === "application/wasm" && WebAssembly.instantiateStreaming
     ? WebAssembly.instantiateStreaming(source, imports)
     : WebAssembly.instantiate(await source.arrayBuffer(), imports);
 }

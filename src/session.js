@@ -1,7 +1,7 @@
 // A session, in two halves: class `Session` is what applications have; class `Link` is what the client in Rust tells, and
 // keeps who waits for what.
 
-import { ConnectError, messagingError, seenFrom, textOf } from "./error.js";
+import { ConnectError, MessagingError, messagingError, seenFrom, textOf } from "./error.js";
 import { Handlers } from "./handler.js";
 import { Messaging } from "./messaging.js";
 import {
@@ -348,7 +348,7 @@ export class Link {
     const measure = (outcome) => performance.measure?.(`antiphon ${path}`, { start, detail: { path, outcome } });
     promise.then(
       () => measure("ok"),
-      (error) => measure(error?.code ?? "ABORTED"),
+      (error) => measure(error instanceof MessagingError ? error.code : "ABORTED"),
     );
   }
 
