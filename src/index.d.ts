@@ -1,26 +1,36 @@
+/// <reference lib="esnext.disposable" />
+// biome-ignore-all lint/suspicious/noExplicitAny: without a contract nothing is known about a value
+
 /**
  * Request-response messaging for web apps: a tab asks, another session answers, over one WebSocket.
  *
- * ```ts
+ * Start with {@link connect}. A {@link Session} has a {@link Messaging} component, which sends requests and answers
+ * them. The examples of this reference run as they stand; those without an `import` have an open `session`.
+ *
+ * @example
  * import { connect } from "antiphon";
  *
  * const session = await connect("ws://localhost:8080");
  * await session.messaging.addRequestHandler("greetings", (name) => `Hello, ${name}!`);
- * console.log(await session.messaging.sendRequestToPath("greetings", "Ada"));
- * ```
+ * console.log(await session.messaging.sendRequestToPath("greetings", "Ada")); // -> Hello, Ada!
  *
- * @module
+ * @module antiphon
  */
 
 /**
  * Opens a session.
  *
  * `ws://host:port` alone means the path `/diffusion`; `http://` and `https://` are read as `ws://` and `wss://`. The
- * WebAssembly is loaded with the first call.
+ * WebAssembly is loaded with the first call. Node.js before version 22 has no WebSocket; pass one as
+ * {@link ConnectOptions.webSocket}.
  *
+ * @param url where the broker listens; without user name and password, which are options
+ * @param options how to connect; default: anonymous, with reconnection
+ * @returns the session, once the broker has accepted it
  * @throws {@link ConnectError} if no session could be opened, or the signal's reason if it was aborted
  * @example
- * const session = await connect("wss://example.com", { principal: "ada", credentials: "secret" });
+ * const session = await connect("wss://example.com", { principal: "control", credentials: "password" });
+ * console.log(session.state); // -> connected
  */
 export function connect<C extends Contract = AnyContract>(
   url: string | URL,
@@ -28,80 +38,220 @@ export function connect<C extends Contract = AnyContract>(
 ): Promise<Session<C>>;
 
 /**
- * Loads the WebAssembly before the first {@link connect}, or from a place of your own. Nobody has to call it.
+ * Loads the WebAssembly before the first {@link connect}, or from a place of your own. Nobody has to call it. Once it
+ * is loaded, further calls do nothing.
  *
- * @param source where the `.wasm` file is, or what it holds; default: beside this module
+ * @param source where the `.wasm` file is, or what it holds; default: beside this module, or within it
  * @throws {@link ConnectError} with code `WASM_LOAD_FAILED`; the next call tries again
+ * @example
+ * await init(); // while the user still reads the login page
+ * @example
+ * await init("https://cdn.example.com/antiphon_bg.wasm");
  */
 export function init(
-  source?: string | URL | Request | Response | BufferSource | WebAssembly.Module | Promise<Response>,
+  source?: string | URL | Request | Response | ArrayBuffer | ArrayBufferView | WebAssembly.Module | Promise<Response>,
 ): Promise<void>;
 
-/** How to connect. */
+/**
+ * How to connect. All of it can be left out.
+ *
+ * @example
+ * const options: ConnectOptions = {
+ *   principal: "control",
+ *   credentials: async () => "password",
+ *   properties: { team: "blue", $Country: "GB" },
+ *   connectTimeout: 5000,
+ *   requestTimeout: 10_000,
+ *   reconnect: { timeout: 120_000 },
+ *   maxMessageSize: 1024 * 1024,
+ *   signal: AbortSignal.timeout(20_000),
+ *   webSocket: WebSocket,
+ *   protocolVersion: 25,
+ *   log: "error",
+ * };
+ * const session = await connect("ws://localhost:8080", options);
+ * console.log(session.principal); // -> control
+ */
 export interface ConnectOptions<C extends Contract = AnyContract> {
   /** Who connects. Default: anonymous. */
   principal?: string;
-  /** Proof of it: a password, or bytes for an authenticator of your own. A function is asked before every attempt. */
+  /**
+   * Proof of it: a password, or bytes for an authenticator of your own. A function is asked before every attempt, so
+   * that a token can be fresh; if it fails, so does the attempt (`CONNECTION_ERROR`). Default: none.
+   */
   credentials?: Credentials | (() => Credentials | undefined | Promise<Credentials | undefined>);
-  /** Session properties to propose; the broker decides which it accepts. Keys have no blanks, quotes or parentheses. */
+  /**
+   * Session properties to propose; the broker decides which it accepts. Keys have no blanks, quotes or parentheses.
+   * Default: none but `$Environment`, which says where the client runs.
+   */
   properties?: Record<string, string>;
-  /** Milliseconds from the call to the open session. Default: 10 000. */
+  /** Milliseconds from the call to the open session, else `CONNECTION_TIMEOUT`. Default: 10 000. */
   connectTimeout?: number;
-  /** Milliseconds for requests that name no `timeout`, for registrations and for pings. Default: 30 000. */
+  /**
+   * Milliseconds for requests that name no {@link RequestOptions.timeout}, for registrations, pings and whatever else
+   * is asked of the broker. Default: 30 000.
+   */
   requestTimeout?: number;
   /**
-   * What happens when the connection is lost. `false`: the session ends. Else the broker is asked to keep the session for
-   * `timeout` ms (default 60 000), and for so long the client tries to get another connection; `delay` chooses the
-   * milliseconds before each attempt, counted from 1. Default: random up to 100 ms, doubling up to 5 s.
+   * What happens when the connection is lost. `false`: the session ends. Default: {@link ReconnectOptions} as they are.
    */
-  reconnect?: false | { timeout?: number; delay?: (attempt: number) => number };
+  reconnect?: false | ReconnectOptions;
   /**
-   * Largest message taken from the broker, in bytes, at least 1024. A larger one costs the request that it belongs to, and
-   * nothing else. Default: 32 MiB, and 256 KiB for what goes with a value.
+   * Largest message taken from the broker, in bytes, at least 1024. A larger one costs the request that it belongs to
+   * (`MESSAGE_TOO_LARGE`), and nothing else. Default: 32 MiB, and 256 KiB for what goes with a value.
    */
   maxMessageSize?: number;
-  /** Gives up connecting when it is aborted. */
+  /** Gives up connecting when it is aborted; {@link connect} rejects with its reason. Default: none. */
   signal?: AbortSignal;
   /** The WebSocket constructor to use, for example that of the package `ws`. Default: the platform's. */
-  webSocket?: new (
-    url: string,
-  ) => WebSocketLike;
+  webSocket?: {
+    /** Opens a connection. The URL is a secret: its query has the credentials. */
+    new (url: string): WebSocketLike;
+  };
   /** Version of the wire protocol to ask for, 22 to 29. Default: 25. */
   protocolVersion?: number;
   /**
    * Standard Schemas by exact path: requests and responses are checked against them on both sides. Checks never replace
    * a value. A schema of a request must not be asynchronous, since requests are sent at the call. For types alone no
-   * value is needed: `connect<Contract>(url)`.
+   * value is needed: `connect<Shop>(url)`. Default: no checks.
    *
    * @example
-   * const session = await connect(url, { contract: { prices: { request: itemSchema, response: priceSchema } } });
+   * const text: StandardSchemaV1<string> = {
+   *   "~standard": {
+   *     version: 1,
+   *     vendor: "example",
+   *     validate: (value) => (typeof value === "string" ? { value } : { issues: [{ message: "must be text" }] }),
+   *   },
+   * };
+   * const contract = { greetings: { request: text, response: text } };
+   * const { messaging } = await connect("ws://localhost:8080", { contract });
+   * await messaging.addRequestHandler("greetings", (name) => `Hello, ${name}!`);
+   * console.log(await messaging.sendRequestToPath("greetings", "Ada")); // -> Hello, Ada!
    */
   contract?: C;
   /** How much goes to the console; never secrets or payloads. Default: `"warn"`. */
   log?: "off" | "error" | "warn" | "info" | "debug" | "trace";
 }
 
-/** A password, or bytes that an authenticator understands. */
+/**
+ * How a lost connection is replaced.
+ *
+ * @example
+ * const reconnect: ReconnectOptions = { timeout: 300_000, delay: (attempt) => Math.min(attempt * 1000, 10_000) };
+ * const session = await connect("ws://localhost:8080", { reconnect });
+ */
+export interface ReconnectOptions {
+  /**
+   * Milliseconds that the broker is asked to keep the session, and that the client tries to get another connection;
+   * then the session is closed with `CONNECTION_TIMEOUT`. The broker may allow less. Default: 60 000.
+   */
+  timeout?: number;
+  /**
+   * Chooses the milliseconds before each attempt, counted from 1. Default: a random time up to 100 ms, twice as long
+   * for each further attempt, 5 s at most.
+   */
+  delay?: (attempt: number) => number;
+}
+
+/**
+ * A password, or bytes that an authenticator understands.
+ *
+ * @example
+ * const credentials: Credentials = new TextEncoder().encode("token of an authenticator");
+ */
 export type Credentials = string | Uint8Array;
 
-/** What is used of a WebSocket. */
+/**
+ * What is used of a WebSocket. The platform's fits, that of the package `ws` fits, and so does one of your own.
+ *
+ * @example
+ * // Shows an application on a slow network.
+ * class SlowSocket implements WebSocketLike {
+ *   binaryType = "arraybuffer";
+ *   onopen: WebSocketLike["onopen"] = null;
+ *   onmessage: WebSocketLike["onmessage"] = null;
+ *   onclose: WebSocketLike["onclose"] = null;
+ *   onerror: WebSocketLike["onerror"] = null;
+ *   #socket: WebSocket;
+ *   constructor(url: string) {
+ *     this.#socket = new WebSocket(url);
+ *     this.#socket.binaryType = "arraybuffer";
+ *     this.#socket.onopen = (event) => this.onopen?.(event);
+ *     this.#socket.onmessage = (event) => setTimeout(() => this.onmessage?.(event), 100);
+ *     this.#socket.onclose = (event) => this.onclose?.(event);
+ *     this.#socket.onerror = (event) => this.onerror?.(event);
+ *   }
+ *   send(data: Uint8Array<ArrayBuffer>) {
+ *     this.#socket.send(data);
+ *   }
+ *   close() {
+ *     this.#socket.close();
+ *   }
+ * }
+ * const session = await connect("ws://localhost:8080", { webSocket: SlowSocket });
+ * console.log((await session.ping()) > 50); // -> true
+ * await session.close();
+ */
 export interface WebSocketLike {
+  /** Set to `"arraybuffer"`; messages have to arrive as such. */
   binaryType: string;
-  // biome-ignore lint/suspicious/noExplicitAny: implementations declare their own event types
+  /** Set by the client; called when the connection is open. */
   onopen: ((event: any) => unknown) | null;
-  // biome-ignore lint/suspicious/noExplicitAny: as above
+  /** Set by the client; called with `{ data }` for each message. */
   onmessage: ((event: any) => unknown) | null;
-  // biome-ignore lint/suspicious/noExplicitAny: as above
+  /** Set by the client; called with `{ code, reason }` when the connection is closed. */
   onclose: ((event: any) => unknown) | null;
-  // biome-ignore lint/suspicious/noExplicitAny: as above
+  /** Set by the client; what it is called with is not looked at, since a close follows. */
   onerror: ((event: any) => unknown) | null;
+  /**
+   * Sends a binary message; the bytes are the socket's to keep.
+   *
+   * @example
+   * class CountingSocket extends WebSocket {
+   *   static bytes = 0;
+   *   override send(data: Uint8Array<ArrayBuffer>) {
+   *     CountingSocket.bytes += data.byteLength;
+   *     super.send(data);
+   *   }
+   * }
+   * const session = await connect("ws://localhost:8080", { webSocket: CountingSocket });
+   * await session.ping();
+   * console.log(CountingSocket.bytes > 0); // -> true
+   */
   send(data: Uint8Array<ArrayBuffer>): void;
+  /**
+   * Closes the connection, or stops opening it.
+   *
+   * @example
+   * let socket: WebSocketLike | undefined;
+   * class BreakableSocket extends WebSocket {
+   *   constructor(url: string) {
+   *     super(url);
+   *     socket = this;
+   *   }
+   * }
+   * const session = await connect("ws://localhost:8080", { webSocket: BreakableSocket });
+   * session.on("reconnect", ({ lossless }) => console.log(lossless)); // -> true
+   * socket?.close(); // as if the network had failed
+   */
   close(): void;
 }
 
-/** A session with a broker: its record of this client. */
+/**
+ * A session with a broker: its record of this client. It outlives its connections, and ends with {@link close}, with
+ * the page, by the broker, or when no connection comes about in time.
+ *
+ * @example
+ * const session = await connect("ws://localhost:8080", { principal: "control", credentials: "password" });
+ * console.log(session.state, session.principal, session.id); // -> connected control …
+ * console.log(session.services === session.messaging.services); // -> true
+ * session.closed.then(({ code }) => console.log(code)); // -> CLOSED_BY_CLIENT
+ * await session.close();
+ */
 export interface Session<C extends Contract = AnyContract> {
-  /** Names the session, e.g. `c11fef067d9debd4-0000000100000000`. Changes only when the broker had to open a new one. */
+  /**
+   * Names the session, e.g. `c11fef067d9debd4-0000000100000000`. Changes only when the broker had to open a new one.
+   */
   readonly id: string;
   /** Who this session is; empty for anonymous. */
   readonly principal: string;
@@ -114,52 +264,115 @@ export interface Session<C extends Contract = AnyContract> {
   /** Settles once when the session is over, and never rejects. */
   readonly closed: Promise<CloseInfo>;
   /**
-   * Adds a listener.
+   * Adds a listener. What it throws is reported as an uncaught error and disturbs nobody else.
    *
+   * @param event one of {@link SessionEvents}
+   * @param listener is called with the details
    * @returns a function that takes it out again
    * @throws TypeError if there is no such event, or the listener is no function
+   * @example
+   * const stop = session.on("disconnect", ({ reason }) => console.log(`offline: ${reason}`));
+   * stop();
    */
   on<E extends keyof SessionEvents>(event: E, listener: (detail: SessionEvents[E]) => void): () => void;
   /**
    * Measures a round trip to the broker.
    *
    * @returns milliseconds
+   * @throws {@link MessagingError}: `NOT_CONNECTED`, `TIMED_OUT` after `requestTimeout`, `CONNECTION_LOST`,
+   *   `SESSION_CLOSED`
+   * @example
+   * const milliseconds = await session.ping();
+   * console.log(milliseconds < 1000); // -> true
    */
   ping(): Promise<number>;
   /**
    * Gives the session another principal, for example when a token was renewed; the session and its ID stay.
    *
+   * @param principal who this session wants to be
+   * @param credentials proof of it
    * @returns whether the broker accepted it; if not, the session stays as it was
+   * @throws {@link MessagingError}: as {@link ping}, and `INVALID_ARGUMENT`
+   * @example
+   * console.log(await session.changePrincipal("control", "password"), session.principal); // -> true control
    */
   changePrincipal(principal: string, credentials?: Credentials): Promise<boolean>;
   /**
-   * This session's own properties as the broker knows them.
+   * This session's own properties as the broker knows them. A property that the session does not have is left out.
    *
    * @param keys which; may hold {@link ALL_FIXED_PROPERTIES} and {@link ALL_USER_PROPERTIES}. Default: all
+   * @throws {@link MessagingError}: as {@link ping}, and `INVALID_ARGUMENT`
+   * @example
+   * const session = await connect("ws://localhost:8080", { properties: { team: "blue" } });
+   * console.log(await session.getProperties(["team", "$Transport"])); // -> { '$Transport': 'WEBSOCKET', team: 'blue' }
    */
   getProperties(keys?: readonly string[]): Promise<Record<string, string>>;
   /**
+   * Shows the messages of this session as they pass, for debugging and for tests. It costs nothing while nobody looks.
+   *
+   * While there is a listener, each request that is sent is also a `performance.measure` called `antiphon` and its
+   * path, whose `detail` is `{ path, outcome }` with the outcome `"ok"`, an error code, or `"ABORTED"`; so it is seen
+   * in the browser's Performance panel. The entries stay in the page's performance buffer until
+   * `performance.clearMeasures()`.
+   *
+   * @param listener is called for each message, at once; credentials and the session token are never shown
+   * @param options `values: true` decodes the value of each message for the listener; default: false
+   * @returns a function that stops it
+   * @throws TypeError if the listener is no function
+   * @example
+   * await session.messaging.addRequestHandler("echo", (request) => request);
+   * const seen: string[] = [];
+   * const stop = session.inspect(({ direction, kind, path }) => seen.push(`${direction} ${kind} ${path ?? ""}`));
+   * await session.messaging.sendRequestToPath("echo", "hello");
+   * stop();
+   * console.log(seen[0]); // -> out request echo
+   */
+  inspect(listener: (message: InspectedMessage) => void, options?: { values?: boolean }): () => void;
+  /**
    * Ends the session. Requests that wait for an answer reject with `SESSION_CLOSED`. Can be called again, and in
-   * every state.
+   * every state; without a connection the broker is not told, and keeps the session until its time is over.
+   *
+   * @returns settles when the session is over, and never rejects
+   * @example
+   * await session.close();
+   * console.log(session.state); // -> closed
    */
   close(): Promise<void>;
-  /** The same as {@link close}, for `await using`. */
+  /**
+   * The same as {@link close}, for `await using`.
+   *
+   * @example
+   * await using session = await connect("ws://localhost:8080");
+   * console.log(session.state); // -> connected
+   */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
 /**
  * `connecting` until the broker has accepted, then `connected`; `recovering` while a lost connection is being replaced;
  * `closed` for good.
+ *
+ * @example
+ * const isOnline = (state: SessionState) => state === "connected";
+ * console.log(isOnline(session.state)); // -> true
  */
 export type SessionState = "connecting" | "connected" | "recovering" | "closed";
 
-/** The end of a session. */
+/**
+ * The end of a session.
+ *
+ * @example
+ * session.on("close", ({ code, reason, byClient }: CloseInfo) => {
+ *   console.log(byClient, code, reason); // -> true CLOSED_BY_CLIENT …
+ * });
+ * await session.close();
+ */
 export interface CloseInfo {
   /**
-   * `CLOSED_BY_CLIENT`, `CLOSED_BY_SERVER`; `CONNECTION_TIMEOUT` if no connection came about within `reconnect.timeout`;
-   * a code of {@link ConnectError} if the broker did not let the session in again. Without reconnection also
-   * `CONNECTION_ERROR`, `TRANSPORT_ERROR` (the broker broke the protocol) and
-   * `IDLE_CONNECTION` (nothing came from the broker for two ping periods).
+   * `CLOSED_BY_CLIENT`, `CLOSED_BY_SERVER`; `CONNECTION_TIMEOUT` if no connection came about within
+   * `reconnect.timeout`; a code of {@link ConnectError} if the broker did not let the session in again; `INTERNAL` if
+   * the client failed. Without reconnection also `CONNECTION_ERROR`, `TRANSPORT_ERROR` (the broker broke the protocol)
+   * and `IDLE_CONNECTION` (nothing came from the broker for two ping periods).
    */
   code: string;
   /** For people. */
@@ -168,56 +381,133 @@ export interface CloseInfo {
   byClient: boolean;
 }
 
-/** What {@link Session.on} listens to. */
+/**
+ * What {@link Session.on} listens to.
+ *
+ * @example
+ * session.on("statechange", ({ from, to }) => console.log(from, to)); // -> connected closed
+ * session.on("disconnect", ({ reason }) => console.log(reason));
+ * session.on("messageloss", ({ requests, handlers }) => console.log(requests, handlers));
+ * session.on("reconnect", ({ lossless, newSession }) => console.log(lossless, newSession));
+ * session.on("close", ({ code }) => console.log(code)); // -> CLOSED_BY_CLIENT
+ * await session.close();
+ */
 export interface SessionEvents {
   /** The state of the session changed. Comes before the event that tells why. */
-  statechange: { from: SessionState; to: SessionState };
+  statechange: {
+    /** What it was doing. */
+    from: SessionState;
+    /** What it is doing now. */
+    to: SessionState;
+  };
   /** The connection was lost. Comes once, however many attempts to replace it follow. */
-  disconnect: { reason: string };
-  /**
-   * There is a connection again. `lossless`: nothing was lost, requests under way get their answers. `newSession`: the
-   * broker had forgotten the session and has opened a new one; its `id` is another.
-   */
-  reconnect: { lossless: boolean; newSession: boolean };
-  /**
-   * Messages were lost with the connection: so many requests were rejected with `CONNECTION_LOST`, and so many request
-   * handlers are being registered again. Comes before `reconnect`.
-   */
-  messageloss: { requests: number; handlers: number };
+  disconnect: {
+    /** For people. */
+    reason: string;
+  };
+  /** There is a connection again. */
+  reconnect: {
+    /** Whether nothing was lost: requests under way get their answers. */
+    lossless: boolean;
+    /** Whether the broker had forgotten the session and has opened a new one; its `id` is another. */
+    newSession: boolean;
+  };
+  /** Messages were lost with the connection. Comes before `reconnect`. */
+  messageloss: {
+    /** How many requests were rejected with `CONNECTION_LOST`. */
+    requests: number;
+    /** How many request handlers are being registered again. */
+    handlers: number;
+  };
   /** The session is over. */
   close: CloseInfo;
 }
 
-/** The messaging component of a session. */
+/**
+ * A message that {@link Session.inspect} shows.
+ *
+ * @example
+ * const lines: string[] = [];
+ * const show = ({ direction, kind, service, conversation, path, type, size, time, value }: InspectedMessage) =>
+ *   lines.push(`${time} ${direction} ${kind} ${service} ${conversation} ${path} ${type} ${size} ${value}`);
+ * const stop = session.inspect(show, { values: true });
+ * await session.messaging.sendRequestToPath("nobody/here", "hello").catch((error) => console.log(error.code));
+ * // -> UNHANDLED_MESSAGE
+ * stop();
+ * console.log(lines[0]); // -> … out request MESSAGING_SEND … nobody/here string … hello
+ */
+export interface InspectedMessage {
+  /** Whether it came from the broker or went there. */
+  readonly direction: "in" | "out";
+  /** Its part in an exchange: each `request` is followed by one `response` or `error`, unless the connection breaks. */
+  readonly kind: "request" | "response" | "error";
+  /** Name of the service, e.g. `MESSAGING_SEND`; of a response, that of its request if that was seen, else empty. */
+  readonly service: string;
+  /** Number of the exchange: a response has that of its request. Each side numbers those that it begins. */
+  readonly conversation: number;
+  /** The message path, if there is one; of a response, that of its request. */
+  readonly path?: string;
+  /** Name of the data type of the value in it, if there is one. */
+  readonly type?: string;
+  /** Of the whole message, in bytes. */
+  readonly size: number;
+  /** When it passed, in milliseconds of the clock of `performance.now()`. */
+  readonly time: number;
+  /** The value in it; only with `values: true`. */
+  readonly value?: unknown;
+}
+
+/**
+ * The messaging component of a session.
+ *
+ * @example
+ * const { messaging } = session;
+ * console.log(messaging.services.MESSAGING_SEND.id); // -> 85
+ */
 export interface Messaging<C extends Contract = AnyContract> {
-  /** The services of the protocol. */
+  /** The services of the protocol. The same object as `session.services`. */
   readonly services: ServiceLocator;
 
   /**
    * Sends a request to one session that handles `path`.
    *
    * The broker chooses the handler registered for the most specific path that is `path` or a parent of it; among equals
-   * any one. What you change in `request` after the call is not sent.
+   * any one. It has left when the call returns: what you change in `request` afterwards is not sent.
    *
    * @param path e.g. `orders/eu`
    * @param request a string, number, bigint, bytes, or whatever JSON can say
+   * @param options of this request
    * @returns the response
    * @throws {@link MessagingError}: `UNHANDLED_MESSAGE` if nobody handles the path, `REJECTED_REQUEST` if the handler
-   *   declined, `CALLBACK_EXCEPTION` if it failed, `TIMED_OUT` if no answer came in time, `NOT_CONNECTED` while there is
-   *   no connection, `CONNECTION_LOST` if messages were lost with it
+   *   declined, `CALLBACK_EXCEPTION` if it failed, `TIMED_OUT` if no answer came in time, `NOT_CONNECTED` while there
+   *   is no connection, `CONNECTION_LOST` if messages were lost with it
    * @example
-   * const price = await session.messaging.sendRequestToPath<number>("prices/eu", { item: 17 }, { timeout: 5000 });
+   * await session.messaging.addRequestHandler("prices", ({ item }) => item.length * 100);
+   * const price = await session.messaging.sendRequestToPath<number>("prices/eu", { item: "tea" }, { timeout: 5000 });
+   * console.log(price); // -> 300
+   */
+  sendRequestToPath<Res = unknown>(
+    path: AnyContract extends C ? string : never,
+    request: Value,
+    options?: RequestOptions,
+  ): Promise<Res>;
+  /**
+   * The same with a contract, which says what the path takes and gives.
+   *
+   * @example
+   * interface Shop {
+   *   stock: { request: { item: string }; response: number };
+   * }
+   * const { messaging } = await connect<Shop>("ws://localhost:8080");
+   * await messaging.addRequestHandler("stock", ({ item }) => item.length);
+   * const left: number = await messaging.sendRequestToPath("stock", { item: "tea" });
+   * console.log(left); // -> 3
    */
   sendRequestToPath<P extends PathOf<C>>(
     path: P,
     request: RequestOf<C, P>,
     options?: RequestOptions,
   ): Promise<ResponseOf<C, P>>;
-  sendRequestToPath<Res>(
-    path: AnyContract extends C ? string : never,
-    request: Value,
-    options?: RequestOptions,
-  ): Promise<Res>;
 
   /**
    * Sends a request to one session, for its stream at exactly `path`.
@@ -225,11 +515,13 @@ export interface Messaging<C extends Contract = AnyContract> {
    * @param path as the recipient gave it to {@link addStreamHandler}
    * @param sessionId of the recipient, which may be the sender itself
    * @param request as with {@link sendRequestToPath}
+   * @param options of this request
    * @returns the response
    * @throws {@link MessagingError}: `NO_SUCH_SESSION` if there is none with this ID, `UNHANDLED_MESSAGE` if it has no
    *   stream at this path, and as with {@link sendRequestToPath}
    * @example
-   * const status = await session.messaging.sendRequestToSession("status", sessionId, null);
+   * session.messaging.addStreamHandler("status", () => "idle", { addressed: true });
+   * console.log(await session.messaging.sendRequestToSession("status", session.id, null)); // -> idle
    */
   sendRequestToSession<Res = unknown>(
     path: string,
@@ -246,12 +538,18 @@ export interface Messaging<C extends Contract = AnyContract> {
    * the whole; what comes later is dropped, and nothing is called for it. ({@link gather} tells of that.)
    *
    * @param filter e.g. `$Principal is 'ops' and has room`
+   * @param path as the recipients gave it to {@link addStreamHandler}
+   * @param request as with {@link sendRequestToPath}
+   * @param options of this request, and who takes the responses
    * @returns how many sessions match
-   * @throws {@link InvalidFilterError} with the places if the filter does not parse
+   * @throws {@link InvalidFilterError} with the places if the filter does not parse; {@link MessagingError} as with
+   *   {@link sendRequestToPath}
    * @example
-   * const asked = await session.messaging.sendRequestToFilter("room is 'lobby'", "status", null, {
-   *   onResponse: ({ sessionId, value, error }) => show(sessionId, error ?? value),
+   * session.messaging.addStreamHandler("status", () => "idle", { addressed: true });
+   * const asked = await session.messaging.sendRequestToFilter("all", "status", null, {
+   *   onResponse: ({ sessionId, value, error }) => console.log(sessionId, error ?? value), // -> … idle
    * });
+   * console.log(asked); // -> 1
    */
   sendRequestToFilter(
     filter: string,
@@ -263,13 +561,18 @@ export interface Messaging<C extends Contract = AnyContract> {
   /**
    * Sends a request as {@link sendRequestToFilter} does, at once, and gives the responses as something to iterate over.
    *
-   * Without `atLeast` the iteration ends when every session has answered or failed; with it, after so many responses, and
-   * throws `NOT_ENOUGH` when they can no longer be reached. It throws `TIMED_OUT` at the deadline, and whatever else
-   * ended the request. Leaving the loop, or aborting the signal, releases everything.
+   * Without `atLeast` the iteration ends when every session has answered or failed; with it, after so many responses,
+   * and throws `NOT_ENOUGH` when they can no longer be reached. It throws `TIMED_OUT` at the deadline, and whatever
+   * else ended the request. Leaving the loop, or aborting the signal, releases everything.
    *
+   * @param filter as with {@link sendRequestToFilter}
+   * @param path as with {@link sendRequestToFilter}
+   * @param request as with {@link sendRequestToPath}
+   * @param options of this request, and how many responses are enough; default: all
    * @example
+   * session.messaging.addStreamHandler("status", () => "idle", { addressed: true });
    * for await (const { sessionId, value, error } of session.messaging.gather("all", "status", null)) {
-   *   show(sessionId, error ?? value);
+   *   console.log(sessionId === session.id, error ?? value); // -> true idle
    * }
    */
   gather<Res = unknown>(
@@ -286,12 +589,18 @@ export interface Messaging<C extends Contract = AnyContract> {
    * {@link RejectedRequestError} becomes `REJECTED_REQUEST`, anything else `CALLBACK_EXCEPTION`; the handler stays
    * registered.
    *
+   * @param path e.g. `orders`; one session registers a path once
+   * @param handler a function, or an object with a function `handle`
+   * @param options of this handler
    * @returns the registration, once the broker has accepted it
-   * @throws {@link MessagingError}: `HANDLER_CONFLICT` if this session has a handler at that path already
+   * @throws {@link MessagingError}: `HANDLER_CONFLICT` if this session has a handler at that path already,
+   *   `NOT_CONNECTED` while there is no connection, `INVALID_PATH`, `INVALID_ARGUMENT`, `ACCESS_DENIED`
    * @example
-   * const registration = await session.messaging.addRequestHandler("prices", async (request, { path }) => {
-   *   return await lookUp(path, request.item);
+   * const registration = await session.messaging.addRequestHandler("prices", async ({ item }, { path }) => {
+   *   return `${item} for ${path}`;
    * });
+   * console.log(await session.messaging.sendRequestToPath("prices/eu", { item: "tea" })); // -> tea for prices/eu
+   * await registration.close();
    */
   addRequestHandler<P extends string>(
     path: [Served<C, P>] extends [never] ? never : P,
@@ -306,9 +615,14 @@ export interface Messaging<C extends Contract = AnyContract> {
    * those that the broker forwards to this session because of a registered handler, in place of that handler: one slot
    * for each path, the later one answers, and closing it restores nothing.
    *
+   * @param path exactly as senders will write it
+   * @param handler a function, or an object with a function `handle`
+   * @param options of this stream
    * @throws {@link MessagingError}: `INVALID_ARGUMENT`, or `SESSION_CLOSED`
    * @example
-   * session.messaging.addStreamHandler("status", () => ({ idle: true }), { addressed: true });
+   * const stream = session.messaging.addStreamHandler("status", () => ({ idle: true }), { addressed: true });
+   * console.log(await session.messaging.sendRequestToSession("status", session.id, null)); // -> { idle: true }
+   * await stream.close();
    */
   addStreamHandler(path: string, handler: RequestHandler, options?: StreamOptions): Registration;
 
@@ -316,38 +630,82 @@ export interface Messaging<C extends Contract = AnyContract> {
    * Sets a local function that gets the responses to requests that are sent to exactly this filter text without an
    * `onResponse`; a later one replaces it.
    *
+   * @param filter exactly as it will be sent
+   * @param handler is called once for each response or error
    * @throws {@link MessagingError}: `INVALID_ARGUMENT`, or `SESSION_CLOSED`
    * @example
-   * session.messaging.addFilterResponseHandler("room is 'lobby'", ({ sessionId, value }) => show(sessionId, value));
+   * session.messaging.addStreamHandler("status", () => "idle", { addressed: true });
+   * session.messaging.addFilterResponseHandler("all", ({ value, error }) => console.log(error ?? value)); // -> idle
+   * await session.messaging.sendRequestToFilter("all", "status", null);
    */
   addFilterResponseHandler(filter: string, handler: FilterResponseHandler): FilterRegistration;
 }
 
-/** Of one request. */
+/**
+ * Of one request. All of it can be left out.
+ *
+ * @example
+ * const options: RequestOptions = {
+ *   type: "int64",
+ *   responseType: "string",
+ *   timeout: 5000,
+ *   signal: AbortSignal.timeout(10_000),
+ *   whenDisconnected: "wait",
+ * };
+ * await session.messaging.addRequestHandler("type", (_, { requestType }) => requestType);
+ * console.log(await session.messaging.sendRequestToPath("type", 5, options)); // -> int64
+ */
 export interface RequestOptions {
   /** Data type of the request. Default: that of a {@link DataValue}, else by the value. */
   type?: DataTypeLike;
   /**
-   * Data type to convert the response to, where nothing is lost by it. Default: that of the request if it was named,
-   * else none.
+   * Data type to convert the response to, where nothing is lost by it, else `INCOMPATIBLE_DATATYPE`. Default: that of
+   * the request if it was named, else none.
    */
   responseType?: DataTypeLike;
-  /** Milliseconds from the call to the response, connected or not. Default: the session's `requestTimeout`. */
+  /**
+   * Milliseconds from the call to the response, connected or not, then `TIMED_OUT`. The broker waits for handlers 60 s,
+   * or as long as it is told, so more than that does not help. Default: {@link ConnectOptions.requestTimeout}.
+   */
   timeout?: number;
-  /** Gives up waiting when it is aborted; the promise rejects with its reason. The handler is not told. */
+  /**
+   * Gives up waiting when it is aborted; the promise rejects with its reason. The handler is not told. Default: none.
+   *
+   * @example
+   * await session.messaging.addRequestHandler("slow", () => new Promise(() => {}));
+   * const slow = session.messaging.sendRequestToPath("slow", null, { signal: AbortSignal.timeout(20) });
+   * await slow.catch((error) => console.log(error.name)); // -> TimeoutError
+   */
   signal?: AbortSignal;
   /** While there is no connection: an error at once (`NOT_CONNECTED`), or wait within `timeout`. Default: `"fail"`. */
   whenDisconnected?: "fail" | "wait";
 }
 
-/** Of a request handler. */
+/**
+ * Of a request handler. All of it can be left out.
+ *
+ * @example
+ * const options: HandlerOptions = {
+ *   sessionProperties: ["$Principal"],
+ *   requestType: "json",
+ *   responseType: "string",
+ *   maxConcurrent: 4,
+ *   reregister: true,
+ * };
+ * const who: RequestHandler = (_, { sessionProperties }) => `"${sessionProperties.$Principal}"`;
+ * await session.messaging.addRequestHandler("who", who, options);
+ * console.log(await session.messaging.sendRequestToPath("who", null)); // -> ""
+ */
 export interface HandlerOptions {
   /**
    * Properties of the sender that come with each request; may hold {@link ALL_FIXED_PROPERTIES} and
    * {@link ALL_USER_PROPERTIES}. Default: none.
    */
   sessionProperties?: readonly string[];
-  /** Data type to convert requests to; those that cannot be are answered with `INCOMPATIBLE_DATATYPE`. */
+  /**
+   * Data type to convert requests to; those that cannot be are answered with `INCOMPATIBLE_DATATYPE`. Default: requests
+   * come as they are.
+   */
   requestType?: DataTypeLike;
   /** Data type of the answers. Default: that of the request if it can hold the answer, else by the value. */
   responseType?: DataTypeLike;
@@ -357,7 +715,14 @@ export interface HandlerOptions {
   reregister?: boolean;
 }
 
-/** Of a stream. */
+/**
+ * Of a stream. All of it can be left out.
+ *
+ * @example
+ * const options: StreamOptions = { addressed: true, maxConcurrent: 1 };
+ * session.messaging.addStreamHandler("status", () => "idle", options);
+ * console.log(await session.messaging.sendRequestToSession("status", session.id, null)); // -> idle
+ */
 export interface StreamOptions extends Omit<HandlerOptions, "sessionProperties" | "reregister"> {
   /** Whether it answers requests that are sent to this session by its ID or by a filter. Default: false. */
   addressed?: boolean;
@@ -366,26 +731,71 @@ export interface StreamOptions extends Omit<HandlerOptions, "sessionProperties" 
 /**
  * Answers requests: a function, or an object with a function `handle`, which may have `requestType` and `responseType`
  * as well; those of {@link HandlerOptions} win.
+ *
+ * @example
+ * const length: RequestHandler<string, number> = (text) => text.length;
+ * await session.messaging.addRequestHandler("length", length);
+ * console.log(await session.messaging.sendRequestToPath("length", "four")); // -> 4
  */
-export type RequestHandler<Req = Any, Res = unknown> =
+export type RequestHandler<Req = any, Res = unknown> =
   | ((request: Req, context: RequestContext) => Res | Promise<Res>)
-  | { handle(event: "request", args: RequestContext & { request: Req }): Res | Promise<Res> };
+  | {
+      /** Is called for each request; `args` has the request, and what functions get as their second argument. */
+      handle(event: "request", args: RequestContext & { request: Req }): Res | Promise<Res>;
+    };
 
-/** Data types of a {@link RequestHandler}. */
+/**
+ * Data types of a {@link RequestHandler}.
+ *
+ * @example
+ * const types: RequestHandlerOptions = { requestType: "int64", responseType: "string" };
+ * await session.messaging.addRequestHandler("hex", new RequestHandler((n: bigint) => n.toString(16), types));
+ * console.log(await session.messaging.sendRequestToPath("hex", 255, { responseType: "string" })); // -> ff
+ */
 export type RequestHandlerOptions = Pick<HandlerOptions, "requestType" | "responseType">;
 
-/** Makes request handlers that are objects. */
+/**
+ * Makes request handlers that are objects.
+ *
+ * @example
+ * const Handler: RequestHandlerConstructor = RequestHandler;
+ * console.log({ handle: () => "yes" } instanceof Handler, {} instanceof Handler); // -> true false
+ */
 export interface RequestHandlerConstructor {
-  /** @throws TypeError if `callback` is no function */
+  /**
+   * Makes a request handler of a function.
+   *
+   * @param callback is called with the request and what is known about it
+   * @param options the data types that it takes and gives
+   * @throws TypeError if `callback` is no function
+   * @example
+   * const shout = new RequestHandler((text: string) => text.toUpperCase(), { requestType: "string" });
+   * await session.messaging.addRequestHandler("shout", shout);
+   * console.log(await session.messaging.sendRequestToPath("shout", "tea")); // -> TEA
+   */
   new (
-    callback: (request: Any, context: RequestContext) => unknown,
+    callback: (request: any, context: RequestContext) => unknown,
     options?: RequestHandlerOptions,
   ): RequestHandlerOptions & {
-    handle(event: "request" | undefined, args: RequestContext & { request: Any }): unknown;
+    /** Calls the function with `args.request` and `args`. */
+    handle(event: "request" | undefined, args: RequestContext & { request: any }): unknown;
   };
-  /** Makes the instances of a class pass `instanceof RequestHandler`; returns the class. */
-  register<T extends abstract new (...args: Any[]) => object>(type: T): T;
-  /** Whatever has a function `handle` passes. */
+  /**
+   * Makes the instances of a class pass `instanceof RequestHandler`.
+   *
+   * @returns the class
+   * @example
+   * class Later {}
+   * RequestHandler.register(Later);
+   * console.log(new Later() instanceof RequestHandler); // -> true
+   */
+  register<T extends abstract new (...args: any[]) => object>(type: T): T;
+  /**
+   * Whatever has a function `handle` passes, and so do instances of registered classes.
+   *
+   * @example
+   * console.log({ handle: () => "yes" } instanceof RequestHandler); // -> true
+   */
   [Symbol.hasInstance](value: unknown): boolean;
 }
 
@@ -395,10 +805,23 @@ export interface RequestHandlerConstructor {
  * @example
  * const double = new RequestHandler((count) => count * 2n, { requestType: "int64", responseType: "int64" });
  * await session.messaging.addRequestHandler("double", double);
+ * console.log(await session.messaging.sendRequestToPath("double", 21)); // -> 42n
  */
 export const RequestHandler: RequestHandlerConstructor;
 
-/** What a request handler learns about a request besides its value. */
+/**
+ * What a request handler learns about a request besides its value.
+ *
+ * @example
+ * const handler: RequestHandler = (_, context: RequestContext) => {
+ *   const { path, addressed, senderSessionId, sessionProperties, requestType, signal } = context;
+ *   const isOwn = senderSessionId === session.id;
+ *   return [path, addressed, isOwn, sessionProperties.$Transport, requestType, signal.aborted];
+ * };
+ * await session.messaging.addRequestHandler("about", handler, { sessionProperties: ["$Transport"] });
+ * console.log(await session.messaging.sendRequestToPath("about/this", "x", { responseType: "json" }));
+ * // -> [ 'about/this', false, true, 'WEBSOCKET', 'string', false ]
+ */
 export interface RequestContext {
   /** As the sender wrote it; at or below the registered path. */
   readonly path: string;
@@ -417,33 +840,84 @@ export interface RequestContext {
   readonly signal: AbortSignal;
 }
 
-/** A registered request handler. */
+/**
+ * A registered request handler, or a stream.
+ *
+ * @example
+ * const registration: Registration = await session.messaging.addRequestHandler("orders", () => "taken");
+ * console.log(registration.path); // -> orders
+ */
 export interface Registration {
   /** As it was registered. */
   readonly path: string;
   /**
-   * Takes the registration back; settles when no further requests will come. For a request handler it rejects with
-   * `NOT_CONNECTED` while there is no connection.
+   * Takes the registration back; settles when no further requests will come. Those that have arrived are still
+   * answered. Can be called again.
+   *
+   * @throws {@link MessagingError}: `NOT_CONNECTED` for a request handler while there is no connection
+   * @example
+   * const registration = await session.messaging.addRequestHandler("orders", () => "taken");
+   * await registration.close();
+   * await session.messaging.sendRequestToPath("orders", null).catch((error) => console.log(error.code));
+   * // -> UNHANDLED_MESSAGE
    */
   close(): Promise<void>;
-  /** The same as {@link close}, for `await using`. */
+  /**
+   * The same as {@link close}, for `await using`.
+   *
+   * @example
+   * await using registration = await session.messaging.addRequestHandler("orders", () => "taken");
+   * console.log(await session.messaging.sendRequestToPath(registration.path, null)); // -> taken
+   */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** A local handler for the responses to a filter. */
+/**
+ * A local handler for the responses to a filter.
+ *
+ * @example
+ * const registration: FilterRegistration = session.messaging.addFilterResponseHandler("all", () => {});
+ * console.log(registration.filter); // -> all
+ */
 export interface FilterRegistration {
   /** As it was given. */
   readonly filter: string;
-  /** Takes the handler out, unless another one has replaced it. */
+  /**
+   * Takes the handler out, unless another one has replaced it.
+   *
+   * @example
+   * const registration = session.messaging.addFilterResponseHandler("all", ({ value }) => console.log(value));
+   * registration.close();
+   */
   close(): void;
 }
 
-/** Gets the responses to a request that was sent to a filter: a function, or an object with a function `handle`. */
+/**
+ * Gets the responses to a request that was sent to a filter: a function, or an object with a function `handle`.
+ *
+ * @example
+ * const handler: FilterResponseHandler = {
+ *   handle: (event, { value, error }) => console.log(event, error?.code ?? value), // -> error UNHANDLED_MESSAGE
+ * };
+ * await session.messaging.sendRequestToFilter("all", "nothing/here", null, { onResponse: handler });
+ */
 export type FilterResponseHandler =
   | ((response: FilterResponse) => void)
-  | { handle(event: "response" | "error", args: FilterResponse): void };
+  | {
+      /** Is called for each response, and for each session that gave an error instead. */
+      handle(event: "response" | "error", args: FilterResponse): void;
+    };
 
-/** What came of a request at one of the sessions that it was sent to. */
+/**
+ * What came of a request at one of the sessions that it was sent to.
+ *
+ * @example
+ * const show = ({ sessionId, filter, path, value, error, received, expected }: FilterResponse) =>
+ *   console.log(sessionId === session.id, filter, path, value, error, `${received} of ${expected}`);
+ * // -> true all status idle undefined 1 of 1
+ * session.messaging.addStreamHandler("status", () => "idle", { addressed: true });
+ * await session.messaging.sendRequestToFilter("all", "status", null, { onResponse: show });
+ */
 export interface FilterResponse {
   /** Whose response it is. */
   readonly sessionId: string;
@@ -452,7 +926,7 @@ export interface FilterResponse {
   /** As it was sent. */
   readonly path: string;
   /** The response, unless there is an error. */
-  readonly value?: Any;
+  readonly value?: any;
   /** Why there is no response. */
   readonly error?: MessagingError;
   /** How many responses and errors have come, this one included. */
@@ -461,14 +935,43 @@ export interface FilterResponse {
   readonly expected: number;
 }
 
-/** The responses to a request that was sent to a filter, as they arrive; to be iterated over once. */
-export interface Gathering<Res = unknown>
-  extends AsyncIterable<{ sessionId: string; value?: Res; error?: MessagingError }> {
+/**
+ * The responses to a request that was sent to a filter, as they arrive; to be iterated over once.
+ *
+ * @example
+ * session.messaging.addStreamHandler("load", () => 0.5, { addressed: true });
+ * const gathering: Gathering<number> = session.messaging.gather<number>("all", "load", null);
+ * console.log(await gathering.expected); // -> 1
+ * for await (const { value } of gathering) console.log(value); // -> 0.5
+ */
+export interface Gathering<Res = unknown> extends AsyncIterable<Gathered<Res>> {
   /** How many sessions match. Need not be looked at, even if it rejects. */
   readonly expected: Promise<number>;
 }
 
-/** A numbered kind of exchange between a session and the broker. */
+/**
+ * What came of a gathered request at one of the sessions.
+ *
+ * @example
+ * const show = ({ sessionId, value, error }: Gathered) => console.log(sessionId === session.id, error?.code ?? value);
+ * // -> true UNHANDLED_MESSAGE
+ * for await (const one of session.messaging.gather("all", "nothing/here", null)) show(one);
+ */
+export interface Gathered<Res = unknown> {
+  /** Whose response it is. */
+  sessionId: string;
+  /** The response, unless there is an error. */
+  value?: Res;
+  /** Why there is no response. */
+  error?: MessagingError;
+}
+
+/**
+ * A numbered kind of exchange between a session and the broker.
+ *
+ * @example
+ * for (const { id, name } of session.services) if (id < 10) console.log(id, name); // -> 5 CHANGE_PRINCIPAL
+ */
 export interface Service {
   /** Its number. */
   readonly id: number;
@@ -479,55 +982,148 @@ export interface Service {
    *
    * @param body in wire form; the broker ends the session of whoever sends a malformed one
    * @returns the body of the response
-   * @throws {@link MessagingError}: `UNSUPPORTED` if the broker does not offer it
+   * @throws {@link MessagingError}: `UNSUPPORTED` if the broker does not offer it, and as {@link Session.ping}
+   * @example
+   * const body = await session.services.USER_PING.invoke(new Uint8Array());
+   * console.log(body.length); // -> 0
    */
   invoke(body: Uint8Array): Promise<Uint8Array>;
 }
 
-/** Services by name (`services.MESSAGING_SEND`), by name or number (`get`), and all of them in turn. */
+/**
+ * Services by name (`services.MESSAGING_SEND`), by name or number (`get`), and all of them in turn.
+ *
+ * @example
+ * const services: ServiceLocator = session.services;
+ * console.log(services.get(85)?.name, services.MESSAGING_SEND.id, services.get("NO_SUCH_THING"));
+ * // -> MESSAGING_SEND 85 undefined
+ */
 export type ServiceLocator = Iterable<Service> & {
-  /** @returns undefined for one that is not known */
+  /** The service with this name or number; undefined if it is not known. */
   get(nameOrId: string | number): Service | undefined;
-} & { readonly [name: string]: Any };
+} & { readonly [name: string]: any };
 
-/** What can be sent. */
+/**
+ * What can be sent.
+ *
+ * @example
+ * const values: Value[] = ["text", 1.5, 2n ** 60n, true, null, { list: [1, "two"] }, new Uint8Array(3)];
+ * await session.messaging.addRequestHandler("echo", (request) => request);
+ * for (const value of values) await session.messaging.sendRequestToPath("echo", value);
+ */
 export type Value = string | number | bigint | boolean | null | undefined | object;
 
 /**
- * Types of requests and responses by path, or by template of paths: `` { "orders/eu": { request: Order; response: Receipt };
- * [path: `stock/${string}`]: { request: string; response: number } } ``. With {@link ConnectOptions.contract}, schemas.
+ * Types of requests and responses by path, or by template of paths. With {@link ConnectOptions.contract}, schemas.
+ *
+ * @example
+ * interface Shop {
+ *   "orders/eu": { request: string[]; response: number };
+ *   [path: `stock/${string}`]: { request: string; response: number };
+ * }
+ * const { messaging } = await connect<Shop>("ws://localhost:8080");
+ * await messaging.addRequestHandler("orders/eu", (items) => items.length);
+ * console.log(await messaging.sendRequestToPath("orders/eu", ["tea"])); // -> 1
  */
 export type Contract = object;
 
-/** No contract: any path, any value. */
+/**
+ * No contract: any path, any value.
+ *
+ * @example
+ * const { messaging }: Session<AnyContract> = session;
+ */
 export interface AnyContract {
-  [path: string]: { request: Any; response: unknown };
+  [path: string]: {
+    /** What is sent. */
+    request: any;
+    /** What comes back. */
+    response: unknown;
+  };
 }
 
-/** The paths of a contract. */
+/**
+ * The paths of a contract.
+ *
+ * @example
+ * interface Shop {
+ *   orders: { request: string[]; response: number };
+ * }
+ * const path: PathOf<Shop> = "orders";
+ */
 export type PathOf<C> = keyof C & string;
-/** What a contract lets be sent to a path. */
+
+/**
+ * What a contract lets be sent to a path.
+ *
+ * @example
+ * interface Shop {
+ *   orders: { request: string[]; response: number };
+ * }
+ * const order: RequestOf<Shop, "orders"> = ["tea"];
+ */
 export type RequestOf<C, P extends PathOf<C>> = Side<C[P], "request">;
-/** What a contract lets be answered at a path. */
+
+/**
+ * What a contract lets be answered at a path.
+ *
+ * @example
+ * interface Shop {
+ *   orders: { request: string[]; response: number };
+ * }
+ * const receipt: ResponseOf<Shop, "orders"> = 17;
+ */
 export type ResponseOf<C, P extends PathOf<C>> = Side<C[P], "response">;
-/** The paths of a contract that a handler at `P` serves. */
+
+/**
+ * The paths of a contract that a handler at `P` serves: `P` itself, else those below it.
+ *
+ * @example
+ * interface Shop {
+ *   "orders/eu": { request: string[]; response: number };
+ *   "orders/us": { request: string[]; response: number };
+ * }
+ * const served: Served<Shop, "orders">[] = ["orders/eu", "orders/us"];
+ */
 export type Served<C, P extends string> = P extends PathOf<C> ? P : Extract<PathOf<C>, `${P}/${string}`>;
+
 type Side<T, K extends string> = T extends { [k in K]: infer S }
-  ? S extends StandardSchemaV1<Any, infer O>
+  ? S extends StandardSchemaV1<any, infer O>
     ? O
     : S
   : unknown;
 
-/** What is used of a Standard Schema (standardschema.dev), which many validation libraries make. */
+/**
+ * What is used of a Standard Schema (standardschema.dev), which many validation libraries make.
+ *
+ * @example
+ * const positive: StandardSchemaV1<number> = {
+ *   "~standard": {
+ *     version: 1,
+ *     vendor: "example",
+ *     validate: (value) => (Number(value) > 0 ? { value: Number(value) } : { issues: [{ message: "must be more" }] }),
+ *   },
+ * };
+ * const contract = { prices: { request: positive, response: positive } };
+ * const { messaging } = await connect("ws://localhost:8080", { contract });
+ * await messaging.sendRequestToPath("prices", -1).catch((error) => console.log(error.code, error.outcome));
+ * // -> INVALID_DATA not-sent
+ */
 export interface StandardSchemaV1<Input = unknown, Output = Input> {
   /** By this name the libraries agree on it. */
   readonly "~standard": {
+    /** Of the agreement. */
     readonly version: 1;
+    /** Name of the library. */
     readonly vendor: string;
+    /** Gives the value, or what is wrong with it. */
     readonly validate: (value: unknown) => SchemaResult<Output> | Promise<SchemaResult<Output>>;
-    readonly types?: { readonly input: Input; readonly output: Output } | undefined;
+    /** For the compiler; not there at run time. */
+    readonly types?: SchemaTypes<Input, Output> | undefined;
   };
 }
+
+type SchemaTypes<Input, Output> = { readonly input: Input; readonly output: Output };
 type SchemaResult<Output> =
   | { readonly value: Output; readonly issues?: undefined }
   | {
@@ -537,45 +1133,100 @@ type SchemaResult<Output> =
       }[];
     };
 
-/** A value of a data type that was named: made by calling one of {@link datatypes}. */
-export interface DataValue<T = unknown> {
+/**
+ * A value of a data type that was named: made by calling one of {@link datatypes}. It can be sent, answered, and stand
+ * within a json value.
+ *
+ * @example
+ * const five: DataValue<bigint | null> = datatypes.INT64(5);
+ * console.log(five.typeName, five.typeCode, five.value); // -> int64 18 5n
+ * console.log(five instanceof DataValue); // -> true
+ */
+export class DataValue<T = unknown> {
+  private constructor();
   /** Name of the data type on the wire, e.g. `int64`. */
   readonly typeName: string;
   /** Number of the data type. */
   readonly typeCode: number;
-  /** What it was made of. */
+  /** The value as its recipient will read it; objects and arrays are new at each access. */
   readonly value: T;
-  /** The value in wire form. */
+  /**
+   * The value in wire form.
+   *
+   * @example
+   * console.log(datatypes.STRING("hi").toBytes()); // -> Uint8Array(3) [ 98, 104, 105 ]
+   */
   toBytes(): Uint8Array<ArrayBuffer>;
 }
-/** For `instanceof`; values are made by {@link datatypes}. */
-export const DataValue: { prototype: DataValue; [Symbol.hasInstance](value: unknown): value is DataValue };
 
-/** A data type: call it to make a value of it. */
+/**
+ * A data type: call it to make a value of it.
+ *
+ * @example
+ * const type: DataType<bigint | number | null | undefined, bigint | null> = datatypes.INT64;
+ * console.log(type.typeName, type.typeCode); // -> int64 18
+ */
 export interface DataType<In, Out = In> {
-  /** @throws TypeError or RangeError if the type cannot hold the value */
-  (value: In): DataValue<In>;
+  /**
+   * Makes a value of this type.
+   *
+   * @throws TypeError or RangeError if the type cannot hold the value
+   * @example
+   * console.log(datatypes.INT64(5).value); // -> 5n
+   */
+  (value: In): DataValue<Out>;
   /** Name on the wire. */
   readonly typeName: string;
   /** Number. */
   readonly typeCode: number;
-  /** @throws {@link MessagingError} with code `INVALID_DATA` if the bytes are no such value */
+  /**
+   * Reads a value in wire form.
+   *
+   * @throws {@link MessagingError} with code `INVALID_DATA` if the bytes are no such value
+   * @example
+   * const bytes = datatypes.STRING("hi").toBytes();
+   * console.log(datatypes.STRING.fromBytes(bytes)); // -> hi
+   */
   fromBytes(bytes: Uint8Array): Out;
 }
 
-/** A data type, its name in any case, or its number. */
+/**
+ * A data type, its name in any case, or its number.
+ *
+ * @example
+ * const same: DataTypeLike[] = [datatypes.INT64, "int64", "INT64", 18];
+ */
 export type DataTypeLike =
   | Pick<DataType<never, unknown>, "typeName" | "typeCode" | "fromBytes">
   | DataTypeName
   | Uppercase<DataTypeName>
   | number;
-/** The names of the data types. */
+
+/**
+ * The names of the data types. `record_v2` and `recordv2` are the same.
+ *
+ * @example
+ * const type: DataTypeName = "double";
+ */
 export type DataTypeName = "json" | "string" | "int64" | "double" | "binary" | "record_v2" | "recordv2";
 
-/** The data types. */
+/**
+ * The data types.
+ *
+ * @example
+ * const values = [
+ *   datatypes.JSON({ list: [1, "two"] }),
+ *   datatypes.STRING("text"),
+ *   datatypes.INT64(2n ** 60n),
+ *   datatypes.DOUBLE(1.5),
+ *   datatypes.BINARY(new Uint8Array(3)),
+ *   datatypes.RECORD_V2([["a", "b"], ["c"]]),
+ * ];
+ * console.log(values.map(({ typeName }) => typeName).join()); // -> json,string,int64,double,binary,record_v2
+ */
 export const datatypes: {
   /** Whatever JSON can say, and bytes, bigints and every float. */
-  readonly JSON: DataType<Value, Any>;
+  readonly JSON: DataType<Value, any>;
   /** Text, or null. */
   readonly STRING: DataType<string | null | undefined, string | null>;
   /** A signed 64-bit integer, or null. Arrives as bigint. */
@@ -591,13 +1242,34 @@ export const datatypes: {
 /**
  * Whether the request may have been acted on: `not-sent`: it never left; `refused`: no handler ran; `failed`: a handler
  * ran and failed, or its answer is unusable; `unknown`: a handler may have run.
+ *
+ * @example
+ * const canBeRepeated = (outcome: Outcome) => outcome === "not-sent" || outcome === "refused";
+ * await session.messaging.sendRequestToPath("nobody/here", null).catch((error) => {
+ *   if (error instanceof MessagingError) console.log(canBeRepeated(error.outcome)); // -> true
+ * });
  */
 export type Outcome = "not-sent" | "refused" | "failed" | "unknown";
 
-/** What promises of {@link Messaging} and {@link Session} reject with. */
+/**
+ * What promises of {@link Messaging} and {@link Session} reject with.
+ *
+ * @example
+ * try {
+ *   await session.messaging.sendRequestToPath("nobody/here", null);
+ * } catch (error) {
+ *   if (!(error instanceof MessagingError)) throw error;
+ *   console.log(error.code, error.reason, error.outcome); // -> UNHANDLED_MESSAGE 109 refused
+ * }
+ */
 export class MessagingError extends Error {
   protected constructor();
-  /** For programs: the name of the error reason, or e.g. `TIMED_OUT`; `message` is for people. */
+  /**
+   * For programs: the name of the error reason that the other side gave, `REASON_` and its number for one without a
+   * name, or one of ours: `TIMED_OUT`, `NOT_CONNECTED`, `CONNECTION_LOST`, `SESSION_CLOSED`, `INVALID_ARGUMENT`,
+   * `INVALID_DATA`, `INVALID_FILTER`, `MESSAGE_TOO_LARGE`, `INCOMPATIBLE_DATATYPE`, `NOT_ENOUGH`, `INTERNAL` (the
+   * WebAssembly failed: the session is closed, and the next {@link connect} starts afresh). `message` is for people.
+   */
   readonly code: string;
   /** The number of the error reason, if the other side gave one. */
   readonly reason?: number;
@@ -605,22 +1277,71 @@ export class MessagingError extends Error {
   readonly outcome: Outcome;
 }
 
-/** A session filter that does not parse. */
+/**
+ * A session filter that does not parse. Its code is `INVALID_FILTER`, and nobody was asked.
+ *
+ * @example
+ * try {
+ *   await session.messaging.sendRequestToFilter("team is blue", "status", null);
+ * } catch (error) {
+ *   if (!(error instanceof InvalidFilterError)) throw error;
+ *   console.log(error.errors[0]); // -> { message: 'a quoted value expected, not `blue`', line: 1, column: 8 }
+ * }
+ */
 export class InvalidFilterError extends MessagingError {
   private constructor();
-  /** What is wrong where; lines count from 1, columns from 0. */
-  readonly errors: readonly { message: string; line: number; column: number }[];
+  /** What is wrong where. */
+  readonly errors: readonly {
+    /** For people. */
+    message: string;
+    /** From 1. */
+    line: number;
+    /** From 0. */
+    column: number;
+  }[];
 }
 
-/** Thrown by a request handler that declines: the sender gets code `REJECTED_REQUEST` with this message. */
+/**
+ * Thrown by a request handler that declines: the sender gets code `REJECTED_REQUEST` with this message.
+ *
+ * @example
+ * await session.messaging.addRequestHandler("orders", ({ items }) => {
+ *   if (!items) throw new RejectedRequestError("an order needs items");
+ * });
+ * await session.messaging.sendRequestToPath("orders", {}).catch((error) => console.log(error.code, error.message));
+ * // -> REJECTED_REQUEST an order needs items
+ */
 export class RejectedRequestError extends Error {
+  /**
+   * Makes one.
+   *
+   * @param message what the sender is told, at most 1024 characters of it
+   * @example
+   * await session.messaging.addRequestHandler("closed", async () => {
+   *   throw new RejectedRequestError("we are closed today");
+   * });
+   */
   constructor(message: string);
 }
 
-/** A session could not be opened. */
+/**
+ * A session could not be opened.
+ *
+ * @example
+ * try {
+ *   await connect("ws://localhost:8080", { principal: "control", credentials: "wrong" });
+ * } catch (error) {
+ *   if (!(error instanceof ConnectError)) throw error;
+ *   console.log(error.code, error.retryable); // -> ACCESS_DENIED false
+ * }
+ */
 export class ConnectError extends Error {
   private constructor();
-  /** For programs, e.g. `ACCESS_DENIED` or `CONNECTION_ERROR`; `message` is for people. */
+  /**
+   * For programs: `CONNECTION_ERROR`, `CONNECTION_TIMEOUT`, `TRANSPORT_ERROR`, `SERVER_INITIALISING`,
+   * `WASM_LOAD_FAILED`, `ACCESS_DENIED`, `INVALID_URL`, `INVALID_ARGUMENT`, `PROTOCOL_VERSION_MISMATCH`,
+   * `LICENSE_EXCEEDED`, `HANDSHAKE_REJECTED`, `HANDSHAKE_ERROR` or `INTERNAL`; `message` is for people.
+   */
   readonly code: string;
   /** Whether the same attempt can succeed later. */
   readonly retryable: boolean;
@@ -630,16 +1351,43 @@ export class ConnectError extends Error {
  * Text as it has to stand between the quotes of a string in a session filter.
  *
  * @example
- * const filter = `room is '${escapeFilter(room)}'`;
+ * const room = "Conan's";
+ * console.log(`room is '${escapeFilter(room)}'`); // -> room is 'Conan\'s'
  */
 export function escapeFilter(text: string): string;
 
-/** In a list of session properties: all fixed ones. */
+/**
+ * In a list of session properties: all fixed ones.
+ *
+ * @example
+ * const { $Transport } = await session.getProperties([ALL_FIXED_PROPERTIES]);
+ * console.log($Transport); // -> WEBSOCKET
+ */
 export const ALL_FIXED_PROPERTIES: string;
-/** In a list of session properties: all user-defined ones. */
+
+/**
+ * In a list of session properties: all user-defined ones.
+ *
+ * @example
+ * const session = await connect("ws://localhost:8080", { properties: { team: "blue" } });
+ * console.log(await session.getProperties([ALL_USER_PROPERTIES])); // -> { team: 'blue' }
+ */
 export const ALL_USER_PROPERTIES: string;
-/** The principal of a session that did not say who it is. */
+
+/**
+ * The principal of a session that did not say who it is.
+ *
+ * @example
+ * console.log(session.principal === ANONYMOUS); // -> true
+ */
 export const ANONYMOUS: "";
 
-// biome-ignore lint/suspicious/noExplicitAny: without a contract nothing is known about a value
-type Any = any;
+// biome-ignore lint/complexity/noUselessEmptyExport: without it, a file of declarations exports the others as well
+export {};
+
+declare global {
+  namespace WebAssembly {
+    // Merged with the platform's; the types of Node.js have none.
+    interface Module {}
+  }
+}

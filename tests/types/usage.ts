@@ -12,6 +12,7 @@ import {
   escapeFilter,
   type FilterRegistration,
   type FilterResponse,
+  type InspectedMessage,
   InvalidFilterError,
   init,
   type Messaging,
@@ -67,11 +68,19 @@ export async function withoutContract(signal: AbortSignal) {
 
   const price = await session.messaging.sendRequestToPath<number>("prices/eu", { item: 17 }, { timeout: 5000, signal });
   same<typeof price, number>(true);
+  const name = await session.messaging.sendRequestToPath<string>("names/eu", 17);
+  same<typeof name, string>(true);
+  const something = await session.messaging.sendRequestToPath("names/eu", 17);
+  same<typeof something, unknown>(true);
+  const stop: () => void = session.inspect((message) => same<typeof message, InspectedMessage>(true), { values: true });
+  stop();
   await session.messaging.sendRequestToPath("counts", datatypes.INT64(5n), { responseType: datatypes.DOUBLE });
   // @ts-expect-error: there is no such data type
   await session.messaging.sendRequestToPath("counts", 5, { type: "int32" });
   // @ts-expect-error: an int64 is no text
   datatypes.INT64("5");
+  const made = datatypes.INT64(5).value;
+  same<typeof made, bigint | null>(true);
   const read = datatypes.INT64.fromBytes(new Uint8Array(1));
   same<typeof read, bigint | null>(true);
   await session.close();

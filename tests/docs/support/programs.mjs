@@ -13,6 +13,7 @@ import { fromRoot } from "../../../scripts/lib/paths.mjs";
 import { startBroker } from "../../support/broker.mjs";
 
 const FOLDER = fromRoot("build", "docs"); // within the package, so that its name leads to it
+const WS = new URL("ws.mjs", import.meta.url).href;
 const RAN_OUT = Symbol();
 
 process.setSourceMapsEnabled(true);
@@ -45,10 +46,31 @@ export function programsOf(page, markdown) {
     if (program?.language !== language) throw new Error(`${page}:${line}: this block needs an import`);
     for (let index = first; index < last; index++) program.lines[index] = lines[index];
   }
-  return programs.map(({ lines, ...program }) => ({ ...program, text: lines.join("\n"), expected: expected(lines) }));
+  return programs.map(programOf);
 }
 
+/** A program of these lines, which stand where they stand on the page. */
+export function programOf({ lines, ...program }) {
+  return { ...program, text: lines.join("\n"), expected: expected(lines) };
+}
+
+/** The blocks of a page, in any language, each with its text. */
+export function blocksIn(markdown) {
+  const lines = markdown.split("\n");
+  return [...fencesOf(lines)].map(({ first, last, ...block }) => ({
+    ...block,
+    text: `${lines.slice(first, last).join("\n")}\n`,
+  }));
+}
+
+/** The blocks that are programs, or parts of one. */
 function* blocksOf(lines) {
+  for (const block of fencesOf(lines)) {
+    if (["js", "ts"].includes(block.language) && block.mark !== "nocheck") yield block;
+  }
+}
+
+function* fencesOf(lines) {
   let open;
   for (const [index, line] of lines.entries()) {
     const fence = /^\s*```(\w*)\s*(.*)$/.exec(line);
@@ -56,7 +78,7 @@ function* blocksOf(lines) {
     if (open === undefined) {
       open = { language: fence[1], mark: fence[2], first: index + 1 };
     } else {
-      if (["js", "ts"].includes(open.language) && open.mark !== "nocheck") yield { ...open, last: index };
+      yield { ...open, last: index };
       open = undefined;
     }
   }
@@ -75,7 +97,7 @@ function expected(lines) {
 }
 
 /**
- * Runs a program against a broker of its own, wherever it says that it connects to.
+ * Runs a program against a broker of its own, wherever it says that it connects to; unless it has started one itself.
  *
  * @param {Program} program
  * @param {number} limit ms that it may take until it has printed everything
@@ -91,11 +113,13 @@ export async function run(program, limit = 10_000) {
 
   globalThis.WebSocket = class extends WebSocket {
     constructor(address) {
-      super(Object.assign(new URL(address), { protocol: "ws:", host: `127.0.0.1:${broker.port}` }));
+      const url = new URL(address);
+      const isItsOwn = url.hostname === "127.0.0.1" && url.port !== "8080";
+      super(isItsOwn ? url : Object.assign(url, { protocol: "ws:", host: `127.0.0.1:${broker.port}` }));
       sockets.add(this);
     }
   };
-  const { name, url } = write(program);
+  const { name, url } = write(program, broker.port);
   console.log = (...values) => {
     const line = Number(new RegExp(`${name}\\.\\w+:(\\d+):`).exec(new Error().stack)?.[1]);
     const text = formatWithOptions({ breakLength: Number.POSITIVE_INFINITY }, ...values);
@@ -144,9 +168,14 @@ function pattern(text) {
   return new RegExp(`^${parts.join("[^]*")}$`);
 }
 
+/** Without dots: what ends in `.d.ts` would be a file of declarations. */
+function nameOf({ page, line }) {
+  return `${basename(page, ".md").replaceAll(".", "-")}-${line}`;
+}
+
 /** Writes a program where it can import the package, as JavaScript. */
-function write({ page, line, language, text }) {
-  const name = `${basename(page, ".md")}-${line}`;
+function write({ page, line, language, text }, port) {
+  const name = nameOf({ page, line });
   const path = join(FOLDER, `${name}.mjs`);
   const options = { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext, inlineSourceMap: true };
   const { outputText } =
@@ -154,7 +183,8 @@ function write({ page, line, language, text }) {
       ? { outputText: text }
       : ts.transpileModule(text, { compilerOptions: options, fileName: `${name}.ts` });
   mkdirSync(FOLDER, { recursive: true });
-  writeFileSync(path, outputText);
+  // The official client takes the port by itself, and a WebSocket of its own.
+  writeFileSync(path, outputText.replace('from "ws"', `from "${WS}"`).replace("port: 8080", `port: ${port}`));
   return { name, url: pathToFileURL(path).href };
 }
 
@@ -166,8 +196,8 @@ function write({ page, line, language, text }) {
  */
 export function typeErrors(programs) {
   const files = new Map();
-  for (const { page, line, language, text } of programs) {
-    if (language === "ts") files.set(join(FOLDER, `${basename(page, ".md")}-${line}.ts`), { page, text });
+  for (const program of programs) {
+    if (program.language === "ts") files.set(join(FOLDER, `${nameOf(program)}.ts`), program);
   }
   const { config } = ts.readConfigFile(fromRoot("tests", "types", "tsconfig.json"), ts.sys.readFile);
   const { options } = ts.parseJsonConfigFileContent(config, ts.sys, FOLDER);

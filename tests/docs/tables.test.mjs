@@ -1,0 +1,157 @@
+// What the tables of the documentation say about the code, held against the code.
+
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { test } from "node:test";
+import { filesBelow } from "../../scripts/lib/files.mjs";
+import { fromRoot } from "../../scripts/lib/paths.mjs";
+import { names, tableIn } from "./support/tables.mjs";
+
+const read = (path) => readFileSync(fromRoot(path), "utf8");
+const sorted = (items) => [...new Set(items)].sort();
+const all = (text, pattern) => [...text.matchAll(pattern)].map(([, name]) => name);
+
+// ---- Codes ----
+
+const errors = read("docs/errors.md");
+const requests = tableIn(errors, "Requests");
+const connecting = tableIn(errors, "Connecting");
+const ends = tableIn(errors, "The end of a session");
+
+const reasonsRust = read("crates/protocol/src/wire/error_reason.rs");
+const errorRust = read("crates/protocol/src/client/error.rs");
+const client = readdirSync(fromRoot("src"))
+  .filter((name) => /\.(js|rs)$/.test(name))
+  .map((name) => read(`src/${name}`))
+  .join("\n");
+
+/** Names of error reasons, by number. */
+const reasons = new Map(
+  [...reasonsRust.matchAll(/^ {4}(\d+) ([A-Z_]+) "/gm)].map(([, number, name]) => [number, name]),
+);
+
+/** The texts of an enumeration made by `codes!`. */
+function codesOf(name) {
+  return all(new RegExp(`${name} \\{(.*?)\\n {4}\\}`, "s").exec(errorRust)[1], /"([A-Z_]+)"/g);
+}
+
+const codesIn = (rows) => sorted(rows.flatMap(({ code }) => names(code)));
+
+test("the page of errors lists the codes of a MessagingError that there are", () => {
+  const ofRust = all(/fn code\(.*?\n {4}\}/s.exec(errorRust)[0], /"([A-Z_]+)"/g);
+  const ofClient = all(client, /(?:MessagingError|messagingError|super)\(\s*"([A-Z_]+)"/g);
+  assert.deepEqual(codesIn(requests), sorted([...reasons.values(), ...ofRust, ...ofClient]));
+});
+
+test("each number on the page of errors is that of the code", () => {
+  for (const { code, reason } of requests) {
+    const numbers = reason.split(", ").filter(Boolean);
+    if (numbers.length > 0)
+      assert.deepEqual(
+        numbers.map((number) => reasons.get(number)),
+        names(code),
+      );
+  }
+  const numbered = sorted(requests.flatMap(({ reason }) => reason.split(", ")).filter(Boolean));
+  assert.deepEqual(numbered, sorted(reasons.keys()));
+});
+
+test("the page of errors lists the codes of a ConnectError that there are", () => {
+  const ofClient = all(client, /ConnectError\(\s*"([A-Z_]+)"/g);
+  assert.deepEqual(codesIn(connecting), sorted([...codesOf("ConnectCode"), ...ofClient]));
+});
+
+test("the page of errors lists the codes of a session's end that there are", () => {
+  assert.deepEqual(codesIn(ends), sorted([...codesOf("CloseCode"), "INTERNAL"]));
+});
+
+test("each code has a cause and a cure", () => {
+  for (const row of [...requests, ...connecting, ...ends]) assert.ok(row.cause && row.cure, row.code);
+});
+
+// ---- Limits ----
+
+const limits = read("docs/limits.md");
+const sections = [...limits.matchAll(/^## (.+)$/gm)].map(([, heading]) => heading);
+const rows = sections.flatMap((heading) => tableIn(limits, heading).map((row) => ({ heading, ...row })));
+const UNITS = { ms: 1, s: 1000, bytes: 1, characters: 1, KiB: 2 ** 10, MiB: 2 ** 20 };
+
+/** The number in a cell such as `32 MiB + 256 KiB`, in the smallest unit: milliseconds, bytes. */
+function amount(cell) {
+  return cell.split(" + ").reduce((sum, part) => {
+    const [number, unit = "bytes"] = part.split(" ");
+    return sum + Number(number.replaceAll(",", "")) * UNITS[unit];
+  }, 0);
+}
+
+/** The number that an expression of the code stands for, in the smallest unit. */
+function value(expression) {
+  const seconds = /^Duration::from_secs\((\d+)\)$/.exec(expression)?.[1];
+  if (seconds) return Number(seconds) * 1000;
+  const duration = /^"(\d+)(s|MiB)"$/.exec(expression);
+  if (duration) return Number(duration[1]) * UNITS[duration[2]];
+  const terms = expression.split(" + ").map((term) => {
+    const [, base, operator, by] = /^([\d_]+)(?: (<<|\*\*) (\d+))?$/.exec(term);
+    const number = Number(base.replaceAll("_", ""));
+    return operator === "<<" ? number * 2 ** Number(by) : operator === "**" ? number ** Number(by) : number;
+  });
+  return terms.reduce((sum, term) => sum + term);
+}
+
+/** What the code has as the default of a limit. */
+function defaultOf({ "change it": where, limit }) {
+  const [name, file] = names(where);
+  const find = (text, pattern) => {
+    const found = new RegExp(pattern).exec(text)?.[1].trim();
+    assert.ok(found, `${limit}: the code has no ${name}`);
+    const isName = /^[A-Z_]+$/.test(found);
+    return isName ? find(text, `const ${found} = ([^;]+);`) : value(found);
+  };
+  if (name.startsWith("--")) {
+    const field = name.slice(2).replaceAll("-", "_");
+    return find(read("crates/broker/src/main.rs"), `default_value = ("[^"]+")[^\\n]*\\n    ${field}:`);
+  }
+  if (name === "reconnect.delay") return find(client, "Math\\.min\\(([\\d_]+), 100 \\*");
+  if (!file?.includes("/")) return find(client, `\\("${name}", [^]*?\\) \\?\\?\\s*([\\w* +]+)`);
+  if (/LASTING|BURST$/.test(name)) {
+    const member = limit === "their bytes" ? "bytes" : "messages";
+    return find(read(file), `const ${name}: Amount = Amount \\{[^}]*${member}: ([^,}]+)`);
+  }
+  if (/^[A-Z]/.test(name)) return find(read(file), `const ${name}(?:: \\w+)? = ([^;]+);`);
+  return find(read(file), `\\b${name}: (\\d[^,}]*|Duration::from_secs\\(\\d+\\))`);
+}
+
+test("the defaults of the limits are what the page says", () => {
+  const named = (of) => rows.map((row) => `${row.heading}: ${row.limit}: ${of(row)}`);
+  assert.deepEqual(
+    named((row) => amount(row.default)),
+    named(defaultOf),
+  );
+});
+
+test("each bound in the code is on the page of limits", () => {
+  // How it is done, and nothing that anybody meets.
+  const internal = ["MAX_CACHE_CLEARS", "MAX_RESENT"];
+  const folders = ["crates/broker/src", "crates/protocol/src", "src"];
+  const files = folders.flatMap((folder) => filesBelow(fromRoot(folder)).map((path) => `${folder}/${path}`));
+  const constants = files.flatMap((path) => all(read(path), /^(?:pub )?const (MAX_\w+)/gm));
+  const settings = all(read("crates/broker/src/core/mod.rs"), /^ {12}(max_\w+): \d/gm);
+  const listed = rows.flatMap((row) =>
+    names(row["change it"]).map((name) => name.replace("--", "").replaceAll("-", "_")),
+  );
+  const missing = [...constants, ...settings].filter((name) => !listed.includes(name) && !internal.includes(name));
+  assert.deepEqual(sorted(missing), []);
+});
+
+test("the page of the broker lists its options with their defaults", () => {
+  const declared = /struct Options \{(.*?)\n\}/s.exec(read("crates/broker/src/main.rs"))[1];
+  const options = [...declared.matchAll(/#\[arg\(long(.*)\)\]\n {4}(\w+):/g)].map(([, details, field]) => {
+    const standard = /default_value = "([^"]+)"/.exec(details)?.[1];
+    return [`--${field.replaceAll("_", "-")}`, standard];
+  });
+  const listed = tableIn(read("docs/broker.md"), "The broker").map((row) => [
+    row.option.split(/[` ]/)[1],
+    names(row.default)[0],
+  ]);
+  assert.deepEqual(listed, options);
+});
