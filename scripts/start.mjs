@@ -8,14 +8,15 @@ import { build, buildBroker } from "./build.mjs";
 import { assembleSite } from "./lib/files.mjs";
 import { broker, fromRoot } from "./lib/paths.mjs";
 import { main, say } from "./lib/run.mjs";
+import { packed } from "./lib/tarball.mjs";
 
 async function start() {
   if (!existsSync(broker)) say("first build: 2 to 3 minutes on two cores; later ones take seconds");
   await build();
   await buildBroker();
   const args = process.argv.slice(2);
-  const page = args.some((arg) => arg.startsWith("--www")) ? [] : ["--www", assembleSite()];
-  serve([...page, ...args]);
+  if (!args.some((arg) => arg.startsWith("--www"))) args.unshift("--www", assembleSite((await packed()).path));
+  serve(args);
 }
 
 /** Runs the broker; ends as it ends. */

@@ -4,41 +4,49 @@
 
 import { join } from "node:path";
 import { stripVTControlCharacters } from "node:util";
+import { installTools } from "../tests/package/support/tools.mjs";
 import { startBroker } from "../tests/support/broker.mjs";
-import { build, buildBroker, checkSize } from "./build.mjs";
+import { build, buildBroker, bundleForTests, checkSize } from "./build.mjs";
 import { findChromedriver, onPath } from "./lib/chromium.mjs";
 import { filesBelow } from "./lib/files.mjs";
 import { fromRoot, wasmTestRunner } from "./lib/paths.mjs";
 import { cargo, Failure, main, must, quiet, run, say } from "./lib/run.mjs";
 import { browser, nodeModules, pythonClient, rust } from "./lib/setup.mjs";
+import { packed } from "./lib/tarball.mjs";
 
 const WASM = ["--target", "wasm32-unknown-unknown"];
 const NATIVE = ["--workspace", "--exclude", "antiphon", "--exclude", "antiphon-tools", "--locked"];
 
 const TIME_LIMIT = "--test-timeout=300000"; // ms, for one file: a test that hangs has to show as failed
 
-/** In the order in which they run. `tests` is what a step does when it returns how many tests passed and failed. */
+/**
+ * In the order in which they run. `tests` is what a step does when it returns how many tests passed and failed; those
+ * `onRequest` run only when they are named.
+ */
 const steps = {
   setup: { run: setup },
   lint: { needs: ["setup"], run: lint },
   rust: { needs: ["setup"], tests: rustTests },
   js: { needs: ["setup"], tests: () => nodeTests("tests/js") },
   build: { needs: ["setup"], run: buildAll },
-  docs: { needs: ["build"], tests: () => nodeTests("tests/docs") },
   size: { needs: ["build"], run: checkSize },
   rules: { needs: ["build"], tests: () => nodeTests("tests/rules") },
   types: { needs: ["build"], run: types },
   browser: { run: browser },
+  docs: { needs: ["build", "browser"], tests: () => nodeTests("tests/docs") },
   wasm: { needs: ["build", "browser"], tests: wasmTests },
   e2e: { needs: ["build", "browser"], tests: e2eTests },
   python: { run: pythonClient },
   interop: { needs: ["build", "browser", "python"], tests: () => nodeTests("tests/interop") },
-  package: { needs: ["build", "browser"], tests: () => nodeTests("tests/package") },
+  package: { needs: ["build", "browser"], tests: () => packageTests((path) => !isFull(path)) },
+  tools: { run: installTools, onRequest: true },
+  bundlers: { needs: ["build", "browser", "tools"], tests: () => packageTests(isFull), onRequest: true },
 };
 
 async function setup() {
   await nodeModules();
   await rust();
+  await bundleForTests();
 }
 
 async function buildAll() {
@@ -99,8 +107,17 @@ async function e2eTests() {
   return nodeTests("tests/e2e");
 }
 
-async function nodeTests(folder) {
-  const files = filesBelow(fromRoot(folder)).filter((path) => /\.(test|spec)\.mjs$/.test(path));
+/** Whether a test of the tarball needs the bundlers that `tools` installs, and is left to `npm run test:package`. */
+const isFull = (path) => path.includes(".full.");
+
+/** Tests of the tarball, which is packed before the first of them. */
+async function packageTests(select) {
+  await packed();
+  return nodeTests("tests/package", select);
+}
+
+async function nodeTests(folder, select = () => true) {
+  const files = filesBelow(fromRoot(folder)).filter((path) => /\.(test|spec)\.mjs$/.test(path) && select(path));
   if (files.length === 0) return { passed: 0, failed: 0, status: 0 };
   const paths = files.map((path) => join(folder, path));
   const { status, output } = await test(process.execPath, ["--test", "--test-reporter=spec", TIME_LIMIT, ...paths]);
@@ -185,7 +202,8 @@ function verdict({ passed, failed, status }) {
 async function testAll() {
   const names = process.argv.slice(2);
   const done = [];
-  for (const name of selected(names.length > 0 ? names : Object.keys(steps))) {
+  const always = Object.keys(steps).filter((name) => !steps[name].onRequest);
+  for (const name of selected(names.length > 0 ? names : always)) {
     const missing = (steps[name].needs ?? []).find((needed) => done.find((step) => step.name === needed)?.broken);
     const step = missing
       ? { name, seconds: 0, passed: 0, failed: 0, note: `not run, ${missing} failed` }

@@ -30,14 +30,18 @@ export function fillFolder(folder, files) {
   }
 }
 
-/** The page with the package beside it, as the broker serves them with `--www`. Gives the folder. */
-export function assembleSite() {
+/**
+ * The page with the package beside it, as the broker serves them with `--www`; and the tarball of the package, to be
+ * installed from there. Gives the folder.
+ */
+export function assembleSite(tarball) {
   const files = new Map();
   const add = (folder, prefix) => {
     for (const path of filesBelow(folder)) files.set(join(prefix, path), readFileSync(join(folder, path)));
   };
   add(fromRoot("www"), "");
   add(dist, "antiphon");
+  if (tarball) files.set("antiphon.tgz", readFileSync(tarball));
   fillFolder(site, files);
   return site;
 }

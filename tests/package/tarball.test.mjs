@@ -1,0 +1,54 @@
+// What is in the tarball, and what installing it does.
+
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { filesBelow } from "../../scripts/lib/files.mjs";
+import { fromRoot } from "../../scripts/lib/paths.mjs";
+import { packed } from "../../scripts/lib/tarball.mjs";
+import { makeApp } from "./support/app.mjs";
+
+const tarball = await packed();
+const app = await makeApp("empty");
+const installed = join(app, "node_modules", "antiphon");
+const manifest = JSON.parse(readFileSync(join(installed, "package.json"), "utf8"));
+
+test("the tarball holds the two entries, the WebAssembly, the types, and what people read", (context) => {
+  const dist = ["antiphon_bg.wasm", "index.d.ts", "index.js", "inline.d.ts", "inline.js"].map((name) => `dist/${name}`);
+  const pages = readdirSync(fromRoot("docs")).filter((name) => name !== "protocol.md"); // which is for implementers
+  const docs = pages.map((name) => `docs/${name}`);
+  const beside = ["CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT", "README.md", "llms.txt", "package.json"];
+  assert.deepEqual(tarball.files.map(({ path }) => path).sort(), [...beside, ...dist, ...docs].sort());
+  const bytes = (number) => number.toLocaleString("en").padStart(9);
+  for (const { path, size } of tarball.files) context.diagnostic(`${bytes(size)} ${path}`);
+  context.diagnostic(`${bytes(tarball.unpackedSize)} in all, ${bytes(tarball.size).trim()} packed`);
+});
+
+test("installing it brings nothing else and runs nothing", () => {
+  assert.deepEqual(
+    readdirSync(join(app, "node_modules")).filter((name) => !name.startsWith(".")),
+    ["antiphon"],
+  );
+  for (const key of ["dependencies", "peerDependencies", "optionalDependencies", "bundleDependencies"]) {
+    assert.equal(manifest[key], undefined, key);
+  }
+  for (const script of ["preinstall", "install", "postinstall", "prepare"]) {
+    assert.equal(manifest.scripts?.[script], undefined, script);
+  }
+});
+
+test("it comes with both licences that it names", () => {
+  assert.equal(manifest.license, "MIT OR Apache-2.0");
+  assert.match(readFileSync(join(installed, "LICENSE-MIT"), "utf8"), /^MIT License\n/);
+  assert.match(readFileSync(join(installed, "LICENSE-APACHE"), "utf8"), /Apache License\s+Version 2\.0, January 2004/);
+});
+
+test("every entry names a file that is there, its types first", () => {
+  for (const [entry, target] of Object.entries(manifest.exports)) {
+    const conditions = typeof target === "string" ? { default: target } : target;
+    for (const file of Object.values(conditions)) assert.ok(filesBelow(installed).includes(file.slice(2)), file);
+    if (typeof target !== "string") assert.equal(Object.keys(conditions)[0], "types", entry);
+  }
+  assert.deepEqual(Object.keys(manifest.exports), [".", "./inline", "./antiphon.wasm", "./package.json"]);
+});

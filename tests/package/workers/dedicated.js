@@ -1,0 +1,3 @@
+import { answer } from "./peer.js";
+
+addEventListener("message", answer);

@@ -1,0 +1,5 @@
+import { answer } from "./peer.js";
+
+addEventListener("connect", ({ ports: [port] }) => {
+  port.onmessage = answer;
+});
