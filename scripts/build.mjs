@@ -1,7 +1,7 @@
 // `npm run build`: Rust to WebAssembly to the npm package in `dist/`. Cargo builds the client, the bindings generator
 // writes the glue, wasm-opt shrinks the module, and the modules of `src/` are bundled with the glue, one file for each
 // entry; then the size of what a browser downloads is printed and held against the budget. The slow middle part is
-// skipped while its input is the same.
+// skipped while its input is the same. `npm run build -- --debug` makes a large package whose panics can be read.
 
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -21,7 +21,9 @@ const BUDGETS = { antiphon: 60_000, "antiphon/inline": 62_000 };
 /** What is downloaded for an entry. */
 const ENTRIES = { antiphon: ["index.js", "antiphon_bg.wasm"], "antiphon/inline": ["inline.js"] };
 const GENERATED = fromRoot("build", "wasm"); // the glue and the module
-const MODULES = fromRoot("build", "js"); // all JavaScript, before it is bundled
+/** The same module with the names of its functions, for those who want to know what is in it. */
+export const NAMED = join(GENERATED, "named.wasm");
+export const MODULES = fromRoot("build", "js"); // all JavaScript, before it is bundled
 const WASM = join(target, "wasm32-unknown-unknown", "wasm", "antiphon.wasm");
 
 /** Builds `dist/`. */
@@ -32,9 +34,23 @@ export async function build() {
   say("cargo: building the client for WebAssembly");
   await cargo("build", "--profile", "wasm", "--target", "wasm32-unknown-unknown", "-p", "antiphon");
   await generate();
-  await assemble();
+  await assemble(GENERATED, dist);
   await bundleForTests();
   reportSize();
+}
+
+/** The same with names, checks and the texts of panics, in `folder`; nothing is made small. */
+export async function buildDebug(folder) {
+  await nodeModules();
+  await rust();
+  await bindgenTools();
+  say("cargo: building the client for WebAssembly, for debugging");
+  await cargo("build", "--target", "wasm32-unknown-unknown", "-p", "antiphon");
+  const generated = fromRoot("build", "wasm-debug");
+  await bindgen(join(target, "wasm32-unknown-unknown", "debug", "antiphon.wasm"), generated, "--debug", "--keep-debug");
+  const glue = join(generated, "antiphon.js");
+  writeFileSync(glue, asFunction(readFileSync(glue, "utf8")));
+  await assemble(generated, folder, { minify: false });
 }
 
 /** Builds the broker, optimised. */
@@ -51,14 +67,11 @@ async function generate() {
   if (existsSync(stampFile) && readFileSync(stampFile, "utf8") === stamp) return;
 
   say("wasm-bindgen, wasm-opt: generating the bindings and shrinking the module (about 10 s)");
-  rmSync(GENERATED, { recursive: true, force: true });
-  mkdirSync(GENERATED, { recursive: true });
-  const bindgen = ["--target", "web", "--no-typescript", "--out-name", "antiphon", "--out-dir", GENERATED, WASM];
-  await must(wasmBindgen, bindgen, { show: "failure" });
+  await bindgen(WASM, GENERATED);
   const module = join(GENERATED, "antiphon_bg.wasm");
   // Loaded only here: a warm build does not need the optimiser.
   const { shrink } = await import("./lib/shrink.mjs");
-  shrink(module, module);
+  shrink(module, module, NAMED);
   const glue = join(GENERATED, "antiphon.js");
   const short = shortenNames(asFunction(readFileSync(glue, "utf8")), readFileSync(module));
   writeFileSync(glue, short.glue);
@@ -66,20 +79,28 @@ async function generate() {
   writeFileSync(stampFile, stamp);
 }
 
-/** `dist/`: a file for each entry, the WebAssembly, and the types. */
-async function assemble() {
+/** The glue and the module, as the generator makes them, in a new `folder`. */
+async function bindgen(wasm, folder, ...options) {
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  const output = ["--out-name", "antiphon", "--out-dir", folder];
+  await must(wasmBindgen, ["--target", "web", "--no-typescript", ...options, ...output, wasm], { show: "failure" });
+}
+
+/** The package in `folder`: a file for each entry, the WebAssembly, and the types. */
+async function assemble(generated, folder, options) {
   const source = fromRoot("src");
-  const module = readFileSync(join(GENERATED, "antiphon_bg.wasm"));
+  const module = readFileSync(join(generated, "antiphon_bg.wasm"));
   const sources = readdirSync(source).map((name) => [name, readFileSync(join(source, name))]);
   const modules = new Map(sources.filter(([name]) => name.endsWith(".js")));
-  modules.set("antiphon.js", readFileSync(join(GENERATED, "antiphon.js"), "utf8"));
+  modules.set("antiphon.js", readFileSync(join(generated, "antiphon.js"), "utf8"));
   modules.set("wasm.js", `export default "${gzipSync(module, { level: 9 }).toString("base64")}";\n`);
   fillFolder(MODULES, modules);
 
   const files = new Map(sources.filter(([name]) => name.endsWith(".d.ts")));
   files.set("antiphon_bg.wasm", module);
-  for (const entry of ["index.js", "inline.js"]) files.set(entry, await bundle(join(MODULES, entry)));
-  fillFolder(dist, files);
+  for (const entry of ["index.js", "inline.js"]) files.set(entry, await bundle(join(MODULES, entry), options));
+  fillFolder(folder, files);
 }
 
 /** The JavaScript that the tests in `tests/browser` are linked with. Needs nothing that is built. */
@@ -147,6 +168,7 @@ function hash(contents) {
 
 if (isMain(import.meta.url)) {
   await main(async () => {
+    if (process.argv.includes("--debug")) return buildDebug(dist);
     await build();
     checkSize();
   });

@@ -7,12 +7,15 @@
 //! - `driver`: carries out what the protocol core asks: open a socket, send, set a timer, tell the link.
 //! - `socket`: the browser's WebSocket.
 //! - `options`, `value`, `clock`: what comes in.
+//! - `debug`: what a panic says, in a build for finding out why.
 //!
 //! What applications see is JavaScript and stands beside it: `index.js` is the entry of the package, `index.d.ts` has its
 //! types, `session.js` and `messaging.js` its classes.
 
 mod client;
 mod clock;
+#[cfg(debug_assertions)]
+mod debug;
 mod driver;
 mod link;
 mod options;

@@ -41,7 +41,7 @@ impl Socket {
             Some(constructor) => Reflect::construct(constructor, &Array::of1(&url.into()))?.unchecked_into(),
             None => WebSocket::new(url)?,
         };
-        if web_socket.ready_state() == WebSocket::CLOSED {
+        if constructor.is_none() && web_socket.ready_state() == WebSocket::CLOSED {
             // No event will say so in Chromium.
             return Err("the browser refused it at once; its Content Security Policy may want it in connect-src".into());
         }

@@ -129,12 +129,20 @@ function dataType(code) {
 export function typeCode(type) {
   if (type === undefined || type === null) return 0;
   const isText = typeof type === "string";
-  // A data type of another copy of this package is known by its name.
-  const code = codes.get(isText ? type.toLowerCase() : type) ?? codes.get(type.typeName);
+  const code = codes.get(isText ? type.toLowerCase() : type) ?? codeOfOther(type);
   if (code) return code;
   const what = isText ? JSON.stringify(type) : typeof type === "number" ? type : `of type ${typeof type}`;
   const known = names.filter(Boolean).join(", ");
   throw new MessagingError("INVALID_ARGUMENT", `unknown data type ${what}, known are ${known}`, "not-sent");
+}
+
+/** The code of a data type of another copy of this package, which is known by its name. */
+function codeOfOther(type) {
+  try {
+    return typeof type === "function" ? codes.get(type.typeName) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /**

@@ -35,8 +35,8 @@ const PANIC_TEXTS = [
   /`async fn` resumed after completion|finish: (result should be None|callbacks should be Some)/g,
 ];
 
-/** Reads a module that still has its names, writes it small and without them. */
-export function shrink(from, to) {
+/** Reads a module that still has its names, writes it small and without them; and to `named` with them. */
+export function shrink(from, to, named) {
   const module = binaryen.readBinary(readFileSync(from));
   let removed = 0;
   for (let index = module.getNumFunctions() - 1; index >= 0; index--) {
@@ -73,6 +73,8 @@ export function shrink(from, to) {
   module.runPasses(["strip-producers", "strip-target-features"]);
   if (!module.validate()) throw new Error(`${from} is not valid after it was made small`);
   writeFileSync(to, withoutPanicTexts(Buffer.from(module.emitBinary())));
+  binaryen.setDebugInfo(true);
+  writeFileSync(named, module.emitBinary());
 }
 
 /** The name of a function of ours that uses what was taken out, if there is one. */
