@@ -42,6 +42,19 @@ export function failAll(cause) {
   for (const link of links) link.fail(cause);
 }
 
+/** Somebody who waits for the end of a conversation. */
+class Waiting extends Deferred {
+  /** Listens to an abort signal no more. */
+  ignore;
+
+  constructor(site, responseCode, read) {
+    super();
+    this.site = site;
+    this.responseCode = responseCode;
+    this.read = read;
+  }
+}
+
 /** The half of a session that the client in Rust tells what happens. It never holds anything up by an error. */
 export class Link {
   id = "";
@@ -81,7 +94,12 @@ export class Link {
     this.#connecting = new Deferred();
     const { promise } = this.#connecting;
     links.add(this);
-    this.#client = create(this, address, config);
+    try {
+      this.#client = create(this, address, config);
+    } catch (error) {
+      this.#release();
+      throw error;
+    }
     const abort = () => {
       this.#connecting?.reject(signal.reason);
       this.#client?.close();
@@ -122,8 +140,8 @@ export class Link {
     const site = new Error();
     const before = this.#failure;
     try {
-      const { conversation, signal, path, ...waiting } = start(site);
-      const { promise } = this.wait(conversation, Object.assign(new Deferred(), waiting, { site }));
+      const { conversation, signal, path, responseCode, read } = start(site);
+      const { promise } = this.wait(conversation, new Waiting(site, responseCode, read));
       if (signal) this.listen(signal, conversation);
       if (path !== undefined && this.#inspectors.size > 0) this.#measure(path, promise);
       this.#client?.flush();
@@ -318,10 +336,9 @@ export class Link {
     if (!isFunction(listener)) throw new TypeError("a listener must be a function");
     const inspector = { listener, values: options?.values === true };
     this.#inspectors.add(inspector);
-    this.#client?.inspect(true);
+    if (this.#inspectors.size === 1) this.#client?.inspect(true);
     return () => {
-      this.#inspectors.delete(inspector);
-      if (this.#inspectors.size === 0) this.#client?.inspect(false);
+      if (this.#inspectors.delete(inspector) && this.#inspectors.size === 0) this.#client?.inspect(false);
     };
   }
 
@@ -379,8 +396,11 @@ export class Link {
 
   /** Lets go of the client, which has nothing more to do. It holds on to us for as long as it is there. */
   #release() {
+    const client = this.#client;
     links.delete(this);
     this.#client = undefined;
+    // Not before it has returned from what it is doing.
+    if (client) queueMicrotask(() => client.free());
   }
 
   #log(level, message) {
