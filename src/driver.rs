@@ -134,6 +134,7 @@ impl Driver {
     }
 
     fn open_socket_with(&self, credentials: Result<JsValue, JsValue>) {
+        let attempt = self.0.attempts.get();
         let opened = credentials.and_then(|credentials| {
             let query = self.core().connect_query(credentials_from_js(&credentials));
             let url = text![self.0.address, query];
@@ -141,7 +142,10 @@ impl Driver {
             Socket::open(&url, self.link(), move |event| driver.handle_socket(event))
         });
         match opened {
+            // What ran while it was opened may have ended the session; nobody else would close it then.
+            Ok(socket) if self.0.attempts.get() != attempt => drop(socket),
             Ok(socket) => drop(self.0.socket.replace(Some(Rc::new(socket)))),
+            Err(_) if self.0.attempts.get() != attempt => {}
             Err(thrown) => {
                 let text = self.link().describe(&thrown);
                 self.with_core(|core| core.handle_disconnected(now(), &text));
@@ -212,7 +216,7 @@ impl Driver {
     fn deliver(&self, event: Event) {
         let link = self.link();
         match event {
-            Event::Connected(session) => link.connected(session),
+            Event::Connected(session) => link.connected(session, self.max_message_size()),
             Event::ConnectFailed(error) => {
                 self.0.timer.take();
                 link.connect_failed(&error);
@@ -236,13 +240,18 @@ impl Driver {
                     let is_wanted = self.0.inspector.borrow().is_some();
                     self.set_inspecting(is_wanted);
                 }
-                link.reconnected(session, lossless, new_session);
+                link.reconnected(session, self.max_message_size(), lossless, new_session);
             }
             Event::Closed(closed) => {
                 self.0.timer.take();
                 link.closed(&closed);
             }
         }
+    }
+
+    /// What the server takes, in bytes.
+    fn max_message_size(&self) -> f64 {
+        self.core().max_message_size().map_or(f64::INFINITY, |size| size as f64)
     }
 
     /// Tells the link what a conversation came to.

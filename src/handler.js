@@ -4,7 +4,7 @@
 
 import { describeThrown } from "./error.js";
 import { invalid, isFunction, isMissing, members, optional, strings, text } from "./options.js";
-import { closeWhenDisposed, report } from "./platform.js";
+import { closeWhenDisposed, named, report } from "./platform.js";
 import { decode, encodeAnswer, typeCode, typeName } from "./value.js";
 
 const SESSION_CLOSED = 101;
@@ -50,6 +50,8 @@ class RequestContext {
     context.#leave?.();
   }
 }
+
+named("RequestContext", RequestContext);
 
 const TYPES = ["requestType", "responseType"];
 const OPTIONS = [...TYPES, "maxConcurrent", "addressed", "sessionProperties", "reregister"];
@@ -121,6 +123,7 @@ class LocalRegistration {
   }
 }
 
+named("Registration", LocalRegistration);
 closeWhenDisposed(LocalRegistration);
 
 /** All that a session calls. */

@@ -6,7 +6,7 @@ use antiphon_protocol::client::{
 use antiphon_protocol::inspect::{Direction, Inspected};
 use antiphon_protocol::value::{DataType, Value};
 use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
-use js_sys::Function;
+use js_sys::{Function, Uint8Array};
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
 use web_sys::WebSocket;
@@ -32,9 +32,25 @@ extern "C" {
     #[wasm_bindgen(method, getter, js_name = webSocket)]
     pub fn web_socket(this: &Link) -> Option<Function>;
 
-    /// The socket of the connection, to be closed if there is nobody here any more who could do it.
-    #[wasm_bindgen(method, setter)]
-    pub fn set_socket(this: &Link, socket: &WebSocket);
+    /// Calls `listener` with the number of an event (open, message, close) and the event.
+    ///
+    /// # Errors
+    ///
+    /// What a WebSocket throws that is not the browser's.
+    #[wasm_bindgen(method, catch)]
+    pub fn listen(this: &Link, socket: &WebSocket, listener: &JsValue) -> Result<(), JsValue>;
+
+    /// What came in a binary message; nothing for another one.
+    #[wasm_bindgen(method, js_name = frameOf)]
+    pub fn frame_of(this: &Link, event: &JsValue) -> Option<Uint8Array>;
+
+    /// Of a close event.
+    #[wasm_bindgen(method, js_name = closeCode)]
+    pub fn close_code(this: &Link, event: &JsValue) -> u16;
+
+    /// Of a close event.
+    #[wasm_bindgen(method, js_name = closeReason)]
+    pub fn close_reason(this: &Link, event: &JsValue) -> String;
 
     /// Closes a socket of whose events nobody wants to hear any more.
     #[wasm_bindgen(method, js_name = closeSocket)]
@@ -49,7 +65,7 @@ extern "C" {
     fn js_set_state(this: &Link, state: &str);
 
     #[wasm_bindgen(method, js_name = connected)]
-    fn js_connected(this: &Link, session: &str);
+    fn js_connected(this: &Link, session: &str, max_message_size: f64);
 
     #[wasm_bindgen(method, js_name = connectFailed)]
     fn js_connect_failed(this: &Link, code: &str, message: &str, is_retryable: bool);
@@ -61,7 +77,7 @@ extern "C" {
     pub fn messages_lost(this: &Link, requests: u32, handlers: u32);
 
     #[wasm_bindgen(method, js_name = reconnected)]
-    fn js_reconnected(this: &Link, session: &str, lossless: bool, new_session: bool);
+    fn js_reconnected(this: &Link, session: &str, max_message_size: f64, lossless: bool, new_session: bool);
 
     #[wasm_bindgen(method)]
     fn ended(this: &Link, code: &str, reason: &str);
@@ -146,16 +162,16 @@ impl Link {
         });
     }
 
-    pub fn connected(&self, session: SessionId) {
-        self.js_connected(&session.to_text());
+    pub fn connected(&self, session: SessionId, max_message_size: f64) {
+        self.js_connected(&session.to_text(), max_message_size);
     }
 
     pub fn connect_failed(&self, error: &ConnectError) {
         self.js_connect_failed(error.code.as_str(), &error.message, error.code.is_retryable());
     }
 
-    pub fn reconnected(&self, session: SessionId, lossless: bool, new_session: bool) {
-        self.js_reconnected(&session.to_text(), lossless, new_session);
+    pub fn reconnected(&self, session: SessionId, max_message_size: f64, lossless: bool, new_session: bool) {
+        self.js_reconnected(&session.to_text(), max_message_size, lossless, new_session);
     }
 
     pub fn closed(&self, closed: &Closed) {

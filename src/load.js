@@ -124,8 +124,8 @@ class Guard {
   #die(cause) {
     this.isDead = true;
     loading = undefined;
-    report(cause);
     failAll(cause);
+    report(cause);
   }
 }
 
@@ -138,7 +138,8 @@ function fetchHere() {
 
 /** Waits for the WebAssembly, for no longer than the options allow; gives the function that makes clients. */
 export async function loaded(signal, connectTimeout) {
-  const limit = connectTimeout ?? CONNECT_TIMEOUT;
+  // Whatever else it is, is complained about later.
+  const limit = typeof connectTimeout === "number" ? connectTimeout : CONNECT_TIMEOUT;
   let timer;
   let abort;
   waiting += 1;
@@ -148,7 +149,7 @@ export async function loaded(signal, connectTimeout) {
       abort = () => reject(signal.reason);
       if (signal?.aborted) abort();
       signal?.addEventListener?.("abort", abort);
-      if (!(limit < 2 ** 31)) return; // for ever, or no number, which is complained about later
+      if (!(limit < 2 ** 31)) return; // for ever
       const late = () => reject(new ConnectError("CONNECTION_TIMEOUT", `no WebAssembly within ${limit} ms`, true));
       timer = setTimeout(late, limit);
     });

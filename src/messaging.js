@@ -3,12 +3,11 @@
 import { gather } from "./gather.js";
 import { requestHandler } from "./handler.js";
 import { invalid, text } from "./options.js";
-import { closeWhenDisposed } from "./platform.js";
+import { closeWhenDisposed, named } from "./platform.js";
 import { ServiceLocator } from "./services.js";
 
 /** The messaging component of a session. */
 export class Messaging {
-  static name = "Messaging"; // whatever a minifier makes of it
   #link;
   #services;
 
@@ -55,7 +54,7 @@ export class Messaging {
       const [conversation, responses] = link.client.sendToFilter(to, code, bytes, timeout, wait, whom);
       link.wait(responses, Object.assign(call, { site }));
       // For as long as there are responses, which is longer than for their number.
-      if (signal) link.listen(signal, responses, conversation);
+      if (signal) link.heed(signal, responses, conversation);
       return { conversation, path: to };
     });
   }
@@ -100,7 +99,6 @@ export class Messaging {
 
 /** A registered request handler. */
 class Registration {
-  static name = "Registration"; // whatever a minifier makes of it
   #link;
   #id;
 
@@ -121,4 +119,6 @@ class Registration {
   }
 }
 
+named("Messaging", Messaging);
+named("Registration", Registration);
 closeWhenDisposed(Registration);

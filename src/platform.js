@@ -34,10 +34,14 @@ export function call(listener, detail) {
   }
 }
 
-/** As the platform reports an error that nobody caught. */
+/** As the platform reports an error that nobody caught. Never throws. */
 export function report(error) {
-  if (typeof reportError === "function") reportError(error);
-  else console.error(error);
+  try {
+    if (typeof reportError === "function") reportError(error);
+    else console.error(error);
+  } catch {
+    // A console that throws, as in some test environments.
+  }
 }
 
 /** A promise and the functions that settle it. */
@@ -50,12 +54,17 @@ export class Deferred {
   }
 }
 
-/** Closes a WebSocket of whose events nobody wants to hear any more. */
+/** Closes a WebSocket of whose events nobody wants to hear any more. Never throws. */
 export function closeQuietly(webSocket) {
-  for (const event of ["open", "message", "close"]) webSocket[`on${event}`] = null;
-  // Not null: the package `ws` throws an error event that nobody listens to, and closing early is one.
-  webSocket.onerror = () => {};
-  webSocket.close();
+  try {
+    for (const event of ["open", "message", "close"]) webSocket[`on${event}`] = null;
+    // Not null: the package `ws` throws an error event that nobody listens to, and closing early is one.
+    webSocket.onerror = () => {};
+    webSocket.close();
+  } catch (error) {
+    // Not the browser's.
+    report(error);
+  }
 }
 
 /** Tells what happens to the page that its connections do not tell. */
@@ -81,9 +90,22 @@ export class PageListeners {
   }
 }
 
-/** Writes to the console; the level is an index of `LEVELS` in options.js. */
+/** Writes to the console; the level is an index of `LEVELS` in options.js. Never throws. */
 export function log(level, message) {
-  console[["", "error", "warn", "info"][level] ?? "debug"](`antiphon: ${message}`);
+  try {
+    console[["", "error", "warn", "info"][level] ?? "debug"](`antiphon: ${message}`);
+  } catch {
+    // As in `report`.
+  }
+}
+
+/**
+ * Gives a class the name that consoles and stack traces show, whatever a minifier makes of it; and its instances a tag,
+ * by which frameworks that wrap plain objects (Vue, for one) leave them alone: a wrapped one has no private members.
+ */
+export function named(name, type) {
+  Object.defineProperty(type, "name", { value: name, configurable: true });
+  Object.defineProperty(type.prototype, Symbol.toStringTag, { value: name, configurable: true });
 }
 
 /** Lets the instances of a class be used with `await using`. Older platforms do not have it; there, nobody can ask. */

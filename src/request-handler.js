@@ -1,12 +1,12 @@
 // Class `RequestHandler`.
 
 import { isFunction, isMissing } from "./options.js";
+import { named } from "./platform.js";
 
 const registered = new WeakSet();
 
 /** A request handler as an object, with the data types that it takes and gives. */
 export class RequestHandler {
-  static name = "RequestHandler"; // whatever a minifier makes of it
   #callback;
 
   constructor(callback, options) {
@@ -36,3 +36,5 @@ export class RequestHandler {
     return false;
   }
 }
+
+named("RequestHandler", RequestHandler);

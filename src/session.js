@@ -13,7 +13,17 @@ import {
   serverAddress,
   text,
 } from "./options.js";
-import { call, closeQuietly, closeWhenDisposed, Deferred, Emitter, log, PageListeners, report } from "./platform.js";
+import {
+  call,
+  closeQuietly,
+  closeWhenDisposed,
+  Deferred,
+  Emitter,
+  log,
+  named,
+  PageListeners,
+  report,
+} from "./platform.js";
 import { serviceName } from "./services.js";
 import { decode, typeName } from "./value.js";
 
@@ -66,11 +76,13 @@ export class Link {
   messaging = new Messaging(this);
   /** What is used of the options by Rust. */
   webSocket;
-  /** Of the connection; set by Rust. */
+  /** Of the connection. */
   socket;
   #options;
   /** In Rust; gone when the session is over. */
   #client;
+  /** That the broker takes, in bytes. */
+  #maxMessageSize = Infinity;
   /** The promise of `connect`, while it is waited for. */
   #connecting;
   /** What went wrong outside of the client, for the error's `cause`. */
@@ -142,7 +154,7 @@ export class Link {
     try {
       const { conversation, signal, path, responseCode, read } = start(site);
       const { promise } = this.wait(conversation, new Waiting(site, responseCode, read));
-      if (signal) this.listen(signal, conversation);
+      if (signal) this.heed(signal, conversation);
       if (path !== undefined && this.#inspectors.size > 0) this.#measure(path, promise);
       this.#client?.flush();
       return promise;
@@ -159,7 +171,7 @@ export class Link {
   }
 
   /** The signal ends the waiting for the first conversation and the others, for as long as it is waited for the first. */
-  listen(signal, ...conversations) {
+  heed(signal, ...conversations) {
     const abort = () => {
       for (const conversation of conversations) {
         const waiting = this.#take(conversation);
@@ -183,7 +195,15 @@ export class Link {
   prepare(request, options) {
     const prepared = prepareRequest(request, options);
     prepared.timeout ??= this.#options.requestTimeout;
+    const text = this.#tooLarge(prepared.bytes);
+    if (text) throw messagingError("MESSAGE_TOO_LARGE", text, "not-sent");
     return prepared;
+  }
+
+  /** What is wrong with the size of a value, if anything: what is too large is not even copied into the WebAssembly. */
+  #tooLarge({ length }) {
+    const limit = this.#maxMessageSize;
+    return length > limit ? `the message has ${length} bytes, the server takes ${limit} at most` : undefined;
   }
 
   // ---- What Rust asks for while it connects ----
@@ -228,15 +248,16 @@ export class Link {
     this.emitter.emit("statechange", { from, to });
   }
 
-  connected(id) {
+  connected(id, maxMessageSize) {
     this.id = id;
+    this.#maxMessageSize = maxMessageSize;
     this.#log(INFO, `session ${id} is open`);
+    this.#connecting.resolve(new Session(this));
+    this.#connecting = undefined;
     this.#page = new PageListeners(
       () => this.#client?.leave(),
       (restored) => this.#client?.wake(restored),
     );
-    this.#connecting.resolve(new Session(this));
-    this.#connecting = undefined;
   }
 
   connectFailed(code, message, isRetryable) {
@@ -258,8 +279,9 @@ export class Link {
     this.handlers.remove(registration);
   }
 
-  reconnected(id, lossless, newSession) {
+  reconnected(id, maxMessageSize, lossless, newSession) {
     this.id = id;
+    this.#maxMessageSize = maxMessageSize;
     // A new one is opened with the same options as the first.
     if (newSession) this.principal = this.#options.principal;
     this.#log(INFO, `session ${id} is connected again`);
@@ -312,8 +334,9 @@ export class Link {
   #answer(conversation, path, { reason, text, code, bytes }) {
     // Not what it threw: that may be anything.
     if (reason in FAULTS) this.#log(WARN, `the request handler for ${path} failed: ${FAULTS[reason]}`);
-    if (reason === 0) this.#client?.respond(conversation, code, bytes);
-    else this.#client?.refuse(conversation, reason, text);
+    const refusal = reason === 0 ? this.#tooLarge(bytes) : text;
+    if (refusal === undefined) this.#client?.respond(conversation, code, bytes);
+    else this.#client?.refuse(conversation, reason || CALLBACK_EXCEPTION, refusal);
   }
 
   abandoned(conversation, error) {
@@ -323,6 +346,38 @@ export class Link {
   /** A `MessagingError`. */
   error(...details) {
     return messagingError(...details);
+  }
+
+  // ---- The WebSocket, which may be none of the browser's ----
+
+  /** Calls `listener` with the number of an event (open, message, close) and the event. */
+  listen(socket, listener) {
+    this.socket = socket;
+    socket.binaryType = "arraybuffer";
+    socket.onopen = (event) => listener(0, event);
+    socket.onmessage = (event) => listener(1, event);
+    socket.onclose = (event) => listener(2, event);
+    // It says nothing that the close event after it does not say, but a library may throw if nobody listens.
+    socket.onerror = () => {};
+  }
+
+  /** What came in a binary message; undefined for another one. */
+  frameOf(event) {
+    const data = event?.data;
+    // Not by its class: it may be of another realm, as in test environments.
+    return typeof data === "object" && data ? new Uint8Array(data) : undefined;
+  }
+
+  closeCode(event) {
+    return Number(event?.code) || 0;
+  }
+
+  closeReason(event) {
+    try {
+      return String(event?.reason ?? "");
+    } catch {
+      return "";
+    }
   }
 
   closeSocket(socket) {
@@ -378,12 +433,12 @@ export class Link {
     const connecting = this.#connecting;
     this.#failure = failure;
     this.#release();
-    if (this.socket) closeQuietly(this.socket);
     for (const conversation of [...this.#waiting.keys()]) this.failed(conversation, failure());
     this.handlers.abandonAll(failure());
     if (this.state !== "closed") this.setState("closed");
     if (connecting) connecting.reject(new ConnectError("INTERNAL", text, true, cause));
     else this.#finish({ code: "INTERNAL", reason: text, byClient: false });
+    if (this.socket) closeQuietly(this.socket);
   }
 
   #finish(info) {
@@ -408,6 +463,32 @@ export class Link {
   }
 }
 
+// What Rust calls must not throw: it would be left in the middle of something. What can be thrown there at all comes from
+// things that are not what they seem, such as a WebSocket of the application.
+for (const name of [
+  ...[
+    "retryDelay",
+    "setState",
+    "connected",
+    "connectFailed",
+    "disconnected",
+    "messagesLost",
+    "handlerLost",
+    "reconnected",
+  ],
+  ...["ended", "respondedValue", "responded", "failed", "filterResponded", "filterFailed", "requested", "abandoned"],
+  ...["frameOf", "closeCode", "inspected"],
+]) {
+  const method = Link.prototype[name];
+  Link.prototype[name] = function (...details) {
+    try {
+      return method.apply(this, details);
+    } catch (error) {
+      report(error);
+    }
+  };
+}
+
 const KINDS = ["request", "response", "error"];
 
 /** A value that passes; undefined if it cannot be read. */
@@ -423,6 +504,8 @@ function readValue(code, name, bytes) {
 const WARN = 2;
 const INFO = 3;
 
+const CALLBACK_EXCEPTION = 105;
+
 /** Reasons for which an answer is worth a line on the console. */
 const FAULTS = { 105: "CALLBACK_EXCEPTION", 106: "INVALID_DATA" };
 
@@ -431,7 +514,6 @@ const LOSSES = ["CONNECTION_ERROR", "TRANSPORT_ERROR", "IDLE_CONNECTION"];
 
 /** A session with a broker. */
 export class Session {
-  static name = "Session"; // whatever a minifier makes of it
   #link;
 
   constructor(link) {
@@ -500,4 +582,5 @@ export class Session {
   }
 }
 
+named("Session", Session);
 closeWhenDisposed(Session);

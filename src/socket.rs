@@ -1,8 +1,8 @@
 //! The browser's WebSocket, or another constructor that makes something like it.
 
-use js_sys::{Array, Function, Reflect, Uint8Array};
+use js_sys::{Array, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
-use web_sys::{BinaryType, CloseEvent, Event, MessageEvent, WebSocket};
+use web_sys::WebSocket;
 
 use crate::link::Link;
 
@@ -12,7 +12,7 @@ pub struct Socket {
     link: Link,
     /// Whether bytes must be copied out of the memory of WebAssembly: browsers copy by themselves, others may not.
     copies: bool,
-    _listener: Closure<dyn Fn(Event)>,
+    _listener: Closure<dyn Fn(u8, JsValue)>,
 }
 
 /// What happens on a socket.
@@ -37,7 +37,7 @@ impl Socket {
     /// What the constructor throws, for example because the page may not connect there.
     pub fn open(url: &str, link: &Link, listen: impl Fn(SocketEvent) + 'static) -> Result<Self, JsValue> {
         let constructor = link.web_socket();
-        let web_socket = match &constructor {
+        let web_socket: WebSocket = match &constructor {
             Some(constructor) => Reflect::construct(constructor, &Array::of1(&url.into()))?.unchecked_into(),
             None => WebSocket::new(url)?,
         };
@@ -45,17 +45,18 @@ impl Socket {
             // No event will say so in Chromium.
             return Err("the browser refused it at once; its Content Security Policy may want it in connect-src".into());
         }
-        web_socket.set_binary_type(BinaryType::Arraybuffer);
-        // One function for all events: what they are is in them. An error event says nothing that the close event after
-        // it does not say, but a library may throw if nobody listens.
-        let listener = Closure::<dyn Fn(Event)>::new(move |event: Event| {
-            if let Some(event) = read(event) {
-                listen(event);
+        let listener = Closure::<dyn Fn(u8, JsValue)>::new({
+            let link = link.clone();
+            move |number, event: JsValue| {
+                listen(match number {
+                    0 => SocketEvent::Open,
+                    1 => link.frame_of(&event).map_or(SocketEvent::Text, |frame| SocketEvent::Frame(frame.to_vec())),
+                    _ => SocketEvent::Closed { code: link.close_code(&event), reason: link.close_reason(&event) },
+                });
             }
         });
-        link.set_socket(&web_socket);
         let socket = Self { web_socket, link: link.clone(), copies: constructor.is_some(), _listener: listener };
-        socket.listen(socket._listener.as_ref().unchecked_ref());
+        link.listen(&socket.web_socket, socket._listener.as_ref())?;
         Ok(socket)
     }
 
@@ -69,34 +70,10 @@ impl Socket {
         // Throws only while the socket is connecting, when the core sends nothing.
         debug_assert!(sent.is_ok());
     }
-
-    fn listen(&self, listener: &Function) {
-        let listener = Some(listener);
-        self.web_socket.set_onopen(listener);
-        self.web_socket.set_onmessage(listener);
-        self.web_socket.set_onclose(listener);
-        self.web_socket.set_onerror(listener);
-    }
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
         self.link.close_socket(&self.web_socket);
     }
-}
-
-fn read(event: Event) -> Option<SocketEvent> {
-    Some(match event.type_().as_str() {
-        "message" => {
-            let data = event.unchecked_into::<MessageEvent>().data();
-            // An ArrayBuffer, perhaps of another realm, as in test environments.
-            if data.is_string() { SocketEvent::Text } else { SocketEvent::Frame(Uint8Array::new(&data).to_vec()) }
-        }
-        "open" => SocketEvent::Open,
-        "close" => {
-            let event: CloseEvent = event.unchecked_into();
-            SocketEvent::Closed { code: event.code(), reason: event.reason() }
-        }
-        _ => return None,
-    })
 }

@@ -5,6 +5,7 @@
 // again; `serialise` puts the state of the writer aside for that. Reading bytes runs no code of the application.
 
 import { MessagingError } from "./error.js";
+import { named } from "./platform.js";
 
 const BINARY = 14;
 const JSON_TYPE = 15;
@@ -84,6 +85,8 @@ export class DataValue {
     return this.value;
   }
 }
+
+named("DataValue", DataValue);
 
 /**
  * The data types. Each one makes a typed value when called (`datatypes.INT64(5n)`) and throws TypeError or RangeError

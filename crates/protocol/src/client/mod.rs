@@ -294,6 +294,12 @@ impl ClientSession {
         self.established().map(|connected| connected.session)
     }
 
+    /// The largest message that the server takes, in bytes; none if it said nothing, or the session is not open.
+    #[must_use]
+    pub fn max_message_size(&self) -> Option<usize> {
+        self.established().map(|connected| connected.max_message_size).filter(|size| *size < usize::MAX)
+    }
+
     /// What is known of the session that was opened last, while it is open.
     fn established(&self) -> Option<&Connected> {
         match &self.phase {
