@@ -1,9 +1,9 @@
 // What applications use, whatever entry of the package they import.
 
 import { applyContract, contractOf } from "./contract.js";
-import { ConnectError, seenFrom } from "./error.js";
+import { ConnectError, callSite, seenFrom } from "./error.js";
 import { loaded } from "./load.js";
-import { open } from "./session.js";
+import { open, prepare } from "./session.js";
 
 export { ConnectError, InvalidFilterError, MessagingError, RejectedRequestError } from "./error.js";
 export { init } from "./load.js";
@@ -24,7 +24,7 @@ export function escapeFilter(text) {
 
 /** Opens a session. */
 export async function connect(url, options) {
-  const site = new Error();
+  const site = callSite(new Error());
   try {
     return await connectFrom(url, options);
   } catch (error) {
@@ -34,26 +34,16 @@ export async function connect(url, options) {
 
 async function connectFrom(url, options) {
   const started = performance.now();
-  const { signal, connectTimeout, webSocket } = glance(options);
+  // First: what can be told without the WebAssembly.
+  const prepared = prepare(url, options);
   const contract = contractOf(options);
-  const create = await loaded(signal, connectTimeout);
-  if (!(webSocket ?? globalThis.WebSocket)) {
+  if (!(prepared.webSocket ?? globalThis.WebSocket)) {
     const message =
       "there is no WebSocket here; pass a constructor as the option webSocket, e.g. that of the package ws";
     throw new ConnectError("CONNECTION_ERROR", message, false);
   }
-  const session = await open(create, url, options, performance.now() - started);
+  const create = await loaded(prepared.signal, prepared.connectTimeout);
+  const session = await open(create, prepared, performance.now() - started);
   if (contract !== undefined) applyContract(session.messaging, contract);
   return session;
-}
-
-/** Options that matter before the WebAssembly is there to check them. */
-function glance(options) {
-  try {
-    const { signal, connectTimeout, webSocket } = options ?? {};
-    return { signal, connectTimeout, webSocket };
-  } catch {
-    // Reported when they are read in full.
-    return { webSocket: true };
-  }
 }

@@ -2,6 +2,7 @@
 //! number of the conversation that a method returns; the link is told what came of it.
 
 use antiphon_protocol::client::{ClientSession, FilterRequest, Patience, RequestError};
+use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::handshake::Credentials;
 use antiphon_protocol::wire::primitives::{ConversationId, InvalidSessionId, SessionId};
@@ -32,10 +33,11 @@ impl Client {
         Self { driver: Driver::new(link, address, client_config(options)) }
     }
 
-    /// Starts connecting.
+    /// Starts connecting; `elapsed` milliseconds of the time allowed have passed already.
     #[wasm_bindgen(skip_typescript)]
-    pub fn connect(&self) {
-        self.driver.with_core(|core| core.connect(now()));
+    pub fn connect(&self, elapsed: f64) {
+        let begun = Moment(now().0.saturating_sub(milliseconds(elapsed).as_micros() as u64));
+        self.driver.with_core(|core| core.connect(begun));
     }
 
     /// Ends the session; [`Link::closed`] follows.

@@ -1,6 +1,6 @@
 // Contracts that are checked at run time: Standard Schemas by path.
 
-import { ConnectError, InvalidRequestError, MessagingError, seenFrom } from "./error.js";
+import { ConnectError, callSite, InvalidRequestError, MessagingError, seenFrom } from "./error.js";
 import { invalid, isFunction } from "./options.js";
 import { DataValue } from "./value.js";
 
@@ -29,12 +29,11 @@ export function applyContract(messaging, contract) {
   const { sendRequestToPath, addRequestHandler } = messaging;
   const sidesOf = (path) => (typeof path === "string" && Object.hasOwn(contract, path) ? contract[path] : {});
 
-  messaging.sendRequestToPath = async (path, request, options) => {
-    const site = new Error();
+  messaging.sendRequestToPath = showingCaller(async (path, request, options) => {
     const sides = sidesOf(path);
     const refuse = (what, fault, outcome) => {
       const text = `the ${what} for ${path} is not what its contract says: ${fault}`;
-      throw seenFrom(site, new MessagingError("INVALID_DATA", text, outcome));
+      throw new MessagingError("INVALID_DATA", text, outcome);
     };
     const fault = faultIn(sides.request, request);
     // What is sent is sent at the call, so there is no time to wait for a check.
@@ -44,9 +43,9 @@ export function applyContract(messaging, contract) {
     const responseFault = await faultIn(sides.response, response);
     if (responseFault !== undefined) refuse("response", responseFault, "failed");
     return response;
-  };
+  });
 
-  messaging.addRequestHandler = (path, given, options) => {
+  messaging.addRequestHandler = showingCaller((path, given, options) => {
     const checked = {
       // Read from the handler when they are wanted, as without a contract.
       get handle() {
@@ -70,6 +69,18 @@ export function applyContract(messaging, contract) {
       return response;
     }
     return addRequestHandler.call(messaging, path, checked, options);
+  });
+}
+
+/** The function, whose errors show where the application called it. */
+function showingCaller(method) {
+  return async (...args) => {
+    const site = callSite(new Error());
+    try {
+      return await method(...args);
+    } catch (error) {
+      throw seenFrom(site, error);
+    }
   };
 }
 

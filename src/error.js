@@ -54,12 +54,17 @@ for (const [name, type] of Object.entries(named)) {
 }
 
 /**
- * An error of ours, showing where the application called; whatever else was thrown stays as it is.
+ * Where the application called.
  *
- * @param {Error} site made in the function that the application called, or in one that such a function called
+ * @param {Error} error made in the function that the application called, or in one that this function called
  * @param {number} own how many functions of ours that is; fewer than there are do no harm, more would hide the caller
  */
-export function seenFrom(site, error, own = 1) {
+export function callSite(error, own = 1) {
+  return { error, own };
+}
+
+/** An error of ours, showing where the application called; whatever else was thrown stays as it is. */
+export function seenFrom({ error: site, own }, error) {
   if (!(error instanceof MessagingError || error instanceof ConnectError)) return error;
   const frames = String(site.stack ?? "").split("\n");
   // V8 puts a heading line before the frames, the others have frames only.
@@ -69,7 +74,7 @@ export function seenFrom(site, error, own = 1) {
   return error;
 }
 
-/** What a request handler threw, as the sender will be told: the text, and whether the handler declined or complained. */
+/** What was thrown: its text, if it has one; and of a request handler, whether it declined or complained. */
 export function describeThrown(thrown) {
   let rejected = false;
   let invalid = false;
@@ -82,12 +87,12 @@ export function describeThrown(thrown) {
   } catch {
     // Something that throws when it is looked at, or has no text.
   }
-  return { rejected, invalid, text: text || "the request handler threw without a message" };
+  return { rejected, invalid, text };
 }
 
 /** The text of something that was thrown. */
 export function textOf(thrown) {
-  return describeThrown(thrown).text;
+  return describeThrown(thrown).text || "something without a text was thrown";
 }
 
 /**

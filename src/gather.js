@@ -5,9 +5,8 @@ import { Collector } from "./handler.js";
 import { members, optional, REQUEST_OPTIONS } from "./options.js";
 import { Deferred } from "./platform.js";
 
-/** Sends a request to a filter at once; returns its responses, to be iterated over as they arrive. */
-export function gather(messaging, filter, path, request, options) {
-  const site = new Error();
+/** Sends a request to a filter at once; returns its responses, to be iterated over as they arrive. `site` is the caller. */
+export function gather(messaging, site, filter, path, request, options) {
   const results = []; // that nobody has taken yet
   const stop = new AbortController();
   let changed = new Deferred();

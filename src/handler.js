@@ -353,5 +353,6 @@ function copied(answer) {
 
 function refusal(thrown) {
   const { rejected, invalid, text } = describeThrown(thrown);
-  return { reason: rejected ? REJECTED_REQUEST : invalid ? INVALID_DATA : CALLBACK_EXCEPTION, text };
+  const reason = rejected ? REJECTED_REQUEST : invalid ? INVALID_DATA : CALLBACK_EXCEPTION;
+  return { reason, text: text || "the request handler threw without a message" };
 }

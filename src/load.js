@@ -1,8 +1,8 @@
 // Loads the WebAssembly when it is first needed; where from depends on the entry of the package.
 
 import { bindings } from "./antiphon.js";
-import { ConnectError } from "./error.js";
-import { CONNECT_TIMEOUT, isFunction } from "./options.js";
+import { ConnectError, textOf } from "./error.js";
+import { isFunction } from "./options.js";
 import { report } from "./platform.js";
 import { failAll } from "./session.js";
 
@@ -28,11 +28,11 @@ export function loadFrom(source, cure = "") {
 /** Loads the WebAssembly. Nobody has to call it; a failed load can be tried again. */
 export async function init(source) {
   cancel = undefined;
-  await (loading ?? begin(() => source ?? fetchModule()));
+  await (loading ?? (source === undefined ? begin(fetchModule, advice) : begin(() => source)));
 }
 
-/** Starts a load of what `read` returns; whatever it throws fails the load. */
-function begin(read) {
+/** Starts a load of what `read` returns; whatever it throws fails the load, with a word about what to do. */
+function begin(read, cure = "") {
   const attempt = instantiate(read).then(
     (create) => {
       cancel = undefined;
@@ -40,7 +40,7 @@ function begin(read) {
     },
     (cause) => {
       if (loading === attempt) loading = undefined;
-      throw loadError(cause);
+      throw loadError(cause, cure);
     },
   );
   loading = attempt;
@@ -48,14 +48,14 @@ function begin(read) {
 }
 
 /** Why there is no WebAssembly, and what to do about it. */
-function loadError(cause) {
+function loadError(cause, cure) {
   const [text, isRetryable] = !globalThis.WebAssembly
     ? ["this platform has no WebAssembly, or it is turned off", false]
-    : /unsafe-eval|content security/i.test(cause)
+    : /unsafe-eval|content security/i.test(textOf(cause))
       ? ["the page's Content Security Policy refuses it: add 'wasm-unsafe-eval' to script-src", false]
       : cause instanceof WebAssembly.LinkError
         ? ["the .wasm file and the JavaScript are of different versions: some cache is stale", true]
-        : [`${cause}${advice}`, true];
+        : [textOf(cause) + cure, true];
   return new ConnectError("WASM_LOAD_FAILED", `the WebAssembly did not load: ${text}`, isRetryable, cause);
 }
 
@@ -136,26 +136,24 @@ function fetchHere() {
   return fetchModule(controller.signal);
 }
 
-/** Waits for the WebAssembly, for no longer than the options allow; gives the function that makes clients. */
-export async function loaded(signal, connectTimeout) {
-  // Whatever else it is, is complained about later.
-  const limit = typeof connectTimeout === "number" ? connectTimeout : CONNECT_TIMEOUT;
+/** Waits for the WebAssembly, for no longer than `limit` in milliseconds; gives the function that makes clients. */
+export async function loaded(signal, limit) {
   let timer;
   let abort;
   waiting += 1;
   try {
     return await new Promise((resolve, reject) => {
-      (loading ?? begin(fetchHere)).then(resolve, reject);
+      (loading ?? begin(fetchHere, advice)).then(resolve, reject);
       abort = () => reject(signal.reason);
       if (signal?.aborted) abort();
-      signal?.addEventListener?.("abort", abort);
-      if (!(limit < 2 ** 31)) return; // for ever
+      signal?.addEventListener("abort", abort);
+      if (limit >= 2 ** 31) return; // longer than timers run
       const late = () => reject(new ConnectError("CONNECTION_TIMEOUT", `no WebAssembly within ${limit} ms`, true));
       timer = setTimeout(late, limit);
     });
   } finally {
     clearTimeout(timer);
-    signal?.removeEventListener?.("abort", abort);
+    signal?.removeEventListener("abort", abort);
     waiting -= 1;
     if (waiting === 0 && cancel) {
       // Nobody waits any more; the next attempt is not to wait for this one.

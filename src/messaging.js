@@ -1,5 +1,6 @@
 // Class `Messaging`, the operations, and class `Registration`. What applications read about them stands in `index.d.ts`.
 
+import { callSite } from "./error.js";
 import { gather } from "./gather.js";
 import { requestHandler } from "./handler.js";
 import { invalid, text } from "./options.js";
@@ -17,7 +18,7 @@ export class Messaging {
   }
 
   get services() {
-    this.#services ??= new ServiceLocator((id, body) => this.#invoke(id, body));
+    this.#services ??= new ServiceLocator((id, body, site) => this.#invoke(id, body, site));
     return this.#services;
   }
 
@@ -81,7 +82,7 @@ export class Messaging {
   }
 
   gather(filter, path, request, options) {
-    return gather(this, filter, path, request, options);
+    return gather(this, callSite(new Error()), filter, path, request, options);
   }
 
   #openHandlers() {
@@ -89,11 +90,11 @@ export class Messaging {
     return this.#link.handlers;
   }
 
-  #invoke(id, body) {
+  #invoke(id, body, site) {
     return this.#link.ask(() => {
       if (!(body instanceof Uint8Array)) throw invalid("the body of a service request must be a Uint8Array");
       return { conversation: this.#link.client.invoke(id, body) };
-    });
+    }, site);
   }
 }
 

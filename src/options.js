@@ -12,12 +12,12 @@ export function text(name, value) {
 }
 
 /** The options of `connect`, checked; `config` is what Rust wants of them, in the order in which it reads them. */
-export function connectOptions(options, elapsed) {
+export function connectOptions(options) {
   const given = members(options, CONNECT_OPTIONS);
   const { timeout, delay } = reconnection(given.reconnect);
   const principal = isMissing(given.principal) ? undefined : text("principal", given.principal);
   const properties = isMissing(given.properties) ? [] : stringEntries("properties", given.properties);
-  const connectTimeout = milliseconds("connectTimeout", given.connectTimeout) ?? CONNECT_TIMEOUT;
+  const connectTimeout = milliseconds("connectTimeout", given.connectTimeout) ?? 10_000;
   const requestTimeout = milliseconds("requestTimeout", given.requestTimeout) ?? 30_000;
   const maxMessageSize =
     optional("maxMessageSize", given.maxMessageSize, "a number of bytes, at least 1024", isAtLeast(1024)) ??
@@ -29,10 +29,10 @@ export function connectOptions(options, elapsed) {
   // Keys and values alternate.
   const isSaid = properties.some((key, index) => index % 2 === 0 && key === ENVIRONMENT);
   if (!isSaid) properties.push(ENVIRONMENT, environment());
-  const left = Math.max(0, connectTimeout - elapsed);
   return {
-    config: [principal, properties, version, left, timeout, requestTimeout, maxMessageSize],
+    config: [principal, properties, version, connectTimeout, timeout, requestTimeout, maxMessageSize],
     principal: principal ?? "",
+    connectTimeout,
     credentials: isFunction(given.credentials) ? given.credentials : checkedCredentials(given.credentials),
     requestTimeout,
     signal: abortSignal(given.signal),
@@ -182,8 +182,6 @@ export function invalid(message, cause) {
 // ---- Where we run, and where we connect to ----
 
 const ENVIRONMENT = "$Environment";
-/** Milliseconds, unless the options say otherwise. */
-export const CONNECT_TIMEOUT = 10_000;
 
 /** What the session property `$Environment` says, e.g. `BROWSER_Chrome_156` or `NODE_linux_22.11.0`. */
 function environment() {

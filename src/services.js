@@ -1,5 +1,8 @@
 // The services of the protocol, for what this package has no method for.
 
+import { callSite } from "./error.js";
+import { named } from "./platform.js";
+
 /** Number and name, as docs/protocol.md has them in section 5.1. */
 const SERVICES = [
   [5, "CHANGE_PRINCIPAL"],
@@ -28,13 +31,13 @@ export function serviceName(id) {
 export class ServiceLocator {
   #services = new Map();
 
-  /** `invoke` takes the number of a service and a body. */
+  /** `invoke` takes the number of a service, a body, and where the application called. */
   constructor(invoke) {
     for (const [id, name] of SERVICES) {
       const service = Object.freeze({
         id,
         name,
-        invoke: (body) => invoke(id, body),
+        invoke: (body) => invoke(id, body, callSite(new Error())),
       });
       this[name] = service;
       this.#services.set(name, service).set(id, service);
@@ -50,3 +53,5 @@ export class ServiceLocator {
     for (const [, name] of SERVICES) yield this[name];
   }
 }
+
+named("ServiceLocator", ServiceLocator);

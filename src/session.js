@@ -1,7 +1,7 @@
 // A session, in two halves: class `Session` is what applications have; class `Link` is what the client in Rust tells, and
 // keeps who waits for what.
 
-import { ConnectError, MessagingError, messagingError, seenFrom, textOf } from "./error.js";
+import { ConnectError, callSite, MessagingError, messagingError, seenFrom, textOf } from "./error.js";
 import { Handlers } from "./handler.js";
 import { Messaging } from "./messaging.js";
 import {
@@ -27,21 +27,24 @@ import {
 import { serviceName } from "./services.js";
 import { decode, typeName } from "./value.js";
 
-/**
- * Opens a session; `create` makes an instance of class `Client` in Rust.
- *
- * @param {number} elapsed the part of the time allowed that has passed already, in milliseconds
- */
-export async function open(create, url, options, elapsed) {
+/** What `connect` was given, checked; throws a `ConnectError`. */
+export function prepare(url, options) {
   const address = serverAddress(url);
-  let checked;
   try {
-    checked = connectOptions(options, elapsed);
+    return { address, ...connectOptions(options) };
   } catch (error) {
     throw new ConnectError("INVALID_ARGUMENT", error.message, false, error);
   }
-  if (checked.signal?.aborted) throw checked.signal.reason;
-  return new Link(checked).connect(create, address);
+}
+
+/**
+ * Opens a session with what was prepared; `create` makes an instance of class `Client` in Rust.
+ *
+ * @param {number} elapsed the part of the time allowed that has passed already, in milliseconds
+ */
+export async function open(create, prepared, elapsed) {
+  if (prepared.signal?.aborted) throw prepared.signal.reason;
+  return new Link(prepared).connect(create, elapsed);
 }
 
 /** Those whose client in Rust is at work. */
@@ -101,8 +104,8 @@ export class Link {
   }
 
   /** Makes a client and connects. The promise is of a session. */
-  connect(create, address) {
-    const { config, signal } = this.#options;
+  connect(create, elapsed) {
+    const { address, config, signal } = this.#options;
     this.#connecting = new Deferred();
     const { promise } = this.#connecting;
     links.add(this);
@@ -119,7 +122,7 @@ export class Link {
     signal?.addEventListener("abort", abort);
     const listenNoMore = () => signal?.removeEventListener("abort", abort);
     promise.then(listenNoMore, listenNoMore);
-    this.#client.connect();
+    this.#client.connect(elapsed);
     return promise;
   }
 
@@ -146,10 +149,10 @@ export class Link {
    * @param start starts it, given where the application called; returns `{ conversation, path, signal, responseCode,
    *   read }`, of which the first is needed: `responseCode` is the data type to which a value is converted, `read` makes
    *   of another response what is promised
+   * @param site where the application called, if not two functions up
    * @returns a promise of the response; what `start` throws rejects it
    */
-  ask(start) {
-    const site = new Error();
+  ask(start, site = callSite(new Error(), 2)) {
     const before = this.#failure;
     try {
       const { conversation, signal, path, responseCode, read } = start(site);
@@ -160,7 +163,7 @@ export class Link {
       return promise;
     } catch (error) {
       // What a client throws that has failed meanwhile means nothing.
-      return Promise.reject(seenFrom(site, this.#failure === before ? error : this.#failure(), 2));
+      return Promise.reject(seenFrom(site, this.#failure === before ? error : this.#failure()));
     }
   }
 
@@ -301,7 +304,7 @@ export class Link {
     try {
       waiting?.resolve(decode(code, name, bytes, waiting.responseCode));
     } catch (error) {
-      waiting.reject(seenFrom(waiting.site, error, 2));
+      waiting.reject(seenFrom(waiting.site, error));
     }
   }
 
@@ -313,7 +316,7 @@ export class Link {
 
   failed(conversation, error) {
     const waiting = this.#take(conversation);
-    waiting?.reject(seenFrom(waiting.site, error, 2));
+    waiting?.reject(seenFrom(waiting.site, error));
   }
 
   filterResponded(conversation, ...response) {

@@ -49,7 +49,7 @@ extern "C" {
 #[wasm_bindgen(module = "/build/test/client.js")]
 extern "C" {
     /// `connect` without what loads the WebAssembly: `create` makes a client.
-    fn open(create: &JsValue, url: &JsValue, options: &JsValue, elapsed: f64) -> Promise;
+    fn open(create: &JsValue, url: &JsValue, options: &JsValue) -> Promise;
     #[wasm_bindgen(thread_local_v2, js_name = ConnectError)]
     static CONNECT_ERROR: JsValue;
     #[wasm_bindgen(thread_local_v2, js_name = MessagingError)]
@@ -271,7 +271,7 @@ pub fn connect_with(url: &JsValue, options: &JsValue) -> Promise {
         )
         .into_js_value();
     }
-    CREATE.with(|create| open(create, url, options, 0.0))
+    CREATE.with(|create| open(create, url, options))
 }
 
 /// Without a broker no test can do anything: says so once, instead of failing every test.
