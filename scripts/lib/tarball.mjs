@@ -33,7 +33,7 @@ export async function packed() {
 /** All that is packed; folders as well, whose times tell of files that have gone. */
 function inputs() {
   const { files } = JSON.parse(readFileSync(fromRoot("package.json"), "utf8"));
-  const whole = ["package.json", ...files.filter((name) => !name.startsWith("!"))].map((name) => fromRoot(name));
+  const whole = ["package.json", ...files].map((name) => fromRoot(name));
   const below = (path) => (statSync(path).isDirectory() ? filesBelow(path).map((file) => join(path, file)) : []);
   return whole.flatMap((path) => [path, ...below(path)]);
 }

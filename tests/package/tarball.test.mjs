@@ -16,8 +16,7 @@ const manifest = JSON.parse(readFileSync(join(installed, "package.json"), "utf8"
 
 test("the tarball holds the two entries, the WebAssembly, the types, and what people read", (context) => {
   const dist = ["antiphon_bg.wasm", "index.d.ts", "index.js", "inline.d.ts", "inline.js"].map((name) => `dist/${name}`);
-  const pages = readdirSync(fromRoot("docs")).filter((name) => name !== "protocol.md"); // which is for implementers
-  const docs = pages.map((name) => `docs/${name}`);
+  const docs = readdirSync(fromRoot("docs")).map((name) => `docs/${name}`);
   const beside = ["CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT", "README.md", "llms.txt", "package.json"];
   assert.deepEqual(tarball.files.map(({ path }) => path).sort(), [...beside, ...dist, ...docs].sort());
   const bytes = (number) => number.toLocaleString("en").padStart(9);
