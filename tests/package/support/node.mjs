@@ -4,8 +4,8 @@ import { pathToFileURL } from "node:url";
 import { must } from "../../../scripts/lib/run.mjs";
 
 /** Runs `code` as a module in `folder`. Gives what it printed. */
-export async function evaluate(folder, code, type = "module") {
-  const args = [`--input-type=${type}`, "--eval", code];
+export async function evaluate(folder, code, type = "module", options = []) {
+  const args = [...options, `--input-type=${type}`, "--eval", code];
   const output = await must(process.execPath, args, { cwd: folder, show: "failure", env: { NODE_NO_WARNINGS: "1" } });
   return output.trim();
 }
