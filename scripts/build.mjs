@@ -35,7 +35,6 @@ export async function build() {
   await cargo("build", "--profile", "wasm", "--target", "wasm32-unknown-unknown", "-p", "antiphon");
   await generate();
   await assemble(GENERATED, dist);
-  await bundleForTests();
   reportSize();
 }
 
@@ -101,12 +100,6 @@ async function assemble(generated, folder, options) {
   files.set("antiphon_bg.wasm", module);
   for (const entry of ["index.js", "inline.js"]) files.set(entry, await bundle(join(MODULES, entry), options));
   fillFolder(folder, files);
-}
-
-/** The JavaScript that the tests in `tests/browser` are linked with. Needs nothing that is built. */
-export async function bundleForTests() {
-  const code = await bundle(fromRoot("tests", "browser", "client.js"), { minify: false });
-  fillFolder(fromRoot("build", "test"), new Map([["client.js", code]]));
 }
 
 /** An entry and all it imports as one file, minified. */

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { stripVTControlCharacters } from "node:util";
 import { installTools } from "../tests/package/support/tools.mjs";
 import { startBroker } from "../tests/support/broker.mjs";
-import { build, buildBroker, bundleForTests, checkSize } from "./build.mjs";
+import { build, buildBroker, checkSize } from "./build.mjs";
 import { findChromedriver, onPath } from "./lib/chromium.mjs";
 import { filesBelow } from "./lib/files.mjs";
 import { fromRoot, wasmTestRunner } from "./lib/paths.mjs";
@@ -46,7 +46,6 @@ const steps = {
 async function setup() {
   await nodeModules();
   await rust();
-  await bundleForTests();
 }
 
 async function buildAll() {

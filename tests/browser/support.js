@@ -1,6 +1,6 @@
-// What the tests need of JavaScript: an expression that `support.rs` evaluates. Not a module, because the server of the
-// test runner (tiny_http 0.12) can leave a connection waiting for ever once a page opens more than four at a time, which
-// it does for more than four modules.
+// What the tests need of JavaScript: an expression that `support.rs` evaluates. Not a module, and no modules of the client
+// either, because the server of the test runner (tiny_http 0.12) can leave a connection waiting for ever once a page opens
+// more than four at a time.
 (() => {
   const PATIENCE = 10_000; // ms after which a promise counts as one that never settles
 
@@ -69,5 +69,24 @@
     return true;
   }
 
-  return { evaluate, inTime, gate, same, show, endRun };
+  /**
+   * The client's JavaScript as it stands in `src/`, without a server: modules in an order in which each comes after those
+   * that it imports. Gives what they export, by file name.
+   */
+  function load(names, sources) {
+    const modules = {};
+    names.forEach((name, index) => {
+      const exported = [];
+      const body = sources[index]
+        .replace(/^import (\{[^}]*\}) from "\.\/([\w-]+\.js)";$/gm, 'const $1 = modules["$2"];')
+        .replace(/^export ((?:async )?(?:class|const|function) (\w+))/gm, (_, declaration, exportedName) => {
+          exported.push(exportedName);
+          return declaration;
+        });
+      modules[name] = new Function("modules", `"use strict"; ${body}\nreturn { ${exported.join(", ")} };`)(modules);
+    });
+    return modules;
+  }
+
+  return { load, evaluate, inTime, gate, same, show, endRun };
 })();

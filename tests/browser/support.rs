@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::fmt;
 
-use js_sys::{Array, Promise, Reflect};
+use js_sys::{Array, Function, Promise, Reflect};
 use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -21,6 +21,8 @@ pub const CONTROL: &str = "{ principal: 'control', credentials: 'password', log:
 extern "C" {
     /// `support.js`.
     type Support;
+    #[wasm_bindgen(method, catch)]
+    fn load(this: &Support, names: Array, sources: Array) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(method, catch)]
     fn evaluate(this: &Support, expression: &str, names: Array, values: Array) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(method, js_name = inTime)]
@@ -45,34 +47,41 @@ extern "C" {
     pub fn answer(this: &Gate, value: &JsValue);
 }
 
-// Made of `client.js` by `npm run build`.
-#[wasm_bindgen(module = "/build/test/client.js")]
-extern "C" {
-    /// `connect` without what loads the WebAssembly: `create` makes a client.
-    fn open(create: &JsValue, url: &JsValue, options: &JsValue) -> Promise;
-    #[wasm_bindgen(thread_local_v2, js_name = ConnectError)]
-    static CONNECT_ERROR: JsValue;
-    #[wasm_bindgen(thread_local_v2, js_name = MessagingError)]
-    static MESSAGING_ERROR: JsValue;
-    #[wasm_bindgen(thread_local_v2, js_name = RejectedRequestError)]
-    static REJECTED_REQUEST_ERROR: JsValue;
-    #[wasm_bindgen(thread_local_v2, js_name = datatypes)]
-    static DATATYPES: JsValue;
-}
+/// The client's JavaScript, each module after those that it imports.
+const MODULES: [(&str, &str); 9] = [
+    ("error.js", include_str!("../../src/error.js")),
+    ("platform.js", include_str!("../../src/platform.js")),
+    ("value.js", include_str!("../../src/value.js")),
+    ("options.js", include_str!("../../src/options.js")),
+    ("services.js", include_str!("../../src/services.js")),
+    ("handler.js", include_str!("../../src/handler.js")),
+    ("gather.js", include_str!("../../src/gather.js")),
+    ("messaging.js", include_str!("../../src/messaging.js")),
+    ("session.js", include_str!("../../src/session.js")),
+];
 
 thread_local! {
-    static SUPPORT: Support = {
-        // For the pieces of JavaScript in the tests.
-        for (name, value) in [
-            ("ConnectError", &CONNECT_ERROR),
-            ("MessagingError", &MESSAGING_ERROR),
-            ("RejectedRequestError", &REJECTED_REQUEST_ERROR),
-            ("datatypes", &DATATYPES),
+    static SUPPORT: Support = js_sys::eval(include_str!("support.js")).unwrap().unchecked_into();
+
+    /// What the modules export, by file name. The pieces of JavaScript in the tests have some of it by name.
+    static LOADED: JsValue = {
+        let names = MODULES.iter().map(|(name, _)| JsValue::from(*name)).collect();
+        let sources = MODULES.iter().map(|(_, source)| JsValue::from(*source)).collect();
+        let loaded = SUPPORT.with(|support| support.load(names, sources)).unwrap();
+        for (module, name) in [
+            ("error.js", "ConnectError"),
+            ("error.js", "MessagingError"),
+            ("error.js", "RejectedRequestError"),
+            ("value.js", "datatypes"),
         ] {
-            value.with(|value| Reflect::set(&js_sys::global(), &name.into(), value)).unwrap();
+            Reflect::set(&js_sys::global(), &name.into(), &export(&loaded, module, name)).unwrap();
         }
-        js_sys::eval(include_str!("support.js")).unwrap().unchecked_into()
+        loaded
     };
+}
+
+fn export(loaded: &JsValue, module: &str, name: &str) -> JsValue {
+    Reflect::get(&Reflect::get(loaded, &module.into()).unwrap(), &name.into()).unwrap()
 }
 
 // The classes of the package as JavaScript has them. No method is marked `catch`: what throws fails the test.
@@ -118,6 +127,7 @@ extern "C" {
 }
 
 fn evaluate(expression: &str, names: &[(&str, &JsValue)]) -> Result<JsValue, JsValue> {
+    LOADED.with(|_| ());
     let values = names.iter().map(|(_, value)| *value).collect();
     let names = names.iter().map(|(name, _)| JsValue::from(*name)).collect();
     SUPPORT.with(|support| support.evaluate(expression, names, values))
@@ -271,7 +281,16 @@ pub fn connect_with(url: &JsValue, options: &JsValue) -> Promise {
         )
         .into_js_value();
     }
-    CREATE.with(|create| open(create, url, options))
+    LOADED.with(|loaded| {
+        let prepare: Function = export(loaded, "session.js", "prepare").unchecked_into();
+        let open: Function = export(loaded, "session.js", "open").unchecked_into();
+        let prepared = match prepare.call2(&JsValue::UNDEFINED, url, options) {
+            Ok(prepared) => prepared,
+            Err(error) => return Promise::reject(&error),
+        };
+        let opened = CREATE.with(|create| open.call3(&JsValue::UNDEFINED, create, &prepared, &0.into()));
+        opened.unwrap().unchecked_into()
+    })
 }
 
 /// Without a broker no test can do anything: says so once, instead of failing every test.
