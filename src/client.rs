@@ -1,4 +1,4 @@
-//! Class `Client`: a session as `session.js` uses it. Arguments are checked there, and promises kept there, under the
+//! Class `Client`: a session as `link.js` uses it. Arguments are checked there, and promises kept there, under the
 //! number of the conversation that a method returns; the link is told what came of it.
 
 use antiphon_protocol::client::{ClientSession, FilterRequest, Patience, RequestError};

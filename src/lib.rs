@@ -3,7 +3,7 @@
 //! In reading order:
 //!
 //! - `client`: class `Client`, what JavaScript calls.
-//! - `link`: what JavaScript is told: the other half of a session, in `session.js`.
+//! - `link`: what JavaScript is told: the other half of a session, in `link.js`.
 //! - `driver`: carries out what the protocol core asks: open a socket, send, set a timer, tell the link.
 //! - `socket`: the browser's WebSocket.
 //! - `options`, `value`, `clock`: what comes in.

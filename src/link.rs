@@ -1,4 +1,4 @@
-//! What JavaScript is told: class `Link` of `session.js`.
+//! What JavaScript is told: class `Link` of `link.js`.
 
 use antiphon_protocol::client::{
     Addressing, Closed, ConnectError, FilterResponseReceived, Outcome, ReceivedRequest, RequestError, State,

@@ -48,7 +48,7 @@ extern "C" {
 }
 
 /// The client's JavaScript, each module after those that it imports.
-const MODULES: [(&str, &str); 9] = [
+const MODULES: [(&str, &str); 10] = [
     ("error.js", include_str!("../../src/error.js")),
     ("platform.js", include_str!("../../src/platform.js")),
     ("value.js", include_str!("../../src/value.js")),
@@ -57,6 +57,7 @@ const MODULES: [(&str, &str); 9] = [
     ("handler.js", include_str!("../../src/handler.js")),
     ("gather.js", include_str!("../../src/gather.js")),
     ("messaging.js", include_str!("../../src/messaging.js")),
+    ("link.js", include_str!("../../src/link.js")),
     ("session.js", include_str!("../../src/session.js")),
 ];
 
