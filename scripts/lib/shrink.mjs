@@ -28,7 +28,7 @@ const PANIC_TEXTS = [
   /assertion failed: [\w .()<>=+-]*\w\)?/g,
   /RefCell already (mutably )?borrowed|LazyCell instance has previously been poisoned/g,
   /slice index starts at |( but ends at |range (start|end) index |" out of range for slice of length )/g,
-  /assertion `left |\n? right` failed(: )?|\n? +(left|right): /g,
+  /assertion `left | right` failed(: )?|\n {1,2}(left|right): /g,
   /&?copy_from_slice: source slice length \(|\+?\) does not match destination slice length \(/g,
   /(00010203\d{180}9\d+99)|0x0123456789ABCDEF|==!=matches/g,
   /encoding error|input is too big|InvalidLengthError|Out of bounds access/g,
