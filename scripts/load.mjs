@@ -5,7 +5,7 @@
 import { main, must } from "./lib/run.mjs";
 import { rust } from "./lib/setup.mjs";
 
-const TESTS = ["--release", "--locked", "-p", "antiphon-driver", "--test", "recovery"];
+const TESTS = ["--release", "--locked", "-p", "antiphon-load", "--test", "recovery"];
 
 async function load() {
   await rust();

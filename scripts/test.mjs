@@ -102,7 +102,7 @@ const neverLoaded = (output) => output.includes("Running headless tests") && !/^
 
 async function e2eTests() {
   // The network of some of them; not optimised, like everything that only tests use.
-  await cargo("build", "-p", "antiphon-driver", "--bin", "antiphon-faults");
+  await cargo("build", "-p", "antiphon-load", "--bin", "antiphon-faults");
   return nodeTests("tests/e2e");
 }
 

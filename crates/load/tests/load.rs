@@ -1,11 +1,12 @@
 //! The load generator: as a library and as a command, on a broker in the process of the test.
 
+#[path = "../../client/tests/support/mod.rs"]
 mod support;
 
 use std::process::Output;
 use std::time::Duration;
 
-use antiphon_driver::load::{Kind, LoadError, Plan, Rate, Report, run};
+use antiphon_load::load::{Kind, LoadError, Plan, Rate, Report, run};
 use antiphon_protocol::client::ConnectCode;
 use serde_json::Value as Json;
 

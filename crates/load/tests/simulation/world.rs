@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use antiphon_broker::core::access::Access;
 use antiphon_broker::core::{self, Arrival, Broker, BrokerConfig, ConnectionId};
-use antiphon_driver::ledger::Ledger;
+use antiphon_load::ledger::Ledger;
 use antiphon_protocol::client::{ClientSession, Output, State};
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::handshake::{ConnectRequest, ConnectResponse, Credentials, ResponseCode};

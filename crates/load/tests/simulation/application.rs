@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use antiphon_driver::ledger::{Recipients, RequestId, Stamp};
+use antiphon_load::ledger::{Recipients, RequestId, Stamp};
 use antiphon_protocol::client::{
     Addressing, ClientSession, Event, FilterResponseReceived, Outcome, Patience, ReceivedRequest, RequestError,
     Response, State,

@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
-use antiphon_driver::ledger::Stamp;
-use antiphon_driver::load::{self, Kind, Plan, Rate};
-use antiphon_driver::usage::{complain, parse};
+use antiphon_load::ledger::Stamp;
+use antiphon_load::load::{self, Kind, Plan, Rate};
+use antiphon_load::usage::{complain, parse};
 use bytesize::ByteSize;
 use clap::Parser;
 

@@ -3,6 +3,7 @@
 //! In a short form by default; `ANTIPHON_LOAD=long`, as `npm run test:load` sets it, makes it the long one. Figures are
 //! printed, and shown with `--nocapture`.
 
+#[path = "../../client/tests/support/mod.rs"]
 mod support;
 
 use std::collections::HashMap;
@@ -17,9 +18,9 @@ use antiphon_broker::core::Broker;
 use antiphon_broker::core::BrokerConfig;
 use antiphon_broker::core::access::Access;
 use antiphon_broker::net::{Limits, Server, Site, serve};
-use antiphon_driver::faults::{Ending, Faults, Proxy, Series};
-use antiphon_driver::load::{Kind, Load, Plan, Rate, Report};
-use antiphon_driver::{Events, Options, Session, SessionEvent};
+use antiphon_client::{Events, Options, Session, SessionEvent};
+use antiphon_load::faults::{Ending, Faults, Proxy, Series};
+use antiphon_load::load::{Kind, Load, Plan, Rate, Report};
 use antiphon_protocol::client::{CloseCode, Outcome, Patience, RequestError};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, MutexGuard, Semaphore};

@@ -61,7 +61,7 @@ impl Default for Options {
 ///
 /// ```no_run
 /// # use std::time::Duration;
-/// # use antiphon_driver::{Options, Session};
+/// # use antiphon_client::{Options, Session};
 /// # use antiphon_protocol::value::{DataType, Value};
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let session = Session::connect("ws://127.0.0.1:8080/diffusion", Options::default()).await?;

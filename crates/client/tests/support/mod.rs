@@ -7,7 +7,7 @@ use std::time::Duration;
 use antiphon_broker::core::access::Access;
 use antiphon_broker::core::{Broker, BrokerConfig};
 use antiphon_broker::net::{Limits, Server, Site, serve};
-use antiphon_driver::{Options, Session};
+use antiphon_client::{Options, Session};
 use antiphon_protocol::value::{DataType, Value};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};

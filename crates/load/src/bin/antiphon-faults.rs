@@ -9,8 +9,8 @@ use std::ops::RangeInclusive;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use antiphon_driver::faults::{Ending, Faults, Proxy, Series};
-use antiphon_driver::usage::{BAD_USAGE, complain, parse};
+use antiphon_load::faults::{Ending, Faults, Proxy, Series};
+use antiphon_load::usage::{BAD_USAGE, complain, parse};
 use bytesize::ByteSize;
 use clap::Parser;
 

@@ -6,6 +6,7 @@ use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use antiphon_client::{Answer, Events, Options, Session, SessionEvent};
 use antiphon_protocol::client::{ConnectError, Patience, ReceivedRequest, RequestError};
 use antiphon_protocol::value::{DataType, Value};
 use antiphon_protocol::wire::error_reason::ErrorReason;
@@ -18,7 +19,6 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::ledger::{Ledger, Recipients, RequestId, Stamp, Verdict};
-use crate::{Answer, Events, Options, Session, SessionEvent};
 
 /// What load to make.
 #[derive(Clone, Debug)]

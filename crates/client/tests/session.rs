@@ -9,7 +9,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use antiphon_broker::core::BrokerConfig;
-use antiphon_driver::{Options, Session};
+use antiphon_client::{Options, Session};
 use antiphon_protocol::client::{Addressing, ClientConfig, CloseCode, ConnectCode, ReceivedRequest, RequestError};
 use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::handshake::Credentials;

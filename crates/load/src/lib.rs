@@ -1,0 +1,16 @@
+//! What makes load and trouble, and what keeps account of it.
+//!
+//! In reading order:
+//!
+//! - [`ledger`]: checks that every request comes to exactly one end.
+//! - [`load`]: many sessions that send and answer; the command `antiphon-load`.
+//! - [`faults`]: a proxy that cuts connections; the command `antiphon-faults`.
+//! - [`usage`]: what the commands have in common.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod faults;
+pub mod ledger;
+pub mod load;
+pub mod usage;
