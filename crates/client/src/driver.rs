@@ -1,0 +1,246 @@
+//! Carries out what the protocol core asks: open a connection, send, set a timer, tell the application. All faces of the
+//! client stand on it: JavaScript, Rust in a browser, Rust natively.
+//!
+//! **Why it looks like this.** It is a plain, synchronous state machine between two others: the core, which says what is
+//! to be done, and a [`Host`], which can do it. It knows no future, no channel, no timer and no socket, so that the
+//! JavaScript face, whose download is counted in bytes, has nothing in it that it does not use; what happens later comes
+//! back as a call of a method. The host is a parameter and not a field: a task has itself as `&mut`, and the JavaScript
+//! face has an object that it may be called back from. For that the core is locked for one statement at a time, and never
+//! while the host runs.
+
+use std::time::Duration;
+
+use antiphon_protocol::client::{ClientConfig, ClientSession, Event, Output, State};
+use antiphon_protocol::inspect::{Direction, Inspected, Inspector};
+use antiphon_protocol::text;
+use antiphon_protocol::time::Moment;
+use antiphon_protocol::wire::handshake::Credentials;
+
+use crate::lock::Lock;
+
+/// What can do what the core wants done: the platform and the application of one face.
+///
+/// Every method may call the driver again.
+pub trait Host {
+    /// The time, by a clock that never goes back.
+    fn now(&mut self) -> Moment;
+
+    /// A number from 0 to less than 1, drawn at random.
+    fn random(&mut self) -> f64;
+
+    /// Get credentials, now or later, then call [`Driver::open`] or [`Driver::fail`] with this number of the attempt.
+    fn connect(&mut self, attempt: u32);
+
+    /// Open a WebSocket. What happens on it comes by the `handle_*` methods of the driver, never before this returns.
+    fn open(&mut self, url: String);
+
+    /// Send a binary message.
+    fn send(&mut self, frame: Vec<u8>);
+
+    /// Close the WebSocket, or stop opening it; nothing of it is to be heard any more.
+    fn disconnect(&mut self);
+
+    /// Call [`Driver::handle_timeout`] at this time. Replaces any earlier wish; a call that comes early does no harm.
+    fn wake_at(&mut self, at: Moment);
+
+    /// How long the application wants to wait before this attempt to reconnect, counted from 1, if it has an opinion.
+    fn retry_delay(&mut self, attempt: u32) -> Option<Duration>;
+
+    /// What the session is doing has changed.
+    fn state_changed(&mut self, state: State);
+
+    /// Tell the application.
+    fn deliver(&mut self, event: Event);
+
+    /// A message of `size` bytes passes; told while [inspecting](Driver::set_inspecting) only.
+    fn inspected(&mut self, _direction: Direction, _inspected: &Inspected<'_>, _size: usize) {}
+}
+
+/// A session at work: its core, and how far what it asked for has been carried out.
+pub struct Driver {
+    /// Up to where our query begins.
+    address: String,
+    inner: Lock<Inner>,
+}
+
+struct Inner {
+    core: ClientSession,
+    /// Changes whenever a connection is wanted or given up.
+    attempt: u32,
+    /// What the host knows of.
+    state: State,
+    /// Watches messages pass, while somebody wants to know.
+    inspector: Option<Inspector>,
+}
+
+impl Driver {
+    /// A session that is not connected yet. `address` is that of the server, up to where our query begins.
+    #[must_use]
+    pub fn new(address: String, config: ClientConfig) -> Self {
+        let core = ClientSession::new(config);
+        Self { address, inner: Lock::new(Inner { core, attempt: 0, state: State::Connecting, inspector: None }) }
+    }
+
+    /// Looks at the core, or changes it; then [`Self::drive`] has to follow. Must not call the driver.
+    pub fn with_core<T>(&self, with: impl FnOnce(&mut ClientSession) -> T) -> T {
+        with(&mut self.inner.get().core)
+    }
+
+    /// Changes the core and carries out what follows from it.
+    pub fn change(&self, host: &mut impl Host, change: impl FnOnce(&mut ClientSession, Moment)) {
+        let now = host.now();
+        self.with_core(|core| change(core, now));
+        self.drive(host);
+    }
+
+    /// Carries out everything that the core wants done.
+    pub fn drive(&self, host: &mut impl Host) {
+        loop {
+            self.report_state(host);
+            // The lock ends with this statement: the host may call us back.
+            let Some(output) = self.inner.get().core.poll_output() else { break };
+            self.carry_out(host, output);
+        }
+    }
+
+    fn report_state(&self, host: &mut impl Host) {
+        let changed = {
+            let mut inner = self.inner.get();
+            let state = inner.core.state();
+            (std::mem::replace(&mut inner.state, state) != state).then_some(state)
+        };
+        if let Some(state) = changed {
+            host.state_changed(state);
+        }
+    }
+
+    fn carry_out(&self, host: &mut impl Host, output: Output) {
+        match output {
+            Output::Connect => {
+                let attempt = self.next_attempt();
+                host.connect(attempt);
+            }
+            Output::Send(frame) => {
+                // Afterwards the bytes are the host's, and whoever watches may send something of its own.
+                let watched = self.is_inspecting().then(|| frame.clone());
+                host.send(frame);
+                if let Some(frame) = watched {
+                    self.inspect(host, Direction::Out, &frame);
+                }
+            }
+            Output::Disconnect => {
+                self.next_attempt();
+                host.disconnect();
+            }
+            Output::Retry(attempt) => {
+                let delay = host.retry_delay(attempt);
+                let (random, now) = (host.random(), host.now());
+                // The application may have closed the session meanwhile; then this does nothing.
+                self.with_core(|core| core.retry_after(now, delay.unwrap_or_else(|| back_off(attempt, random))));
+            }
+            Output::WakeAt(at) => host.wake_at(at),
+            Output::Deliver(event) => {
+                if matches!(event, Event::Reconnected { lossless: false, .. }) {
+                    // Conversations of before have no answers, and their numbers may come again.
+                    self.set_inspecting(self.is_inspecting());
+                }
+                host.deliver(event);
+            }
+        }
+    }
+
+    fn next_attempt(&self) -> u32 {
+        let mut inner = self.inner.get();
+        inner.attempt += 1;
+        inner.attempt
+    }
+
+    fn is_current(&self, attempt: u32) -> bool {
+        self.inner.get().attempt == attempt
+    }
+
+    /// Opens a WebSocket with these credentials, unless this attempt has been given up meanwhile.
+    pub fn open(&self, host: &mut impl Host, attempt: u32, credentials: Credentials) {
+        if self.is_current(attempt) {
+            let query = self.with_core(|core| core.connect_query(credentials));
+            host.open(text![self.address, query]);
+        }
+    }
+
+    /// This attempt cannot be made; `reason` is for people.
+    pub fn fail(&self, host: &mut impl Host, attempt: u32, reason: &str) {
+        if self.is_current(attempt) {
+            self.handle_disconnected(host, reason);
+        }
+    }
+
+    /// The WebSocket is open.
+    pub fn handle_open(&self, host: &mut impl Host) {
+        self.change(host, |core, _| core.handle_open());
+    }
+
+    /// A binary message has arrived.
+    pub fn handle_frame(&self, host: &mut impl Host, frame: &[u8]) {
+        self.inspect(host, Direction::In, frame);
+        self.change(host, |core, now| core.handle_frame(now, frame));
+    }
+
+    /// The server did what no server may do; `text` says what.
+    pub fn handle_violation(&self, host: &mut impl Host, text: &str) {
+        self.change(host, |core, now| core.handle_violation(now, text));
+    }
+
+    /// The WebSocket was closed, or could not be opened, with a code and a reason as a browser tells it.
+    pub fn handle_closed(&self, host: &mut impl Host, code: u16, reason: &str) {
+        let address = self.address.split('?').next().unwrap_or_default();
+        let is_opening = self.with_core(|core| core.state() == State::Connecting);
+        let reason = match (code, reason) {
+            // What browsers say of every connection that ended without a goodbye.
+            (ABNORMAL, _) if !is_opening => String::new(),
+            (ABNORMAL, _) => {
+                " (nothing listens there, it refused the origin or the path, or the page may not connect there)".into()
+            }
+            (_, "") => String::new(),
+            (_, reason) => text![" (", reason, ")"],
+        };
+        self.handle_disconnected(host, &text!["the WebSocket to ", address, " was closed with code ", code, reason]);
+    }
+
+    /// The connection is gone, or was never made; `reason` is for people.
+    pub fn handle_disconnected(&self, host: &mut impl Host, reason: &str) {
+        self.change(host, |core, now| core.handle_disconnected(now, reason));
+    }
+
+    /// The time of [`Host::wake_at`] has come.
+    pub fn handle_timeout(&self, host: &mut impl Host) {
+        self.change(host, |core, now| core.handle_timeout(now));
+    }
+
+    /// Whether the host is told of messages as they pass.
+    pub fn set_inspecting(&self, is_wanted: bool) {
+        self.inner.get().inspector = is_wanted.then(Inspector::default);
+    }
+
+    fn is_inspecting(&self) -> bool {
+        self.inner.get().inspector.is_some()
+    }
+
+    fn inspect(&self, host: &mut impl Host, direction: Direction, frame: &[u8]) {
+        let inspected = match &mut self.inner.get().inspector {
+            Some(inspector) => inspector.inspect(direction, frame),
+            None => None,
+        };
+        if let Some(inspected) = inspected {
+            host.inspected(direction, &inspected, frame.len());
+        }
+    }
+}
+
+/// The code of a WebSocket that ended without a closing handshake (RFC 6455, section 7.1.5).
+const ABNORMAL: u16 = 1006;
+
+/// Full jitter, so that many clients that lost their connections together do not return together.
+fn back_off(attempt: u32, random: f64) -> Duration {
+    let longest = Duration::from_millis(100).saturating_mul(1 << (attempt - 1).min(16)).min(Duration::from_secs(5));
+    longest.mul_f64(random)
+}

@@ -1,0 +1,44 @@
+//! A cell that is locked for one statement at a time.
+
+#[cfg(target_arch = "wasm32")]
+pub(crate) use single_threaded::Lock;
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use threads::Lock;
+
+/// In a browser, where a session is used by one thread.
+#[cfg(target_arch = "wasm32")]
+mod single_threaded {
+    use std::cell::{RefCell, RefMut};
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Lock<T>(RefCell<T>);
+
+    impl<T> Lock<T> {
+        pub fn new(content: T) -> Self {
+            Self(RefCell::new(content))
+        }
+
+        pub fn get(&self) -> RefMut<'_, T> {
+            self.0.borrow_mut()
+        }
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+mod threads {
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Lock<T>(Mutex<T>);
+
+    impl<T> Lock<T> {
+        pub fn new(content: T) -> Self {
+            Self(Mutex::new(content))
+        }
+
+        pub fn get(&self) -> MutexGuard<'_, T> {
+            // Nothing that runs under a lock panics; if it did, this would be the smaller evil.
+            self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
+}
