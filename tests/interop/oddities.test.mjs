@@ -1,5 +1,5 @@
 // What the official clients do that a broker would not expect, and ours lives with. Each test names the section of
-// protocol.md or the rule of semantics.md. A relay shows what really goes over the wire: should a client be mended one
+// protocol.md or the rule of rules.md. A relay shows what really goes over the wire: should a client be mended one
 // day, its test says so.
 
 import assert from "node:assert/strict";
@@ -100,7 +100,7 @@ describe("official JavaScript", () => {
     await refused(world.ours, asker.sendToPath("odd/handler", "string", ""), "UNHANDLED_MESSAGE");
   });
 
-  test("takes back a handler that is sent a data type it does not read (semantics 4.6)", async () => {
+  test("takes back a handler that is sent a data type it does not read (rules 4.6)", async () => {
     const asker = askers.get(world.ours);
     await session.handle("odd/type", "int64", { echo: true });
     await refused(world.ours, asker.sendToPath("odd/type", "string", ""), "CALLBACK_EXCEPTION");
@@ -108,7 +108,7 @@ describe("official JavaScript", () => {
     await refused(world.ours, asker.sendToPath("odd/type", "int64", 1n), "UNHANDLED_MESSAGE");
   });
 
-  test("says nothing about bytes that its stream cannot read, and removes the stream (semantics 4.6)", async () => {
+  test("says nothing about bytes that its stream cannot read, and removes the stream (rules 4.6)", async () => {
     const { session } = await relayed(world.js, spoilt);
     await session.stream("odd/bytes", "int64", { echo: true });
     const asker = askers.get(world.js);
@@ -126,7 +126,7 @@ describe("official JavaScript", () => {
     const handle = (path, onRequest) =>
       bare.messages.addRequestHandler(path, { onRequest, onError() {}, onClose() {} }, [], json);
 
-    test("takes back a handler that answers with an array (semantics 4.6)", async () => {
+    test("takes back a handler that answers with an array (rules 4.6)", async () => {
       await handle("odd/array", (_request, _context, responder) => responder.respond([1]));
       const asker = askers.get(world.ours);
       await refused(world.ours, asker.sendToPath("odd/array", "json", {}), "CALLBACK_EXCEPTION", "No data type");
@@ -217,7 +217,7 @@ describe("official Python", () => {
     await assert.rejects(sent, ({ type, message }) => type === "MessagingError" && message.length === 1);
   });
 
-  test("answers 9003 for a request that its handler cannot read (semantics 4.6)", async () => {
+  test("answers 9003 for a request that its handler cannot read (rules 4.6)", async () => {
     const { session } = await relayed(world.python, spoilt);
     await session.handle("odd/int64", "int64", { echo: true });
     const asker = askers.get(world.ours);

@@ -1,4 +1,4 @@
-// api.md section 5: what happens if the WebAssembly itself traps. Its memory is overwritten, so it really does.
+// What happens if the WebAssembly itself traps. Its memory is overwritten, so it really does.
 
 import assert from "node:assert/strict";
 import { after, beforeEach, test } from "node:test";

@@ -1,4 +1,4 @@
-//! Connections break, sessions do not (section 10, semantics 1.4).
+//! Connections break, sessions do not (section 10, rules 1.4).
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! How long recipients have to answer, where that depends on the path (semantics M-15).
+//! How long recipients have to answer, where that depends on the path (rules M-15).
 
 mod support;
 

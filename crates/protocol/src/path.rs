@@ -1,4 +1,4 @@
-//! Message paths: what is valid, the normal form for matching, the parents (semantics M-2, M-3).
+//! Message paths: what is valid, the normal form for matching, the parents (rules M-2, M-3).
 
 /// Longest message path, in bytes of UTF-8.
 pub const MAX_PATH_BYTES: usize = 2048;

@@ -347,7 +347,7 @@ impl Broker {
         }
     }
 
-    /// The client does not read what it is sent, and more cannot be kept for it. Ends the session (semantics L-3).
+    /// The client does not read what it is sent, and more cannot be kept for it. Ends the session (rules L-3).
     pub fn handle_overflow(&mut self, connection: ConnectionId) {
         if let Some(key) = self.by_connection.get(&connection) {
             self.abort(*key);

@@ -1,4 +1,4 @@
-//! Session properties: the fixed ones, the proposed ones, and which of them a handler wants (semantics section 2).
+//! Session properties: the fixed ones, the proposed ones, and which of them a handler wants (rules section 2).
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -131,7 +131,7 @@ impl FromIterator<(String, String)> for SessionProperties {
     }
 }
 
-/// The roles in the value of `$Roles`: what is in double quotes, with `\` before `"`, `'` and `\` (semantics P-3).
+/// The roles in the value of `$Roles`: what is in double quotes, with `\` before `"`, `'` and `\` (rules P-3).
 #[must_use]
 pub fn parse_roles(text: &str) -> BTreeSet<String> {
     let mut roles = BTreeSet::new();

@@ -21,7 +21,7 @@ use super::properties::Selection;
 use super::registry;
 use super::sessions::{Forwarded, Link, Outgoing, ReplyTo, Session, SessionKey};
 
-/// Longest error text of a recipient that is passed on, in characters (semantics M-18).
+/// Longest error text of a recipient that is passed on, in characters (rules M-18).
 const MAX_ERROR_TEXT: usize = 1024;
 
 /// Most bytes that it may take to keep the paths and property keys of one session's registrations.
@@ -30,7 +30,7 @@ const MAX_HANDLER_BYTES: usize = 16 << 20;
 const OVERWHELMED: &str = "the recipient has as many requests to answer as it may have, try again later";
 
 impl Broker {
-    /// Source: section 8.1; semantics M-5.
+    /// Source: section 8.1; rules M-5.
     pub(super) fn register(&mut self, key: SessionKey, conversation: ConversationId, request: &RegisterHandler<'_>) {
         if request.delivery_service != MessagingReceiverClient::ID {
             let text = format!("this broker delivers to service 88, not to {}", request.delivery_service);
@@ -66,7 +66,7 @@ impl Broker {
         self.answer::<Registration>(key, conversation, &());
     }
 
-    /// Taking back what is not there is no error: the client wants it gone, and it is (semantics M-6).
+    /// Taking back what is not there is no error: the client wants it gone, and it is (rules M-6).
     pub(super) fn deregister(
         &mut self,
         key: SessionKey,
@@ -85,7 +85,7 @@ impl Broker {
         self.answer::<Deregistration>(key, conversation, &());
     }
 
-    /// Forwards a request to one handler of the most specific registered path (semantics M-3, M-4).
+    /// Forwards a request to one handler of the most specific registered path (rules M-3, M-4).
     pub(super) fn route_to_path(
         &mut self,
         now: Moment,
@@ -130,7 +130,7 @@ impl Broker {
         self.forward(recipient, conversation, forwarded, frame);
     }
 
-    /// Delivers a request to one session (semantics M-1).
+    /// Delivers a request to one session (rules M-1).
     ///
     /// Source: section 8.3.
     pub(super) fn route_to_session(
@@ -160,7 +160,7 @@ impl Broker {
     }
 
     /// Delivers a request to every session that a filter matches: first the count, then exactly one answer or error for
-    /// each of them (semantics M-9 to M-13).
+    /// each of them (rules M-9 to M-13).
     ///
     /// Source: section 8.4.
     pub(super) fn route_to_filter(
@@ -194,7 +194,7 @@ impl Broker {
             let text = format!("the request to {} sessions would take more than {limit} bytes", recipients.len());
             return self.refuse(sender, sender_conversation, ErrorReason::COMMUNICATION_FAILURE, &text);
         }
-        // Before the first delivery: a session that matches its own filter answers too (semantics M-10, M-11).
+        // Before the first delivery: a session that matches its own filter answers too (rules M-10, M-11).
         let count = u32::try_from(recipients.len()).unwrap_or(u32::MAX);
         self.answer::<MessagingFilterSender>(sender, sender_conversation, &FilterOutcome::Matched(count));
         // Who does not want to know how many answers there will be wants none of them.
@@ -222,7 +222,7 @@ impl Broker {
         };
         let mut matching = Vec::new();
         let mut add = |key: SessionKey| {
-            // Those that have no connection at the moment are not asked (semantics M-9).
+            // Those that have no connection at the moment are not asked (rules M-9).
             if matches(&key)? {
                 matching.push(key);
             }
@@ -273,7 +273,7 @@ impl Broker {
     }
 
     /// A session answered. What a recipient said goes to the sender as it is; a second answer finds nothing and is
-    /// dropped (semantics M-16).
+    /// dropped (rules M-16).
     pub(super) fn handle_answer(
         &mut self,
         recipient: SessionKey,
@@ -311,7 +311,7 @@ impl Broker {
         session.outstanding -= 1;
         let answer = match answer {
             // What stands behind the value is not looked at: there are clients that write too much, and whether their
-            // answer can be read is for the sender to say (semantics M-17).
+            // answer can be read is for the sender to say (rules M-17).
             Ok(body) => SerialisedValue::decode(&mut Reader::new(body)).map(|value| (body, value)).map_err(|_| {
                 ServiceFailure { description: "the recipient's answer is malformed", reason: ErrorReason::INVALID_DATA }
             }),
@@ -342,7 +342,7 @@ impl Broker {
         }
     }
 
-    /// The only guard against recipients that never answer: the official clients have no timeout (semantics M-15).
+    /// The only guard against recipients that never answer: the official clients have no timeout (rules M-15).
     pub(super) fn time_out(&mut self, recipient: SessionKey, conversation: ConversationId) {
         let Some(session) = self.sessions.get_mut(&recipient) else { return };
         let Some(Outgoing::Forwarded(forwarded)) = session.conversations.close(conversation) else { return };
@@ -417,7 +417,7 @@ impl Broker {
 
 /// Of two different handlers drawn at random the one with fewer requests to answer. That reaches all, favours those that
 /// keep up, and takes the same time for two handlers and for a thousand. One that has lost its connection is chosen only
-/// if all have (semantics S-10).
+/// if all have (rules S-10).
 ///
 /// `load` tells of a session whether it has lost its connection, and how many requests it has to answer.
 fn choose(

@@ -256,7 +256,7 @@ impl Broker {
         self.send_answer(key, conversation, || frame);
     }
 
-    /// Ends a session: its registrations vanish, and every request it had not answered fails at once (semantics S-11).
+    /// Ends a session: its registrations vanish, and every request it had not answered fails at once (rules S-11).
     pub(super) fn remove_session(&mut self, key: SessionKey) {
         let Some(mut session) = self.sessions.remove(&key) else { return };
         self.forget_link(key, session.link);

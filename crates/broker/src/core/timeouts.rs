@@ -1,4 +1,4 @@
-//! How long recipients may take to answer, where that depends on the path (semantics M-15).
+//! How long recipients may take to answer, where that depends on the path (rules M-15).
 
 use std::time::Duration;
 

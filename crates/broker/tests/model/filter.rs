@@ -1,5 +1,5 @@
 //! Session filters as the model understands them: made as a tree, written as text, evaluated against plain properties
-//! (semantics section 3).
+//! (rules section 3).
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -187,7 +187,7 @@ macro_rules! codes {
 }
 
 codes! {
-    /// Why a session could not be opened (semantics S-4).
+    /// Why a session could not be opened (rules S-4).
     ConnectCode {
         /// No WebSocket could be opened.
         ConnectionError "CONNECTION_ERROR",
@@ -242,7 +242,7 @@ pub struct ConnectError {
 }
 
 codes! {
-    /// Why a session is over (semantics 1.5).
+    /// Why a session is over (rules 1.5).
     CloseCode {
         /// By our own close.
         ClosedByClient "CLOSED_BY_CLIENT",

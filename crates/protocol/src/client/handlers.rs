@@ -57,7 +57,7 @@ pub(super) struct Handler {
 /// Requests that may be with the application at the same time; further ones are answered with an error.
 const MAX_RECEIVED: usize = 65_536;
 
-/// Longest error text that is sent, in characters; the broker cuts there as well (semantics M-18).
+/// Longest error text that is sent, in characters; the broker cuts there as well (rules M-18).
 const MAX_ERROR_TEXT: usize = 1024;
 
 impl ClientSession {
