@@ -101,7 +101,7 @@ describe("a page that is offline", { concurrency: true }, () => {
   }
 });
 
-test("a page that is told of the network tries again at once, however long it meant to wait", async (t) => {
+test("a page that is told of the network tries again at once, however long it meant to wait (S-12)", async (t) => {
   const { between, page } = await openThrough(t, { name: "online", delay: 60_000 });
   between.shut();
   await lost(page);
@@ -111,7 +111,7 @@ test("a page that is told of the network tries again at once, however long it me
   assert.deepEqual(names(await whenConnected(page)), ["statechange", "disconnect", "statechange", "reconnect"]);
 });
 
-describe("a page that sleeps", () => {
+describe("a page that sleeps (L-5)", () => {
   // Headless Chromium hides no page, and freezes none that is not hidden. So its processes are stopped, as those of a
   // machine are that is closed, and the events that pages get when they wake are made here.
   for (const [event, happens] of [

@@ -1,8 +1,11 @@
 // Rules F-1 to F-6 of session filters, and the examples of the rules: each goes to the broker, and sessions answer.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { after, test } from "node:test";
 import { escapeFilter, InvalidFilterError, MessagingError } from "antiphon";
+import { fromRoot } from "../../scripts/lib/paths.mjs";
+import { names, tableIn } from "../docs/support/tables.mjs";
 import { startBroker } from "../support/broker.mjs";
 import { assertError, collect, open, options, randomNumbers, rejection, seed, unique } from "./support/client.mjs";
 import { connectPeer } from "./support/endpoint.mjs";
@@ -62,7 +65,11 @@ B.socket.on("message", () => {
 const anonymous = answering(await open({ after }, broker));
 const client = answering(await open({ after }, broker, { principal: "client", credentials: "password" }));
 
+const rules = readFileSync(fromRoot("docs/rules.md"), "utf8");
 const ABOUT_ROLES = /roles/i;
+
+/** The filter in a cell of the rules. */
+const filterIn = (cell) => (names(cell)[0] ?? "").replace("⏎", "\n");
 
 /** A filter of the rules, for the sessions that there are here. */
 function adapted(filter) {
@@ -74,86 +81,22 @@ function adapted(filter) {
     .replace(String.raw`192\\.168\\..*`, String.raw`127\\.0\\.0\\.1`);
 }
 
-// Y: it matches, n: it does not; A first. Numbers as in the rules.
-const EXAMPLES = [
-  [1, "all", "YY"],
-  [2, "ALL", "YY"],
-  [3, "$Principal is 'alice'", "Yn"],
-  [4, '$Principal IS "alice"', "Yn"],
-  [5, "$Principal is 'Alice'", "nn"],
-  [6, "$principal is 'alice'", "nn"],
-  [7, "$Principal is ''", "nY"],
-  [8, "$Principal eq 'alice'", "Yn"],
-  [9, "$Principal ne 'alice'", "nY"],
-  [10, "Department ne 'Payroll'", "YY"],
-  [11, "Department is 'Payroll'", "nn"],
-  [12, "not Department is 'Payroll'", "YY"],
-  [13, "has Department", "Yn"],
-  [14, "not has Department", "nY"],
-  [15, "has $Country", "YY"],
-  [16, "HAS department", "nn"],
-  [17, "$Country in 'UK','DE','FR'", "Yn"],
-  [18, "$Country in ['UK','DE','FR']", "Yn"],
-  [19, '$Country in {"UK" "FR"}', "Yn"],
-  [20, "$Country IN 'FR'", "Yn"],
-  [21, "Tier in ['1', '2', '3']", "Yn"],
-  [22, 'hasRoles ["CLIENT"]', "YY"],
-  [23, 'hasRoles "CLIENT" "OPERATOR"', "Yn"],
-  [24, "hasroles ['OPERATOR','ADMINISTRATOR']", "nn"],
-  [25, "hasRoles ['client']", "nn"],
-  [26, 'hasRoles ["CLIENT"] and not hasRoles ["OPERATOR"]', "nY"],
-  [27, `$Roles eq '"CLIENT","OPERATOR"'`, "Yn"],
-  [28, `$Roles eq '"CLIENT"'`, "nY"],
-  [29, String.raw`$Roles eq "\"CLIENT\",\"OPERATOR\""`, "Yn"],
-  [30, "Department is 'Accounts' and Status is 'Closed'", "nn"],
-  [31, "Department is 'X' or Department is 'Accounts' and Status is 'Open'", "Yn"],
-  [32, "Department is 'Accounts' or $Principal is '' and Status is 'Closed'", "Yn"],
-  [33, "(Department is 'Accounts' or $Principal is '') and Status is 'Closed'", "nn"],
-  [34, "not (Department is 'Payroll' or Department is 'Accounts')", "nY"],
-  [35, "not Department is 'Accounts' and $Country is 'FR'", "nn"],
-  [36, String.raw`$ClientIP matches '192\\.168\\..*'`, "Yn"],
-  [37, "$Principal matches 'ali'", "nn"],
-  [38, "$Principal matches 'ali.*'", "Yn"],
-  [39, "$ClientType matches '(JAVASCRIPT|PYTHON).*'", "YY"],
-  [40, String.raw`Note is 'it\'s "x"\\y'`, "Yn"],
-  [41, "$Latitude is 'NaN'", "YY"],
-  [42, "Tier is '2'AND Status is'Open'", "Yn"],
-  [43, "has Department and has Status or all", "YY"],
-  [44, '$Country is "FR"\nand Tier is "2"', "Yn"],
-  [45, "$Transport is 'wss'", "nn"],
-];
-
-for (const [number, filter, expected] of EXAMPLES) {
+for (const { "no.": number, filter: cell, A: ofA, B: ofB } of tableIn(rules, "3.4 Examples")) {
+  const filter = filterIn(cell);
   test(`example ${number} of the filters, ${JSON.stringify(filter)}, matches A and B as the rules say`, async () => {
     const pair = ABOUT_ROLES.test(filter) ? [anonymous, client] : [A, B];
     const ids = await matched(A, adapted(filter));
-    assert.equal(pair.map(({ id }) => (ids.includes(id) ? "Y" : "n")).join(""), expected);
+    assert.deepEqual(
+      pair.map(({ id }) => (ids.includes(id) ? "Y" : "n")),
+      [ofA, ofB],
+    );
   });
 }
 
-const FAULTY = [
-  [46, "", 0],
-  [47, "$Principal", 10],
-  [48, "$Principal is alice", 14],
-  [49, "$Principal is 'alice", 14],
-  [50, "$Principal equals 'alice'", 11],
-  [51, "$Principal is 'a' and", 21],
-  [52, "($Principal is 'a'", 18],
-  [53, "$Principal is 'a')", 17],
-  [54, "$Principal is 'a' $Country is 'FR'", 18],
-  [55, "hasRoles", 8],
-  [56, "$Country in []", 13],
-  [57, "$Country in ['FR'", 17],
-  [58, "$StartTime exists", 11],
-  [59, "Tier is 2", 8],
-  [60, String.raw`Note is "\q"`, 9],
-  [61, "$Principal matches '('", 19],
-  [62, "not", 3],
-];
-
-for (const [number, filter, column] of FAULTY) {
-  test(`example ${number} of the filters, ${JSON.stringify(filter)}, does not parse at 1:${column}`, async () => {
-    await faulty(A, filter, 1, column);
+for (const { "no.": number, filter: cell, place } of tableIn(rules, "3.5 Faults")) {
+  const filter = filterIn(cell);
+  test(`example ${number} of the filters, ${JSON.stringify(filter)}, does not parse at ${place}`, async () => {
+    await faulty(A, filter, ...place.split(":"));
   });
 }
 

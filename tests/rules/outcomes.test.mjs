@@ -1,5 +1,5 @@
-// What a sender is told, row by row of the table "What happens when ..." of the rules (section 4.6): code, reason and
-// outcome exactly. After each the same session sends a good request.
+// What a sender is told, row by row of the table in rules 4.6: code, reason and outcome
+// exactly. After each the same session sends a good request.
 //
 // Rows that only an official client can cause are caused by a scripted peer. Not here: rows about reconnection (a
 // handler or a sender that disconnects and comes back) and about permissions, which do not exist yet.

@@ -19,9 +19,9 @@ export function tableIn(markdown, heading) {
 
 function cells(line) {
   return line
-    .split("|")
+    .split(/(?<!\\)\|/)
     .slice(1, -1)
-    .map((cell) => cell.trim());
+    .map((cell) => cell.trim().replaceAll("\\|", "|"));
 }
 
 /** The texts in backquotes. */

@@ -1,4 +1,4 @@
-//! THE place for the session filter language: parse and match (rules section 3).
+//! THE place for the session filter language: parse and match (rules 3).
 //!
 //! A filter is text from a stranger: its length and depth are limited, regular expressions take time in proportion to
 //! what they are matched against, and every error says where it is.

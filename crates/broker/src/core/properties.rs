@@ -1,4 +1,4 @@
-//! Session properties: the fixed ones, the proposed ones, and which of them a handler wants (rules section 2).
+//! Session properties: the fixed ones, the proposed ones, and which of them a handler wants (rules 2).
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 

@@ -199,6 +199,7 @@ mod tests {
         (0..).take_while(|_| outbox.push(now, vec![0; length].into()).is_ok()).count()
     }
 
+    /// L-3.
     #[test]
     fn a_burst_is_taken_up_to_a_bound_of_bytes_and_of_messages() {
         let now = Instant::now();
@@ -207,6 +208,7 @@ mod tests {
         assert_eq!(Outbox::new().0.push(now, vec![0; BURST.bytes + 1].into()), Ok(()));
     }
 
+    /// L-3.
     #[test]
     fn who_does_not_catch_up_in_time_reads_too_slowly() {
         let (mut outbox, mut outgoing) = Outbox::new();

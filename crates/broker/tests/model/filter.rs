@@ -1,5 +1,5 @@
 //! Session filters as the model understands them: made as a tree, written as text, evaluated against plain properties
-//! (rules section 3).
+//! (rules 3).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -62,7 +62,7 @@ impl Tree {
         }
     }
 
-    /// How tightly its operator binds (section 3.2).
+    /// How tightly its operator binds (rules 3.2).
     fn precedence(&self) -> u8 {
         match self {
             Self::Or(_) => 0,
@@ -227,7 +227,7 @@ const REGEXES: &[Regex] = &[
     (".*\"x\".*", |value| value.contains("\"x\"")),
 ];
 
-/// Texts that are no filters, and where (section 3.4, rows 46 to 62, and some on several lines).
+/// Texts that are no filters, and where (rules 3.5, rows 46 to 62, and some on several lines).
 const FAULTY: [(&str, i32, i32); 16] = [
     ("", 1, 0),
     ("$Principal", 1, 10),
