@@ -4,7 +4,7 @@
 //! - [`access`]: who may connect, and what they are then.
 //! - `reconnection`: sessions that outlive their connections.
 //! - [`properties`]: session properties and which of them a handler wants.
-//! - [`filter`]: the session filter language; `pattern`: its regular expressions.
+//! - [`filter`]: the session filter language.
 //! - `registry`: which session handles which path.
 //! - `routing`: from a request to its recipient, from the answer to the sender.
 //! - [`timeouts`]: how long recipients may take to answer; `deadlines`: the queue of all timers.
@@ -12,7 +12,6 @@
 pub mod access;
 mod deadlines;
 pub mod filter;
-mod pattern;
 pub mod properties;
 mod reconnection;
 mod registry;

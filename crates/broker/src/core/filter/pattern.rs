@@ -11,7 +11,7 @@ use regex_syntax::ast::parse::ParserBuilder;
 use regex_syntax::ast::{self, Ast};
 use regex_syntax::hir::{Hir, Look};
 
-use super::filter::{TooMuchWork, Work};
+use super::work::{TooMuchWork, Work};
 
 /// Patterns in one filter.
 pub const MAX_PATTERNS: usize = 8;
@@ -153,7 +153,7 @@ fn one_line(error: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::filter::MAX_WORK;
+    use super::super::work::MAX_WORK;
     use super::*;
 
     fn is_match(pattern: &str, value: &str) -> Result<bool, TooMuchWork> {
