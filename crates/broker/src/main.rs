@@ -138,9 +138,10 @@ async fn run(options: Options) -> Result<(), (u8, String)> {
         .await
         .map_err(|error| (BAD_USAGE, format!("--listen {}: {error}", options.listen)))?;
     let address = listener.local_addr().map_err(|error| (1, error.to_string()))?;
-    let mut random = [0; 16];
+    let mut random = [0; 24];
     getrandom::fill(&mut random).map_err(|error| (1, format!("the system gives no random bytes: {error}")))?;
-    let [server, seed] = [0, 8].map(|at| random[at..at + 8].iter().fold(0, |n, byte| n << 8 | u64::from(*byte)));
+    let [server, seed, token_key] =
+        [0, 8, 16].map(|at| random[at..at + 8].iter().fold(0, |n, byte| n << 8 | u64::from(*byte)));
     let config = BrokerConfig {
         server,
         server_name: "antiphon".into(),
@@ -150,6 +151,7 @@ async fn run(options: Options) -> Result<(), (u8, String)> {
         reconnect_timeout: options.reconnect_timeout,
         max_message_size: options.max_message_size,
         seed,
+        token_key,
         ..BrokerConfig::default()
     };
     let limits = Limits { max_message_size: options.max_message_size, ..Limits::default() };

@@ -354,6 +354,27 @@ fn a_session_that_asks_without_end_is_told_where_the_limit_is() {
 }
 
 #[test]
+fn requests_under_way_are_counted_at_the_path_that_is_registered() {
+    let mut network = Network::new();
+    let [sender, handler] = network.connect(["sender", "handler"]);
+    network.register(handler, "/orders/", &[], Behaviour::Keep).expect("registered");
+    for path in ["orders/eu/17", "/orders/us", "orders"] {
+        network.request(sender, path, "any");
+    }
+    let session = network.session(sender).expect("connected");
+    network.freeze(sender);
+    network.send_to_session(handler, session, "orders", "addressed");
+    network.run();
+    assert_eq!(network.broker.outstanding_requests(), 4);
+    assert_eq!((network.broker.requests_at("orders"), network.broker.requests_at("orders/eu/17")), (3, 0));
+    let conversation = network.received(handler).expect("delivered").conversation;
+    network.respond(handler, conversation, "done");
+    assert_eq!(network.broker.requests_at("orders"), 2);
+    network.cut(handler);
+    assert_eq!(network.broker.requests_at("orders"), 0);
+}
+
+#[test]
 fn a_service_that_is_not_there_is_answered_104_and_the_session_goes_on() {
     let mut network = Network::new();
     let [client] = network.connect(["client"]);

@@ -1,13 +1,18 @@
-//! Who may connect, and which roles they have then. Permissions of roles are not checked yet.
+//! Who may connect, which roles they have then, and what they may do. Roles mean nothing yet: everybody may do everything.
+
+use std::collections::BTreeSet;
 
 use antiphon_protocol::wire::handshake::Credentials;
 use subtle::ConstantTimeEq;
+
+use super::gate::{Action, Rule};
 
 /// Principals, their passwords and roles.
 #[derive(Debug)]
 pub struct Access {
     principals: Vec<Principal>,
     anonymous_roles: &'static [&'static str],
+    rule: Rule,
 }
 
 struct Principal {
@@ -36,7 +41,19 @@ impl Access {
                 principal("operator", &["OPERATOR"]),
             ],
             anonymous_roles: &["CLIENT", "CLIENT_CONTROL"],
+            rule: |_, _, _| true,
         }
+    }
+
+    /// The same, with a rule of what sessions may do.
+    #[cfg(test)]
+    pub(super) fn with_rule(rule: Rule) -> Self {
+        Self { rule, ..Self::development() }
+    }
+
+    /// Whether a session with these roles may do something, at a path in normal form if there is one.
+    pub(super) fn permits(&self, roles: &BTreeSet<String>, action: Action, path: Option<&str>) -> bool {
+        (self.rule)(roles, action, path)
     }
 
     /// The roles of `principal`, if it may connect with `credentials`. The empty principal is anonymous and needs

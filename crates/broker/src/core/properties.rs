@@ -92,6 +92,16 @@ impl SessionProperties {
         self.by_key.get(key).map(String::as_str)
     }
 
+    /// Who the session is; empty if it is anonymous.
+    pub(super) fn principal(&self) -> &str {
+        self.get("$Principal").unwrap_or_default()
+    }
+
+    /// The roles of the session.
+    pub(super) fn roles(&self) -> &BTreeSet<String> {
+        &self.roles
+    }
+
     /// Whether the session has all of these roles.
     #[must_use]
     pub fn has_roles(&self, roles: &BTreeSet<String>) -> bool {

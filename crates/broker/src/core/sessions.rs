@@ -1,199 +1,270 @@
-//! What the broker knows of a session, what a session can learn and change of it, and what its end means for others.
+//! The sessions, and the ways to find one.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hasher};
 use std::time::Duration;
 
-use antiphon_protocol::conversation::Conversations;
 use antiphon_protocol::recovery::{RecoveryBuffer, RecoveryLimits};
 use antiphon_protocol::time::Moment;
-use antiphon_protocol::wire::envelope::response_frame;
-use antiphon_protocol::wire::error_reason::ErrorReason;
-use antiphon_protocol::wire::handshake::{Credentials, SessionToken};
-use antiphon_protocol::wire::layouts::{GetSessionProperties, ServiceFailure};
+use antiphon_protocol::wire::handshake::{Recovery, SessionToken};
 use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
-use antiphon_protocol::wire::services::{CloseClient, GetOwnProperties, GetProperties, Service};
 use bytes::Bytes;
+use slab::Slab;
+use subtle::ConstantTimeEq;
 
-use super::properties::{Selection, SessionProperties, TooLarge};
-use super::{Broker, ConnectionId};
+use super::ConnectionId;
+use super::per_session::SessionKey;
+use super::properties::{SessionProperties, TooLarge};
+use super::received::Received;
+use super::timers::Timers;
 
-/// Names a session inside this broker: the second half of its session ID.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct SessionKey(pub u64);
-
+/// What the broker knows of a session, besides what others keep by its key.
 #[derive(Debug)]
 pub(super) struct Session {
-    pub id: SessionId,
-    /// Presented by the client to take the session up again. Compared in constant time, and never shown.
-    pub token: SessionToken,
-    pub link: Link,
+    id: SessionId,
+    /// Presented by the client to take the session up again. Compared in constant time, and never shown but to it.
+    token: SessionToken,
+    attachment: Attachment,
     /// How long it outlives a connection.
-    pub keep_for: Duration,
+    keep_for: Duration,
+    properties: SessionProperties,
     /// What was sent, for the case that the connection is lost.
-    pub sent: RecoveryBuffer<Bytes>,
-    /// How many messages came from the client.
-    pub received: u64,
-    /// What may be a repetition.
-    pub resent: Resent,
-    pub properties: SessionProperties,
-    /// What the broker asked of this session.
-    pub conversations: Conversations<Outgoing>,
-    /// The last system ping, if it was not answered, and when it was sent.
-    pub ping: Option<(ConversationId, Moment)>,
-    /// When the next one is due; nothing if there are none.
-    pub next_ping: Option<Moment>,
-    pub last_heard: Moment,
-    /// Where it is registered as a request handler, in normal form, and how many bytes are kept for that.
-    pub handler_paths: BTreeMap<String, usize>,
-    /// The sum of those bytes.
-    pub handler_bytes: usize,
-    /// Number of its requests that wait for their answers.
-    pub outstanding: usize,
-    /// Number of requests that wait for its answers.
-    pub to_answer: usize,
-    /// Bytes of the messages that brought them.
-    pub bytes_to_answer: usize,
+    sent: RecoveryBuffer<Bytes>,
+    pub received: Received,
+    /// The last conversation that the broker began with it.
+    last_conversation: i64,
 }
 
 /// How a session is reached.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Link {
-    Connected(ConnectionId),
+enum Attachment {
+    Attached(ConnectionId),
     /// It has no connection; unless it gets one, it ends then. `sent` is the number of its last message before.
-    Lost {
+    Detached {
         until: Moment,
         sent: u64,
     },
 }
 
-/// What may be wrong with the next messages of a client.
+/// What a session begins with, besides its ID.
 #[derive(Debug)]
-pub(super) enum Resent {
-    Nothing,
-    /// Nothing has come yet since the past was forgotten: the client may not know of that.
-    Forgotten,
-    /// They may repeat requests that have come since the reconnection: here by conversation, with hashes of the messages.
-    Requests(HashMap<ConversationId, u64>),
+pub(super) struct NewSession {
+    pub token: SessionToken,
+    pub connection: ConnectionId,
+    pub keep_for: Duration,
+    pub recovery: RecoveryLimits,
+    pub properties: SessionProperties,
 }
 
-/// Something the broker asked of a session.
+/// All open sessions, with those that have no connection at the moment.
+///
+/// What is found by something else than its key is found by that for as long as it is true: nobody else can change it.
 #[derive(Debug)]
-pub(super) enum Outgoing {
-    Ping,
-    /// A request of another session, or of the same.
-    Forwarded(Forwarded),
-}
-
-/// Where the answer to a request goes, and until when it is waited for.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Forwarded {
-    pub sender: SessionKey,
-    pub reply_to: ReplyTo,
-    /// Time allowed for the answer.
-    pub timeout: Duration,
-    /// When that is over.
-    pub deadline: Moment,
-    /// Bytes of the message to the recipient.
-    pub bytes: usize,
-}
-
-/// How an answer is passed on.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum ReplyTo {
-    /// As the answer to the request itself.
-    Request(ConversationId),
-    /// As one of the answers to a request that went to a filter.
-    Filter(ConversationId),
-}
-
-impl Forwarded {
-    pub fn new(now: Moment, timeout: Duration, sender: SessionKey, reply_to: ReplyTo) -> Self {
-        Self { sender, reply_to, timeout, deadline: now + timeout, bytes: 0 }
-    }
+pub(super) struct Sessions {
+    /// First half of all session IDs.
+    server: u64,
+    open: Slab<Session>,
+    opened: u64,
+    by_number: HashMap<u64, SessionKey>,
+    by_connection: HashMap<ConnectionId, SessionKey>,
+    /// By a keyed hash of the token, so that looking one up tells nothing about the others.
+    by_token: HashMap<u64, SessionKey>,
+    token_key: u64,
+    /// So that a filter for one principal need not look at every session.
+    by_principal: HashMap<String, BTreeSet<SessionKey>>,
+    /// When those without a connection end.
+    expiries: Timers<SessionKey>,
+    /// Bytes kept of what was sent, in all together, and the most there may be.
+    recovery_bytes: usize,
+    max_recovery_bytes: usize,
 }
 
 impl Session {
-    pub fn new(
-        id: SessionId,
-        token: SessionToken,
-        connection: ConnectionId,
-        keep_for: Duration,
-        limits: RecoveryLimits,
-        properties: SessionProperties,
-        now: Moment,
-    ) -> Self {
-        Self {
-            id,
-            token,
-            link: Link::Connected(connection),
-            keep_for,
-            sent: RecoveryBuffer::new(limits),
-            received: 0,
-            resent: Resent::Nothing,
-            properties,
-            conversations: Conversations::default(),
-            ping: None,
-            next_ping: None,
-            last_heard: now,
-            handler_paths: BTreeMap::new(),
-            handler_bytes: 0,
-            outstanding: 0,
-            to_answer: 0,
-            bytes_to_answer: 0,
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    pub fn token(&self) -> &SessionToken {
+        &self.token
+    }
+
+    pub fn properties(&self) -> &SessionProperties {
+        &self.properties
+    }
+
+    /// The connection that it has at the moment.
+    pub fn connection(&self) -> Option<ConnectionId> {
+        match self.attachment {
+            Attachment::Attached(connection) => Some(connection),
+            Attachment::Detached { .. } => None,
         }
     }
 
-    /// Keeps a message for the case that the connection is lost. `total` is what all sessions keep, in bytes; if that
-    /// becomes more than `most`, the past of this one is gone: it will learn that messages were lost, if it loses its
-    /// connection now.
-    pub fn keep(&mut self, frame: Bytes, total: &mut usize, most: usize) {
-        let before = self.sent.bytes();
-        self.sent.push(frame);
-        *total = *total + self.sent.bytes() - before;
-        if *total > most {
-            *total -= self.sent.bytes();
-            self.sent.forget();
+    /// Whether it outlives a connection.
+    pub fn is_kept(&self) -> bool {
+        !self.keep_for.is_zero()
+    }
+
+    /// Number of messages that have been waiting for a connection.
+    pub fn queued(&self) -> u64 {
+        match self.attachment {
+            Attachment::Attached(_) => 0,
+            Attachment::Detached { sent, .. } => self.sent.sent() - sent,
         }
     }
 
-    pub fn is_connected(&self) -> bool {
-        matches!(self.link, Link::Connected(_))
+    /// A conversation that the broker begins with it. They count up from 1 and are never used again.
+    pub fn next_conversation(&mut self) -> ConversationId {
+        self.last_conversation += 1;
+        ConversationId(self.last_conversation)
+    }
+
+    /// What a client that reconnects has not received, if that and what it sent can be made good without a gap.
+    pub fn missed_by(&self, client: &Recovery) -> Option<Vec<Bytes>> {
+        // What was sent to a session that was not to be kept was not even counted.
+        let is_bridged =
+            self.is_kept() && !self.received.is_forgotten() && client.oldest_sent <= self.received.count() + 1;
+        let missed = self.sent.since(client.last_received.saturating_add(1)).filter(|_| is_bridged)?;
+        Some(missed.cloned().collect())
     }
 }
 
-impl Broker {
-    /// Gives a session another principal and its roles; false if the credentials are wrong.
-    ///
-    /// Source: section 9.3.
-    pub(super) fn change_principal(
+impl Sessions {
+    /// None yet. `token_key` is a secret number for the hash of tokens.
+    pub fn new(server: u64, token_key: u64, max_recovery_bytes: usize) -> Self {
+        Self {
+            server,
+            open: Slab::new(),
+            opened: 0,
+            by_number: HashMap::new(),
+            by_connection: HashMap::new(),
+            by_token: HashMap::new(),
+            token_key,
+            by_principal: HashMap::new(),
+            expiries: Timers::default(),
+            recovery_bytes: 0,
+            max_recovery_bytes,
+        }
+    }
+
+    /// The ID that the next session will have.
+    pub fn next_id(&self) -> SessionId {
+        SessionId { server: self.server, value: self.opened }
+    }
+
+    /// Opens a session, with the ID that was announced.
+    pub fn open(&mut self, new: NewSession) -> SessionKey {
+        let id = self.next_id();
+        self.opened += 1;
+        let entry = self.open.vacant_entry();
+        let key = SessionKey { number: id.value, place: entry.key() };
+        let NewSession { token, connection, keep_for, recovery, properties } = new;
+        let principal = properties.principal().to_owned();
+        let hash = hash_of(self.token_key, token.as_bytes());
+        entry.insert(Session {
+            id,
+            token,
+            attachment: Attachment::Attached(connection),
+            keep_for,
+            properties,
+            sent: RecoveryBuffer::new(recovery),
+            received: Received::default(),
+            last_conversation: 0,
+        });
+        self.by_number.insert(key.number, key);
+        self.by_connection.insert(connection, key);
+        self.by_token.insert(hash, key);
+        self.by_principal.entry(principal).or_default().insert(key);
+        key
+    }
+
+    /// Ends a session. Returns whether there was one.
+    pub fn remove(&mut self, key: SessionKey) -> bool {
+        if self.get(key).is_none() {
+            return false;
+        }
+        let session = self.open.remove(key.place);
+        match session.attachment {
+            Attachment::Attached(connection) => drop(self.by_connection.remove(&connection)),
+            Attachment::Detached { until, .. } => self.expiries.remove(until, key),
+        }
+        self.by_number.remove(&key.number);
+        self.by_token.remove(&hash_of(self.token_key, session.token.as_bytes()));
+        self.forget_principal(key, session.properties.principal());
+        self.recovery_bytes -= session.sent.bytes();
+        true
+    }
+
+    /// Gives a session a connection, and tells how long it is to outlive that. Returns the connection that it had.
+    pub fn attach(&mut self, key: SessionKey, connection: ConnectionId, keep_for: Duration) -> Option<ConnectionId> {
+        let session = self.get_mut(key)?;
+        session.keep_for = keep_for;
+        let before = std::mem::replace(&mut session.attachment, Attachment::Attached(connection));
+        self.by_connection.insert(connection, key);
+        match before {
+            Attachment::Attached(old) => {
+                self.by_connection.remove(&old);
+                Some(old)
+            }
+            Attachment::Detached { until, .. } => {
+                self.expiries.remove(until, key);
+                None
+            }
+        }
+    }
+
+    /// The connection of a session is gone; from now on it waits for another one.
+    pub fn detach(&mut self, now: Moment, key: SessionKey) {
+        let Some(session) = self.get_mut(key) else { return };
+        let Some(connection) = session.connection() else { return };
+        let until = now + session.keep_for;
+        session.attachment = Attachment::Detached { until, sent: session.sent.sent() };
+        self.by_connection.remove(&connection);
+        self.expiries.insert(until, key);
+    }
+
+    /// Takes note of a message to a session. It goes out now on the connection that is returned, and is kept for another
+    /// one, if the session outlives this one. Once more is kept in all than may be, the past of this session is gone: it
+    /// will learn that messages were lost, if it loses its connection now.
+    pub fn sent(&mut self, key: SessionKey, frame: &Bytes) -> Option<ConnectionId> {
+        let session = self.open.get_mut(key.place).filter(|session| session.id.value == key.number)?;
+        if session.is_kept() {
+            let before = session.sent.bytes();
+            session.sent.push(frame.clone());
+            self.recovery_bytes = self.recovery_bytes + session.sent.bytes() - before;
+            if self.recovery_bytes > self.max_recovery_bytes {
+                self.recovery_bytes -= session.sent.bytes();
+                session.sent.forget();
+            }
+        }
+        session.connection()
+    }
+
+    /// What went to and fro counts no more.
+    pub fn forget_past(&mut self, key: SessionKey) {
+        let Some(session) = self.open.get_mut(key.place).filter(|session| session.id.value == key.number) else {
+            return;
+        };
+        self.recovery_bytes -= session.sent.bytes();
+        session.sent.reset();
+        session.received.forget();
+    }
+
+    /// Sets what a session says of itself, and who it is.
+    pub fn change_principal(
         &mut self,
         key: SessionKey,
         principal: &str,
-        credentials: &Credentials,
+        roles: &[&str],
         proposed: &[(&str, &str)],
-    ) -> Result<bool, TooLarge> {
-        let Some(roles) = self.access.authenticate(principal, credentials) else { return Ok(false) };
-        let Some(session) = self.sessions.get_mut(&key) else { return Ok(false) };
+    ) -> Result<(), TooLarge> {
+        let Some(session) = self.get_mut(key) else { return Ok(()) };
         session.properties.propose(proposed.iter().copied())?;
-        let before = session.properties.get("$Principal").unwrap_or_default().to_owned();
-        session.properties.set_principal(principal, &roles);
+        let before = session.properties.principal().to_owned();
+        session.properties.set_principal(principal, roles);
         self.forget_principal(key, &before);
         self.by_principal.entry(principal.to_owned()).or_default().insert(key);
-        Ok(true)
-    }
-
-    pub(super) fn tell_changed<S>(
-        &mut self,
-        key: SessionKey,
-        conversation: ConversationId,
-        changed: Result<bool, TooLarge>,
-    ) where
-        S: for<'a> Service<Response<'a> = bool>,
-    {
-        match changed {
-            Ok(changed) => self.answer::<S>(key, conversation, &changed),
-            Err(error) => self.refuse(key, conversation, ErrorReason::INVALID_DATA, &error.to_string()),
-        }
+        Ok(())
     }
 
     fn forget_principal(&mut self, key: SessionKey, principal: &str) {
@@ -205,87 +276,60 @@ impl Broker {
         }
     }
 
-    /// Ends another session, or this one.
-    ///
-    /// Source: section 9.4.
-    pub(super) fn close_client(&mut self, key: SessionKey, conversation: ConversationId, session: SessionId) {
-        match self.key_of(session) {
-            Some(other) => {
-                self.answer::<CloseClient>(key, conversation, &());
-                self.abort(other);
-            }
-            None => self.refuse_session(key, conversation, session),
-        }
+    pub fn get(&self, key: SessionKey) -> Option<&Session> {
+        self.open.get(key.place).filter(|session| session.id.value == key.number)
+    }
+
+    pub fn get_mut(&mut self, key: SessionKey) -> Option<&mut Session> {
+        self.open.get_mut(key.place).filter(|session| session.id.value == key.number)
+    }
+
+    pub fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// All, in no order that means anything.
+    pub fn keys(&self) -> impl Iterator<Item = SessionKey> {
+        self.open.iter().map(|(place, session)| SessionKey { number: session.id.value, place })
     }
 
     /// The session with this ID, if it is one of ours and open.
-    pub(super) fn key_of(&self, session: SessionId) -> Option<SessionKey> {
-        let key = SessionKey(session.value);
-        self.sessions.get(&key).filter(|found| found.id == session).map(|_| key)
+    pub fn with_id(&self, id: SessionId) -> Option<SessionKey> {
+        self.by_number.get(&id.value).copied().filter(|_| id.server == self.server)
     }
 
-    pub(super) fn refuse_session(&mut self, key: SessionKey, conversation: ConversationId, session: SessionId) {
-        self.refuse(key, conversation, ErrorReason::NO_SUCH_SESSION, &format!("there is no session {session}"));
+    /// The session that has this connection.
+    pub fn on(&self, connection: ConnectionId) -> Option<SessionKey> {
+        self.by_connection.get(&connection).copied()
     }
 
-    /// Properties of any session of this broker.
-    ///
-    /// Source: section 9.1.
-    pub(super) fn tell_properties(
-        &mut self,
-        key: SessionKey,
-        conversation: ConversationId,
-        request: &GetSessionProperties<'_>,
-    ) {
-        let selection = match Selection::of_keys(&request.keys) {
-            Ok(selection) => selection,
-            Err(error) => return self.refuse(key, conversation, ErrorReason::INVALID_DATA, &error.to_string()),
-        };
-        let asked = self.key_of(request.session).and_then(|key| self.sessions.get(&key));
-        let properties = asked.map(|session| session.properties.selected(&selection));
-        let frame = response_frame::<GetProperties>(conversation, &properties);
-        self.send_answer(key, conversation, || frame);
+    /// The session that has this token.
+    pub fn with_token(&self, token: &str) -> Option<SessionKey> {
+        let key = *self.by_token.get(&hash_of(self.token_key, token.as_bytes()))?;
+        let session = self.get(key)?;
+        bool::from(session.token.as_bytes().as_slice().ct_eq(token.as_bytes())).then_some(key)
     }
 
-    /// All properties of the session that asks.
-    ///
-    /// Source: section 9.1.
-    pub(super) fn tell_own_properties(&mut self, key: SessionKey, conversation: ConversationId) {
-        let own = self.sessions.get(&key).map(|session| session.properties.selected(&Selection::all()));
-        let frame = response_frame::<GetOwnProperties>(conversation, &own);
-        self.send_answer(key, conversation, || frame);
+    /// The sessions of a principal.
+    pub fn of_principal(&self, principal: &str) -> impl Iterator<Item = SessionKey> {
+        self.by_principal.get(principal).into_iter().flatten().copied()
     }
 
-    /// Ends a session: its registrations vanish, and every request it had not answered fails at once (rules S-11).
-    pub(super) fn remove_session(&mut self, key: SessionKey) {
-        let Some(mut session) = self.sessions.remove(&key) else { return };
-        self.forget_link(key, session.link);
-        self.by_token.remove(&self.hash_of(session.token.as_bytes()));
-        if let Some(at) = session.next_ping {
-            self.pings.remove(at, key);
-        }
-        self.forget_principal(key, session.properties.get("$Principal").unwrap_or_default());
-        for path in session.handler_paths.keys() {
-            self.registry.deregister(path, key);
-        }
-        self.recovery_bytes -= session.sent.bytes();
-        let unanswered = session.conversations.close_all();
-        self.fail_unanswered(key, unanswered, "the session that was to answer is closed");
+    /// When the next session without a connection ends, and which.
+    pub fn next_expiry(&self) -> Option<(Moment, SessionKey)> {
+        self.expiries.first()
     }
 
-    /// Fails everything that waits for the answers of a session.
-    pub(super) fn fail_unanswered(
-        &mut self,
-        key: SessionKey,
-        unanswered: impl Iterator<Item = (ConversationId, Outgoing)>,
-        why: &str,
-    ) {
-        for (conversation, outgoing) in unanswered {
-            if let Outgoing::Forwarded(forwarded) = outgoing {
-                self.deadlines.remove(forwarded.deadline, (key, conversation));
-                let failure = ServiceFailure { description: why, reason: ErrorReason::SESSION_CLOSED };
-                self.route_response(key, forwarded, Err(failure));
-            }
-        }
+    /// The ID of a session, open or not.
+    pub fn id_of(&self, key: SessionKey) -> SessionId {
+        SessionId { server: self.server, value: key.number }
     }
+}
+
+/// The key comes first, so without it nothing is known of any hash.
+fn hash_of(key: u64, token: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write_u64(key);
+    hasher.write(token);
+    hasher.finish()
 }

@@ -4,18 +4,18 @@ use std::collections::BTreeSet;
 
 use antiphon_protocol::time::Moment;
 
-/// One queue for all timers of a kind. Like [`antiphon_protocol::time::Deadlines`], which is smaller and made for a
-/// client's few timers of about the same length; here a hundred thousand of any length cost about the same as ten.
+/// All timers of a kind. A client's few, of about the same length, are in an [`antiphon_protocol::time::Deadlines`],
+/// which is smaller; here a hundred thousand of any length cost about the same as ten.
 #[derive(Debug)]
-pub(super) struct Deadlines<K>(BTreeSet<(Moment, K)>);
+pub(super) struct Timers<K>(BTreeSet<(Moment, K)>);
 
-impl<K> Default for Deadlines<K> {
+impl<K> Default for Timers<K> {
     fn default() -> Self {
         Self(BTreeSet::new())
     }
 }
 
-impl<K: Ord + Copy> Deadlines<K> {
+impl<K: Ord + Copy> Timers<K> {
     /// Adds `key`, due at `at`.
     pub fn insert(&mut self, at: Moment, key: K) {
         self.0.insert((at, key));
@@ -26,14 +26,14 @@ impl<K: Ord + Copy> Deadlines<K> {
         self.0.remove(&(at, key));
     }
 
-    /// When the next one is due.
-    pub fn next(&self) -> Option<Moment> {
-        self.0.first().map(|(at, _)| *at)
+    /// The one that is due next, and when.
+    pub fn first(&self) -> Option<(Moment, K)> {
+        self.0.first().copied()
     }
 
     /// Takes out one key that is due, earliest first.
     pub fn pop_due(&mut self, now: Moment) -> Option<K> {
-        if self.next()? > now {
+        if self.first()?.0 > now {
             return None;
         }
         self.0.pop_first().map(|(_, key)| key)

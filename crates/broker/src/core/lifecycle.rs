@@ -1,71 +1,106 @@
-//! Sessions that outlive their connections (section 10).
+//! How a session begins, loses its connection and gets another one, and ends (sections 2, 3, 10 and 11).
 
-use std::collections::HashMap;
-use std::hash::BuildHasher;
 use std::time::Duration;
 
 use antiphon_protocol::time::Moment;
-use antiphon_protocol::wire::envelope::Message;
-use antiphon_protocol::wire::handshake::{ConnectRequest, Recovery, ResponseCode};
-use antiphon_protocol::wire::primitives::ConversationId;
-use subtle::ConstantTimeEq;
+use antiphon_protocol::wire::envelope::{Message, request_frame};
+use antiphon_protocol::wire::error_reason::ErrorReason;
+use antiphon_protocol::wire::handshake::{
+    ConnectRequest, ConnectResponse, NEWEST_VERSION, OLDEST_VERSION, Recovery, ResponseCode, SessionToken,
+};
+use antiphon_protocol::wire::layouts::ServiceFailure;
+use antiphon_protocol::wire::services::SystemPing;
 
-use super::sessions::{Link, Resent, SessionKey};
-use super::{Broker, ConnectionId, Output};
-
-/// Requests after a reconnection that are looked at for repetitions; as many as the official JavaScript client keeps.
-const MAX_RESENT: usize = 256;
+use super::exchanges::Exchange;
+use super::per_session::SessionKey;
+use super::properties::{self, TooLarge};
+use super::sessions::NewSession;
+use super::{Arrival, Broker, ConnectionId, Output};
 
 impl Broker {
+    /// Gives a client what it asks for: a session, or the one that it had. Returns the code to refuse it with if not.
+    pub(super) fn accept(
+        &mut self,
+        now: Moment,
+        connection: ConnectionId,
+        request: &ConnectRequest,
+        arrival: &Arrival,
+    ) -> Result<(), ResponseCode> {
+        if !(OLDEST_VERSION..=NEWEST_VERSION).contains(&request.version) {
+            return Err(ResponseCode::DOWNGRADE);
+        }
+        if let Some(recovery) = &request.recovery {
+            let key = self.sessions.with_token(&recovery.token).ok_or(ResponseCode::UNKNOWN_SESSION)?;
+            self.reconnect(now, key, connection, request, recovery);
+            return Ok(());
+        }
+        let principal = request.principal.as_deref().unwrap_or_default();
+        let roles = self.access.authenticate(principal, &request.credentials);
+        let roles = roles.ok_or(ResponseCode::AUTHENTICATION_FAILED)?;
+        if !self.make_room() {
+            return Err(ResponseCode::LICENCE_EXCEEDED);
+        }
+        let id = self.sessions.next_id();
+        let properties = properties::of_new_session(id, &self.config.server_name, request, arrival, &roles)
+            .map_err(|TooLarge| ResponseCode::PROTOCOL_ERROR)?;
+        let token = SessionToken::from_random(arrival.random);
+        let (keep_for, recovery) = (self.keep_for(request), self.config.recovery);
+        let key = self.sessions.open(NewSession { token, connection, keep_for, recovery, properties });
+        self.send_accepted(connection, request.version, ResponseCode::OK, key);
+        self.pings.start(now, key);
+        Ok(())
+    }
+
+    /// Tells a client about its session.
+    fn send_accepted(&mut self, connection: ConnectionId, version: u8, code: ResponseCode, key: SessionKey) {
+        let Some(session) = self.sessions.get(key) else { return };
+        let tail = match code {
+            ResponseCode::RECONNECTED => i32::try_from(session.received.count() + 1).unwrap_or(i32::MAX),
+            _ => i32::try_from(self.config.max_message_size).unwrap_or(i32::MAX),
+        };
+        let response = ConnectResponse::Accepted {
+            version,
+            code,
+            session: session.id(),
+            token: session.token().clone(),
+            ping_period: i64::try_from(self.config.ping_period.as_millis()).unwrap_or(i64::MAX),
+            tail,
+        };
+        self.send(connection, response.to_frame());
+    }
+
     /// How long a session is to outlive its connection: what the client asks for, and no more than is allowed.
-    pub(super) fn keep_for(&self, request: &ConnectRequest) -> Duration {
+    fn keep_for(&self, request: &ConnectRequest) -> Duration {
         Duration::from_millis(request.reconnect_timeout).min(self.config.reconnect_timeout)
     }
 
-    pub(super) fn hash_of(&self, token: &[u8]) -> u64 {
-        self.token_hasher.hash_one(token)
-    }
-
-    /// The open session that has this token.
-    pub(super) fn session_with(&self, token: &str) -> Option<SessionKey> {
-        let key = *self.by_token.get(&self.hash_of(token.as_bytes()))?;
-        let session = self.sessions.get(&key)?;
-        bool::from(session.token.as_bytes().as_slice().ct_eq(token.as_bytes())).then_some(key)
+    /// Makes room for another session, if there are as many as there may be: the one without a connection that would end
+    /// first ends now. Returns whether there is room.
+    fn make_room(&mut self) -> bool {
+        if self.sessions.len() < self.config.max_sessions {
+            return true;
+        }
+        let Some((_, key)) = self.sessions.next_expiry() else { return false };
+        self.end(key);
+        true
     }
 
     /// The connection of a session is gone, and nobody said goodbye.
     pub(super) fn lose_connection(&mut self, now: Moment, key: SessionKey) {
-        let Some(session) = self.sessions.get_mut(&key) else { return };
-        if session.keep_for.is_zero() {
-            return self.remove_session(key);
+        let Some(session) = self.sessions.get(key) else { return };
+        if !session.is_kept() {
+            return self.end(key);
         }
-        let until = now + session.keep_for;
-        let lost = Link::Lost { until, sent: session.sent.sent() };
-        let before = std::mem::replace(&mut session.link, lost);
+        self.sessions.detach(now, key);
         // Pinged again when it is back.
-        if let Some((ping, _)) = session.ping.take() {
-            session.conversations.close(ping);
-        }
-        if let Some(at) = session.next_ping.take() {
-            self.pings.remove(at, key);
-        }
-        self.forget_link(key, before);
-        self.expiries.insert(until, key);
-    }
-
-    /// Forgets what is kept for the way in which a session was reached.
-    pub(super) fn forget_link(&mut self, key: SessionKey, link: Link) {
-        match link {
-            Link::Connected(connection) => drop(self.by_connection.remove(&connection)),
-            Link::Lost { until, .. } => self.expiries.remove(until, key),
-        }
+        self.pings.stop(key);
     }
 
     /// A client takes its session up again on another connection. The old one may look open still: it loses.
     ///
     /// If both sides can send again what the other did not get, nothing is lost (105). If not, the session lives on with
     /// an empty past (106): registrations are gone, and so is everything that was under way.
-    pub(super) fn reconnect(
+    fn reconnect(
         &mut self,
         now: Moment,
         key: SessionKey,
@@ -73,28 +108,17 @@ impl Broker {
         request: &ConnectRequest,
         recovery: &Recovery,
     ) {
+        let missed = self.sessions.get(key).and_then(|session| session.missed_by(recovery));
         let keep_for = self.keep_for(request);
-        let Some(session) = self.sessions.get_mut(&key) else { return };
-        let before = std::mem::replace(&mut session.link, Link::Connected(connection));
-        session.last_heard = now;
-        // Else what was sent to it was not even counted.
-        let was_to_be_kept = !session.keep_for.is_zero();
-        session.keep_for = keep_for;
-        if let Link::Connected(old) = before {
+        if let Some(old) = self.sessions.attach(key, connection, keep_for) {
             self.outputs.push_back(Output::Close(old));
         }
-        self.forget_link(key, before);
-        self.by_connection.insert(connection, key);
-        self.start_pings(now, key);
-
-        let Some(session) = self.sessions.get_mut(&key) else { return };
-        // A client that does not know that its past was forgotten speaks of messages that had the same numbers.
-        let knows_its_past = !matches!(session.resent, Resent::Forgotten);
-        let is_bridged = was_to_be_kept && knows_its_past && recovery.oldest_sent <= session.received + 1;
-        let missed = session.sent.since(recovery.last_received.saturating_add(1)).filter(|_| is_bridged);
-        match missed.map(|frames| frames.cloned().collect::<Vec<_>>()) {
+        self.pings.start(now, key);
+        match missed {
             Some(missed) => {
-                session.resent = Resent::Requests(HashMap::new());
+                if let Some(session) = self.sessions.get_mut(key) {
+                    session.received.expect_repetitions();
+                }
                 self.send_accepted(connection, request.version, ResponseCode::RECONNECTED, key);
                 self.outputs.extend(missed.into_iter().map(|frame| Output::Send(connection, frame)));
             }
@@ -107,58 +131,57 @@ impl Broker {
 
     /// The counters start anew, and every conversation is discarded (106).
     fn forget_past(&mut self, key: SessionKey, connection: ConnectionId) {
-        let Some(session) = self.sessions.get_mut(&key) else { return };
-        let unanswered = session.conversations.close_all();
-        let paths = std::mem::take(&mut session.handler_paths);
-        (session.handler_bytes, session.ping) = (0, None);
-        (session.to_answer, session.bytes_to_answer) = (0, 0);
-        for path in paths.keys() {
-            self.registry.deregister(path, key);
-        }
-        self.fail_unanswered(key, unanswered, "the session that was to answer lost what it was sent");
-        if let Some(session) = self.sessions.get_mut(&key) {
-            self.recovery_bytes -= session.sent.bytes();
-            session.sent.reset();
-            session.received = 0;
-            session.resent = Resent::Forgotten;
-        }
+        self.pings.forget_unanswered(key);
+        self.registry.deregister_all(key);
+        let unanswered = self.exchanges.forget_recipient(key);
+        self.fail(unanswered, "the session that was to answer lost what it was sent");
+        self.sessions.forget_past(key);
         // Its own requests to itself have just been answered; for the client they are past as well.
         self.outputs.retain(|output| !matches!(output, Output::Send(to, _) if *to == connection));
     }
 
-    /// Makes room for another session, if there are as many as there may be: the one without a connection that would end
-    /// first ends now. Returns whether there is room.
-    pub(super) fn make_room(&mut self) -> bool {
-        if self.sessions.len() < self.config.max_sessions {
-            return true;
+    /// Pings a session, or gives its connection up: it may live, on a connection that does not; so its session stays.
+    pub(super) fn ping(&mut self, now: Moment, key: SessionKey, is_silent: bool) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        if !is_silent {
+            let conversation = session.next_conversation();
+            self.pings.sent(now, key, conversation);
+            return self.send_to(key, request_frame::<SystemPing>(conversation, &(), 0));
         }
-        let Some(key) = self.expiries.pop_due(Moment(u64::MAX)) else { return false };
-        self.remove_session(key);
-        true
+        if !session.is_kept() {
+            return self.abort(key);
+        }
+        if let Some(connection) = session.connection() {
+            self.outputs.push_back(Output::Close(connection));
+        }
+        self.lose_connection(now, key);
     }
 
-    /// Counts a message of a client. Tells whether it repeats a request of since the reconnection: the official JavaScript
-    /// client sends some of what it should send again several times, in place of the others (section 14.2).
-    pub(super) fn is_repetition(&mut self, key: SessionKey, frame: &[u8]) -> bool {
-        let Some(session) = self.sessions.get_mut(&key) else { return false };
-        session.received += 1;
-        match &mut session.resent {
-            Resent::Nothing => false,
-            Resent::Forgotten => {
-                session.resent = Resent::Nothing;
-                false
-            }
-            Resent::Requests(seen) => match Message::decode(frame) {
-                Ok(Message::ServiceRequest { conversation, .. }) if conversation != ConversationId::ONE_WAY => {
-                    let hash = self.token_hasher.hash_one(frame);
-                    let is_repetition = seen.insert(conversation, hash) == Some(hash);
-                    if seen.len() > MAX_RESENT {
-                        session.resent = Resent::Nothing;
-                    }
-                    is_repetition
-                }
-                _ => false,
-            },
+    /// Tells the client that its session is over, and closes the connection.
+    pub(super) fn abort(&mut self, key: SessionKey) {
+        if let Some(connection) = self.sessions.get(key).and_then(|session| session.connection()) {
+            self.send(connection, Message::Abort.to_frame());
+            self.outputs.push_back(Output::Close(connection));
+        }
+        self.end(key);
+    }
+
+    /// Ends a session: its registrations vanish, and every request it had not answered fails at once (rules S-11).
+    pub(super) fn end(&mut self, key: SessionKey) {
+        if !self.sessions.remove(key) {
+            return;
+        }
+        self.pings.stop(key);
+        self.registry.deregister_all(key);
+        let unanswered = self.exchanges.forget_session(key);
+        self.fail(unanswered, "the session that was to answer is closed");
+    }
+
+    /// Tells everybody who waits for these answers that they will not come.
+    fn fail(&mut self, unanswered: Vec<Exchange>, why: &str) {
+        for exchange in unanswered {
+            let failure = ServiceFailure { description: why, reason: ErrorReason::SESSION_CLOSED };
+            self.settle(&exchange, Err(failure));
         }
     }
 }
@@ -168,13 +191,13 @@ mod tests {
     use antiphon_protocol::wire::envelope::request_frame;
     use antiphon_protocol::wire::handshake::{ConnectResponse, Credentials};
     use antiphon_protocol::wire::layouts::{RegisterHandler, SendToPath, SendToSession, SerialisedValue};
-    use antiphon_protocol::wire::primitives::SessionId;
+    use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
     use antiphon_protocol::wire::services::{MessagingReceiverServer, MessagingSend, Registration, Service, UserPing};
     use bytes::Bytes;
 
     use super::*;
+    use crate::core::BrokerConfig;
     use crate::core::access::Access;
-    use crate::core::{Arrival, BrokerConfig};
 
     const NOW: Moment = Moment(1);
     /// How long the sessions want to be kept, in milliseconds.

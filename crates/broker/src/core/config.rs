@@ -1,0 +1,78 @@
+//! How the broker behaves.
+
+use std::time::Duration;
+
+use antiphon_protocol::recovery::RecoveryLimits;
+
+use super::path::NormalPath;
+use super::timeouts::PathTimeouts;
+
+/// How the broker behaves.
+#[derive(Clone, Debug)]
+pub struct BrokerConfig {
+    /// First half of all session IDs of this broker instance.
+    pub server: u64,
+    /// `$ServerName` of every session.
+    pub server_name: String,
+    /// How long a recipient has to answer before the sender is told that it does not.
+    pub request_timeout: Duration,
+    /// The same for requests to some paths, wherever they go: to a path, a session or a filter.
+    pub request_timeouts: PathTimeouts,
+    /// Time between system pings; zero for none.
+    pub ping_period: Duration,
+    /// How long a session may outlive a connection at most, whatever its client asks for; zero for not at all.
+    pub reconnect_timeout: Duration,
+    /// How much of what was sent is kept for each session, for the case that its connection is lost.
+    pub recovery: RecoveryLimits,
+    /// Most bytes that are kept for that, in all sessions together.
+    pub max_recovery_bytes: usize,
+    /// Sessions at the same time, with those that have lost their connection.
+    pub max_sessions: usize,
+    /// Largest message taken from a client, in bytes.
+    pub max_message_size: usize,
+    /// Requests of one session that may wait for their answers at the same time.
+    pub max_outstanding_requests: usize,
+    /// Requests that may wait for the answers of one session at the same time; well below what may be queued for it.
+    pub max_requests_to_answer: usize,
+    /// Bytes of those requests. A single request may have more.
+    pub max_bytes_to_answer: usize,
+    /// Most bytes of a request (path, type and value) times the sessions that it goes to.
+    pub max_fan_out_bytes: usize,
+    /// Request handlers that one session may have registered.
+    pub max_registrations: usize,
+    /// Starts the generator that chooses among equal handlers.
+    pub seed: u64,
+    /// Keys the hash by which sessions are found from their tokens; a secret number from the system's generator.
+    pub token_key: u64,
+}
+
+impl Default for BrokerConfig {
+    fn default() -> Self {
+        Self {
+            server: 0,
+            server_name: "antiphon".into(),
+            request_timeout: Duration::from_secs(60),
+            request_timeouts: PathTimeouts::default(),
+            ping_period: Duration::from_secs(90),
+            reconnect_timeout: Duration::from_secs(300),
+            recovery: RecoveryLimits::default(),
+            max_recovery_bytes: 256 << 20,
+            max_sessions: 20_000,
+            max_message_size: 32 << 20,
+            max_outstanding_requests: 10_000,
+            max_requests_to_answer: 5_000,
+            max_bytes_to_answer: 64 << 20,
+            max_fan_out_bytes: 64 << 20,
+            max_registrations: 10_000,
+            seed: 0,
+            token_key: 0,
+        }
+    }
+}
+
+impl BrokerConfig {
+    /// How long a recipient has to answer a request to `path`.
+    pub(super) fn timeout_for(&self, path: NormalPath<'_>) -> Duration {
+        self.request_timeouts.get(path.as_str()).unwrap_or(self.request_timeout)
+    }
+}

@@ -1,0 +1,84 @@
+//! Names of sessions, and tables with something for each of them.
+
+/// Names a session inside this broker. No other session ever has the same, and they sort as they were opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct SessionKey {
+    /// The second half of its session ID, which is never used again.
+    pub number: u64,
+    /// Where it is in every table; used again when the session is over.
+    pub place: usize,
+}
+
+/// Something for each session, found by its place in the table: a message looks at several of these tables, and nothing
+/// is hashed for that.
+#[derive(Debug)]
+pub(super) struct PerSession<T>(Vec<Option<(u64, T)>>);
+
+impl<T> Default for PerSession<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> PerSession<T> {
+    /// What there is for a session; nothing for one whose place another session has.
+    pub fn get(&self, key: SessionKey) -> Option<&T> {
+        match self.0.get(key.place) {
+            Some(Some((number, value))) if *number == key.number => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn get_mut(&mut self, key: SessionKey) -> Option<&mut T> {
+        match self.0.get_mut(key.place) {
+            Some(Some((number, value))) if *number == key.number => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The same, made if there is nothing yet.
+    pub fn get_or_default(&mut self, key: SessionKey) -> &mut T
+    where
+        T: Default,
+    {
+        if self.0.len() <= key.place {
+            self.0.resize_with(key.place + 1, || None);
+        }
+        let at = &mut self.0[key.place];
+        if at.as_ref().is_none_or(|(number, _)| *number != key.number) {
+            *at = None;
+        }
+        &mut at.get_or_insert_with(|| (key.number, T::default())).1
+    }
+
+    /// Takes out what there is for a session.
+    pub fn remove(&mut self, key: SessionKey) -> Option<T> {
+        self.0.get_mut(key.place)?.take_if(|(number, _)| *number == key.number).map(|(_, value)| value)
+    }
+
+    /// What there is for any session.
+    pub fn values(&self) -> impl Iterator<Item = &T> {
+        self.0.iter().flatten().map(|(_, value)| value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_there_is_for_a_session_is_not_there_for_the_next_one_at_its_place() {
+        let [first, other, next] = [(1, 0), (2, 1), (3, 0)].map(|(number, place)| SessionKey { number, place });
+        let mut table = PerSession::default();
+        *table.get_or_default(first) = 'a';
+        *table.get_or_default(other) = 'b';
+        assert_eq!((table.get(first), table.get(other), table.get(next)), (Some(&'a'), Some(&'b'), None));
+        assert!(table.remove(next).is_none() && table.get_mut(next).is_none());
+        assert_eq!(*table.get_or_default(next), char::default());
+        assert_eq!((table.remove(first), table.get(first)), (None, None));
+        assert_eq!(table.values().count(), 2);
+        assert_eq!(table.remove(next), Some(char::default()));
+        assert_eq!(table.values().collect::<String>(), "b");
+    }
+}

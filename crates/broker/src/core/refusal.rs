@@ -1,0 +1,24 @@
+//! Why the broker does not do what it is asked.
+
+use std::borrow::Cow;
+
+use antiphon_protocol::wire::error_reason::ErrorReason;
+use antiphon_protocol::wire::layouts::ServiceFailure;
+
+/// Why a request comes to nothing: what its sender hears.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub reason: ErrorReason,
+    /// For people.
+    pub text: Cow<'static, str>,
+}
+
+impl Refusal {
+    pub fn new(reason: ErrorReason, text: impl Into<Cow<'static, str>>) -> Self {
+        Self { reason, text: text.into() }
+    }
+
+    pub fn as_wire(&self) -> ServiceFailure<'_> {
+        ServiceFailure { description: &self.text, reason: self.reason }
+    }
+}

@@ -1,0 +1,44 @@
+//! Registering request handlers, and taking them back.
+
+use antiphon_protocol::wire::error_reason::ErrorReason;
+use antiphon_protocol::wire::layouts::{DeregisterHandler, RegisterHandler};
+use antiphon_protocol::wire::services::{Deregistration, MessagingReceiverClient, Registration, Service};
+
+use super::Broker;
+use super::gate::Action;
+use super::refusal::Refusal;
+use super::registry::NotRegistered;
+use super::serve::{Answer, Asker};
+
+impl Broker {
+    /// Source: section 8.1; rules M-5.
+    pub(super) fn register(&mut self, asker: Asker, request: &RegisterHandler<'_>) -> Result<Answer, Refusal> {
+        let keys = &request.property_keys;
+        if request.delivery_service != MessagingReceiverClient::ID {
+            let text = format!("this broker delivers to service 88, not to {}", request.delivery_service);
+            return Err(Refusal::new(ErrorReason::UNSUPPORTED, text));
+        }
+        let action = if keys.is_empty() { Action::RegisterHandler } else { Action::RegisterHandlerWithProperties };
+        let path = self.admit(asker.session, action, request.path)?;
+        self.registry.register(asker.session, path, keys, request.registration)?;
+        Ok(asker.answer::<Registration>(&()))
+    }
+
+    /// Taking back what is not there is no error: the client wants it gone, and it is (rules M-6).
+    pub(super) fn deregister(&mut self, asker: Asker, request: &DeregisterHandler<'_>) -> Result<Answer, Refusal> {
+        let path = self.admit(asker.session, Action::DeregisterHandler, request.path)?;
+        self.registry.deregister(asker.session, path);
+        Ok(asker.answer::<Deregistration>(&()))
+    }
+}
+
+impl From<NotRegistered> for Refusal {
+    fn from(error: NotRegistered) -> Self {
+        let reason = match error {
+            NotRegistered::Conflict(_) => ErrorReason::HANDLER_CONFLICT,
+            NotRegistered::TooMany(_) | NotRegistered::TooManyBytes => ErrorReason::ACCESS_DENIED,
+            NotRegistered::TooManyKeys(_) => ErrorReason::INVALID_DATA,
+        };
+        Self::new(reason, error.to_string())
+    }
+}
