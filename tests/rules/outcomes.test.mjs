@@ -331,6 +331,53 @@ row("bad filter: the reports", async ({ asker }) => {
   );
 });
 
+const nobodyAsked = { code: "CLUSTER_ROUTING", reason: 112, outcome: "refused" };
+const TO_ANSWER = 5000; // most requests that one session has to answer; half of those that may wait for one sender
+
+/** A session that has as much to answer at a path as it may, and never does. */
+async function fullSession(t, asker, path) {
+  const full = await open(t, broker);
+  await full.messaging.addRequestHandler(path, () => new Promise(() => {}));
+  const send = () => rejection(asker.messaging.sendRequestToPath(path, "?"));
+  const waiting = Array.from({ length: TO_ANSWER }, send);
+  /** Ends it, and with it all that waits for it. */
+  const close = async () => {
+    await full.close();
+    const closed = { code: "SESSION_CLOSED", reason: 101, outcome: "unknown" };
+    for (const error of await Promise.all(waiting)) assertError(error, closed);
+  };
+  return { id: full.id, close };
+}
+
+row("M-21 a recipient has as much to answer as it may: refused, unless a handler has room", async (sessions) => {
+  const { asker, answerer, t } = sessions;
+  const path = unique("full");
+  const full = await fullSession(t, asker, path);
+  for (const sent of [asker.messaging.sendRequestToPath(path, "?"), ...addressed(asker, full, path, "?")]) {
+    await fails(sent, nobodyAsked);
+  }
+  await answerer.messaging.addRequestHandler(path, () => "has room");
+  for (let count = 0; count < 50; count += 1) {
+    assert.equal(await asker.messaging.sendRequestToPath(path, "?"), "has room");
+  }
+  await full.close();
+});
+
+row("too many requests of a sender wait: refused, whatever the next one is", async ({ asker, answerer, t }) => {
+  const full = [await fullSession(t, asker, unique("full")), await fullSession(t, asker, unique("full"))];
+  await fails(asker.messaging.sendRequestToPath("good", "?"), nobodyAsked);
+  for (const sent of addressed(asker, answerer, "good", "?")) await fails(sent, nobodyAsked);
+  for (const each of full) await each.close();
+});
+
+row("too large a request to too many: refused, and nobody is asked", async ({ asker, answerer }) => {
+  let ran = 0;
+  answerer.messaging.addStreamHandler("many", () => (ran += 1), { addressed: true });
+  const large = new Uint8Array(23 << 20);
+  await fails(asker.messaging.sendRequestToFilter("all", "many", large), nobodyAsked);
+  assert.equal(ran, 0);
+});
+
 for (const [reason, code] of [
   [110, "CLUSTER_REPARTITION"],
   [112, "CLUSTER_ROUTING"],

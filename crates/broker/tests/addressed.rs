@@ -254,7 +254,7 @@ fn a_request_to_too_many_is_refused_before_anybody_gets_it() {
     let clients = network.connect(["sender", "b", "c"]);
     let mut sender = Raw::new(clients[0]);
     let id = sender.send_to_filter(&mut network, "all", "inbox");
-    assert_eq!(refusal(&sender.frames(&network), id), ErrorReason::COMMUNICATION_FAILURE);
+    assert_eq!(refusal(&sender.frames(&network), id), ErrorReason::CLUSTER_ROUTING);
     for client in &clients[1..] {
         assert_eq!(addressed(&Raw::new(*client).frames(&network)), None);
     }
@@ -316,10 +316,10 @@ fn a_session_with_too_much_to_answer_is_spared_and_the_sender_told() {
         sender.send_to_session(&mut network, session, "inbox");
     }
     let id = sender.send_to_session(&mut network, session, "inbox");
-    assert_eq!(refusal(&sender.frames(&network), id), ErrorReason::COMMUNICATION_FAILURE);
+    assert_eq!(refusal(&sender.frames(&network), id), ErrorReason::CLUSTER_ROUTING);
     let id = sender.send_to_filter(&mut network, "name is 'busy'", "inbox");
     let answers = filter_results(&sender.frames(&network), id);
-    assert_eq!(answers, (1, vec![(session, Err(ErrorReason::COMMUNICATION_FAILURE))]));
+    assert_eq!(answers, (1, vec![(session, Err(ErrorReason::CLUSTER_ROUTING))]));
     network.thaw(busy);
     network.run();
     assert_eq!(network.broker.outstanding_requests(), 0);
@@ -335,5 +335,5 @@ fn a_request_that_would_fill_the_memory_is_refused() {
     let id = sender.send_to_filter(&mut network, "name is 'b'", "inbox");
     assert_eq!(filter_results(&sender.frames(&network), id).0, 1);
     let id = sender.send_to_filter(&mut network, "all", "inbox");
-    assert_eq!(refusal(&sender.frames(&network), id), ErrorReason::COMMUNICATION_FAILURE);
+    assert_eq!(refusal(&sender.frames(&network), id), ErrorReason::CLUSTER_ROUTING);
 }

@@ -359,7 +359,7 @@ fn a_filter_that_would_hold_up_everybody_is_refused() {
     let before = live_bytes();
     let long = "has z or ".repeat(1_819) + "has z";
     let Outcome::Refused(reason, text) = sessions.send_to_filter(&long) else { panic!("accepted") };
-    assert_eq!(reason, ErrorReason::COMMUNICATION_FAILURE);
+    assert_eq!(reason, ErrorReason::CLUSTER_ROUTING);
     assert!(text.contains("too long"), "{text}");
     drop((long, text));
     assert_eq!(live_bytes(), before);

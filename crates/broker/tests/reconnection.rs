@@ -283,6 +283,24 @@ fn s_10_a_connected_handler_is_preferred_and_a_lost_one_gets_its_requests_when_i
 }
 
 #[test]
+fn m_21_a_lost_handler_with_room_is_asked_before_nobody_is() {
+    let config = BrokerConfig { max_requests_to_answer: 1, ..BrokerConfig::default() };
+    let mut network = Network::with(config);
+    let [asker, full, lost] = network.connect_for_long(["asker", "full", "lost"]);
+    network.register(full, "work", &[], Behaviour::Keep).expect("registered");
+    network.request(asker, "work", "any");
+    network.answer(lost, "work", "back again");
+    network.set_reachable(false);
+    network.cut(lost);
+    let pending = network.request(asker, "work", "any");
+    let refused = network.request(asker, "work", "any");
+    assert_eq!(network.refusal(refused), ErrorReason::CLUSTER_ROUTING);
+    network.set_reachable(true);
+    network.pass(Duration::from_secs(1));
+    assert_eq!(network.settle(pending), Ok("back again".into()));
+}
+
+#[test]
 fn closing_while_there_is_no_connection_works_and_the_broker_lets_go_in_time() {
     let mut network = Network::new();
     let [client] = network.connect_for_long(["client"]);

@@ -103,6 +103,45 @@ fn a_handler_with_fewer_requests_to_answer_is_preferred() {
 }
 
 #[test]
+fn a_handler_that_has_room_is_asked_however_many_have_none() {
+    let config = BrokerConfig { max_requests_to_answer: 2, ..BrokerConfig::default() };
+    let mut network = Network::with(config);
+    let [sender, a, b, c, free] = network.connect(["sender", "a", "b", "c", "free"]);
+    for full in [a, b, c] {
+        network.register(full, "work", &[], Behaviour::Keep).expect("registered");
+    }
+    let waiting: Vec<_> = (0..6).map(|_| network.request(sender, "work", "any")).collect();
+    let handlers = network.answer(free, "work", "free");
+    for _ in 0..100 {
+        let response = network.request(sender, "work", "any");
+        assert_eq!(network.settle(response), Ok("free".into()));
+    }
+    network.deregister(free, handlers).expect("taken back");
+    assert!(waiting.iter().all(|response| network.outcome(*response).is_none()));
+}
+
+#[test]
+fn when_no_handler_has_room_none_ran_and_the_sender_may_try_again() {
+    let config = BrokerConfig { max_requests_to_answer: 1, ..BrokerConfig::default() };
+    let mut network = Network::with(config);
+    let [sender, a, b] = network.connect(["sender", "a", "b"]);
+    for full in [a, b] {
+        network.register(full, "work", &[], Behaviour::Keep).expect("registered");
+        network.request(sender, "work", "any");
+    }
+    let refused = network.request(sender, "work", "any");
+    let error = network.settle(refused).expect_err("refused");
+    assert_eq!((&*error.code(), error.outcome()), ("CLUSTER_ROUTING", Outcome::Refused));
+    let text = "the request handlers have as many requests to answer as they may have, try again later";
+    assert!(error.to_string().contains(text), "{error}");
+    let conversation = network.received(b).expect("delivered").conversation;
+    network.respond(b, conversation, "done");
+    let again = network.request(sender, "work", "any");
+    assert!(network.received(b).is_some(), "it has room again");
+    assert_eq!(network.outcome(again), None);
+}
+
+#[test]
 fn a_session_can_answer_itself() {
     let mut network = Network::new();
     let [alone] = network.connect(["alone"]);
@@ -345,7 +384,8 @@ fn a_session_that_asks_without_end_is_told_where_the_limit_is() {
     network.register(handler, "work", &[], Behaviour::Keep).expect("registered");
     let accepted: Vec<_> = (0..3).map(|_| network.request(sender, "work", "any")).collect();
     let further = network.request(sender, "work", "any");
-    assert_eq!(network.refusal(further), ErrorReason::COMMUNICATION_FAILURE);
+    let error = network.settle(further).expect_err("refused");
+    assert_eq!((&*error.code(), error.outcome()), ("CLUSTER_ROUTING", Outcome::Refused));
     let conversation = network.received(handler).expect("delivered").conversation;
     network.respond(handler, conversation, "one");
     assert_eq!(network.settle(accepted[0]), Ok("one".into()));

@@ -13,7 +13,6 @@ use antiphon_protocol::wire::services::{
 };
 use antiphon_protocol::wire::{Decode, Reader};
 
-use super::Broker;
 use super::choice::{Standing, choose};
 use super::exchanges::{Exchange, Exchanges, ReplyTo};
 use super::filter::{Fault, Filter, TooMuchWork, Work};
@@ -23,11 +22,14 @@ use super::refusal::Refusal;
 use super::serve::{Answer, Asker};
 use super::session_services::no_such_session;
 use super::sessions::{Session, Sessions};
+use super::{Broker, BrokerConfig};
 
 /// Longest error text of a recipient that is passed on, in characters (rules M-18).
 const MAX_ERROR_TEXT: usize = 1024;
 
 const RECIPIENT_IS_FULL: &str = "the recipient has as many requests to answer as it may have, try again later";
+const HANDLERS_ARE_FULL: &str =
+    "the request handlers have as many requests to answer as they may have, try again later";
 
 impl Broker {
     /// Forwards a request to one handler of the most specific registered path (rules M-3, M-4).
@@ -40,12 +42,9 @@ impl Broker {
             return Err(Refusal::new(ErrorReason::UNHANDLED_MESSAGE, text));
         };
         self.check_outstanding(asker.session, 1)?;
-        let standing = |key| standing(&self.sessions, &self.exchanges, key);
-        let handler = choose(handlers, &mut self.random, standing);
+        let standing = |key| standing(&self.config, &self.sessions, &self.exchanges, key);
+        let handler = choose(handlers, &mut self.random, standing).ok_or_else(|| no_room(HANDLERS_ARE_FULL))?;
         let recipient = handler.session;
-        if self.is_full(recipient) {
-            return Err(no_room(RECIPIENT_IS_FULL));
-        }
         let Some(conversation) = self.sessions.get_mut(recipient).map(Session::next_conversation) else {
             return Ok(Answer::Later);
         };
@@ -267,31 +266,31 @@ impl Broker {
         Err(no_room(format!("more than {limit} requests of this session would wait for an answer")))
     }
 
-    /// Whether so many requests wait for the answers of a session that no more are queued for it: it is not to lose its
-    /// connection because others ask too much.
     fn is_full(&self, recipient: SessionKey) -> bool {
-        let Some(session) = self.sessions.get(recipient) else { return false };
-        let (to_answer, bytes) = self.exchanges.to_answer(recipient);
-        // What is queued for a session without a connection must be kept until it is back, with room for answers to what
-        // it asked itself.
-        (session.connection().is_none() && session.queued() >= self.config.recovery.messages as u64 / 2)
-            || to_answer >= self.config.max_requests_to_answer
-            || bytes >= self.config.max_bytes_to_answer
+        standing(&self.config, &self.sessions, &self.exchanges, recipient) == Standing::Full
     }
 }
 
-/// How a session stands that is to get a request.
-fn standing(sessions: &Sessions, exchanges: &Exchanges, recipient: SessionKey) -> Standing {
-    let (to_answer, _) = exchanges.to_answer(recipient);
-    match sessions.get(recipient).and_then(Session::connection) {
-        Some(_) => Standing::Ready(to_answer),
-        None => Standing::Away(to_answer),
+/// How a session stands that is to get a request. It is full if so many wait for its answers that no more are queued for
+/// it: it is not to lose its connection because others ask too much.
+fn standing(config: &BrokerConfig, sessions: &Sessions, exchanges: &Exchanges, recipient: SessionKey) -> Standing {
+    let Some(session) = sessions.get(recipient) else { return Standing::Full };
+    let (to_answer, bytes) = exchanges.to_answer(recipient);
+    // What is queued for a session without a connection must be kept until it is back, with room for answers to what it
+    // asked itself.
+    let queue_is_full = session.connection().is_none() && session.queued() >= config.recovery.messages as u64 / 2;
+    if queue_is_full || to_answer >= config.max_requests_to_answer || bytes >= config.max_bytes_to_answer {
+        Standing::Full
+    } else if session.connection().is_some() {
+        Standing::Ready(to_answer)
+    } else {
+        Standing::Away(to_answer)
     }
 }
 
 /// A limit of the broker is reached, and nobody was asked: the sender may try again.
 fn no_room(text: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
-    Refusal::new(ErrorReason::COMMUNICATION_FAILURE, text)
+    Refusal::new(ErrorReason::CLUSTER_ROUTING, text)
 }
 
 /// Where and why a filter does not parse is an answer of its service.

@@ -71,13 +71,13 @@ enum ReplyTo {
 }
 
 const SESSION_CLOSED: i32 = 101;
-const COMMUNICATION_FAILURE: i32 = 100;
 const REQUEST_TIME_OUT: i32 = 102;
 const ACCESS_DENIED: i32 = 103;
 const UNSUPPORTED: i32 = 104;
 const INVALID_DATA: i32 = 106;
 const NO_SUCH_SESSION: i32 = 107;
 const UNHANDLED_MESSAGE: i32 = 109;
+const CLUSTER_ROUTING: i32 = 112;
 const HANDLER_CONFLICT: i32 = 201;
 const INVALID_PATH: i32 = 202;
 
@@ -352,11 +352,11 @@ impl Model {
             seen.iter().any(|seen| seen.client == client && matches!(seen.frame, Frame::Handle { .. }))
         };
         let free = |client: Client| !self.is_overwhelmed(client);
-        // A broker that chose one with too much to answer may say so, even if another had less.
-        let may_refuse = candidates.iter().any(|(client, _)| !free(*client));
-        let choice = candidates.iter().find(|(client, _)| chosen(*client) && free(*client));
-        let Some((recipient, handler)) = choice.or(candidates.first().filter(|_| !may_refuse)).cloned() else {
-            return Err(COMMUNICATION_FAILURE);
+        // M-21.
+        candidates.retain(|(client, _)| free(*client));
+        let choice = candidates.iter().find(|(client, _)| chosen(*client));
+        let Some((recipient, handler)) = choice.or(candidates.first()).cloned() else {
+            return Err(CLUSTER_ROUTING);
         };
         // M-7: of the sender, at their values now. The path is as the sender wrote it (M-2).
         let frame = Frame::Handle {
@@ -383,7 +383,7 @@ impl Model {
         let recipient = self.find(session).ok_or(NO_SUCH_SESSION)?;
         self.check_limit(sender, 1)?;
         if self.is_overwhelmed(recipient) {
-            return Err(COMMUNICATION_FAILURE);
+            return Err(CLUSTER_ROUTING);
         }
         let frame = Frame::Addressed { path: path.into(), request: request.clone() };
         self.deliver(sender, ReplyTo::Request(conversation), recipient, path, frame);
@@ -413,7 +413,7 @@ impl Model {
         }
         for recipient in &matched {
             if self.is_overwhelmed(*recipient) {
-                self.pass_on(sender, reply_to, *recipient, error(COMMUNICATION_FAILURE));
+                self.pass_on(sender, reply_to, *recipient, error(CLUSTER_ROUTING));
             } else {
                 let frame = Frame::Addressed { path: path.into(), request: request.clone() };
                 self.deliver(sender, reply_to, *recipient, path, frame);
@@ -515,7 +515,7 @@ impl Model {
     fn check_limit(&self, sender: Client, more: usize) -> Result<(), i32> {
         let outstanding = self.waiting.iter().filter(|request| request.sender == sender).count();
         let limit = self.config.max_outstanding_requests;
-        if outstanding + more > limit { Err(COMMUNICATION_FAILURE) } else { Ok(()) }
+        if outstanding + more > limit { Err(CLUSTER_ROUTING) } else { Ok(()) }
     }
 
     fn is_overwhelmed(&self, recipient: Client) -> bool {

@@ -582,7 +582,7 @@ impl World {
                         || !self.clients.iter().flat_map(|client| client.handlers.values()).any(is_there)
                 }
                 ErrorReason::NO_SUCH_SESSION => self.losses > 0,
-                ErrorReason::COMMUNICATION_FAILURE => self.plan.is_tight,
+                ErrorReason::CLUSTER_ROUTING => self.plan.is_tight,
                 _ => false,
             },
             _ => false,
