@@ -1,6 +1,6 @@
-// `npm run test:load`: the long form of what `cargo test` shows in short about sessions whose connections are cut.
-// Takes about five minutes and prints its figures; wants a machine that does nothing else.
-// `node scripts/load.mjs NAME...` runs only the tests whose names contain one of these.
+// `npm run test:load`: the long form of the recovery tests that `cargo test` runs in short. Takes about five minutes
+// and prints its figures; run it on an idle machine. `node scripts/load.mjs NAME...` runs only the tests whose names
+// contain one of these.
 
 import { main, must } from "./lib/run.mjs";
 import { rust } from "./lib/setup.mjs";

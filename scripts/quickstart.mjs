@@ -1,6 +1,6 @@
-// `npm run quickstart`: follows the section "Quickstart" of the README to the letter, from an empty folder to the first
-// answer, and says how long that takes: what the machine needs, measured, and what a person needs to paste it, assumed.
-// Fails if it takes too long, or if the answer is another one than the README says.
+// `npm run quickstart`: follows the README's section "Quickstart" to the letter, from an empty folder to the first
+// response, and says how long that takes: machine time as measured, plus an assumed time for pasting. Fails if it takes
+// too long, or if the output differs from the README's.
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -32,12 +32,12 @@ export function stepsOf(markdown) {
   });
 }
 
-/** What the files say in comments (`// -> ...`) that they print. */
+/** The output that the files announce in comments (`// -> ...`). */
 export function expectedOutput(steps) {
   return steps.flatMap(({ text }) => [...text.matchAll(/\/\/ -> (.*)$/gm)].map(([, output]) => output));
 }
 
-/** Does the steps in `folder`, one after another. Gives each with `machine`, its seconds; throws when one fails. */
+/** Runs the steps in `folder`, one after another. Returns each with `machine`, its seconds; throws if one fails. */
 export async function follow(steps, folder) {
   const done = [];
   let output;

@@ -1,5 +1,5 @@
-// The page in four parts, in the order of the page: connection, answer, ask, log.
-// Everything from outside is put in as text (textContent), never as markup.
+// The page's script, in the order of the page: connection, answer, ask, log. Everything from outside is inserted as
+// text (textContent), never as markup.
 
 import { connect, InvalidFilterError, RejectedRequestError } from "antiphon";
 import { milliseconds, preview, show } from "./show.js";
@@ -119,12 +119,12 @@ function describe(error) {
   return `${error.code ?? error.name}: ${error.message}`;
 }
 
-/** What a session would say, for the time before there is one. */
+/** The error of a session, for the time before there is one. */
 function notConnected() {
   return Object.assign(new Error("there is no session yet"), { code: "NOT_CONNECTED", outcome: "not-sent" });
 }
 
-/** The button says what it did until it loses the focus; so that nothing moves, the rest is only read out. */
+/** The button shows what it did until it loses focus; the details are only read out, so that nothing moves. */
 function showCopy(text, status) {
   byId("copy-session").textContent = text;
   byId("copy-status").textContent = status;
@@ -181,7 +181,7 @@ const EXAMPLES = {
 })`,
 };
 
-/** The function that `text` says. @throws {Error} that tells the reader what is wrong with the text */
+/** Compiles `text` to a function. @throws {Error} that says what is wrong with the text */
 function compile(text) {
   let value;
   try {
@@ -286,7 +286,7 @@ function newRow(handler) {
   return row;
 }
 
-/** For a handler in the list the function is exchanged; the button says so beforehand. */
+/** A handler that is already in the list gets the new function; the button says so beforehand. */
 function nameRegisterButton() {
   const wanted = { path: byId("answer-path").value.trim(), addressed: byId("answer-to").value === "session" };
   byId("register").textContent = handlers.has(nameOf(wanted)) ? "Replace function" : "Register";
@@ -339,7 +339,7 @@ const OUTCOMES = {
   unknown: "A handler may have run or may still be running. Sending it again could do the work twice.",
 };
 
-/** By the choice under "To": what is missing if its field is empty. Whoever handles the path needs no field. */
+/** What is missing if the field of a choice under "To" is empty. Sending to a path needs no field. */
 const RECIPIENTS = {
   session: "Enter a session ID, for example one copied from another tab",
   filter: "Enter a session filter, for example all",
@@ -441,7 +441,7 @@ function errorParts(error, time, filter) {
   return parts;
 }
 
-/** The faults of a filter, each with its line of the filter, marked where it is. Columns count code points from 0. */
+/** Lists the faults of a filter, each with its line and a mark at its column. Columns count code points from 0. */
 function faultParts(filter, faults) {
   const lines = filter.split("\n");
   return faults.flatMap(({ message, line, column }) => {
@@ -454,7 +454,7 @@ function faultParts(filter, faults) {
   });
 }
 
-/** Only the choice under "To" has its field, and problems of hidden fields are not in the way of sending. */
+/** Shows only the field of the choice under "To"; problems of hidden fields do not prevent sending. */
 function showRecipient() {
   for (const to of Object.keys(RECIPIENTS)) {
     const field = byId(`ask-${to}`);
@@ -487,7 +487,7 @@ if (/Mac|iPhone|iPad/.test(navigator.userAgent)) byId("modifier").textContent = 
 
 // ---- Fields, for both forms -----------------------------------------------------------------------------------------
 
-/** What `parse` makes of a field's text, or undefined with the problem shown beside the field. */
+/** The result of `parse` for a field's text; undefined if it fails, with the problem shown beside the field. */
 function read(id, parse) {
   const field = byId(id);
   try {

@@ -1,11 +1,11 @@
-// Values as text for people. Answers may hold what JSON.stringify cannot say: bigint, bytes, NaN.
+// Formats values as text. Answers may contain what JSON.stringify cannot express: bigint, bytes, NaN.
 
 const MAX_LENGTH = 20_000; // characters of one value put into the page; more than anyone reads
 const MAX_PREVIEW_LENGTH = 120; // characters of one value in a log line
 const MAX_BYTES = 256; // bytes written out of one Uint8Array
 const MAX_LINE_LENGTH = 64; // characters of a list or object that stays on one line
 
-/** `value` on as many lines as it needs, two spaces of indentation a level. */
+/** `value` on as many lines as it needs, indented by two spaces a level. */
 export function show(value) {
   const text = new Text(MAX_LENGTH);
   write(value, text, "\n");
@@ -50,7 +50,7 @@ class Text {
   }
 }
 
-/** `newline` is a line break with the indentation of the surroundings, or undefined to stay on one line. */
+/** `newline` is a line break plus the current indentation, or undefined to stay on one line. */
 function write(value, text, newline) {
   if (text.full) return;
   if (typeof value === "string") text.add(JSON.stringify(value));

@@ -1,5 +1,5 @@
-// Copying folders without disturbing what has not changed: a file is written beside its place and renamed into it, so a
-// reader never sees half of one, and equal files keep their times.
+// Copies folders without touching what has not changed: a file is written beside its place and renamed into it, so that
+// a reader never sees half of one, and equal files keep their times.
 
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";

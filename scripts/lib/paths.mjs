@@ -1,5 +1,4 @@
-// Where things are in this repository. Everything built goes under `build/`, `dist/` and cargo's target folder, none of
-// which git sees.
+// Paths in this repository. Everything built goes under `build/`, `dist/` and cargo's target folder, which git ignores.
 
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";

@@ -1,4 +1,4 @@
-// Running commands and talking to the person who waits for them.
+// Runs commands, and reports to the person who waits for them.
 
 import { spawn } from "node:child_process";
 import { realpathSync } from "node:fs";
@@ -6,7 +6,7 @@ import { constants } from "node:os";
 import { fileURLToPath } from "node:url";
 import { root } from "./paths.mjs";
 
-/** What went wrong in one line for a person; the scripts print it without a stack. */
+/** An error for the person at the terminal: one line, printed without a stack. */
 export class Failure extends Error {}
 
 export const say = (text) => console.log(text);

@@ -1,5 +1,5 @@
-// What has to be on the machine before things can be built and tested. Each function looks first and acts only when it
-// must, so that calling it again costs next to nothing.
+// Installs what building and testing need. Each function looks first and acts only if it must, so that calling it again
+// costs next to nothing.
 
 import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { findChromedriver, findChromium, onPath } from "./chromium.mjs";

@@ -30,7 +30,7 @@ export async function packed() {
   return tarball;
 }
 
-/** All that is packed; folders as well, whose times tell of files that have gone. */
+/** Everything that is packed; folders too, since their times show when files were removed. */
 function inputs() {
   const { files } = JSON.parse(readFileSync(fromRoot("package.json"), "utf8"));
   const whole = ["package.json", ...files].map((name) => fromRoot(name));

@@ -1,4 +1,5 @@
-// Every example of the README, of docs/ and of llms.txt runs as it stands, prints what it says, and type-checks.
+// Runs every example of the README, of docs/ and of llms.txt as it stands, checks that it prints what it says, and
+// type-checks it.
 
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
@@ -93,7 +94,7 @@ test("links from page to page lead somewhere", () => {
   }
 });
 
-/** What a heading is called in addresses. */
+/** The fragment that addresses a heading. */
 function anchor(title) {
   return title
     .toLowerCase()

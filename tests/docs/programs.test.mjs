@@ -1,4 +1,4 @@
-// The check of the examples notices an example that is wrong.
+// Tests of the example runner itself: it notices an example that is wrong.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

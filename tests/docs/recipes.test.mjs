@@ -1,5 +1,5 @@
-// The recipes that no Node.js program can show: the page and the workers run in a browser, and the configurations are
-// those that the packaging tests build with.
+// Runs the recipes that need a browser, the page and the workers, and checks that the configurations shown are those
+// that the packaging tests build with.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";

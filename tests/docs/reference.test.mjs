@@ -1,5 +1,5 @@
-// The API reference: everything in the types is described and shown, every example compiles, runs and prints what it
-// says, and the pages made of it have no broken link.
+// Checks the API reference: everything in the types is described and has an example, every example compiles, runs and
+// prints what it says, and the generated pages have no broken link.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";

@@ -1,4 +1,5 @@
-// Citations resolve, both ways: whatever rule, section or document a file names is there, and each rule has a test.
+// Checks citations in both directions: every rule, section and document that a file names exists, and every rule has a
+// test.
 
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync } from "node:fs";

@@ -1,4 +1,4 @@
-// What the tables of the documentation say about the code, held against the code.
+// Checks the tables of the documentation against the code.
 
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
@@ -84,7 +84,7 @@ function amount(cell) {
   }, 0);
 }
 
-/** The number that an expression of the code stands for, in the smallest unit. */
+/** The value of an expression in the code, in the smallest unit. */
 function value(expression) {
   const seconds = /^Duration::from_secs\((\d+)\)$/.exec(expression)?.[1];
   if (seconds) return Number(seconds) * 1000;
@@ -98,7 +98,7 @@ function value(expression) {
   return terms.reduce((sum, term) => sum + term);
 }
 
-/** What the code has as the default of a limit. */
+/** The default of a limit, according to the code. */
 function defaultOf({ "change it": where, limit }) {
   const [name, file] = names(where);
   const find = (text, pattern) => {

@@ -1,4 +1,5 @@
-// Sessions of pages that are left and come back: from the back/forward cache, in which no connection lives, or anew.
+// Sessions of pages that are left and visited again: restored from the back/forward cache, where no connection
+// survives, or loaded anew.
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";

@@ -1,4 +1,4 @@
-// The package as `npm run build -- --debug` makes it: what a panic says.
+// The package as built by `npm run build -- --debug`: a panic says what went wrong.
 
 import assert from "node:assert/strict";
 import { join } from "node:path";

@@ -1,4 +1,4 @@
-// A page whose connection the fault proxy cuts again and again, under load: nothing is lost, and nothing is done twice.
+// A page under load whose connection the fault proxy cuts again and again: nothing is lost, nothing is done twice.
 
 import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";

@@ -1,4 +1,4 @@
-// What `connect` does while the WebAssembly does not come.
+// `connect` while the WebAssembly is slow to load, or does not load.
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";

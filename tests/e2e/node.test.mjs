@@ -1,4 +1,4 @@
-// The client in Node.js, with the package `ws` where the platform has no WebSocket: what loads, and what ends badly.
+// The client in Node.js, with the package `ws` where the platform has no WebSocket: loading, and errors.
 
 import assert from "node:assert/strict";
 import { once } from "node:events";

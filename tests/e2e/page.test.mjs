@@ -1,4 +1,4 @@
-// The page as a person meets it: two tabs of headless Chromium on a broker, the package as it ships.
+// The page as a user meets it: two tabs of headless Chromium, a broker, and the package as shipped.
 
 import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";

@@ -1,4 +1,4 @@
-// Sessions of pages whose network goes and comes back, or that the browser puts to sleep.
+// Sessions of pages whose network goes away and comes back, or that the browser suspends.
 
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";

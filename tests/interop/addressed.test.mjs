@@ -1,5 +1,5 @@
-// Requests to a session and to a session filter through our broker, beyond the cells of the matrix: who gets them, and
-// what the sender is told when nobody does.
+// Requests to a session and to a session filter through our broker, beyond the cells of the matrix: who receives them,
+// and what the sender is told if nobody does.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";

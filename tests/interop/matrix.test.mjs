@@ -1,5 +1,5 @@
-// Every client asks every client through our broker, by path, by session ID and through a session filter: an answer of
-// each data type, and every way to get none. What a cell expects is rules 4.6. Ends with a table of all cells.
+// Every client asks every client through our broker, by path, by session ID and through a session filter: a response of
+// each data type, and every kind of failure. Rules 4.6 says what each cell expects. Ends with a table of all cells.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";

@@ -1,6 +1,6 @@
-// What the official clients do that a broker would not expect, and ours lives with. Each test names the section of
-// protocol.md or the rule of rules.md. A relay shows what really goes over the wire: should a client be mended one
-// day, its test says so.
+// Unexpected behaviour of the official clients, and how our broker copes with it. Each test names the section of
+// protocol.md or the rule of rules.md that is concerned. A relay records the actual messages, so that a test notices if
+// a client is fixed one day.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";

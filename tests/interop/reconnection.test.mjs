@@ -1,5 +1,5 @@
-// The official clients lose their connections to our broker, and recover by their own rules (protocol.md, sections 10
-// and 14). What they do of themselves is theirs; what must hold is that nobody ever gets a wrong answer.
+// The official clients lose their connections to our broker and recover by their own rules (protocol.md, sections 10
+// and 14). How they do it is their business; nobody may ever get a wrong answer.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";

@@ -1,5 +1,5 @@
-// Sessions of the official clients and ours with our broker: who they are, what becomes of requests when they end,
-// pings, and the services that there are not.
+// Sessions of the official clients and ours on our broker: identity, outstanding requests when they end, pings, and
+// services that the broker does not offer.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";

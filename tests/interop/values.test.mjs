@@ -1,5 +1,5 @@
-// Values of every data type between our client and the official ones, there and back. What the official clients cannot
-// hold or say (protocol.md 7.1) is sent one way only, or left out with the reason.
+// Values of every data type between our client and the official ones, in both directions. What the official clients
+// cannot represent (protocol.md 7.1) is sent one way only, or left out with the reason.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";

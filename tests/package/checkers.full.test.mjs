@@ -1,4 +1,4 @@
-// What publint and "Are the types wrong?" say of the tarball.
+// Checks the tarball with publint and "Are the types wrong?".
 
 import { test } from "node:test";
 import { folder, packed } from "../../scripts/lib/tarball.mjs";

@@ -1,5 +1,5 @@
-// The packed package in a page without any bundler: the application's folder as it is, node_modules included, served by
-// the broker.
+// The packed package in a page without a bundler: the broker serves the application's folder as it is, node_modules
+// included.
 
 import { after, test } from "node:test";
 import { launchBrowser } from "../support/browser.mjs";

@@ -1,4 +1,4 @@
-// The package under a strict Content Security Policy: what it needs, and what it says where that is missing.
+// The package under a strict Content Security Policy: what it needs, and the errors if that is missing.
 
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";

@@ -1,4 +1,4 @@
-// What measures the quickstart: it reads the README, does what stands there, and notices what is wrong. The measurement
+// Tests of the quickstart's measurement: it reads the README, follows it, and notices what is wrong. The measurement
 // itself is `npm run quickstart`.
 
 import assert from "node:assert/strict";

@@ -1,5 +1,5 @@
-// Bundles for a server: what a framework that renders on the server makes. Each is put into another folder than the one
-// that it was built in, without node_modules, and asks from there.
+// Bundles for a server, as frameworks with server-side rendering make them. Each is moved to a folder without
+// node_modules and sends its requests from there.
 
 import assert from "node:assert/strict";
 import { cpSync, mkdtempSync, rmSync } from "node:fs";

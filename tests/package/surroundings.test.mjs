@@ -1,5 +1,5 @@
-// The package on pages that are not as it was written for: prototypes frozen or extended, globals replaced by other
-// libraries, another origin, a frame that goes away. Either it works as ever, or it says what is in its way.
+// The package on unusual pages: prototypes frozen or extended, globals replaced by other libraries, another origin, a
+// frame that is removed. Either it works as usual, or its error names the cause.
 
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";

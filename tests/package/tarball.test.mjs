@@ -1,4 +1,4 @@
-// What is in the tarball, and what installing it does.
+// What the tarball contains, and what installing it does.
 
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";

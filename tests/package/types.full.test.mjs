@@ -1,5 +1,5 @@
-// The types in the tarball elsewhere: in a worker, whose types are not those of a page; in a project for Node.js without
-// the browser's types; and all that tests/types says of them. Each for each way to find packages.
+// The types in the tarball in other environments: in a worker, whose types differ from a page's; in a Node.js project
+// without the browser's types; and everything in tests/types. Each with every way of resolving packages.
 
 import { cpSync } from "node:fs";
 import { join } from "node:path";

@@ -1,4 +1,4 @@
-// The types in the tarball, as a page uses them, for each way to find packages.
+// The types in the tarball as a page uses them, with every way of resolving packages.
 
 import { test } from "node:test";
 import { makeApp } from "./support/app.mjs";

@@ -1,5 +1,5 @@
-// The package without a bundler in every kind of worker, by both of its entries: who asks, who answers, and what comes
-// of it when a worker ends.
+// The package without a bundler in every kind of worker, through both entries: who asks, who answers, and what happens
+// when a worker ends.
 
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";

@@ -1,4 +1,4 @@
-// A broker of its own for a test: the release binary on a free port, ended at the latest when the test's process ends.
+// Starts a broker for a test: the release binary on a free port, stopped at the latest when the test's process ends.
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -61,7 +61,7 @@ export async function startBroker(args = [], { env = {} } = {}) {
   };
 }
 
-/** The address in the one line that the broker writes to stdout. Rejects with its log if it ends or dawdles first. */
+/** The address in the one line that the broker prints. Rejects with its log if it exits or takes too long. */
 function listeningUrl(child, exited, log) {
   return new Promise((resolve, reject) => {
     let output = "";

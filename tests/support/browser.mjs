@@ -1,4 +1,4 @@
-// Headless Chromium under playwright-core, the installed one: nothing is downloaded.
+// Headless Chromium, driven by playwright-core: the installed browser, nothing is downloaded.
 
 import { chromium } from "playwright-core";
 import { chromiumFlags, findChromium } from "../../scripts/lib/chromium.mjs";

@@ -1,5 +1,5 @@
-// A TCP relay between clients and a broker that does to connections what networks do: cuts them, refuses them, lets
-// nothing through. It knows nothing of what it carries.
+// A TCP relay that treats connections as networks do: it cuts, refuses or stalls them, and knows nothing of what they
+// carry.
 
 import { once } from "node:events";
 import { connect, createServer } from "node:net";

@@ -1,4 +1,4 @@
-// The fault proxy between a test and its broker.
+// Starts the fault proxy between a test and its broker.
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";

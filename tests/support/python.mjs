@@ -1,4 +1,5 @@
-// The Python that has the official client: a virtual environment made by `npm run test:interop` (step "setup").
+// The Python interpreter that has the official client, in a virtual environment made by `npm run test:interop` (step
+// "setup").
 
 import { existsSync } from "node:fs";
 import { python as path } from "../../scripts/lib/paths.mjs";

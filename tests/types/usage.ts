@@ -1,4 +1,4 @@
-// Never run: it says what has to compile against the shipped types, and what must not.
+// Never run: what has to compile against the shipped types, and what must not.
 
 import type { StandardSchemaV1 as TheirSchema } from "@standard-schema/spec";
 import {

@@ -1,7 +1,8 @@
-// The examples of a page of documentation as programs.
+// Turns the examples on a documentation page into programs.
 //
-// A block with an `import` begins a program, the blocks after it continue it. In the file of a program every line stands
-// where it stands on the page, so what the platform says about a line of the file is about that line of the page.
+// A block with an `import` starts a program, the blocks after it continue it. In a program's file every line has the
+// number that it has on the page, so that messages of the platform about a line of the file apply to that line of the
+// page.
 
 import { mkdirSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
@@ -84,7 +85,7 @@ function* fencesOf(lines) {
   }
 }
 
-/** What the comments `// -> ...` say: each belongs to the last `console.log` that begins on its line or above. */
+/** The output that comments `// -> ...` announce: each belongs to the last `console.log` on its line or above. */
 function expected(lines) {
   const found = new Map();
   let call;
@@ -162,7 +163,7 @@ function compare(page, line, expected, printed) {
   );
 }
 
-/** `…` stands for anything; how much blank there is does not matter. */
+/** `…` stands for anything; the amount of white space does not matter. */
 function pattern(text) {
   const parts = text.split("…").map((part) => part.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&").replace(/\s+/g, "\\s+"));
   return new RegExp(`^${parts.join("[^]*")}$`);

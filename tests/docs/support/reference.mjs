@@ -1,4 +1,4 @@
-// What a file of types says about its exports and their members, and the examples that it gives, as programs.
+// Reads a file of types: what it says about its exports and their members, and its examples, as programs.
 
 import ts from "typescript";
 import { programOf } from "./programs.mjs";

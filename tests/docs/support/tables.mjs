@@ -1,4 +1,4 @@
-// Tables of a page of documentation.
+// Reads the tables of a documentation page.
 
 /**
  * The rows of the tables in a section.

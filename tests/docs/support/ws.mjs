@@ -1,4 +1,4 @@
-// What an example gets when it imports the package `ws`: the WebSocket that leads to the broker of the example.
+// Replaces the package `ws` in examples: a WebSocket that leads to the example's broker.
 
 export function WebSocket(url) {
   return new globalThis.WebSocket(url);

@@ -1,4 +1,4 @@
-// Pages that do nothing by themselves, with the package beside them, for `--www`.
+// Empty pages with the package beside them, for `--www`.
 
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";

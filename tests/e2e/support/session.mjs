@@ -1,4 +1,4 @@
-// A session in a page, which a test drives from outside.
+// A session in a page, driven by a test from outside.
 
 /**
  * Opens `globalThis.session` in `page`, with handlers at `NAME/echo` and, never answering, at `NAME/never`. What its
@@ -27,7 +27,7 @@ export function openSession(page, { url, name, reconnect, delay, ...options }) {
   );
 }
 
-/** Waits until the session of `page` is connected, and gives what its listeners were told since the last time. */
+/** Waits until the session of `page` is connected; returns the events since the last call. */
 export function whenConnected(page) {
   return page.evaluate(async () => {
     while (session.state !== "connected") {
@@ -41,7 +41,7 @@ export function whenConnected(page) {
   });
 }
 
-/** The same for the end of the session; gives what `closed` says. */
+/** Waits for the end of the session; returns what `closed` resolved with. */
 export function whenClosed(page) {
   return page.evaluate(() => session.closed);
 }
@@ -59,7 +59,7 @@ export function send(page, path, request, options = {}) {
   );
 }
 
-/** What became of the request that was sent last. */
+/** The outcome of the request that was sent last. */
 export function outcome(page) {
   return page.evaluate(() => sent);
 }

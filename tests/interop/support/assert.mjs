@@ -1,9 +1,9 @@
-// What a sender sees of a request that fails, in the words of each client.
+// What each client shows its application of a failed request.
 
 import assert from "node:assert/strict";
 import { PeerError } from "./peers.mjs";
 
-/** Error reasons: number, what our client says about having run, exception of the Python client. */
+/** Error reasons: number, outcome in our client, exception in the Python client. */
 const reasons = {
   SESSION_CLOSED: { number: 101, outcome: "unknown", exception: "ServiceMessageError" },
   REQUEST_TIME_OUT: { number: 102, outcome: "unknown", exception: "CancellationError" },
@@ -33,7 +33,7 @@ export async function refused(peer, promise, reason, text = "") {
   isRefusal(peer, error, reason, text);
 }
 
-/** `error` is what `peer` shows of `reason`, as far as that client lets one see it, and its text has `text` in it. */
+/** Asserts that `error` shows `reason` as far as the client of `peer` shows it, and contains `text`. */
 export function isRefusal(peer, error, reason, text = "") {
   if (!(error instanceof PeerError)) throw error;
   const { type, number, outcome } = error;

@@ -1,5 +1,5 @@
-// The official JavaScript client, in this process. Data types are named everywhere: what it guesses is not what others
-// expect (protocol.md, section 14, item 10).
+// The official JavaScript client, in this process. It always names data types: those it would guess are not those that
+// others expect (protocol.md, section 14, item 10).
 
 import diffusion from "diffusion";
 import { Queue } from "./queue.mjs";
@@ -7,7 +7,7 @@ import { Queue } from "./queue.mjs";
 // Refusals are what these tests are about; it would log each.
 diffusion.log("silent");
 
-/** How the values of each data type come out of this client. */
+/** Converts this client's values of each data type to JSON. */
 const types = {
   json: { type: diffusion.datatypes.json(), read: (value) => bigints(value.get()) },
   string: { type: diffusion.datatypes.string(), read: (value) => value },
@@ -16,7 +16,7 @@ const types = {
   binary: { type: diffusion.datatypes.binary(), read: (value) => new Uint8Array(value.getArray()) },
 };
 
-/** Beyond the safe integers, those in json are objects like those of int64. */
+/** Integers in json that are not safe arrive as objects, like those of int64. */
 function bigints(value) {
   if (Array.isArray(value)) return value.map(bigints);
   if (value === null || typeof value !== "object") return value;
@@ -27,7 +27,7 @@ function bigints(value) {
 const read = (type, value) => (value === null ? null : types[type].read(value));
 const write = (type, value) => (value === null ? null : (types[type].write?.(value) ?? value));
 
-/** Opens a session as `Peer` wants it. `host` and `port` instead of a URL: that is how this client is told. */
+/** Opens a session for a `Peer`. This client takes `host` and `port` instead of a URL. */
 export function connectByJavaScript({ url, ...options }) {
   const { hostname: host, port } = new URL(url);
   return diffusion.connect({ host, port: Number(port), secure: false, ...options });
@@ -127,7 +127,7 @@ export function performByJavaScript() {
   };
 }
 
-/** Answers as `action` says. */
+/** Answers as `action` demands. */
 function answer(action, type, value, responder) {
   if ("answer" in action) responder.respond(write(type, action.answer), types[type].type);
   else if ("reject" in action) responder.reject(action.reject);

@@ -1,5 +1,5 @@
-// Values in JSON, with what JSON cannot say written as in `tests/vectors`: {"$int": "9007199254740993"},
-// {"$double": "NaN"}, {"$bytes": "00ff"}.
+// Values as JSON. What JSON cannot express is written as in `tests/vectors`: {"$int": "9007199254740993"}, {"$double":
+// "NaN"}, {"$bytes": "00ff"}.
 
 export function toJson(value) {
   if (typeof value === "bigint") return { $int: String(value) };

@@ -1,19 +1,19 @@
-// The three clients behind one interface, so that a test says what happens and not how each is driven: ours in a page
-// of headless Chromium, the official one for JavaScript in this process, the official one for Python in a process of
-// its own.
+// The three clients behind one interface, so that a test is independent of how each is driven: ours in a page of
+// headless Chromium, the official JavaScript client in this process, the official Python client in a process of its
+// own.
 //
-// A peer carries out commands, each an object with `do` and `id`: `connect` (gives the session's id), `handle`,
+// A peer carries out commands, each an object with `do` and `id`: `connect` (returns the session's ID), `handle`,
 // `stream`, `arrival` (the next request at one of these), `unhandle`, `sendToPath`, `sendToSession`, `sendToFilter`
-// (gives the count), `result` (the next of such a request), `ping`, `close`.
+// (returns the count), `result` (the next one of such a request), `ping`, `close`.
 
 import { performByJavaScript } from "./javascript.mjs";
 import { openPage } from "./page.mjs";
 import { startPython } from "./python.mjs";
 
-/** Principals out of the box that may register handlers and ask for session properties. */
+/** A principal known out of the box that may register handlers and request session properties. */
 export const control = { principal: "control", credentials: "password" };
 
-/** What the sender of a request that failed sees: the clients' own words under common names. */
+/** What the sender of a failed request sees: each client's own terms, under common names. */
 export class PeerError extends Error {
   constructor({ text, ...details }) {
     super(text);

@@ -1,4 +1,4 @@
-/** What went in comes out in order; taking waits. */
+/** A queue: `take` waits until there is something. */
 export class Queue {
   #items = [];
   #takers = [];

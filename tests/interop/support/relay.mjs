@@ -1,5 +1,5 @@
-// A relay between a client and the broker that keeps a record of their messages: what went over the wire is not always
-// what a client shows.
+// A relay between a client and the broker that records their messages, since a client does not always show what went
+// over the wire.
 
 import { EventEmitter, once } from "node:events";
 import { WebSocket, WebSocketServer } from "ws";

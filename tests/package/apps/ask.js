@@ -1,4 +1,4 @@
-// In every application: it asks itself a question, and another one that nobody answers.
+// Part of every application: sends itself a request, and another one that nobody answers.
 
 import { connect, MessagingError } from "antiphon";
 

@@ -1,4 +1,4 @@
-// Small applications: copied from tests/package/apps, with the tarball installed in them. Each has the module ask.js.
+// Small applications, copied from tests/package/apps, with the tarball installed. Each contains the module ask.js.
 
 import { cpSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -37,7 +37,7 @@ export function runTool(app, { path }, ...args) {
   return must(process.execPath, [path, ...args], { cwd: app, show: "failure", env: { NO_COLOR: "1" } });
 }
 
-/** What a bundler wrote, for the transcript: each file with its size. */
+/** The files that a bundler wrote, with their sizes, for the transcript. */
 export function written(app) {
   const size = (path) => statSync(join(app, "dist", path)).size.toLocaleString("en");
   return filesBelow(join(app, "dist")).map((path) => `dist/${path} ${size(path)} bytes`);

@@ -1,4 +1,4 @@
-// Applications in Node.js, each in a process of its own, against a broker.
+// Node.js applications, each in its own process, against a broker.
 
 import { pathToFileURL } from "node:url";
 import { must } from "../../../scripts/lib/run.mjs";

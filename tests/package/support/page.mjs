@@ -1,4 +1,4 @@
-// An application's page in the browser, against a broker of its own.
+// An application's page in the browser, against its own broker.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";

@@ -1,5 +1,5 @@
-// The bundlers and checkers: the repository's own build tools, and those of tests/package/tools, which only the full form
-// of the tests installs.
+// The bundlers and checkers: the repository's own build tools, and those of tests/package/tools, which only the full
+// form of the tests installs.
 
 import { copyFileSync, existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";

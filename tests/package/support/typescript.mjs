@@ -1,4 +1,4 @@
-// TypeScript programs against the types in the tarball, with nothing left unchecked.
+// Checks TypeScript programs against the types in the tarball, in the strictest way.
 
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -12,7 +12,7 @@ export const resolutions = {
   bundler: { module: "preserve", moduleResolution: "bundler" },
 };
 
-/** Where a program runs, by the types that it may use. */
+/** The environments a program can be for, by the types it may use. */
 export const platforms = {
   "a page": { lib: ["ES2022", "DOM"], types: [] },
   "a worker": { lib: ["ES2022", "WebWorker"], types: [] },

@@ -1,4 +1,4 @@
-// Pages of this folder, for tests that drive them.
+// Drives pages of this folder, for tests.
 
 import assert from "node:assert/strict";
 

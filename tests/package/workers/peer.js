@@ -1,4 +1,4 @@
-// A session that does what messages tell it, wherever this module is imported: in a page or in any kind of worker.
+// A session controlled by messages, wherever this module is imported: in a page or in any kind of worker.
 
 import { connect } from "antiphon";
 

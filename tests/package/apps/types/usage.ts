@@ -1,4 +1,4 @@
-// Never run: a few lines of an application, on a page or in a worker. What has to compile in detail says tests/types.
+// Never run: a few lines of an application, on a page or in a worker. tests/types says in detail what has to compile.
 
 import { type ConnectOptions, connect, init, type MessagingError, type RequestContext, type Session } from "antiphon";
 import * as inline from "antiphon/inline";
