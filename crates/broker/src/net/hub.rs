@@ -9,14 +9,20 @@ use antiphon_protocol::wire::handshake::ConnectRequest;
 use axum::body::Bytes;
 use tokio::sync::mpsc;
 
-use super::connection::Outbox;
+use super::outbox::Outbox;
 use crate::core::{Arrival, Broker, ConnectionId, Output};
 
-/// Things that may wait for the core; a connection that has more to say waits, and so does its client.
+/// Events that may wait for the core; a connection that has more to say waits, and so does its client.
 const QUEUED_EVENTS: usize = 1024;
 
+/// What the task of the hub is told.
+enum Event {
+    Connection(ConnectionId, ConnectionEvent),
+    ShutDown,
+}
+
 /// Something that happened on a connection.
-pub(super) enum Happened {
+pub(super) enum ConnectionEvent {
     Opened {
         request: Box<ConnectRequest>,
         arrival: Box<Arrival>,
@@ -33,20 +39,20 @@ pub(super) enum Happened {
 #[derive(Clone)]
 pub(super) struct Reporter {
     connection: ConnectionId,
-    events: mpsc::Sender<(ConnectionId, Happened)>,
+    events: mpsc::Sender<Event>,
 }
 
 impl Reporter {
     /// Waits while the hub is behind. Nothing happens once the hub has stopped.
-    pub async fn report(&self, happened: Happened) {
+    pub async fn report(&self, event: ConnectionEvent) {
         // It stops only when the broker does.
-        let _ = self.events.send((self.connection, happened)).await;
+        let _ = self.events.send(Event::Connection(self.connection, event)).await;
     }
 }
 
 /// The way to a running hub.
 pub(super) struct Hub {
-    events: mpsc::Sender<(ConnectionId, Happened)>,
+    events: mpsc::Sender<Event>,
     connections: AtomicU64,
 }
 
@@ -54,8 +60,8 @@ impl Hub {
     /// Runs `broker` in a task of its own until the returned hub and all its reporters are gone.
     pub fn start(broker: Broker) -> (Self, tokio::task::JoinHandle<()>) {
         let (events, received) = mpsc::channel(QUEUED_EVENTS);
-        let task = tokio::spawn(Owner::new(broker).run(received));
-        (Self { events, connections: AtomicU64::new(SHUT_DOWN.0 + 1) }, task)
+        let task = tokio::spawn(HubTask::new(broker).run(received));
+        (Self { events, connections: AtomicU64::new(0) }, task)
     }
 
     /// The reporter of a new connection.
@@ -66,26 +72,24 @@ impl Hub {
 
     /// Ends all sessions, as if every client had asked for it.
     pub async fn shut_down(&self) {
-        let _ = self.events.send((SHUT_DOWN, Happened::Gone)).await;
+        let _ = self.events.send(Event::ShutDown).await;
     }
 }
 
-/// No connection has this number; its end is the broker's.
-const SHUT_DOWN: ConnectionId = ConnectionId(0);
-
-struct Owner {
+/// The only one that touches the broker's core.
+struct HubTask {
     broker: Broker,
     outboxes: HashMap<ConnectionId, Outbox>,
     start: Instant,
     wake_at: Option<Moment>,
 }
 
-impl Owner {
+impl HubTask {
     fn new(broker: Broker) -> Self {
         Self { broker, outboxes: HashMap::new(), start: Instant::now(), wake_at: None }
     }
 
-    async fn run(mut self, mut received: mpsc::Receiver<(ConnectionId, Happened)>) {
+    async fn run(mut self, mut events: mpsc::Receiver<Event>) {
         loop {
             let wake_at = self.wake_at;
             let start = self.start;
@@ -96,8 +100,9 @@ impl Owner {
                 }
             };
             tokio::select! {
-                event = received.recv() => match event {
-                    Some((connection, happened)) => self.handle(connection, happened),
+                event = events.recv() => match event {
+                    Some(Event::Connection(connection, event)) => self.handle(connection, event),
+                    Some(Event::ShutDown) => self.broker.shut_down(),
                     None => return,
                 },
                 () = timer => {
@@ -113,18 +118,17 @@ impl Owner {
         Moment::default() + self.start.elapsed()
     }
 
-    fn handle(&mut self, connection: ConnectionId, happened: Happened) {
+    fn handle(&mut self, connection: ConnectionId, event: ConnectionEvent) {
         let now = self.now();
-        match happened {
-            Happened::Opened { request, arrival, outbox } => {
+        match event {
+            ConnectionEvent::Opened { request, arrival, outbox } => {
                 self.outboxes.insert(connection, outbox);
                 self.broker.handle_connect(now, connection, &request, &arrival);
             }
-            Happened::Frame(frame) => self.broker.handle_frame(now, connection, &frame),
-            Happened::Violation => self.broker.handle_violation(now, connection),
-            Happened::SignOfLife => self.broker.handle_sign_of_life(now, connection),
-            Happened::Gone if connection == SHUT_DOWN => self.broker.shut_down(),
-            Happened::Gone => {
+            ConnectionEvent::Frame(frame) => self.broker.handle_frame(now, connection, &frame),
+            ConnectionEvent::Violation => self.broker.handle_violation(now, connection),
+            ConnectionEvent::SignOfLife => self.broker.handle_sign_of_life(now, connection),
+            ConnectionEvent::Gone => {
                 self.outboxes.remove(&connection);
                 self.broker.handle_disconnected(now, connection);
             }

@@ -19,8 +19,9 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::connection::{self, Outbox};
-use super::hub::{Happened, Hub};
+use super::connection;
+use super::hub::{ConnectionEvent, Hub};
+use super::outbox::Outbox;
 use super::site::Site;
 use crate::core::{Arrival, Broker};
 
@@ -188,10 +189,10 @@ async fn upgrade(
     let limit = shared.max_message_size;
     let upgrade = upgrade.max_frame_size(limit).max_message_size(limit).read_buffer_size(READ_BUFFER);
     upgrade.on_upgrade(async move |socket| {
-        let (outbox, outgoing) = Outbox::new();
-        let opened = Happened::Opened { request: Box::new(request), arrival: Box::new(arrival), outbox };
+        let (outbox, receiver) = Outbox::new();
+        let opened = ConnectionEvent::Opened { request: Box::new(request), arrival: Box::new(arrival), outbox };
         reporter.report(opened).await;
-        connection::run(socket, outgoing, reporter).await;
+        connection::run(socket, receiver, reporter).await;
         drop(permit);
     })
 }
