@@ -1,6 +1,6 @@
 //! Session properties: the fixed ones, the proposed ones, and which of them a handler wants (rules 2).
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use antiphon_protocol::wire::handshake::ConnectRequest;
 use antiphon_protocol::wire::layouts::Properties;
@@ -22,7 +22,8 @@ pub struct SessionProperties {
 pub struct Selection {
     all_fixed: bool,
     all_user: bool,
-    keys: HashSet<String>,
+    /// Sorted, as properties are.
+    keys: BTreeSet<String>,
 }
 
 /// Requests all fixed properties.
@@ -62,7 +63,7 @@ impl Selection {
     /// All properties.
     #[must_use]
     pub fn all() -> Self {
-        Self { all_fixed: true, all_user: true, keys: HashSet::new() }
+        Self { all_fixed: true, all_user: true, keys: BTreeSet::new() }
     }
 
     /// About how many bytes it takes to keep.
@@ -79,11 +80,15 @@ impl SessionProperties {
     /// Those that `selection` asks for and that exist, at their values now.
     #[must_use]
     pub fn selected(&self, selection: &Selection) -> Properties<'_> {
-        if *selection == Selection::default() {
-            return Vec::new();
+        fn as_texts<'a>((key, value): (&'a String, &'a String)) -> (&'a str, &'a str) {
+            (key, value)
         }
-        let entries = self.by_key.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-        entries.filter(|(key, _)| selection.selects(key)).collect()
+        let has_wildcard = selection.all_fixed || selection.all_user;
+        // Properties that are named are looked up, unless that would take longer than to go through all there are.
+        if !has_wildcard && selection.keys.len() <= self.by_key.len() {
+            return selection.keys.iter().filter_map(|key| self.by_key.get_key_value(key)).map(as_texts).collect();
+        }
+        self.by_key.iter().filter(|(key, _)| selection.selects(key)).map(as_texts).collect()
     }
 
     /// The value of one property.
@@ -329,6 +334,7 @@ mod tests {
     #[test]
     fn wildcards_select_their_kind_and_unknown_keys_nothing() {
         let properties = new_session("WB", &[("team", "a"), ("Team", "b")], &[]);
+        let many: [String; 20] = std::array::from_fn(|number| format!("key{number}"));
         for (keys, count) in [
             (&[][..], 0),
             (&["team", "missing", "$Missing"], 1),
@@ -337,6 +343,9 @@ mod tests {
             (&[ALL_FIXED, "team"], 15),
             (&[ALL_USER, "$Principal", "team"], 3),
             (&["*", "*f", "$*"], 0),
+            // More than there are properties.
+            (&many.each_ref().map(String::as_str), 0),
+            (&[&["team", "$Country"][..], &many.each_ref().map(String::as_str)].concat(), 2),
         ] {
             assert_eq!(selected(&properties, keys).len(), count, "{keys:?}");
         }
