@@ -275,10 +275,9 @@ fn principals_and_ids_are_found_after_they_change_and_after_sessions_end() {
     assert_eq!(count(&mut network, "$Principal is ''"), 1);
     let id = network.session(admins[0]).expect("connected");
     assert_eq!(count(&mut network, &format!("$SessionId in '{id}', 'nonsense', '{id}'")), 1);
-    let now = network.now;
-    network.act(admins[0], |core| {
-        core.change_principal(now, "client", &Credentials::Password("password".into())).expect("sent");
-    });
+    let credentials = Credentials::Password("password".into());
+    network.call(admins[0], |core, now, call| core.change_principal(now, call, "client", &credentials));
+    network.run();
     assert_eq!(count(&mut network, "$Principal is 'admin'"), 1);
     assert_eq!(count(&mut network, "$Principal in 'admin','client','client'"), 2);
     network.close(admins[1]);

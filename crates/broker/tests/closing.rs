@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use antiphon_protocol::client::{ClientConfig, CloseCode, ConnectCode, Outcome, RequestError, State};
+use antiphon_protocol::client::{ClientConfig, CloseCode, ConnectCode, HandlerId, Outcome, RequestError, State};
 use antiphon_protocol::wire::envelope::Message;
 use antiphon_protocol::wire::handshake::Credentials;
 use support::{Behaviour, Network, text_value};
@@ -72,8 +72,8 @@ fn a_message_larger_than_the_broker_takes_is_not_sent() {
     assert_eq!((&*error.code(), error.outcome()), ("MESSAGE_TOO_LARGE", Outcome::NotSent));
     // An answer of that size becomes an error for the one who waits for it.
     let response = network.request(sender, "work", "small");
-    let conversation = network.received(handler).expect("delivered").conversation;
-    network.respond(handler, conversation, &"x".repeat(3000));
+    let id = network.received(handler).expect("delivered").id;
+    network.respond(handler, id, &"x".repeat(3000));
     let error = network.settle(response).expect_err("refused");
     assert_eq!((&*error.code(), error.outcome()), ("CALLBACK_EXCEPTION", Outcome::Failed));
 }
@@ -85,8 +85,8 @@ fn an_abandoned_request_is_forgotten_and_its_answer_ignored() {
     network.register(handler, "work", &[], Behaviour::Keep).expect("registered");
     let response = network.request(sender, "work", "any");
     network.act(sender, |core| core.abandon(response.1));
-    let conversation = network.received(handler).expect("delivered").conversation;
-    network.respond(handler, conversation, "late");
+    let id = network.received(handler).expect("delivered").id;
+    network.respond(handler, id, "late");
     network.pass(Duration::from_secs(2000));
     assert_eq!(network.outcome(response), None);
 }
@@ -96,11 +96,9 @@ fn a_registration_that_is_accepted_too_late_is_taken_back() {
     let mut network = Network::new();
     let [sender, handler] = network.connect(["sender", "handler"]);
     network.freeze(handler);
-    let now = network.now;
-    let mut registration = None;
-    network.act(handler, |core| registration = Some(core.register_handler(now, "work", &[], true).expect("sent")));
+    let pending =
+        network.call(handler, |core, now, call| core.register_handler(now, call, HandlerId(0), "work", &[], true));
     network.pass(Duration::from_secs(30));
-    let pending = support::Pending(handler, registration.expect("sent"));
     assert!(matches!(network.outcome(pending), Some(Err(RequestError::TimedOut(_)))));
     network.thaw(handler);
     network.run();
@@ -140,7 +138,7 @@ fn a_server_that_answers_nonsense_is_not_a_server() {
         network.freeze_new();
         let client = network.add(ClientConfig::default(), Credentials::None);
         let now = network.now;
-        network.act(client, |core| core.handle_frame(now, &response));
+        network.act(client, |core| core.handle_frame(now, core.connection().expect("connecting"), &response));
         assert_eq!(network.connect_error(client).expect("failed").code, code, "{response:?}");
     }
 }
@@ -152,13 +150,11 @@ fn a_server_that_breaks_the_protocol_loses_the_session() {
         let [client] = network.connect(["client"]);
         let value = text_value("x");
         let now = network.now;
-        let mut pending = None;
-        network.act(client, |core| {
-            pending = Some(core.send_to_path(now, "work", value.as_wire(), Duration::from_secs(1)).expect("sent"));
-            core.handle_frame(now, &frame);
+        let pending = network.call(client, |core, now, call| {
+            core.send_to_path(now, call, "work", value.as_wire(), Duration::from_secs(1));
         });
+        network.act(client, |core| core.handle_frame(now, core.connection().expect("connected"), &frame));
         assert_eq!(network.closed(client).expect("closed").code, CloseCode::TransportError, "{frame:?}");
-        let pending = support::Pending(client, pending.expect("sent"));
         assert_eq!(network.outcome(pending), Some(Err(RequestError::ConnectionLost)));
     }
 }

@@ -43,14 +43,14 @@ fn s_6_a_cut_loses_nothing_requests_under_way_are_answered_and_handlers_stay() {
     let request = network.received(answerer).expect("delivered");
     network.cut(asker);
     network.cut(answerer);
-    network.respond(answerer, request.conversation, "while nobody is connected");
+    network.respond(answerer, request.id, "while nobody is connected");
     network.pass(RETRY_DELAY);
     assert_eq!(network.settle(first), Ok("while nobody is connected".into()));
     assert!(is_lossless(&mut network, asker) && is_lossless(&mut network, answerer));
     assert_eq!(network.session(asker), id);
     let second = network.request(asker, "work", "second");
     let request = network.received(answerer).expect("delivered");
-    network.respond(answerer, request.conversation, "as before");
+    network.respond(answerer, request.id, "as before");
     assert_eq!(network.settle(second), Ok("as before".into()));
 }
 
@@ -74,7 +74,7 @@ fn r3_a_cut_at_any_message_changes_nothing_but_the_time() {
         }
         network.pass(Duration::from_secs(1));
         let answers: Vec<_> = sent.into_iter().map(|pending| network.settle(pending)).collect();
-        let count = network.outcome(Pending(asker, filter.count));
+        let count = network.outcome(filter);
         let responses = network.filter_responses(asker);
         let mut responses: Vec<_> =
             responses.into_iter().map(|response| (response.session, response.outcome)).collect();
@@ -374,16 +374,13 @@ fn closing_a_registration_again_takes_nothing_from_the_next_one_at_its_path() {
     let mut network = Network::new();
     let [asker, answerer] = network.connect_for_long(["asker", "answerer"]);
     let first = network.answer(answerer, "work", "first");
-    let now = network.now;
-    let mut closings = Vec::new();
     network.freeze(answerer);
-    for _ in 0..2 {
-        network.act(answerer, |core| closings.push(core.deregister_handler(now, first).expect("asked")));
-    }
+    let closings =
+        [(); 2].map(|()| network.call(answerer, |core, now, call| core.deregister_handler(now, call, first)));
     network.thaw(answerer);
     network.answer(answerer, "work", "second");
-    for conversation in closings {
-        assert_eq!(network.outcome(Pending(answerer, conversation)), Some(Ok(Response::Deregistered)));
+    for closing in closings {
+        assert_eq!(network.outcome(closing), Some(Ok(Response::Deregistered)));
     }
     let pending = network.request(asker, "work", "any");
     assert_eq!(network.settle(pending), Ok("second".into()));

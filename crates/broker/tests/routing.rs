@@ -134,8 +134,8 @@ fn when_no_handler_has_room_none_ran_and_the_sender_may_try_again() {
     assert_eq!((&*error.code(), error.outcome()), ("CLUSTER_ROUTING", Outcome::Refused));
     let text = "the request handlers have as many requests to answer as they may have, try again later";
     assert!(error.to_string().contains(text), "{error}");
-    let conversation = network.received(b).expect("delivered").conversation;
-    network.respond(b, conversation, "done");
+    let id = network.received(b).expect("delivered").id;
+    network.respond(b, id, "done");
     let again = network.request(sender, "work", "any");
     assert!(network.received(b).is_some(), "it has room again");
     assert_eq!(network.outcome(again), None);
@@ -175,7 +175,7 @@ fn a_registration_that_was_taken_back_gets_nothing_more_but_may_still_answer() {
     network.deregister(handler, registration).expect("taken back");
     let late = network.request(sender, "orders", "late");
     assert_eq!(network.refusal(late), ErrorReason::UNHANDLED_MESSAGE);
-    network.respond(handler, received.conversation, "done");
+    network.respond(handler, received.id, "done");
     assert_eq!(network.settle(early), Ok("done".into()));
     // The path is free again.
     network.answer(handler, "orders", "again");
@@ -240,8 +240,8 @@ fn a_request_with_conversation_0_is_delivered_and_never_answered() {
         let request = SendToPath { path, request: value.as_wire() };
         network.inject(sender, request_frame::<MessagingSend>(ConversationId::ONE_WAY, &request, 0));
     }
-    let conversation = network.received(handler).expect("delivered").conversation;
-    network.respond(handler, conversation, "nobody hears this");
+    let id = network.received(handler).expect("delivered").id;
+    network.respond(handler, id, "nobody hears this");
     assert_eq!(network.frames(sender).len(), frames);
     assert_eq!(network.broker.outstanding_requests(), 0);
 }
@@ -252,7 +252,7 @@ fn a_very_long_error_text_is_cut_at_1024_characters() {
     let [sender, handler] = network.connect(["sender", "handler"]);
     network.register(handler, "work", &[], Behaviour::Keep).expect("registered");
     let response = network.request(sender, "work", "any");
-    let conversation = network.received(handler).expect("delivered").conversation;
+    let conversation = network.asked_in(handler);
     let description = "é".repeat(5000);
     let failure = ServiceFailure { description: &description, reason: ErrorReason::CALLBACK_EXCEPTION };
     network.inject(handler, Message::ServiceError { conversation, failure }.to_frame());
@@ -268,8 +268,9 @@ fn the_first_answer_counts_and_later_ones_are_dropped() {
     let [sender, handler] = network.connect(["sender", "handler"]);
     network.register(handler, "work", &[], Behaviour::Keep).expect("registered");
     let response = network.request(sender, "work", "any");
-    let conversation = network.received(handler).expect("delivered").conversation;
-    network.respond(handler, conversation, "first");
+    let id = network.received(handler).expect("delivered").id;
+    network.respond(handler, id, "first");
+    let conversation = network.asked_in(handler);
     let second = text_value("second");
     network.inject(handler, response_frame::<MessagingReceiverClient>(conversation, &second.as_wire()));
     let failure = ServiceFailure { description: "third", reason: ErrorReason::CALLBACK_EXCEPTION };
@@ -294,7 +295,7 @@ fn m_17_an_answer_with_more_than_a_value_is_passed_on_as_it_is() {
             network.send_to_session(sender, session, "none", "x");
         }
         network.run();
-        let conversation = network.received(recipient).expect("delivered").conversation;
+        let conversation = network.asked_in(recipient);
         network.inject(recipient, Message::ServiceResponse { conversation, body }.to_frame());
         let answer = network.frames(sender).last().expect("answered").clone();
         match Message::decode(&answer) {
@@ -315,12 +316,12 @@ fn a_handler_that_never_answers_is_given_up_after_the_time_allowed() {
     let [sender, handler] = network.connect(["sender", "handler"]);
     network.register(handler, "work", &[], Behaviour::Keep).expect("registered");
     let response = network.request(sender, "work", "any");
-    let conversation = network.received(handler).expect("delivered").conversation;
+    let id = network.received(handler).expect("delivered").id;
     network.pass(Duration::from_micros(4_999_999));
     assert_eq!(network.outcome(response), None);
     network.pass(Duration::from_micros(1));
     assert_eq!(network.refusal(response), ErrorReason::REQUEST_TIME_OUT);
-    network.respond(handler, conversation, "late");
+    network.respond(handler, id, "late");
     assert_eq!(network.broker.late_answers(), 1);
     assert_eq!(network.broker.outstanding_requests(), 0);
 }
@@ -332,16 +333,16 @@ fn a_deadline_of_the_sender_is_kept_to_the_microsecond_and_a_late_answer_ignored
     network.register(handler, "work", &[], Behaviour::Keep).expect("registered");
     let response = network.try_send(sender, "work", "any", Duration::from_millis(250)).expect("sent");
     network.run();
-    let conversation = network.received(handler).expect("delivered").conversation;
+    let id = network.received(handler).expect("delivered").id;
     network.pass(Duration::from_micros(249_999));
     assert_eq!(network.outcome(response), None);
     network.pass(Duration::from_micros(1));
     assert_eq!(network.settle(response), Err(RequestError::TimedOut(Duration::from_millis(250))));
-    network.respond(handler, conversation, "late");
+    network.respond(handler, id, "late");
     assert_eq!(network.outcome(response), None);
     let next = network.request(sender, "work", "next");
-    let conversation = network.received(handler).expect("delivered").conversation;
-    network.respond(handler, conversation, "in time");
+    let id = network.received(handler).expect("delivered").id;
+    network.respond(handler, id, "in time");
     assert_eq!(network.settle(next), Ok("in time".into()));
 }
 
@@ -369,10 +370,10 @@ fn the_answer_for_a_sender_that_is_gone_is_dropped() {
     let [sender, handler] = network.connect(["sender", "handler"]);
     network.register(handler, "work", &[], Behaviour::Keep).expect("registered");
     let response = network.request(sender, "work", "any");
-    let conversation = network.received(handler).expect("delivered").conversation;
+    let id = network.received(handler).expect("delivered").id;
     network.close(sender);
     assert_eq!(network.settle(response), Err(RequestError::SessionClosed { sent: true }));
-    network.respond(handler, conversation, "too late");
+    network.respond(handler, id, "too late");
     assert_eq!(network.broker.late_answers(), 1);
     assert_eq!(network.closed(handler), None);
 }
@@ -386,8 +387,8 @@ fn a_session_that_asks_without_end_is_told_where_the_limit_is() {
     let further = network.request(sender, "work", "any");
     let error = network.settle(further).expect_err("refused");
     assert_eq!((&*error.code(), error.outcome()), ("CLUSTER_ROUTING", Outcome::Refused));
-    let conversation = network.received(handler).expect("delivered").conversation;
-    network.respond(handler, conversation, "one");
+    let id = network.received(handler).expect("delivered").id;
+    network.respond(handler, id, "one");
     assert_eq!(network.settle(accepted[0]), Ok("one".into()));
     let next = network.request(sender, "work", "any");
     assert_eq!(network.outcome(next), None, "accepted again");
@@ -407,8 +408,8 @@ fn requests_under_way_are_counted_at_the_path_that_is_registered() {
     network.run();
     assert_eq!(network.broker.outstanding_requests(), 4);
     assert_eq!((network.broker.requests_at("orders"), network.broker.requests_at("orders/eu/17")), (3, 0));
-    let conversation = network.received(handler).expect("delivered").conversation;
-    network.respond(handler, conversation, "done");
+    let id = network.received(handler).expect("delivered").id;
+    network.respond(handler, id, "done");
     assert_eq!(network.broker.requests_at("orders"), 2);
     network.cut(handler);
     assert_eq!(network.broker.requests_at("orders"), 0);

@@ -10,25 +10,23 @@ use antiphon_protocol::wire::handshake::Credentials;
 use antiphon_protocol::wire::layouts::{GetSessionProperties, Properties, Reauthenticate, WireCredentials};
 use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
 use antiphon_protocol::wire::services::{GetOwnProperties, GetProperties, ReAuthenticate};
-use support::{Behaviour, Client, Network, Pending, sender_of};
+use support::{Behaviour, Client, Network, sender_of};
 
 fn properties(network: &mut Network, client: Client, keys: &[&str]) -> Vec<(String, String)> {
     let keys: Vec<_> = keys.iter().map(|key| (*key).to_owned()).collect();
-    let now = network.now;
-    let mut conversation = None;
-    network.act(client, |core| conversation = Some(core.get_properties(now, &keys).expect("sent")));
-    match network.outcome(Pending(client, conversation.expect("sent"))) {
+    let pending = network.call(client, |core, now, call| core.get_properties(now, call, &keys));
+    network.run();
+    match network.outcome(pending) {
         Some(Ok(Response::Properties(properties))) => properties,
         other => panic!("{other:?}"),
     }
 }
 
 fn change_principal(network: &mut Network, client: Client, principal: &str, password: &str) -> bool {
-    let now = network.now;
     let credentials = Credentials::Password(password.into());
-    let mut conversation = None;
-    network.act(client, |core| conversation = Some(core.change_principal(now, principal, &credentials).expect("sent")));
-    match network.outcome(Pending(client, conversation.expect("sent"))) {
+    let pending = network.call(client, |core, now, call| core.change_principal(now, call, principal, &credentials));
+    network.run();
+    match network.outcome(pending) {
         Some(Ok(Response::PrincipalChanged(changed))) => changed,
         other => panic!("{other:?}"),
     }
@@ -103,13 +101,14 @@ fn nothing_can_be_asked_on_a_closed_session() {
     let mut network = Network::new();
     let [client] = network.connect(["ada"]);
     network.close(client);
-    let now = network.now;
-    network.act(client, |core| {
-        let closed = Err(RequestError::SessionClosed { sent: false });
-        assert_eq!(core.get_properties(now, &[]), closed);
-        assert_eq!(core.change_principal(now, "admin", &Credentials::None), closed);
-        assert_eq!(core.ping(now), closed);
-    });
+    let asked = [
+        network.call(client, |core, now, call| core.get_properties(now, call, &[])),
+        network.call(client, |core, now, call| core.change_principal(now, call, "admin", &Credentials::None)),
+        network.call(client, |core, now, call| core.ping(now, call)),
+    ];
+    for pending in asked {
+        assert_eq!(network.outcome(pending), Some(Err(RequestError::SessionClosed { sent: false })));
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use antiphon_protocol::client::{ClientConfig, ClientSession, Event, Output, State};
+use antiphon_protocol::client::{ClientConfig, ClientSession, ConnectionId, Event, Output, State};
 use antiphon_protocol::inspect::{Direction, Inspected, Inspector};
 use antiphon_protocol::text;
 use antiphon_protocol::time::Moment;
@@ -28,8 +28,8 @@ pub trait Host {
     /// A number from 0 to less than 1, drawn at random.
     fn random(&mut self) -> f64;
 
-    /// Get credentials, now or later, then call [`Driver::open`] or [`Driver::fail`] with this number of the attempt.
-    fn connect(&mut self, attempt: u32);
+    /// Get credentials, now or later, then call [`Driver::open`] or [`Driver::fail`] with this number.
+    fn connect(&mut self, connection: ConnectionId);
 
     /// Open a WebSocket. What happens on it comes by the `handle_*` methods of the driver, never before this returns.
     fn open(&mut self, url: String);
@@ -65,8 +65,6 @@ pub struct Driver {
 
 struct Inner {
     core: ClientSession,
-    /// Changes whenever a connection is wanted or given up.
-    attempt: u32,
     /// What the host knows of.
     state: State,
     /// Watches messages pass, while somebody wants to know.
@@ -78,7 +76,7 @@ impl Driver {
     #[must_use]
     pub fn new(address: String, config: ClientConfig) -> Self {
         let core = ClientSession::new(config);
-        Self { address, inner: Lock::new(Inner { core, attempt: 0, state: State::Connecting, inspector: None }) }
+        Self { address, inner: Lock::new(Inner { core, state: State::Connecting, inspector: None }) }
     }
 
     /// Looks at the core, or changes it; then [`Self::drive`] has to follow. Must not call the driver.
@@ -116,10 +114,7 @@ impl Driver {
 
     fn carry_out(&self, host: &mut impl Host, output: Output) {
         match output {
-            Output::Connect => {
-                let attempt = self.next_attempt();
-                host.connect(attempt);
-            }
+            Output::Connect(connection) => host.connect(connection),
             Output::Send(frame) => {
                 // Afterwards the bytes are the host's, and whoever watches may send something of its own.
                 let watched = self.is_inspecting().then(|| frame.clone());
@@ -128,15 +123,12 @@ impl Driver {
                     self.inspect(host, Direction::Out, &frame);
                 }
             }
-            Output::Disconnect => {
-                self.next_attempt();
-                host.disconnect();
-            }
+            Output::Disconnect => host.disconnect(),
             Output::Retry(attempt) => {
                 let delay = host.retry_delay(attempt);
                 let (random, now) = (host.random(), host.now());
                 // The application may have closed the session meanwhile; then this does nothing.
-                self.with_core(|core| core.retry_after(now, delay.unwrap_or_else(|| back_off(attempt, random))));
+                self.with_core(|core| core.retry_after(now, delay, random));
             }
             Output::WakeAt(at) => host.wake_at(at),
             Output::Deliver(event) => {
@@ -149,45 +141,39 @@ impl Driver {
         }
     }
 
-    fn next_attempt(&self) -> u32 {
-        let mut inner = self.inner.get();
-        inner.attempt += 1;
-        inner.attempt
+    fn is_current(&self, connection: ConnectionId) -> bool {
+        self.inner.get().core.connection() == Some(connection)
     }
 
-    fn is_current(&self, attempt: u32) -> bool {
-        self.inner.get().attempt == attempt
-    }
-
-    /// Opens a WebSocket with these credentials, unless this attempt has been given up meanwhile.
-    pub fn open(&self, host: &mut impl Host, attempt: u32, credentials: Credentials) {
-        if self.is_current(attempt) {
+    /// Opens a WebSocket with these credentials, unless this connection has been given up meanwhile.
+    pub fn open(&self, host: &mut impl Host, connection: ConnectionId, credentials: Credentials) {
+        if self.is_current(connection) {
             let query = self.with_core(|core| core.connect_query(credentials));
             host.open(text![self.address, query]);
         }
     }
 
-    /// This attempt cannot be made; `reason` is for people.
-    pub fn fail(&self, host: &mut impl Host, attempt: u32, reason: &str) {
-        if self.is_current(attempt) {
+    /// This connection cannot be made; `reason` is for people.
+    pub fn fail(&self, host: &mut impl Host, connection: ConnectionId, reason: &str) {
+        if self.is_current(connection) {
             self.handle_disconnected(host, reason);
         }
     }
 
     /// The WebSocket is open.
     pub fn handle_open(&self, host: &mut impl Host) {
-        self.change(host, |core, _| core.handle_open());
+        self.change(host, |core, _| core.handle_open(core.connection().unwrap_or_default()));
     }
 
     /// A binary message has arrived.
     pub fn handle_frame(&self, host: &mut impl Host, frame: &[u8]) {
         self.inspect(host, Direction::In, frame);
-        self.change(host, |core, now| core.handle_frame(now, frame));
+        self.change(host, |core, now| core.handle_frame(now, core.connection().unwrap_or_default(), frame));
     }
 
     /// The server did what no server may do; `text` says what.
     pub fn handle_violation(&self, host: &mut impl Host, text: &str) {
-        self.change(host, |core, now| core.handle_violation(now, text));
+        self.change(host, |core, now| core.handle_violation(now, core.connection().unwrap_or_default(), text));
     }
 
     /// The WebSocket was closed, or could not be opened, with a code and a reason as a browser tells it.
@@ -208,7 +194,7 @@ impl Driver {
 
     /// The connection is gone, or was never made; `reason` is for people.
     pub fn handle_disconnected(&self, host: &mut impl Host, reason: &str) {
-        self.change(host, |core, now| core.handle_disconnected(now, reason));
+        self.change(host, |core, now| core.handle_disconnected(now, core.connection().unwrap_or_default(), reason));
     }
 
     /// The time of [`Host::wake_at`] has come.
@@ -238,9 +224,3 @@ impl Driver {
 
 /// The code of a WebSocket that ended without a closing handshake (RFC 6455, section 7.1.5).
 const ABNORMAL: u16 = 1006;
-
-/// Full jitter, so that many clients that lost their connections together do not return together.
-fn back_off(attempt: u32, random: f64) -> Duration {
-    let longest = Duration::from_millis(100).saturating_mul(1 << (attempt - 1).min(16)).min(Duration::from_secs(5));
-    longest.mul_f64(random)
-}

@@ -7,13 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use antiphon_protocol::client::{
-    Addressing, ClientSession, ConnectError, Event, FilterRequest, FilterResponseReceived, Output, ReceivedRequest,
-    RequestError, Response,
+    CallId, ClientSession, ConnectError, Event, FilterResponseReceived, HandlerId, Output, ReceivedRequest,
+    RequestError, RequestId, Response,
 };
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::handshake::Credentials;
-use antiphon_protocol::wire::primitives::ConversationId;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -29,28 +28,25 @@ pub(crate) type Command = Box<dyn FnOnce(&mut Owner) + Send>;
 /// A function of the program that answers requests.
 pub(crate) type Handler = Arc<dyn Fn(ReceivedRequest) -> BoxFuture<'static, Answer> + Send + Sync>;
 
-/// A request handler that the server knows of.
+/// A request handler or a stream.
 struct Registered {
     path: String,
     handler: Handler,
+    is_stream: bool,
 }
 
-/// What a conversation came to.
+/// What a call came to.
 pub(crate) type Outcome = Result<Response, RequestError>;
 
 /// What comes of a request to a session filter: an answer or an error of each session, or the reason why no more come.
 pub(crate) type FilterOutcome = Result<FilterResponseReceived, RequestError>;
 
-/// Who waits for a conversation.
+/// Who waits for a call.
 pub(crate) enum Waiting {
     Reply(oneshot::Sender<Outcome>),
-    Responses(mpsc::UnboundedSender<FilterOutcome>),
-    Registration { path: String, handler: Handler, reply: oneshot::Sender<Outcome> },
-    Deregistration { registration: ConversationId, reply: oneshot::Sender<Outcome> },
+    Registration { handler: HandlerId, reply: oneshot::Sender<Outcome> },
+    Deregistration { handler: HandlerId, reply: oneshot::Sender<Outcome> },
 }
-
-/// Longest time between two attempts to reconnect.
-const LONGEST_DELAY: Duration = Duration::from_secs(5);
 
 /// Commands that are carried out before anything else gets its turn; what they send is written together.
 const COMMANDS_AT_ONCE: usize = 64;
@@ -65,14 +61,16 @@ pub(crate) struct Owner {
     credentials: Credentials,
     connection: Option<Connection>,
     wake_at: Option<Moment>,
-    waiting: HashMap<ConversationId, Waiting>,
-    /// By registration.
-    handlers: HashMap<ConversationId, Registered>,
-    /// For addressed requests, by exact path.
-    streams: HashMap<String, Handler>,
-    answering: JoinSet<(ConversationId, Answer)>,
-    /// Ends what is in `answering`, by the conversation of the request.
-    aborts: HashMap<ConversationId, AbortHandle>,
+    /// Numbers of calls and handlers that have been given out.
+    calls: u64,
+    handler_ids: u64,
+    waiting: HashMap<CallId, Waiting>,
+    /// Who takes the responses to requests to session filters.
+    responses: HashMap<CallId, mpsc::UnboundedSender<FilterOutcome>>,
+    handlers: HashMap<HandlerId, Registered>,
+    answering: JoinSet<(RequestId, Answer)>,
+    /// Ends what is in `answering`.
+    aborts: HashMap<RequestId, AbortHandle>,
     connecting: Option<oneshot::Sender<Result<(), ConnectError>>>,
     status: watch::Sender<Status>,
     events: broadcast::Sender<SessionEvent>,
@@ -95,9 +93,11 @@ impl Owner {
             credentials: options.credentials,
             connection: None,
             wake_at: None,
+            calls: 0,
+            handler_ids: 0,
             waiting: HashMap::new(),
+            responses: HashMap::new(),
             handlers: HashMap::new(),
-            streams: HashMap::new(),
             answering: JoinSet::new(),
             aborts: HashMap::new(),
             connecting: Some(connecting),
@@ -146,8 +146,8 @@ impl Owner {
                     let mut next = Some(answered);
                     while let Some(answered) = next {
                         // The error is that of an answer that nobody wants any more.
-                        if let Ok((conversation, answer)) = answered {
-                            self.respond(conversation, &answer);
+                        if let Ok((request, answer)) = answered {
+                            self.respond(request, &answer);
                         }
                         next = self.answering.try_join_next();
                     }
@@ -162,63 +162,65 @@ impl Owner {
 
     // What handles of the session ask for.
 
-    /// Starts a conversation, unless nobody waits for it any more, and returns its ID.
+    /// Begins a call, unless nobody waits for it any more, and returns its number.
     pub fn start(
         &mut self,
         waiting: Waiting,
-        send: impl FnOnce(&mut ClientSession, Moment) -> Result<ConversationId, RequestError>,
-    ) -> Option<ConversationId> {
+        begin: impl FnOnce(&mut ClientSession, Moment, CallId),
+    ) -> Option<CallId> {
         if waiting.is_unwanted() {
             return None;
         }
+        let call = self.next_call();
+        self.waiting.insert(call, waiting);
         let now = self.now();
-        match send(&mut self.core, now) {
-            Ok(conversation) => {
-                self.waiting.insert(conversation, waiting);
-                Some(conversation)
-            }
-            Err(error) => {
-                waiting.settle(Err(error));
-                None
-            }
-        }
+        begin(&mut self.core, now, call);
+        Some(call)
     }
 
-    /// Starts the two conversations of a request to a session filter.
+    /// Sends a request to a session filter.
     pub fn start_filter(
         &mut self,
-        count: Waiting,
-        responses: Waiting,
-        send: impl FnOnce(&mut ClientSession, Moment) -> Result<FilterRequest, RequestError>,
-    ) -> Option<FilterRequest> {
-        let mut request = None;
-        self.start(count, |core, now| {
-            let sent = send(core, now)?;
-            request = Some(sent);
-            Ok(sent.count)
-        });
-        if let Some(request) = request {
-            self.waiting.insert(request.responses, responses);
-        }
-        request
+        count: oneshot::Sender<Outcome>,
+        responses: mpsc::UnboundedSender<FilterOutcome>,
+        begin: impl FnOnce(&mut ClientSession, Moment, CallId),
+    ) -> Option<CallId> {
+        let call = self.start(Waiting::Reply(count), begin)?;
+        self.responses.insert(call, responses);
+        Some(call)
     }
 
-    /// Nobody waits for this conversation any more.
-    pub fn abandon(&mut self, conversation: ConversationId) {
-        if self.waiting.remove(&conversation).is_some() {
-            self.core.abandon(conversation);
+    fn next_call(&mut self) -> CallId {
+        self.calls += 1;
+        CallId(self.calls)
+    }
+
+    /// Nobody waits for this call any more.
+    pub fn abandon(&mut self, call: CallId) {
+        let is_waited_for = self.waiting.remove(&call).is_some() | self.responses.remove(&call).is_some();
+        if is_waited_for {
+            self.core.abandon(call);
         }
     }
 
     /// Sets the handler for addressed requests at exactly `path`.
     pub fn set_stream(&mut self, path: String, handler: Handler) {
-        self.streams.insert(path, handler);
+        let id = self.add_handler(&path, handler, true);
+        self.core.add_stream(id, &path, true);
     }
 
-    /// How many conversations somebody waits for.
+    /// Keeps a handler, which is not registered yet.
+    pub fn add_handler(&mut self, path: &str, handler: Handler, is_stream: bool) -> HandlerId {
+        self.handler_ids += 1;
+        let id = HandlerId(self.handler_ids);
+        self.handlers.insert(id, Registered { path: path.to_owned(), handler, is_stream });
+        id
+    }
+
+    /// How many calls somebody waits for.
     #[cfg(test)]
     pub fn waiting(&self) -> usize {
-        self.waiting.len()
+        self.waiting.keys().chain(self.responses.keys()).collect::<std::collections::HashSet<_>>().len()
     }
 
     pub fn close(&mut self) {
@@ -232,18 +234,14 @@ impl Owner {
         let mut leaving = None;
         while let Some(output) = self.core.poll_output() {
             match output {
-                Output::Connect => self.connect(),
+                Output::Connect(_) => self.connect(),
                 Output::Send(frame) => {
                     if let Some(connection) = &mut self.connection {
                         connection.send(frame);
                     }
                 }
                 Output::Disconnect => leaving = self.connection.take(),
-                Output::Retry(attempt) => {
-                    // Full jitter, so that many sessions that lost their connections together do not return together.
-                    let longest = Duration::from_millis(100).saturating_mul(1 << attempt.min(6)).min(LONGEST_DELAY);
-                    self.core.retry_after(self.now(), longest.mul_f64(fastrand::f64()));
-                }
+                Output::Retry(_) => self.core.retry_after(self.now(), None, fastrand::f64()),
                 // A timer that rings early does no harm, and a wish is often replaced by a later one.
                 Output::WakeAt(at) => self.wake_at = Some(self.wake_at.map_or(at, |set| set.min(at))),
                 Output::Deliver(event) => self.deliver(event),
@@ -268,21 +266,28 @@ impl Owner {
                 self.tell_connected(Err(error));
                 self.over = true;
             }
-            Event::ResponseReceived { conversation, outcome } => self.settle(conversation, outcome),
+            Event::CallEnded { call, outcome } => self.settle(call, outcome),
             Event::FilterResponseReceived(response) => {
-                if let Some(Waiting::Responses(responses)) = self.waiting.get(&response.conversation) {
-                    // Whoever has dropped the other end has abandoned the conversation as well, or is about to.
+                if let Some(responses) = self.responses.get(&response.call) {
+                    // Whoever has dropped the other end has abandoned the call as well, or is about to.
                     let _ = responses.send(Ok(response));
                 }
             }
+            Event::FilterCallEnded { call, outcome } => {
+                if let Some(responses) = self.responses.remove(&call)
+                    && let Err(error) = outcome
+                {
+                    let _ = responses.send(Err(error));
+                }
+            }
             Event::RequestReceived(request) => self.call_handler(request),
-            Event::RequestAbandoned(conversation) => {
-                if let Some(answer) = self.aborts.remove(&conversation) {
+            Event::RequestAbandoned { request, .. } => {
+                if let Some(answer) = self.aborts.remove(&request) {
                     answer.abort();
                 }
             }
-            Event::HandlerLost(registration) => {
-                if let Some(Registered { path, .. }) = self.handlers.remove(&registration) {
+            Event::HandlerLost(handler) => {
+                if let Some(Registered { path, is_stream: false, .. }) = self.handlers.remove(&handler) {
                     self.tell(SessionEvent::HandlerLost { path });
                 }
             }
@@ -314,61 +319,59 @@ impl Owner {
         }
     }
 
-    /// Tells whoever waits for a conversation.
-    fn settle(&mut self, conversation: ConversationId, outcome: Outcome) {
-        let Some(waiting) = self.waiting.remove(&conversation) else { return };
-        match (waiting, outcome) {
-            (Waiting::Registration { path, handler, reply }, Ok(Response::Registered(registration))) => {
-                if reply.send(Ok(Response::Registered(registration))).is_ok() {
-                    self.handlers.insert(registration, Registered { path, handler });
-                } else {
-                    // Nobody could ever take it back. Fails only when the session is over, and the registration too.
-                    let _ = self.core.deregister_handler(self.now(), registration);
+    /// Tells whoever waits for a call.
+    fn settle(&mut self, call: CallId, outcome: Outcome) {
+        match (self.waiting.remove(&call), outcome) {
+            (Some(Waiting::Registration { handler, reply }), Ok(response)) => {
+                if reply.send(Ok(response)).is_err() {
+                    // Nobody could ever take it back.
+                    let (now, call) = (self.now(), self.next_call());
+                    self.core.deregister_handler(now, call, handler);
                 }
             }
-            (Waiting::Deregistration { registration, reply }, Ok(response)) => {
-                self.handlers.remove(&registration);
+            (Some(Waiting::Registration { handler, reply }), Err(error)) => {
+                self.handlers.remove(&handler);
+                Waiting::Reply(reply).settle(Err(error));
+            }
+            (Some(Waiting::Deregistration { handler, reply }), Ok(response)) => {
+                self.handlers.remove(&handler);
                 Waiting::Reply(reply).settle(Ok(response));
             }
-            (waiting, outcome) => waiting.settle(outcome),
+            (Some(waiting), outcome) => waiting.settle(outcome),
+            (None, _) => {}
         }
     }
 
     fn call_handler(&mut self, request: ReceivedRequest) {
-        let conversation = request.conversation;
-        let handler = match &request.addressing {
-            Addressing::Path { registration, .. } => {
-                self.handlers.get(registration).map(|registered| &registered.handler)
-            }
-            Addressing::Session => self.streams.get(&request.path),
-        };
-        let Some(handler) = handler.cloned() else {
+        let id = request.id;
+        let Some(handler) = self.handlers.get(&request.handler).map(|registered| registered.handler.clone()) else {
             let text = format!("this session has no handler at {}", request.path);
-            return self.respond(conversation, &Err((ErrorReason::UNHANDLED_MESSAGE, text)));
+            return self.respond(id, &Err((ErrorReason::UNHANDLED_MESSAGE, text)));
         };
         let answer = async move {
             // A handler that panics has failed; the session has not.
             let answer = AssertUnwindSafe(async move { handler(request).await }).catch_unwind().await;
             let failed = || Err((ErrorReason::CALLBACK_EXCEPTION, "the request handler failed".into()));
-            (conversation, answer.unwrap_or_else(|_| failed()))
+            (id, answer.unwrap_or_else(|_| failed()))
         };
-        self.aborts.insert(conversation, self.answering.spawn(answer));
+        self.aborts.insert(id, self.answering.spawn(answer));
     }
 
-    fn respond(&mut self, conversation: ConversationId, answer: &Answer) {
-        self.aborts.remove(&conversation);
+    fn respond(&mut self, request: RequestId, answer: &Answer) {
+        self.aborts.remove(&request);
         match answer {
-            Ok(value) => self.core.respond(conversation, Ok(value.as_wire())),
-            Err((reason, text)) => self.core.respond(conversation, Err((*reason, text))),
+            Ok(value) => self.core.respond(request, Ok(value.as_wire())),
+            Err((reason, text)) => self.core.respond(request, Err((*reason, text))),
         }
     }
 
     fn handle(&mut self, happened: Happened) {
+        let (now, connection) = (self.now(), self.core.connection().unwrap_or_default());
         match happened {
-            Happened::Open => self.core.handle_open(),
-            Happened::Frame(frame) => self.core.handle_frame(self.now(), &frame),
-            Happened::Violation(text) => self.core.handle_violation(self.now(), &text),
-            Happened::Gone(reason) => self.core.handle_disconnected(self.now(), &reason),
+            Happened::Open => self.core.handle_open(connection),
+            Happened::Frame(frame) => self.core.handle_frame(now, connection, &frame),
+            Happened::Violation(text) => self.core.handle_violation(now, connection, &text),
+            Happened::Gone(reason) => self.core.handle_disconnected(now, connection, &reason),
         }
     }
 
@@ -383,22 +386,13 @@ impl Waiting {
             Self::Reply(reply) | Self::Registration { reply, .. } => reply.is_closed(),
             // What was accepted once is taken back even if nobody looks.
             Self::Deregistration { .. } => false,
-            Self::Responses(responses) => responses.is_closed(),
         }
     }
 
     fn settle(self, outcome: Outcome) {
+        let (Self::Reply(reply) | Self::Registration { reply, .. } | Self::Deregistration { reply, .. }) = self;
         // An error is of somebody who does not wait any more.
-        match (self, outcome) {
-            (Self::Reply(reply) | Self::Registration { reply, .. } | Self::Deregistration { reply, .. }, outcome) => {
-                let _ = reply.send(outcome);
-            }
-            (Self::Responses(responses), Err(error)) => {
-                let _ = responses.send(Err(error));
-            }
-            // They end when the sender is dropped.
-            (Self::Responses(_), Ok(_)) => {}
-        }
+        let _ = reply.send(outcome);
     }
 }
 

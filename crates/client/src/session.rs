@@ -5,14 +5,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use antiphon_protocol::client::{
-    ClientConfig, ClientSession, CloseCode, Closed, ConnectCode, ConnectError, FilterResponseReceived, Patience,
-    ReceivedRequest, RequestError, Response,
+    CallId, ClientConfig, ClientSession, CloseCode, Closed, ConnectCode, ConnectError, FilterResponseReceived,
+    HandlerId, Patience, ReceivedRequest, RequestError, Response,
 };
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::value::Value;
 use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::handshake::Credentials;
-use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
+use antiphon_protocol::wire::primitives::SessionId;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::owner::{Command, FilterOutcome, Handler, Outcome, Owner, Waiting};
@@ -201,7 +201,7 @@ impl Session {
         patience: impl Into<Patience>,
     ) -> Result<Value, RequestError> {
         let (path, patience) = (path.to_owned(), patience.into());
-        value(self.ask(move |core, now| core.send_to_path(now, &path, request.as_wire(), patience)).await?)
+        value(self.ask(move |core, now, call| core.send_to_path(now, call, &path, request.as_wire(), patience)).await?)
     }
 
     /// Send `request` to one session, for its stream handler at exactly `path`. Otherwise as [`Self::send_to_path`].
@@ -219,7 +219,12 @@ impl Session {
         patience: impl Into<Patience>,
     ) -> Result<Value, RequestError> {
         let (path, patience) = (path.to_owned(), patience.into());
-        value(self.ask(move |core, now| core.send_to_session(now, session, &path, request.as_wire(), patience)).await?)
+        value(
+            self.ask(move |core, now, call| {
+                core.send_to_session(now, call, session, &path, request.as_wire(), patience)
+            })
+            .await?,
+        )
     }
 
     /// Send `request` to every session that `filter` matches, for its stream handler at exactly `path`, and wait until
@@ -240,20 +245,21 @@ impl Session {
         let (filter, path, patience) = (filter.to_owned(), path.to_owned(), patience.into());
         let (reply, outcome) = oneshot::channel();
         let (sender, received) = mpsc::unbounded_channel();
-        let mut count = Conversation::new(self);
-        let responses = Conversation::new(self);
-        let (count_id, responses_id) = (count.id.clone(), responses.id.clone());
+        let mut call = Call::new(self);
+        let id = call.id.clone();
         self.command(move |owner| {
-            let sent = owner.start_filter(Waiting::Reply(reply), Waiting::Responses(sender), |core, now| {
-                core.send_to_filter(now, &filter, &path, request.as_wire(), patience)
+            let sent = owner.start_filter(reply, sender, |core, now, call| {
+                core.send_to_filter(now, call, &filter, &path, request.as_wire(), patience);
             });
             if let Some(sent) = sent {
-                started(&count_id, sent.count);
-                started(&responses_id, sent.responses);
+                started(&id, sent);
             }
         });
-        match count.outcome(outcome).await? {
-            Response::Matched(count) => Ok(FilterResponses { count, left: count, received, conversation: responses }),
+        match call.outcome(outcome).await? {
+            Response::Matched(count) => {
+                call.over = false;
+                Ok(FilterResponses { count, left: count, received, call })
+            }
             _ => Err(RequestError::MalformedResponse),
         }
     }
@@ -277,20 +283,28 @@ impl Session {
         let requested = path.to_owned();
         let handler = boxed(handler);
         let (reply, outcome) = oneshot::channel();
-        let mut conversation = Conversation::new(self);
-        let id = conversation.id.clone();
+        let mut call = Call::new(self);
+        let id = call.id.clone();
+        let slot = Arc::new(OnceLock::new());
+        let registered = slot.clone();
         self.command(move |owner| {
-            let waiting = Waiting::Registration { path: requested.clone(), handler, reply };
-            if let Some(conversation) =
-                owner.start(waiting, |core, now| core.register_handler(now, &requested, &[], true))
-            {
-                started(&id, conversation);
+            if reply.is_closed() {
+                return;
+            }
+            let handler = owner.add_handler(&requested, handler, false);
+            let _ = slot.set(handler);
+            let waiting = Waiting::Registration { handler, reply };
+            let call = owner.start(waiting, |core, now, call| {
+                core.register_handler(now, call, handler, &requested, &[], true);
+            });
+            if let Some(call) = call {
+                started(&id, call);
             }
         });
         // The task takes back what nobody waits for.
-        conversation.over = true;
-        match conversation.outcome(outcome).await? {
-            Response::Registered(id) => Ok(Registration { session: self.clone(), id }),
+        call.over = true;
+        match (call.outcome(outcome).await?, registered.get()) {
+            (Response::Registered, Some(id)) => Ok(Registration { session: self.clone(), id: *id }),
             _ => Err(RequestError::MalformedResponse),
         }
     }
@@ -327,7 +341,7 @@ impl Session {
     ///
     /// Source: section 6.
     pub async fn ping(&self) -> Result<Duration, RequestError> {
-        match self.ask(|core, now| core.ping(now)).await? {
+        match self.ask(|core, now, call| core.ping(now, call)).await? {
             Response::Pong(time) => Ok(time),
             _ => Err(RequestError::MalformedResponse),
         }
@@ -356,20 +370,17 @@ impl Session {
         self.status.borrow().closed.is_some()
     }
 
-    /// Starts a conversation and waits for its outcome.
-    async fn ask(
-        &self,
-        send: impl FnOnce(&mut ClientSession, Moment) -> Result<ConversationId, RequestError> + Send + 'static,
-    ) -> Outcome {
+    /// Begins a call and waits for its outcome.
+    async fn ask(&self, begin: impl FnOnce(&mut ClientSession, Moment, CallId) + Send + 'static) -> Outcome {
         let (reply, outcome) = oneshot::channel();
-        let mut conversation = Conversation::new(self);
-        let id = conversation.id.clone();
+        let mut call = Call::new(self);
+        let id = call.id.clone();
         self.command(move |owner| {
-            if let Some(conversation) = owner.start(Waiting::Reply(reply), send) {
-                started(&id, conversation);
+            if let Some(call) = owner.start(Waiting::Reply(reply), begin) {
+                started(&id, call);
             }
         });
-        conversation.outcome(outcome).await
+        call.outcome(outcome).await
     }
 
     fn command(&self, command: impl FnOnce(&mut Owner) + Send + 'static) {
@@ -386,7 +397,7 @@ pub struct FilterResponses {
     left: u32,
     /// Bounded by `count`: the core takes no more.
     received: mpsc::UnboundedReceiver<FilterOutcome>,
-    conversation: Conversation,
+    call: Call,
 }
 
 impl FilterResponses {
@@ -403,15 +414,15 @@ impl FilterResponses {
     ///
     /// The reason why no more will come: [`RequestError::TimedOut`], or the end of the session. Nothing follows.
     pub async fn next(&mut self) -> Option<Result<FilterResponseReceived, RequestError>> {
-        if self.conversation.over {
+        if self.call.over {
             return None;
         }
         let received = self.received.recv().await;
         match &received {
             Some(Ok(_)) => self.left = self.left.saturating_sub(1),
-            Some(Err(_)) => self.conversation.over = true,
+            Some(Err(_)) => self.call.over = true,
             None => {
-                self.conversation.over = true;
+                self.call.over = true;
                 // The runtime stops; the task has not even told us.
                 return (self.left > 0).then_some(Err(RequestError::SessionClosed { sent: true }));
             }
@@ -424,7 +435,7 @@ impl FilterResponses {
 #[derive(Debug)]
 pub struct Registration {
     session: Session,
-    id: ConversationId,
+    id: HandlerId,
 }
 
 impl Registration {
@@ -441,8 +452,8 @@ impl Registration {
         let Self { session, id } = self;
         let (reply, outcome) = oneshot::channel();
         session.command(move |owner| {
-            let waiting = Waiting::Deregistration { registration: id, reply };
-            owner.start(waiting, |core, now| core.deregister_handler(now, id));
+            let waiting = Waiting::Deregistration { handler: id, reply };
+            owner.start(waiting, |core, now, call| core.deregister_handler(now, call, id));
         });
         match outcome.await {
             Ok(Ok(_) | Err(RequestError::SessionClosed { .. })) | Err(_) => Ok(()),
@@ -451,17 +462,17 @@ impl Registration {
     }
 }
 
-/// A conversation that somebody waits for. When it is dropped before its end, it is abandoned.
+/// A call that somebody waits for. When it is dropped before its end, it is abandoned.
 #[derive(Debug)]
-struct Conversation {
+struct Call {
     /// Empty until the task has started it. The task carries out commands in order, so it has done that, or never
-    /// will, when it abandons the conversation.
-    id: Arc<OnceLock<ConversationId>>,
+    /// will, when it abandons the call.
+    id: Arc<OnceLock<CallId>>,
     commands: mpsc::UnboundedSender<Command>,
     over: bool,
 }
 
-impl Conversation {
+impl Call {
     fn new(session: &Session) -> Self {
         Self { id: Arc::default(), commands: session.commands.clone(), over: false }
     }
@@ -474,15 +485,15 @@ impl Conversation {
     }
 }
 
-impl Drop for Conversation {
+impl Drop for Call {
     fn drop(&mut self) {
         if self.over {
             return;
         }
         let id = self.id.clone();
         let abandon: Command = Box::new(move |owner| {
-            if let Some(conversation) = id.get() {
-                owner.abandon(*conversation);
+            if let Some(call) = id.get() {
+                owner.abandon(*call);
             }
         });
         // A session that is over has nothing left to abandon.
@@ -493,9 +504,9 @@ impl Drop for Conversation {
 /// For people.
 const STOPPED: &str = "the task of the session has been stopped";
 
-fn started(slot: &OnceLock<ConversationId>, conversation: ConversationId) {
-    // Each conversation is started once.
-    let _ = slot.set(conversation);
+fn started(slot: &OnceLock<CallId>, call: CallId) {
+    // Each call is begun once.
+    let _ = slot.set(call);
 }
 
 fn value(response: Response) -> Result<Value, RequestError> {

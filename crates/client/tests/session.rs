@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use antiphon_broker::core::BrokerConfig;
 use antiphon_client::{Options, Session};
-use antiphon_protocol::client::{Addressing, ClientConfig, CloseCode, ConnectCode, ReceivedRequest, RequestError};
+use antiphon_protocol::client::{ClientConfig, CloseCode, ConnectCode, ReceivedRequest, RequestError};
 use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::handshake::Credentials;
 use tokio::net::TcpListener;
@@ -33,7 +33,7 @@ async fn a_request_to_a_path_is_answered_by_its_handler() {
     let expected = asker.id();
     let handler = move |received: ReceivedRequest| async move {
         assert_eq!(received.path, "a/b");
-        assert!(matches!(received.addressing, Addressing::Path { sender, .. } if sender == expected));
+        assert!(received.sender.is_some_and(|sender| sender.session == expected));
         assert_eq!(received.request, text("question"));
         Ok(text("answer"))
     };

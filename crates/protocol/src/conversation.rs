@@ -1,25 +1,20 @@
 //! Open conversations by ID; used by both ends (section 5).
 
-use std::cmp::Ordering;
-use std::collections::VecDeque;
-
+use crate::numbered::Numbered;
 use crate::wire::primitives::ConversationId;
 
 /// The conversations that one side of a connection started and the other has not answered yet, each with a state.
 ///
 /// The first answer ends a conversation, so a second one finds nothing and is ignored (section 5).
-///
-/// Sorted by ID. New ones come last and most are answered about in order, so nearly all additions and removals happen
-/// at the ends, where a deque is fast; a removal elsewhere moves at most half of the entries.
 #[derive(Debug)]
 pub struct Conversations<T> {
     last: i64,
-    open: VecDeque<(ConversationId, T)>,
+    open: Numbered<T>,
 }
 
 impl<T> Default for Conversations<T> {
     fn default() -> Self {
-        Self { last: 0, open: VecDeque::new() }
+        Self { last: 0, open: Numbered::default() }
     }
 }
 
@@ -33,36 +28,29 @@ impl<T> Conversations<T> {
     /// Opens the conversation `id`; `state` is handed back when it is closed. Returns false, and changes nothing, if
     /// it is open already.
     pub fn open(&mut self, id: ConversationId, state: T) -> bool {
-        match self.find(id) {
-            Ok(_) => false,
-            Err(at) => {
-                self.open.insert(at, (id, state));
-                true
-            }
-        }
+        self.open.insert(id.0.cast_unsigned(), state)
     }
 
     /// Ends a conversation; nothing if there is none with this ID, or no longer.
     pub fn close(&mut self, id: ConversationId) -> Option<T> {
-        let at = self.find(id).ok()?;
-        self.open.remove(at).map(|(_, state)| state)
+        self.open.remove(id.0.cast_unsigned())
     }
 
     /// The state of an open conversation.
     #[must_use]
     pub fn get(&self, id: ConversationId) -> Option<&T> {
-        self.find(id).ok().map(|at| &self.open[at].1)
+        self.open.get(id.0.cast_unsigned())
     }
 
     /// The same, to be changed.
     #[must_use]
     pub fn get_mut(&mut self, id: ConversationId) -> Option<&mut T> {
-        self.find(id).ok().map(|at| &mut self.open[at].1)
+        self.open.get_mut(id.0.cast_unsigned())
     }
 
     /// All open conversations, in the order of their IDs.
     pub fn iter(&self) -> impl Iterator<Item = (ConversationId, &T)> {
-        self.open.iter().map(|(id, state)| (*id, state))
+        self.open.iter().map(|(id, state)| (ConversationId(id.cast_signed()), state))
     }
 
     /// Number of open conversations.
@@ -79,28 +67,8 @@ impl<T> Conversations<T> {
 
     /// Ends all, in the order of their IDs, which is that in which they were opened.
     pub fn close_all(&mut self) -> impl Iterator<Item = (ConversationId, T)> + use<T> {
-        std::mem::take(&mut self.open).into_iter()
+        self.open.take_all().map(|(id, state)| (ConversationId(id.cast_signed()), state))
     }
-
-    /// Where the conversation is, or where it would be.
-    fn find(&self, id: ConversationId) -> Result<usize, usize> {
-        search(self.open.len(), |index| self.open[index].0.cmp(&id))
-    }
-}
-
-/// Where in an ordered sequence something is, or where it would be. A third of the code of `VecDeque::binary_search`,
-/// which exists once for each type in what browsers download.
-pub(crate) fn search(length: usize, compare: impl Fn(usize) -> Ordering) -> Result<usize, usize> {
-    let (mut low, mut high) = (0, length);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        match compare(middle) {
-            Ordering::Less => low = middle + 1,
-            Ordering::Equal => return Ok(middle),
-            Ordering::Greater => high = middle,
-        }
-    }
-    Err(low)
 }
 
 #[cfg(test)]

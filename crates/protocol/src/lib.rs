@@ -9,8 +9,12 @@
 //! - [`value`]: request and response values: a data type and bytes.
 //! - [`cbor`]: a checking reader and a writer of CBOR items, for native callers.
 //! - [`path`]: message paths, their normal form and their parents.
-//! - [`time`]: [`Moment`](time::Moment) and a queue of deadlines.
+//! - [`time`]: points in time, as a parameter.
+//! - [`text`](mod@text): texts without `core::fmt`, which would be a twentieth of the download.
+//! - [`numbered`]: a map from numbers that count up.
 //! - [`conversation`]: open conversations by ID.
+//! - [`negotiated`]: what both ends of a connection agreed on.
+//! - [`recovery`]: what was sent, kept for another connection.
 //! - [`inspect`]: what messages say, for people who watch them pass.
 //! - [`client`]: [`ClientSession`](client::ClientSession), the session as its client sees it.
 //!
@@ -23,6 +27,8 @@ pub mod cbor;
 pub mod client;
 pub mod conversation;
 pub mod inspect;
+pub mod negotiated;
+pub mod numbered;
 pub mod path;
 pub mod recovery;
 pub mod text;

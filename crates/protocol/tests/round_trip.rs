@@ -208,17 +208,18 @@ proptest! {
     fn a_client_takes_any_frames_without_panicking(frames in vec(vec(any::<u8>(), 0..40), 0..20), connected in any::<bool>()) {
         let mut session = ClientSession::new(ClientConfig::default());
         session.connect(Moment(0));
-        session.handle_open();
+        let connection = session.connection().expect("connecting");
+        session.handle_open(connection);
         if connected {
             let mut response = vec![b'#', 25, 100];
             response.resize(55, b'0');
-            session.handle_frame(Moment(1), &response);
+            session.handle_frame(Moment(1), connection, &response);
         }
         for frame in &frames {
-            session.handle_frame(Moment(2), frame);
+            session.handle_frame(Moment(2), connection, frame);
             while session.poll_output().is_some() {}
         }
-        session.handle_disconnected(Moment(0), "the test is over");
+        session.handle_disconnected(Moment(0), connection, "the test is over");
         while session.poll_output().is_some() {}
     }
 }

@@ -9,11 +9,12 @@ use antiphon_broker::core::access::Access;
 use antiphon_broker::core::{self, Arrival, Broker, BrokerConfig, ConnectionId};
 use antiphon_protocol::cbor::Item;
 use antiphon_protocol::client::{
-    Addressing, ClientConfig, ClientSession, Closed, ConnectError, Event, FilterRequest, FilterResponseReceived,
-    Output, Patience, ReceivedRequest, RequestError, Response,
+    CallId, ClientConfig, ClientSession, Closed, ConnectError, Event, FilterResponseReceived, HandlerId, Output,
+    Patience, ReceivedRequest, RequestError, RequestId, Response, Sender,
 };
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::value::{DataType, Value};
+use antiphon_protocol::wire::envelope::Message;
 use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::handshake::{ConnectRequest, Credentials};
 use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
@@ -24,7 +25,7 @@ pub struct Client(pub usize);
 
 /// A request, a registration or a ping under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Pending(pub Client, pub ConversationId);
+pub struct Pending(pub Client, pub CallId);
 
 /// What a client's handlers do with the requests they get.
 #[derive(Clone, Debug)]
@@ -64,14 +65,15 @@ struct Peer {
     session: Option<SessionId>,
     failed: Option<ConnectError>,
     closed: Option<Closed>,
-    behaviours: HashMap<ConversationId, Behaviour>,
-    registering: HashMap<ConversationId, Behaviour>,
-    /// By exact path.
-    streams: HashMap<String, Behaviour>,
+    /// Of its handlers, whose number is their place here.
+    behaviours: Vec<Behaviour>,
+    calls: u64,
     filter_responses: Vec<FilterResponseReceived>,
-    outcomes: HashMap<ConversationId, Result<Response, RequestError>>,
+    outcomes: HashMap<CallId, Result<Response, RequestError>>,
+    /// Requests to filters to which no more responses come.
+    ended: HashMap<CallId, Result<(), RequestError>>,
     received: VecDeque<ReceivedRequest>,
-    abandoned: Vec<ConversationId>,
+    abandoned: Vec<RequestId>,
     /// What became of its connections.
     events: Vec<Event>,
     /// Frames the broker sent, for tests that look at the wire.
@@ -133,12 +135,12 @@ impl Network {
             session: None,
             failed: None,
             closed: None,
-            behaviours: HashMap::new(),
-            registering: HashMap::new(),
-            streams: HashMap::new(),
+            behaviours: Vec::new(),
+            calls: 0,
             filter_responses: Vec::new(),
             events: Vec::new(),
             outcomes: HashMap::new(),
+            ended: HashMap::new(),
             received: VecDeque::new(),
             abandoned: Vec::new(),
             frames: Vec::new(),
@@ -166,12 +168,37 @@ impl Network {
         self.peers[client.0].received.pop_front()
     }
 
-    pub fn abandoned(&self, client: Client) -> &[ConversationId] {
+    pub fn abandoned(&self, client: Client) -> &[RequestId] {
         &self.peers[client.0].abandoned
     }
 
     pub fn frames(&self, client: Client) -> &[Vec<u8>] {
         &self.peers[client.0].frames
+    }
+
+    /// Lets a client begin a call; it is on its way when this returns, and not further.
+    pub fn call(&mut self, client: Client, begin: impl FnOnce(&mut ClientSession, Moment, CallId)) -> Pending {
+        let peer = &mut self.peers[client.0];
+        peer.calls += 1;
+        let call = CallId(peer.calls);
+        begin(&mut peer.core, self.now, call);
+        self.drive_client(client);
+        Pending(client, call)
+    }
+
+    fn add_behaviour(&mut self, client: Client, behaviour: Behaviour) -> HandlerId {
+        let behaviours = &mut self.peers[client.0].behaviours;
+        behaviours.push(behaviour);
+        HandlerId(behaviours.len() as u64 - 1)
+    }
+
+    /// The conversation in which the broker asked a client last.
+    pub fn asked_in(&self, client: Client) -> ConversationId {
+        let asked = |frame: &Vec<u8>| match Message::decode(frame) {
+            Ok(Message::ServiceRequest { conversation, .. }) => Some(conversation),
+            _ => None,
+        };
+        self.frames(client).iter().rev().find_map(asked).expect("asked")
     }
 
     /// Registers a handler and waits for the broker's word.
@@ -181,67 +208,66 @@ impl Network {
         path: &str,
         keys: &[&str],
         behaviour: Behaviour,
-    ) -> Result<ConversationId, RequestError> {
-        let now = self.now;
+    ) -> Result<HandlerId, RequestError> {
+        self.register_as(client, path, keys, behaviour, true)
+    }
+
+    fn register_as(
+        &mut self,
+        client: Client,
+        path: &str,
+        keys: &[&str],
+        behaviour: Behaviour,
+        reregister: bool,
+    ) -> Result<HandlerId, RequestError> {
         let keys: Vec<_> = keys.iter().map(|key| (*key).to_owned()).collect();
-        let conversation = self.peers[client.0].core.register_handler(now, path, &keys, true)?;
-        self.peers[client.0].registering.insert(conversation, behaviour);
+        let handler = self.add_behaviour(client, behaviour);
+        let pending =
+            self.call(client, |core, now, call| core.register_handler(now, call, handler, path, &keys, reregister));
         self.run();
-        match self.outcome(Pending(client, conversation)).expect("the broker answers")? {
-            Response::Registered(registration) => Ok(registration),
+        match self.outcome(pending).expect("the broker answers")? {
+            Response::Registered => Ok(handler),
             other => panic!("{other:?}"),
         }
     }
 
     /// Registers a handler that answers with `text`.
-    pub fn answer(&mut self, client: Client, path: &str, text: &str) -> ConversationId {
+    pub fn answer(&mut self, client: Client, path: &str, text: &str) -> HandlerId {
         self.register(client, path, &[], Behaviour::Text(text.into())).expect("registered")
     }
 
-    pub fn deregister(&mut self, client: Client, registration: ConversationId) -> Result<(), RequestError> {
-        let now = self.now;
-        let conversation = self.peers[client.0].core.deregister_handler(now, registration)?;
+    pub fn deregister(&mut self, client: Client, handler: HandlerId) -> Result<(), RequestError> {
+        let pending = self.call(client, |core, now, call| core.deregister_handler(now, call, handler));
         self.run();
-        self.outcome(Pending(client, conversation)).expect("the broker answers").map(|_| ())
+        self.outcome(pending).expect("the broker answers").map(|_| ())
     }
 
     /// As [`Self::register`], and the handler is not registered again by itself.
     pub fn register_once(&mut self, client: Client, path: &str, behaviour: Behaviour) {
-        let now = self.now;
-        let conversation = self.peers[client.0].core.register_handler(now, path, &[], false).expect("sent");
-        self.peers[client.0].registering.insert(conversation, behaviour);
-        self.run();
-        assert!(matches!(self.outcome(Pending(client, conversation)), Some(Ok(Response::Registered(_)))));
+        self.register_as(client, path, &[], behaviour, false).expect("registered");
     }
 
     /// Answers the requests that are sent to this client by its ID or by a filter.
     pub fn stream(&mut self, client: Client, path: &str, behaviour: Behaviour) {
-        self.peers[client.0].streams.insert(path.to_owned(), behaviour);
+        let handler = self.add_behaviour(client, behaviour);
+        self.peers[client.0].core.add_stream(handler, path, true);
     }
 
     /// Sends a text to the session of another client; it is on its way when this returns, and not further.
     pub fn send_to_session(&mut self, client: Client, session: SessionId, path: &str, text: &str) -> Pending {
-        let (now, value, timeout) = (self.now, text_value(text), self.default_timeout);
-        let core = &mut self.peers[client.0].core;
-        let sent = core.send_to_session(now, session, path, value.as_wire(), timeout);
-        Pending(client, sent.expect("sent"))
+        let (value, timeout) = (text_value(text), self.default_timeout);
+        self.call(client, |core, now, call| core.send_to_session(now, call, session, path, value.as_wire(), timeout))
     }
 
     /// Sends a text to all sessions that match; it is on its way when this returns, and not further.
-    pub fn send_to_filter(&mut self, client: Client, filter: &str, path: &str, text: &str) -> FilterRequest {
-        self.try_send_to_filter(client, filter, path, text, self.default_timeout).expect("sent")
+    pub fn send_to_filter(&mut self, client: Client, filter: &str, path: &str, text: &str) -> Pending {
+        let (value, timeout) = (text_value(text), self.default_timeout);
+        self.call(client, |core, now, call| core.send_to_filter(now, call, filter, path, value.as_wire(), timeout))
     }
 
-    pub fn try_send_to_filter(
-        &mut self,
-        client: Client,
-        filter: &str,
-        path: &str,
-        text: &str,
-        timeout: Duration,
-    ) -> Result<FilterRequest, RequestError> {
-        let (now, value) = (self.now, text_value(text));
-        self.peers[client.0].core.send_to_filter(now, filter, path, value.as_wire(), timeout)
+    /// Why no more responses come to a request to a filter, if that is so.
+    pub fn end_of_responses(&mut self, Pending(client, call): Pending) -> Option<Result<(), RequestError>> {
+        self.peers[client.0].ended.remove(&call)
     }
 
     /// What has come of requests to filters since it was asked last: who answered, and what.
@@ -261,17 +287,21 @@ impl Network {
         text: &str,
         timeout: Duration,
     ) -> Result<Pending, RequestError> {
-        let (now, value) = (self.now, text_value(text));
-        let conversation = self.peers[client.0].core.send_to_path(now, path, value.as_wire(), timeout)?;
-        Ok(Pending(client, conversation))
+        let pending = self.send_to_path(client, path, text, timeout.into());
+        match self.peers[client.0].outcomes.remove(&pending.1) {
+            Some(outcome) => outcome.map(|_| pending),
+            None => Ok(pending),
+        }
     }
 
     /// Sends a text to a path, or keeps it until there is a connection.
     pub fn send_or_wait(&mut self, client: Client, path: &str, text: &str, timeout: Duration) -> Pending {
-        let (now, value) = (self.now, text_value(text));
-        let patience = Patience { timeout, wait: true };
-        let sent = self.peers[client.0].core.send_to_path(now, path, value.as_wire(), patience);
-        Pending(client, sent.expect("sent or kept"))
+        self.send_to_path(client, path, text, Patience { timeout, wait: true })
+    }
+
+    fn send_to_path(&mut self, client: Client, path: &str, text: &str, patience: Patience) -> Pending {
+        let value = text_value(text);
+        self.call(client, |core, now, call| core.send_to_path(now, call, path, value.as_wire(), patience))
     }
 
     /// Sends a text to a path and lets everything happen that follows at once.
@@ -299,13 +329,13 @@ impl Network {
     }
 
     /// What became of a request, if it is settled. Asked once.
-    pub fn outcome(&mut self, Pending(client, conversation): Pending) -> Option<Result<Response, RequestError>> {
-        self.peers[client.0].outcomes.remove(&conversation)
+    pub fn outcome(&mut self, Pending(client, call): Pending) -> Option<Result<Response, RequestError>> {
+        self.peers[client.0].outcomes.remove(&call)
     }
 
-    pub fn respond(&mut self, client: Client, conversation: ConversationId, text: &str) {
+    pub fn respond(&mut self, client: Client, request: RequestId, text: &str) {
         let value = text_value(text);
-        self.act(client, |core| core.respond(conversation, Ok(value.as_wire())));
+        self.act(client, |core| core.respond(request, Ok(value.as_wire())));
     }
 
     pub fn close(&mut self, client: Client) {
@@ -319,7 +349,7 @@ impl Network {
         let Some(connection) = peer.connection.take() else { return };
         peer.to_broker.clear();
         peer.to_client.clear();
-        peer.core.handle_disconnected(self.now, "cut");
+        peer.lose(self.now, "cut");
         self.broker.handle_disconnected(self.now, connection);
         self.run();
     }
@@ -335,7 +365,7 @@ impl Network {
         peer.connection = None;
         peer.to_broker.clear();
         peer.to_client.clear();
-        peer.core.handle_disconnected(self.now, "cut");
+        peer.lose(self.now, "cut");
         self.run();
     }
 
@@ -473,7 +503,7 @@ impl Network {
         while let Some(output) = self.peers[client.0].core.poll_output() {
             moved = true;
             match output {
-                Output::Connect => self.open(client),
+                Output::Connect(_) => self.open(client),
                 Output::Send(frame) => self.peers[client.0].to_broker.push_back(frame),
                 Output::Disconnect => {
                     // What was sent before arrives before the end of the connection.
@@ -488,7 +518,7 @@ impl Network {
                 }
                 Output::Retry(attempt) => {
                     let now = self.now;
-                    self.peers[client.0].core.retry_after(now, RETRY_DELAY * attempt);
+                    self.peers[client.0].core.retry_after(now, Some(RETRY_DELAY * attempt), 0.0);
                 }
                 Output::WakeAt(at) => self.peers[client.0].wakes = Some(at),
                 Output::Deliver(event) => self.handle(client, event),
@@ -499,7 +529,7 @@ impl Network {
 
     fn open(&mut self, client: Client) {
         if self.is_unreachable {
-            self.peers[client.0].core.handle_disconnected(self.now, "nobody listens");
+            self.peers[client.0].lose(self.now, "nobody listens");
             return;
         }
         self.next_connection += 1;
@@ -508,7 +538,7 @@ impl Network {
         peer.connection = Some(connection);
         // What was stopped was the connection before.
         peer.frozen = self.new_are_frozen;
-        peer.core.handle_open();
+        peer.core.handle_open(peer.core.connection().expect("connecting"));
         let query = peer.core.connect_query(peer.credentials.clone());
         let request = ConnectRequest::from_query(&query).expect("our own query");
         let arrival =
@@ -530,8 +560,7 @@ impl Network {
             return false;
         }
         let Some(frame) = peer.to_client.pop_front() else { return false };
-        peer.core.handle_frame(self.now, &frame);
-        peer.frames.push(frame);
+        peer.take(self.now, frame);
         true
     }
 
@@ -551,15 +580,14 @@ impl Network {
                     if let Some(index) = index {
                         // What was sent before arrives before the end of the connection.
                         for frame in std::mem::take(&mut self.peers[index].to_client) {
-                            self.peers[index].core.handle_frame(now, &frame);
-                            self.peers[index].frames.push(frame);
+                            self.peers[index].take(now, frame);
                         }
                         // The client may have turned away from this connection by itself.
                         self.drive_client(Client(index));
                         let peer = &mut self.peers[index];
                         if peer.connection == Some(connection) {
                             peer.connection = None;
-                            peer.core.handle_disconnected(now, "closed by the broker");
+                            peer.lose(now, "closed by the broker");
                         }
                     }
                     self.broker.handle_disconnected(now, connection);
@@ -585,42 +613,51 @@ impl Network {
             Event::Disconnected(_) | Event::MessagesLost { .. } | Event::HandlerLost(_) => peer.events.push(event),
             Event::ConnectFailed(error) => peer.failed = Some(error),
             Event::Closed(closed) => peer.closed = Some(closed),
-            Event::RequestAbandoned(conversation) => peer.abandoned.push(conversation),
-            Event::ResponseReceived { conversation, outcome } => {
-                if let Ok(Response::Registered(registration)) = &outcome {
-                    let behaviour = peer.registering.remove(&conversation).expect("was registering");
-                    peer.behaviours.insert(*registration, behaviour);
-                }
-                let twice = peer.outcomes.insert(conversation, outcome);
+            Event::RequestAbandoned { request, .. } => peer.abandoned.push(request),
+            Event::CallEnded { call, outcome } => {
+                let twice = peer.outcomes.insert(call, outcome);
                 assert_eq!(twice, None, "an outcome comes once");
             }
             Event::FilterResponseReceived(response) => peer.filter_responses.push(response),
+            Event::FilterCallEnded { call, outcome } => {
+                let twice = peer.ended.insert(call, outcome);
+                assert_eq!(twice, None, "responses end once");
+            }
             Event::RequestReceived(request) => {
-                let id = request.conversation;
-                let behaviour = match &request.addressing {
-                    Addressing::Path { registration, .. } => {
-                        Some(peer.behaviours.get(registration).expect("a registered handler"))
-                    }
-                    Addressing::Session => peer.streams.get(&request.path),
-                };
-                match behaviour {
-                    Some(Behaviour::Text(text)) => peer.core.respond(id, Ok(text_value(text).as_wire())),
-                    Some(Behaviour::Echo) => peer.core.respond(id, Ok(request.request.as_wire())),
-                    Some(Behaviour::Refuse(reason, text)) => peer.core.respond(id, Err((*reason, text))),
-                    Some(Behaviour::Keep) => peer.received.push_back(request),
-                    None => peer.core.respond(id, Err((ErrorReason::UNHANDLED_MESSAGE, "no stream"))),
+                let id = request.id;
+                match &peer.behaviours[request.handler.0 as usize] {
+                    Behaviour::Text(text) => peer.core.respond(id, Ok(text_value(text).as_wire())),
+                    Behaviour::Echo => peer.core.respond(id, Ok(request.request.as_wire())),
+                    Behaviour::Refuse(reason, text) => peer.core.respond(id, Err((*reason, text))),
+                    Behaviour::Keep => peer.received.push_back(request),
                 }
             }
         }
     }
 }
 
+impl Peer {
+    /// A frame arrives.
+    fn take(&mut self, now: Moment, frame: Vec<u8>) {
+        if let Some(connection) = self.core.connection() {
+            self.core.handle_frame(now, connection, &frame);
+        }
+        self.frames.push(frame);
+    }
+
+    /// Its connection is gone.
+    fn lose(&mut self, now: Moment, reason: &str) {
+        if let Some(connection) = self.core.connection() {
+            self.core.handle_disconnected(now, connection, reason);
+        }
+    }
+}
+
 /// Who sent a request to a path, and the properties that the handler asked for.
 pub fn sender_of(request: &ReceivedRequest) -> (SessionId, &[(String, String)]) {
-    match &request.addressing {
-        Addressing::Path { sender, properties, .. } => (*sender, properties),
-        Addressing::Session => panic!("an addressed request does not say who sent it"),
-    }
+    let Sender { session, properties } =
+        request.sender.as_ref().expect("an addressed request does not say who sent it");
+    (*session, properties)
 }
 
 /// A value of type string.

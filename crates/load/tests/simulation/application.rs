@@ -5,20 +5,21 @@ use std::time::Duration;
 
 use antiphon_load::ledger::{Recipients, RequestId, Stamp};
 use antiphon_protocol::client::{
-    Addressing, ClientSession, Event, FilterResponseReceived, Outcome, Patience, ReceivedRequest, RequestError,
-    Response, State,
+    self, CallId, ClientSession, Event, FilterResponseReceived, HandlerId, Outcome, Patience, ReceivedRequest,
+    RequestError, Response, State,
 };
 use antiphon_protocol::recovery::RecoveryLimits;
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::value::{DataType, Value};
 use antiphon_protocol::wire::error_reason::ErrorReason;
-use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
+use antiphon_protocol::wire::primitives::SessionId;
 
 use crate::faults::{chance, milliseconds};
 use crate::world::{Turn, World};
 
 /// Of the stream that every client has.
 const STREAM: &str = "stream";
+const STREAM_ID: HandlerId = HandlerId(1);
 
 /// Sizes of requests and answers, in bytes, at least.
 const SIZE: usize = 32;
@@ -44,13 +45,16 @@ pub struct Client {
     /// Whether the server broke the protocol, so that the client wants another session.
     pub is_offended: bool,
     /// What the application waits for.
-    pub waiting: BTreeMap<ConversationId, Waiting>,
-    /// Request handlers, by registration.
-    pub handlers: BTreeMap<ConversationId, Handler>,
+    pub waiting: BTreeMap<CallId, Waiting>,
+    /// Numbers of calls and handlers that it has used.
+    calls: u64,
+    handler_ids: u64,
+    /// Request handlers.
+    pub handlers: BTreeMap<HandlerId, Handler>,
     /// Paths of registrations that failed for the application and may hold for a while.
     unwanted: BTreeSet<String>,
     /// What its handlers have to answer.
-    received: BTreeMap<ConversationId, (RequestId, usize)>,
+    received: BTreeMap<client::RequestId, (RequestId, usize)>,
     /// Requests that failed with the connection, before the client said what became of the session.
     unexplained: Vec<RequestId>,
     pub is_over: bool,
@@ -59,11 +63,11 @@ pub struct Client {
 #[derive(Clone, Debug)]
 pub enum Waiting {
     Answer(RequestId),
-    Count(RequestId),
+    /// Of a request to a session filter; first the number of sessions, then the responses.
     Responses(RequestId),
-    /// At this path; with [`World::losses`] when it was sent.
-    Registration(String, u64),
-    Deregistration(ConversationId),
+    /// Of this handler at this path; with [`World::losses`] when it was sent.
+    Registration(HandlerId, String, u64),
+    Deregistration(HandlerId),
     Ping,
 }
 
@@ -87,6 +91,8 @@ pub struct Request {
     wait: bool,
     /// If it has to wait for a connection: how often its client had found one before.
     waits_since: Option<u64>,
+    /// What its client was doing, while the call is being made: what comes of it meanwhile was told at once.
+    begun_in: Option<State>,
     /// [`World::losses`] when it was sent.
     losses: u64,
     /// Since when the handler has it, and what it makes of it.
@@ -119,7 +125,8 @@ pub struct Answer {
 }
 
 impl Client {
-    pub fn new(core: ClientSession) -> Self {
+    pub fn new(mut core: ClientSession) -> Self {
+        core.add_stream(STREAM_ID, STREAM, true);
         Self {
             core,
             connection: None,
@@ -129,6 +136,8 @@ impl Client {
             reconnections: 0,
             is_offended: false,
             waiting: BTreeMap::new(),
+            calls: 0,
+            handler_ids: STREAM_ID.0,
             handlers: BTreeMap::new(),
             unwanted: BTreeSet::new(),
             received: BTreeMap::new(),
@@ -184,10 +193,7 @@ impl World {
             78..86 => self.abort(client),
             86..94 => self.act(client, |core| core.retry_now(now)),
             94..98 => {
-                if let Ok(conversation) = self.clients[client].core.ping(now) {
-                    self.clients[client].waiting.insert(conversation, Waiting::Ping);
-                }
-                self.act(client, |_| ());
+                self.call(client, Waiting::Ping, |core, call| core.ping(now, call));
             }
             98 if self.clients.len() < MAX_CLIENTS => self.join(),
             _ if self.plan.may_close => {
@@ -218,6 +224,7 @@ impl World {
             timeout,
             wait,
             waits_since: (sender.core.state() == State::Recovering).then_some(sender.reconnections),
+            begun_in: None,
             losses: self.losses,
             handled: None,
             answered_at: None,
@@ -236,8 +243,9 @@ impl World {
         let request = self.new_request(client, Some(&path), Recipients::Any, patience);
         self.requests[request.0 as usize].wanted = wanted;
         let (now, value) = (self.now, question(request));
-        let sent = self.clients[client].core.send_to_path(now, &path, value.as_wire(), patience);
-        self.started(client, request, sent);
+        self.ask(client, request, Waiting::Answer(request), |core, call| {
+            core.send_to_path(now, call, &path, value.as_wire(), patience);
+        });
     }
 
     fn send_to_session(&mut self, client: usize, patience: Patience) {
@@ -246,8 +254,9 @@ impl World {
         let to = Recipients::One(self::recipient(session));
         let request = self.new_request(client, None, to, patience);
         let (now, value) = (self.now, question(request));
-        let sent = self.clients[client].core.send_to_session(now, session, STREAM, value.as_wire(), patience);
-        self.started(client, request, sent);
+        self.ask(client, request, Waiting::Answer(request), |core, call| {
+            core.send_to_session(now, call, session, STREAM, value.as_wire(), patience);
+        });
     }
 
     fn send_to_filter(&mut self, client: usize, patience: Patience, expected: Option<u32>) {
@@ -255,105 +264,92 @@ impl World {
         let request = self.new_request(client, None, Recipients::All(expected.unwrap_or(u32::MAX)), patience);
         self.requests[request.0 as usize].is_for_everybody = expected.is_some();
         let (now, value) = (self.now, question(request));
-        match self.clients[client].core.send_to_filter(now, "all", STREAM, value.as_wire(), patience) {
-            Ok(sent) => {
-                let waiting = &mut self.clients[client].waiting;
-                waiting.insert(sent.count, Waiting::Count(request));
-                waiting.insert(sent.responses, Waiting::Responses(request));
-                self.act(client, |_| ());
-            }
-            Err(error) => self.started(client, request, Err(error)),
-        }
+        self.ask(client, request, Waiting::Responses(request), |core, call| {
+            core.send_to_filter(now, call, "all", STREAM, value.as_wire(), patience);
+        });
     }
 
-    fn started(&mut self, client: usize, request: RequestId, sent: Result<ConversationId, RequestError>) {
-        match sent {
-            Ok(conversation) => {
-                self.clients[client].waiting.insert(conversation, Waiting::Answer(request));
-            }
-            Err(error) => {
-                let (state, wait) = (self.clients[client].core.state(), self.requests[request.0 as usize].wait);
-                let is_right = match error {
-                    RequestError::NotConnected => state == State::Connecting || state == State::Recovering && !wait,
-                    RequestError::SessionClosed { sent: false } => state == State::Closed,
-                    _ => false,
-                };
-                if !is_right {
-                    self.wrong(|| format!("{request:?} fails at once, {state:?}: {error:?}"));
-                }
-                self.fail(request, &error);
-            }
-        }
-        self.act(client, |_| ());
+    /// Begins a call, and lets everything happen that follows at once.
+    fn call(&mut self, client: usize, waiting: Waiting, begin: impl FnOnce(&mut ClientSession, CallId)) -> CallId {
+        let Client { calls, waiting: all, .. } = &mut self.clients[client];
+        *calls += 1;
+        let call = CallId(*calls);
+        all.insert(call, waiting);
+        self.act(client, |core| begin(core, call));
+        call
+    }
+
+    /// The same, for a request.
+    fn ask(
+        &mut self,
+        client: usize,
+        request: RequestId,
+        waiting: Waiting,
+        begin: impl FnOnce(&mut ClientSession, CallId),
+    ) {
+        let state = self.clients[client].core.state();
+        self.requests[request.0 as usize].begun_in = Some(state);
+        self.call(client, waiting, begin);
+        self.requests[request.0 as usize].begun_in = None;
     }
 
     pub fn register(&mut self, client: usize, path: &str) {
         let now = self.now;
         self.log(|| format!("client {client} registers {path}"));
-        if let Ok(conversation) = self.clients[client].core.register_handler(now, path, &[], true) {
-            self.clients[client].waiting.insert(conversation, Waiting::Registration(path.to_owned(), self.losses));
-        }
-        self.act(client, |_| ());
+        self.clients[client].handler_ids += 1;
+        let handler = HandlerId(self.clients[client].handler_ids);
+        let waiting = Waiting::Registration(handler, path.to_owned(), self.losses);
+        self.call(client, waiting, |core, call| core.register_handler(now, call, handler, path, &[], true));
     }
 
     fn deregister_any(&mut self, client: usize) {
-        let registrations: Vec<_> = self.clients[client].handlers.keys().copied().collect();
-        if let Some(registration) = self.random.choice(registrations) {
-            self.deregister(client, registration);
+        let handlers: Vec<_> = self.clients[client].handlers.keys().copied().collect();
+        if let Some(handler) = self.random.choice(handlers) {
+            self.deregister(client, handler);
         }
     }
 
-    fn deregister(&mut self, client: usize, registration: ConversationId) {
+    fn deregister(&mut self, client: usize, id: HandlerId) {
         let now = self.now;
-        self.log(|| format!("client {client} takes back {registration:?}"));
-        match self.clients[client].core.deregister_handler(now, registration) {
-            Ok(conversation) => {
-                self.clients[client].waiting.insert(conversation, Waiting::Deregistration(registration));
-                // Until the answer comes, it may be there and may not.
-                if let Some(handler) = self.clients[client].handlers.get_mut(&registration) {
-                    handler.is_certain = false;
-                }
-            }
-            // It was taken back before, and the answer came too late.
-            Err(RequestError::SessionClosed { .. }) => drop(self.clients[client].handlers.remove(&registration)),
-            Err(_) => {}
+        self.log(|| format!("client {client} takes back {id:?}"));
+        // Until the answer comes, it may be there and may not; unless the server cannot even be asked.
+        let is_certain = self.clients[client].handlers.get(&id).is_some_and(|handler| handler.is_certain);
+        if let Some(handler) = self.clients[client].handlers.get_mut(&id) {
+            handler.is_certain = false;
         }
-        self.act(client, |_| ());
+        self.is_refused_at_once = false;
+        self.call(client, Waiting::Deregistration(id), |core, call| core.deregister_handler(now, call, id));
+        if std::mem::take(&mut self.is_refused_at_once)
+            && let Some(handler) = self.clients[client].handlers.get_mut(&id)
+        {
+            handler.is_certain = is_certain;
+        }
     }
 
     /// Asks again what came of the registrations that were to be taken back.
     pub fn deregister_uncertain(&mut self) {
         for client in 0..self.clients.len() {
             let handlers = self.clients[client].handlers.iter().filter(|(_, handler)| !handler.is_certain);
-            let uncertain: Vec<_> = handlers.map(|(registration, _)| *registration).collect();
-            for registration in uncertain {
-                self.deregister(client, registration);
+            let uncertain: Vec<_> = handlers.map(|(id, _)| *id).collect();
+            for handler in uncertain {
+                self.deregister(client, handler);
             }
         }
     }
 
     /// The application does not want to wait for a request any more.
     fn abort(&mut self, client: usize) {
-        let waiting = &self.clients[client].waiting;
-        let conversations: Vec<_> = waiting
-            .iter()
-            .filter(|(_, waiting)| matches!(waiting, Waiting::Answer(_) | Waiting::Responses(_)))
-            .map(|(conversation, waiting)| (*conversation, waiting.clone()))
+        let waiting = self.clients[client].waiting.iter();
+        let requests: Vec<_> = waiting
+            .filter_map(|(call, waiting)| match waiting {
+                Waiting::Answer(request) | Waiting::Responses(request) => Some((*call, *request)),
+                _ => None,
+            })
             .collect();
-        let Some((conversation, aborted)) = self.random.choice(conversations) else { return };
-        self.log(|| format!("client {client} aborts {aborted:?}"));
-        let request = match aborted {
-            Waiting::Answer(request) | Waiting::Responses(request) => request,
-            _ => return,
-        };
-        let is_count = |waiting: &Waiting| matches!(waiting, Waiting::Count(other) if *other == request);
-        let waiting = &self.clients[client].waiting;
-        let count = waiting.iter().find(|(_, waiting)| is_count(waiting)).map(|(count, _)| *count);
-        let all: Vec<_> = [Some(conversation), count].into_iter().flatten().collect();
-        for conversation in all {
-            self.clients[client].waiting.remove(&conversation);
-            self.act(client, |core| core.abandon(conversation));
-        }
+        let Some((call, request)) = self.random.choice(requests) else { return };
+        self.log(|| format!("client {client} aborts {request:?}"));
+        self.clients[client].waiting.remove(&call);
+        self.act(client, |core| core.abandon(call));
         self.settle(request, false);
     }
 
@@ -370,12 +366,13 @@ impl World {
                 self.lose(client);
                 self.tally.closed += 1;
             }
-            Event::ResponseReceived { conversation, outcome } => self.conclude(client, conversation, outcome),
+            Event::CallEnded { call, outcome } => self.conclude(client, call, outcome),
+            Event::FilterCallEnded { call, outcome } => self.conclude_filter(client, call, outcome),
             Event::FilterResponseReceived(response) => self.take_filter_response(client, response),
             Event::RequestReceived(request) => self.serve(client, request),
-            Event::RequestAbandoned(conversation) => {
-                if self.clients[client].received.remove(&conversation).is_none() {
-                    self.wrong(|| format!("client {client} abandons {conversation:?}, which it has not to answer"));
+            Event::RequestAbandoned { request, .. } => {
+                if self.clients[client].received.remove(&request).is_none() {
+                    self.wrong(|| format!("client {client} abandons {request:?}, which it has not to answer"));
                 }
             }
             Event::Disconnected(_) => self.disturb(self.now),
@@ -386,9 +383,9 @@ impl World {
                     self.wrong(|| format!("client {client} has lost messages"));
                 }
             }
-            Event::HandlerLost(registration) => {
+            Event::HandlerLost(handler) => {
                 // Only where the path was taken: by a registration that the application was told had failed.
-                let lost = self.clients[client].handlers.remove(&registration);
+                let lost = self.clients[client].handlers.remove(&handler);
                 self.log(|| format!("client {client} loses {lost:?}"));
             }
             Event::Reconnected { session, lossless, new_session } => {
@@ -426,9 +423,14 @@ impl World {
         }
     }
 
-    fn conclude(&mut self, client: usize, conversation: ConversationId, outcome: Result<Response, RequestError>) {
-        let Some(waiting) = self.clients[client].waiting.remove(&conversation) else {
-            return self.wrong(|| format!("client {client} is told of {conversation:?} again: {outcome:?}"));
+    fn conclude(&mut self, client: usize, call: CallId, outcome: Result<Response, RequestError>) {
+        // The end of a request to a filter is told on its own.
+        let waiting = match self.clients[client].waiting.get(&call) {
+            Some(Waiting::Responses(request)) => Some(Waiting::Responses(*request)),
+            _ => self.clients[client].waiting.remove(&call),
+        };
+        let Some(waiting) = waiting else {
+            return self.wrong(|| format!("client {client} is told of {call:?} again: {outcome:?}"));
         };
         match (waiting, outcome) {
             (Waiting::Answer(request), Ok(Response::Value(value))) => {
@@ -437,33 +439,24 @@ impl World {
                 self.settle(request, true);
             }
             (Waiting::Answer(request), Err(error)) => self.fail(request, &error),
-            (Waiting::Count(request), Ok(Response::Matched(count))) => {
+            (Waiting::Responses(request), Ok(Response::Matched(count))) => {
                 self.ledger.matched(request, count);
                 self.requests[request.0 as usize].expected = Some(count);
             }
-            // The other conversation of the request says the same.
-            (Waiting::Count(_), Err(_)) => {}
-            (Waiting::Responses(request), Ok(Response::AllAnswered)) => {
-                let Request { received, expected, is_for_everybody, .. } = self.requests[request.0 as usize];
-                let sessions = self.open_clients() as u32;
-                if expected != Some(received) || is_for_everybody && received != sessions {
-                    self.wrong(|| format!("{request:?} has {received} answers of {expected:?}"));
-                }
-                self.settle(request, true);
-            }
-            (Waiting::Responses(request), Err(error)) => self.fail(request, &error),
-            (Waiting::Registration(path, losses), Ok(Response::Registered(registration))) => {
+            // Its end follows, and says the same.
+            (Waiting::Responses(_), Err(_)) => {}
+            (Waiting::Registration(id, path, losses), Ok(Response::Registered)) => {
                 let handler = Handler { path, is_certain: true, since: self.now, losses };
-                self.clients[client].handlers.insert(registration, handler);
+                self.clients[client].handlers.insert(id, handler);
             }
-            (Waiting::Registration(path, _), Err(error)) => {
+            (Waiting::Registration(_, path, _), Err(error)) => {
                 if matches!(error, RequestError::TimedOut(_)) {
                     self.clients[client].unwanted.insert(path);
                 }
                 self.check_lost(client, &error);
             }
-            (Waiting::Deregistration(registration), Ok(Response::Deregistered)) => {
-                self.clients[client].handlers.remove(&registration);
+            (Waiting::Deregistration(handler), Ok(Response::Deregistered)) => {
+                self.clients[client].handlers.remove(&handler);
             }
             (Waiting::Deregistration(_) | Waiting::Ping, Err(error)) => self.check_lost(client, &error),
             (Waiting::Ping, Ok(Response::Pong(_))) => {}
@@ -471,8 +464,28 @@ impl World {
         }
     }
 
+    fn conclude_filter(&mut self, client: usize, call: CallId, outcome: Result<(), RequestError>) {
+        let Some(Waiting::Responses(request)) = self.clients[client].waiting.remove(&call) else {
+            return self.wrong(|| format!("client {client} is told of the end of {call:?} again: {outcome:?}"));
+        };
+        match outcome {
+            Ok(()) => {
+                let Request { received, expected, is_for_everybody, .. } = self.requests[request.0 as usize];
+                let sessions = self.open_clients() as u32;
+                if expected != Some(received) || is_for_everybody && received != sessions {
+                    self.wrong(|| format!("{request:?} has {received} answers of {expected:?}"));
+                }
+                self.settle(request, true);
+            }
+            Err(error) => self.fail(request, &error),
+        }
+    }
+
     fn check_lost(&mut self, client: usize, error: &RequestError) {
+        let state = self.clients[client].core.state();
+        self.is_refused_at_once |= *error == RequestError::NotConnected;
         let is_right = match error {
+            RequestError::NotConnected => matches!(state, State::Connecting | State::Recovering),
             RequestError::TimedOut(_) | RequestError::ConnectionLost => true,
             RequestError::SessionClosed { .. } => self.clients[client].core.state() == State::Closed,
             RequestError::Refused { reason, .. } => *reason == ErrorReason::HANDLER_CONFLICT,
@@ -484,9 +497,9 @@ impl World {
     }
 
     fn take_filter_response(&mut self, client: usize, response: FilterResponseReceived) {
-        let FilterResponseReceived { conversation, session, outcome, received, expected } = response;
-        let Some(Waiting::Responses(request)) = self.clients[client].waiting.get(&conversation) else {
-            return self.wrong(|| format!("client {client} is told of {conversation:?}, for which nobody waits"));
+        let FilterResponseReceived { call, session, outcome, received, expected } = response;
+        let Some(Waiting::Responses(request)) = self.clients[client].waiting.get(&call) else {
+            return self.wrong(|| format!("client {client} is told of {call:?}, for which nobody waits"));
         };
         let request = *request;
         let known = &mut self.requests[request.0 as usize];
@@ -550,7 +563,15 @@ impl World {
         let took = self.now.since(sent_at);
         let is_lossless = losses == self.losses;
         let is_right = match error {
-            RequestError::NotConnected | RequestError::SessionClosed { sent: false } => true,
+            RequestError::NotConnected => match request.begun_in {
+                Some(State::Connecting) => true,
+                Some(State::Recovering) => !request.wait,
+                _ => false,
+            },
+            RequestError::SessionClosed { sent: false } => {
+                self.clients[client].core.state() == State::Closed
+                    && (request.begun_in.is_some() || request.waits_since.is_some())
+            }
             RequestError::NotSentInTime(_) => took >= timeout && request.wait,
             RequestError::TimedOut(_) => took >= timeout && !self.should_have_ended(request, calm_since),
             RequestError::ConnectionLost => {
@@ -610,25 +631,17 @@ impl World {
 
     /// A handler is given a request.
     fn serve(&mut self, client: usize, received: ReceivedRequest) {
-        let ReceivedRequest { conversation, path, addressing, request } = received;
+        let ReceivedRequest { id: received_as, handler, path, sender, request } = received;
         let stamp = Stamp::from_bytes(&request.bytes);
-        let is_there = match &addressing {
-            Addressing::Path { registration, .. } => match self.clients[client].handlers.get(registration) {
-                Some(handler) => path.starts_with(&handler.path),
-                None => false,
-            },
-            Addressing::Session => path == STREAM,
+        let is_right = match self.clients[client].handlers.get(&handler) {
+            Some(handler) => sender.is_some() && path.starts_with(&handler.path),
+            None => sender.is_none() && handler == STREAM_ID && path == STREAM,
         };
-        if !is_there {
-            if !self.clients[client].is_unwanted(&path) {
-                self.wrong(|| format!("client {client} has no handler for {path} {addressing:?}"));
-            }
-            let refusal = Err((ErrorReason::UNHANDLED_MESSAGE, ""));
-            self.clients[client].core.respond(conversation, refusal);
-            return;
+        if !is_right {
+            return self.wrong(|| format!("client {client} has no handler {handler:?} for {path}"));
         }
         let Some(recipient) = self.clients[client].recipient() else {
-            return self.wrong(|| format!("client {client} is given {conversation:?} without a session"));
+            return self.wrong(|| format!("client {client} is given {received_as:?} without a session"));
         };
         self.ledger.handled(stamp, recipient);
         let Some(Stamp { request: id, .. }) = stamp else { return };
@@ -640,10 +653,10 @@ impl World {
             88..93 => Work::RejectThenAnswer,
             _ => Work::Nothing,
         };
-        self.log(|| format!("client {client} handles {id:?} as {conversation:?}: {work:?}"));
+        self.log(|| format!("client {client} handles {id:?} as {received_as:?}: {work:?}"));
         self.requests[id.0 as usize].handled = Some((self.now, work));
-        if self.clients[client].received.insert(conversation, (id, recipient)).is_some() {
-            self.wrong(|| format!("client {client} is given {conversation:?} again"));
+        if self.clients[client].received.insert(received_as, (id, recipient)).is_some() {
+            self.wrong(|| format!("client {client} is given {received_as:?} again"));
         }
         let stamp = Stamp { request: id, recipient: Some(recipient) };
         let reasons = [ErrorReason::REJECTED_REQUEST, ErrorReason::CALLBACK_EXCEPTION];
@@ -660,22 +673,22 @@ impl World {
             if !self.is_over && chance(&mut self.random, 40) {
                 at = at + milliseconds(&mut self.random, 0..LONGEST_WORK.as_millis() as u64 / 2);
             }
-            self.schedule(at, Turn::Answer(client, conversation, Answer { stamp, reason: *reason }));
+            self.schedule(at, Turn::Answer(client, received_as, Answer { stamp, reason: *reason }));
         }
     }
 
     /// A handler answers, whether anybody still waits for it or not.
-    pub fn answer(&mut self, client: usize, conversation: ConversationId, answer: Answer) {
+    pub fn answer(&mut self, client: usize, received_as: client::RequestId, answer: Answer) {
         let Answer { stamp, reason } = answer;
-        self.log(|| format!("client {client} answers {:?} as {conversation:?}: {reason:?}", stamp.request));
-        if self.clients[client].received.remove(&conversation).is_some() {
+        self.log(|| format!("client {client} answers {:?} as {received_as:?}: {reason:?}", stamp.request));
+        if self.clients[client].received.remove(&received_as).is_some() {
             self.requests[stamp.request.0 as usize].answered_at.get_or_insert(self.now);
         }
         let value = Value::new(DataType::Binary, stamp.to_bytes(SIZE));
         let text = stamp.request.0.to_string();
         self.act(client, |core| match reason {
-            Some(reason) => core.respond(conversation, Err((reason, &text))),
-            None => core.respond(conversation, Ok(value.as_wire())),
+            Some(reason) => core.respond(received_as, Err((reason, &text))),
+            None => core.respond(received_as, Ok(value.as_wire())),
         });
     }
 

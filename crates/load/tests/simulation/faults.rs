@@ -156,7 +156,9 @@ impl World {
             Fault::Violation => {
                 let now = self.now;
                 self.clients[client].is_offended |= self.clients[client].core.state() == State::Connected;
-                self.act(client, |core| core.handle_violation(now, "nonsense"));
+                if let Some(id) = self.clients[client].core.connection() {
+                    self.act(client, |core| core.handle_violation(now, id, "nonsense"));
+                }
             }
             Fault::Overflow => self.overflow(connection),
             Fault::Cut | Fault::HalfCut | Fault::Silence | Fault::Freeze => {

@@ -6,10 +6,9 @@ use std::time::Duration;
 use antiphon_broker::core::access::Access;
 use antiphon_broker::core::{self, Arrival, Broker, BrokerConfig, ConnectionId};
 use antiphon_load::ledger::Ledger;
-use antiphon_protocol::client::{ClientSession, Output, State};
+use antiphon_protocol::client::{self, ClientSession, Output, RequestId, State};
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::handshake::{ConnectRequest, ConnectResponse, Credentials, ResponseCode};
-use antiphon_protocol::wire::primitives::ConversationId;
 use fastrand::Rng;
 
 use crate::application::{Answer, Client, Request};
@@ -43,7 +42,7 @@ pub enum Turn {
     /// Something goes wrong.
     Fault,
     /// A handler answers.
-    Answer(usize, ConversationId, Answer),
+    Answer(usize, RequestId, Answer),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +55,8 @@ pub enum Direction {
 #[derive(Debug)]
 pub struct Link {
     client: usize,
+    /// As the client numbers it.
+    id: client::ConnectionId,
     pub to_client: Pipe,
     pub to_broker: Pipe,
     /// Whether the client has it, and knows of no end.
@@ -114,6 +115,8 @@ pub struct World {
     /// From here on nothing goes wrong, and handlers answer.
     pub is_over: bool,
     pub fault: Option<String>,
+    /// Whether the call that was made last failed at once.
+    pub is_refused_at_once: bool,
     pub tally: Tally,
     log: Option<VecDeque<String>>,
 }
@@ -164,6 +167,7 @@ impl World {
             open_requests: 0,
             is_over: false,
             fault: None,
+            is_refused_at_once: false,
             tally: Tally::default(),
             log: None,
             random,
@@ -361,7 +365,7 @@ impl World {
             Turn::Told(connection, Direction::ToBroker) => self.end_at_broker(connection),
             Turn::Act => self.do_something(),
             Turn::Fault => self.inject(),
-            Turn::Answer(client, conversation, answer) => self.answer(client, conversation, answer),
+            Turn::Answer(client, request, answer) => self.answer(client, request, answer),
         }
     }
 
@@ -370,7 +374,7 @@ impl World {
         let result = action(&mut self.clients[client].core);
         while let Some(output) = self.clients[client].core.poll_output() {
             match output {
-                Output::Connect => self.connect(client),
+                Output::Connect(id) => self.connect(client, id),
                 Output::Send(frame) => {
                     if let Some(connection) = self.clients[client].connection {
                         self.push(connection, Direction::ToBroker, Item::Frame(frame));
@@ -382,10 +386,9 @@ impl World {
                         self.push(connection, Direction::ToBroker, Item::End);
                     }
                 }
-                Output::Retry(attempt) => {
-                    let most = 100 << attempt.min(4);
-                    let (now, delay) = (self.now, milliseconds(&mut self.random, 0..most));
-                    self.clients[client].core.retry_after(now, delay);
+                Output::Retry(_) => {
+                    let (now, random) = (self.now, self.random.f64());
+                    self.clients[client].core.retry_after(now, None, random);
                 }
                 Output::Deliver(event) => {
                     self.log(|| format!("client {client}: {event:?}"));
@@ -456,13 +459,14 @@ impl World {
         self.broker_wakes = None;
     }
 
-    fn connect(&mut self, client: usize) {
+    fn connect(&mut self, client: usize, id: client::ConnectionId) {
         let connection = self.links.len();
         let query = self.clients[client].core.connect_query(Credentials::None);
         let is_slow = self.now < self.slow_until;
         let latency = milliseconds(&mut self.random, if is_slow { 100..1_500 } else { 0..20 });
         self.links.push(Link {
             client,
+            id,
             to_client: Pipe::default(),
             to_broker: Pipe::default(),
             client_is_open: true,
@@ -511,22 +515,22 @@ impl World {
 
     fn arrive_at_client(&mut self, connection: usize) {
         let Some(item) = self.next_item(connection, Direction::ToClient) else { return };
-        let Link { client, client_is_open: true, .. } = self.links[connection] else { return };
+        let Link { client, id, client_is_open: true, .. } = self.links[connection] else { return };
         let now = self.now;
         match item {
-            Item::Open(_) => self.act(client, ClientSession::handle_open),
-            Item::Frame(frame) => self.act(client, |core| core.handle_frame(now, &frame)),
+            Item::Open(_) => self.act(client, |core| core.handle_open(id)),
+            Item::Frame(frame) => self.act(client, |core| core.handle_frame(now, id, &frame)),
             Item::End => self.end_at_client(connection),
         }
     }
 
     fn end_at_client(&mut self, connection: usize) {
-        let Link { client, client_is_open: true, .. } = self.links[connection] else { return };
+        let Link { client, id, client_is_open: true, .. } = self.links[connection] else { return };
         self.links[connection].client_is_open = false;
         self.clients[client].connection = None;
         self.log(|| format!("client {client} loses connection {connection}"));
         let now = self.now;
-        self.act(client, |core| core.handle_disconnected(now, "gone"));
+        self.act(client, |core| core.handle_disconnected(now, id, "gone"));
     }
 
     fn arrive_at_broker(&mut self, connection: usize) {

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use super::filters::FilterFault;
 use crate::text;
+use crate::wire::DecodeError;
 use crate::wire::error_reason::ErrorReason;
 use crate::wire::handshake::ResponseCode;
 
@@ -51,6 +51,17 @@ pub enum RequestError {
     },
     /// The server's response does not have the layout that it should have.
     MalformedResponse,
+}
+
+/// Where a session filter does not parse.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilterFault {
+    /// For people.
+    pub message: String,
+    /// From 1.
+    pub line: i32,
+    /// From 0.
+    pub column: i32,
 }
 
 /// For texts; what is longer than 2^64 ms never passes.
@@ -167,6 +178,13 @@ impl RequestError {
             Self::Refused { reason, .. } => Some(*reason),
             _ => None,
         }
+    }
+}
+
+impl From<DecodeError> for RequestError {
+    /// Of a response.
+    fn from(_: DecodeError) -> Self {
+        Self::MalformedResponse
     }
 }
 

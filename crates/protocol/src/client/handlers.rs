@@ -1,189 +1,114 @@
 //! Request handlers: registering them with the server, finding the one that a request is for, answering.
 
-use super::requests::{Pending, Response};
-use super::{ClientSession, Event, Output, RequestError};
+use super::calls::{Call, CallId, Purpose, Response};
+use super::received::{MAX_RECEIVED, ReceivedRequest, RequestId, Sender};
+use super::registrations::{Effect, HandlerId, Registration, TakingBack};
+use super::{ClientSession, Event, RequestError};
 use crate::text;
 use crate::time::Moment;
-use crate::value::Value;
 use crate::wire::decode_all;
-use crate::wire::envelope::response_frame;
+use crate::wire::envelope::{Message, request_frame, response_frame};
 use crate::wire::error_reason::ErrorReason;
-use crate::wire::layouts::{DeregisterHandler, ForwardedRequest, RegisterHandler, SendToPath, SerialisedValue};
-use crate::wire::primitives::{ConversationId, SessionId};
+use crate::wire::layouts::{ForwardedRequest, SendToPath, SerialisedValue, ServiceFailure};
+use crate::wire::primitives::ConversationId;
 use crate::wire::services::{
-    Deregistration, FilterResponseDelivery, MessagingReceiverClient, MessagingSend, Registration, Service, SystemPing,
-    UserPing,
+    self, Deregistration, FilterResponseDelivery, MessagingReceiverClient, MessagingSend, Service, SystemPing, UserPing,
 };
-
-/// A request that another session sent, for the application to answer.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ReceivedRequest {
-    /// Names the request in [`ClientSession::respond`]; no other request of this session ever has the same.
-    pub conversation: ConversationId,
-    /// As the sender wrote it.
-    pub path: String,
-    /// How it found this session.
-    pub addressing: Addressing,
-    /// The request.
-    pub request: Value,
-}
-
-/// How a request found the session that is to answer it.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Addressing {
-    /// The server chose a registered handler of this session; the path is the registered one or below it.
-    Path {
-        /// The registration that it is for.
-        registration: ConversationId,
-        /// Who asks.
-        sender: SessionId,
-        /// Of the sender, those that the registration asked for.
-        properties: Vec<(String, String)>,
-    },
-    /// It was sent to this session, by its ID or by a filter. It is for a stream at exactly this path; where there is
-    /// none, the application answers [`ErrorReason::UNHANDLED_MESSAGE`].
-    Session,
-}
-
-/// A registered request handler.
-#[derive(Clone, Debug)]
-pub(super) struct Handler {
-    path: String,
-    property_keys: Vec<String>,
-    /// Whether it is registered again after the server has lost it.
-    pub reregister: bool,
-}
-
-/// Requests that may be with the application at the same time; further ones are answered with an error.
-const MAX_RECEIVED: usize = 65_536;
 
 /// Longest error text that is sent, in characters; the broker cuts there as well (rules M-18).
 const MAX_ERROR_TEXT: usize = 1024;
 
 impl ClientSession {
-    /// Register as a request handler for `path` and everything below it.
+    /// Register `handler` for requests to `path` and everything below it.
     ///
-    /// [`Response::Registered`](super::Response::Registered) follows when the server has accepted, and from then on
-    /// [`Event::RequestReceived`] with the registration named there. `property_keys` say which session properties of
-    /// the sender come with each request. With `reregister` it is registered again by itself when the server has lost it,
-    /// else [`Event::HandlerLost`] tells of that.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::send_to_path`].
+    /// [`Response::Registered`] follows when the server has accepted, and from then on [`Event::RequestReceived`].
+    /// `property_keys` say which session properties of the sender come with each request. With `reregister` it is registered
+    /// again by itself when the server has lost it, else [`Event::HandlerLost`] tells of that.
     ///
     /// Source: section 8.1.
     pub fn register_handler(
         &mut self,
         now: Moment,
+        call: CallId,
+        handler: HandlerId,
         path: &str,
         property_keys: &[String],
         reregister: bool,
-    ) -> Result<ConversationId, RequestError> {
-        let registration = self.conversations.next_id();
-        let deadline = now + self.config.request_timeout;
-        let handler = Handler { path: path.to_owned(), property_keys: property_keys.to_vec(), reregister };
-        let pending = Pending::Registration { deadline, registration };
-        let conversation = self.send_registration(&handler, registration, pending)?;
-        self.conversations.open(registration, Pending::Handler(handler));
-        Ok(conversation)
+    ) {
+        let registration =
+            Registration { handler, path: path.to_owned(), property_keys: property_keys.to_vec(), reregister };
+        let number = self.calls.next_conversation();
+        let conversation = self.calls.next_conversation();
+        let frame = registration_frame(conversation, number, &registration);
+        let purpose = Purpose::Registration(number);
+        match self.connection.way_for(frame.len(), false) {
+            Ok(_) => {
+                self.registrations.register(registration, number, conversation, call);
+                self.calls.open(call, Call::new(now, self.config.request_timeout, purpose, None));
+                self.send(frame);
+            }
+            Err(error) => self.report(call, purpose, Err(error)),
+        }
     }
 
-    pub(super) fn send_registration(
-        &mut self,
-        handler: &Handler,
-        registration: ConversationId,
-        pending: Pending,
-    ) -> Result<ConversationId, RequestError> {
-        let body = RegisterHandler {
-            delivery_service: MessagingReceiverClient::ID,
-            control_group: CONTROL_GROUP,
-            path: &handler.path,
-            property_keys: handler.property_keys.iter().map(String::as_str).collect(),
-            registration,
-        };
-        self.ask::<Registration>(&body, handler.path.len(), pending, false)
-    }
-
-    /// Take a registration back. [`Response::Deregistered`](super::Response::Deregistered) follows; requests that
+    /// Take back the registration of `handler`. [`Response::Deregistered`] follows, at once if there is none; requests that
     /// were delivered before it can still be answered.
     ///
-    /// # Errors
-    ///
-    /// As [`Self::send_to_path`]. A registration that is gone already is [`RequestError::SessionClosed`].
-    ///
     /// Source: section 8.1.
-    pub fn deregister_handler(
-        &mut self,
-        now: Moment,
-        registration: ConversationId,
-    ) -> Result<ConversationId, RequestError> {
-        let deadline = now + self.config.request_timeout;
-        let pending = Pending::Deregistration { deadline, registration };
-        if self.deregistrations_of(registration).is_empty() {
-            return self.send_deregistration(registration, pending);
-        }
-        // Asked already. The server goes by the path, where another handler may be registered by now.
-        let conversation = self.conversations.next_id();
-        self.open(conversation, pending);
-        Ok(conversation)
-    }
-
-    /// The conversations in which the server was asked to take back a registration, or that wait for the answer as well.
-    fn deregistrations_of(&self, registration: ConversationId) -> Vec<ConversationId> {
-        let is_one = |(_, pending): &(ConversationId, &Pending)| match pending {
-            Pending::Deregistration { registration: other, .. }
-            | Pending::UnconfirmedDeregistration { registration: other } => *other == registration,
-            _ => false,
-        };
-        self.conversations.iter().filter(is_one).map(|(conversation, _)| conversation).collect()
-    }
-
-    /// The server has taken back a registration. Returns whether somebody who waits for that in another conversation was
-    /// told.
-    pub(super) fn handle_deregistered(&mut self, registration: ConversationId) -> bool {
-        self.conversations.close(registration);
-        let mut is_heard = false;
-        for conversation in self.deregistrations_of(registration) {
-            let is_waited_for = matches!(self.conversations.get(conversation), Some(Pending::Deregistration { .. }));
-            self.abandon(conversation);
-            if is_waited_for {
-                self.report(conversation, Ok(Response::Deregistered));
+    pub fn deregister_handler(&mut self, now: Moment, call: CallId, handler: HandlerId) {
+        let conversation = self.calls.next_conversation();
+        let (number, to_do) = self.registrations.taking_back(handler);
+        let purpose = Purpose::Deregistration(number);
+        let frame = match to_do {
+            TakingBack::Gone => {
+                let outcome = self.connection.way_for(0, true).map(|_| Response::Deregistered);
+                return self.report(call, purpose, outcome);
             }
-            is_heard |= is_waited_for;
+            // The server goes by the path, where another handler may be registered by now.
+            TakingBack::Asked => None,
+            TakingBack::Ask(registration) => Some(deregistration_frame(conversation, registration)),
+        };
+        if let Some(frame) = frame {
+            if let Err(error) = self.connection.way_for(frame.len(), false) {
+                return self.report(call, purpose, Err(error));
+            }
+            self.registrations.deregister(number, conversation);
+            self.send(frame);
         }
-        is_heard
+        self.registrations.wait(number, call);
+        self.calls.open(call, Call::new(now, self.config.request_timeout, purpose, None));
     }
 
-    /// The server has accepted a registration. It accepts one for each path, so all others of this path are over, whatever
-    /// was heard of them.
-    pub(super) fn handle_registered(&mut self, registration: ConversationId) {
-        let Some(Handler { path, .. }) = self.handler(registration) else { return };
-        let is_over = |(id, pending): &(ConversationId, &Pending)| {
-            *id != registration && matches!(pending, Pending::Handler(other) if other.path == *path)
-        };
-        let over: Vec<_> = self.conversations.iter().filter(is_over).map(|(id, _)| id).collect();
-        for other in over {
-            self.conversations.close(other);
-            self.lose_handler(other);
+    /// Let a stream answer requests to exactly `path`, without the server knowing of it.
+    ///
+    /// With `addressed` it answers requests that are sent to this session by its ID or by a session filter. Without, it
+    /// answers those that the server sends to a registration of this session; it shares the path with request handlers, and
+    /// whatever came later answers. A registration counts from the server's acceptance on. [`Event::HandlerLost`] tells of a
+    /// stream whose place was taken.
+    pub fn add_stream(&mut self, handler: HandlerId, path: &str, addressed: bool) {
+        if let Some(replaced) = self.registrations.add_stream(handler, path, addressed) {
+            self.deliver(Event::HandlerLost(replaced));
         }
+    }
+
+    /// Take a stream away. What it has replaced does not come back.
+    pub fn remove_stream(&mut self, handler: HandlerId) {
+        self.registrations.remove_stream(handler);
     }
 
     /// Answer a request: with a value, or with an error reason and a text for people. The first answer counts; one
     /// that can no longer be delivered is dropped.
-    pub fn respond(&mut self, conversation: ConversationId, answer: Result<SerialisedValue<'_>, (ErrorReason, &str)>) {
-        let Some(limit) = self.established().map(|connected| connected.max_message_size) else { return };
-        let Some(conversation) = self.received.close(conversation) else { return };
-        self.received_by_conversation.close(conversation);
+    pub fn respond(&mut self, request: RequestId, answer: Result<SerialisedValue<'_>, (ErrorReason, &str)>) {
+        let Some(conversation) = self.received.answer(request) else { return };
         match answer {
             Ok(value) => {
                 let frame = response_frame::<MessagingReceiverClient>(conversation, &value);
-                if frame.len() > limit {
-                    let size = frame.len();
-                    let text = text!["the response has ", size, " bytes, the server takes ", limit, " at most"];
-                    self.refuse(conversation, ErrorReason::CALLBACK_EXCEPTION, &text);
-                } else {
-                    self.send(frame);
+                match self.connection.way_for(frame.len(), true) {
+                    Err(RequestError::MessageTooLarge { size, limit }) => {
+                        let text = text!["the response has ", size, " bytes, the server takes ", limit, " at most"];
+                        self.refuse(conversation, ErrorReason::CALLBACK_EXCEPTION, &text);
+                    }
+                    _ => self.send(frame),
                 }
             }
             Err((reason, text)) => {
@@ -193,7 +118,7 @@ impl ClientSession {
         }
     }
 
-    /// `size` is that of the whole message, in bytes.
+    /// The server asks something; `size` is that of the whole message, in bytes.
     pub(super) fn handle_service_request(
         &mut self,
         now: Moment,
@@ -212,10 +137,8 @@ impl ClientSession {
                 self.refuse(conversation, ErrorReason::INVALID_DATA, &text);
                 Ok(())
             }
-            MessagingReceiverClient::ID => decode_all(body).map(|request| self.dispatch_request(conversation, request)),
-            MessagingSend::ID => decode_all(body).map(|SendToPath { path, request }| {
-                self.deliver(conversation, path, Addressing::Session, request);
-            }),
+            MessagingReceiverClient::ID => decode_all(body).map(|request| self.dispatch(conversation, request)),
+            MessagingSend::ID => decode_all(body).map(|request| self.dispatch_addressed(conversation, request)),
             FilterResponseDelivery::ID => decode_all(body).map(|response| {
                 self.acknowledge(conversation);
                 self.handle_filter_response(response, size);
@@ -231,84 +154,122 @@ impl ClientSession {
         }
     }
 
-    fn dispatch_request(&mut self, conversation: ConversationId, request: ForwardedRequest<'_>) {
-        if self.handler(request.registration).is_none() {
-            let text = text!["this session has no request handler at ", request.path];
-            return self.refuse(conversation, ErrorReason::UNHANDLED_MESSAGE, &text);
-        }
-        let properties = request.properties.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        let addressing = Addressing::Path { registration: request.registration, sender: request.sender, properties };
-        self.deliver(conversation, request.path, addressing, request.request);
-    }
-
-    fn deliver(
-        &mut self,
-        conversation: ConversationId,
-        path: &str,
-        addressing: Addressing,
-        request: SerialisedValue<'_>,
-    ) {
-        if self.received.len() >= MAX_RECEIVED {
-            let text = text!["this session has ", MAX_RECEIVED, " requests to answer already"];
-            return self.refuse(conversation, ErrorReason::COMMUNICATION_FAILURE, &text);
-        }
-        let id = self.received.next_id();
-        // A request that is delivered twice while the first is being answered is answered once.
-        if conversation == ConversationId::ONE_WAY || !self.received_by_conversation.open(conversation, id) {
-            return;
-        }
-        self.received.open(id, conversation);
-        self.outputs.push_back(Output::Deliver(Event::RequestReceived(ReceivedRequest {
-            conversation: id,
-            path: path.to_owned(),
-            addressing,
-            request: request.into(),
-        })));
-    }
-
-    /// The server accepted a registration that the application was told has failed.
-    pub(super) fn take_back(&mut self, registration: ConversationId, accepted: bool) {
-        if accepted {
-            // Only fails when the session is over, and then there is nothing to take back.
-            let _ = self.send_deregistration(registration, Pending::Abandoned);
-        }
-        self.conversations.close(registration);
-    }
-
-    fn send_deregistration(
-        &mut self,
-        registration: ConversationId,
-        pending: Pending,
-    ) -> Result<ConversationId, RequestError> {
-        let Some(handler) = self.handler(registration) else {
-            return Err(RequestError::SessionClosed { sent: false });
-        };
-        let handler = handler.clone();
-        let body = DeregisterHandler {
-            delivery_service: MessagingReceiverClient::ID,
-            control_group: CONTROL_GROUP,
-            path: &handler.path,
-            property_keys: handler.property_keys.iter().map(String::as_str).collect(),
-        };
-        // It stays until the server has confirmed: requests may arrive that were sent before.
-        self.ask::<Deregistration>(&body, handler.path.len(), pending, false)
-    }
-
-    /// The request handler of a registration.
-    pub(super) fn handler(&self, registration: ConversationId) -> Option<&Handler> {
-        match self.conversations.get(registration) {
-            Some(Pending::Handler(handler)) => Some(handler),
-            _ => None,
-        }
-    }
-
     /// The empty answer of a ping or a notice.
     fn acknowledge(&mut self, conversation: ConversationId) {
         if conversation != ConversationId::ONE_WAY {
             self.send(response_frame::<SystemPing>(conversation, &()));
         }
     }
+
+    fn dispatch(&mut self, conversation: ConversationId, forwarded: ForwardedRequest<'_>) {
+        let ForwardedRequest { registration, sender, path, properties, request } = forwarded;
+        let Some(handler) = self.registrations.handler(registration, path) else {
+            let text = text!["this session has no request handler at ", path];
+            return self.refuse(conversation, ErrorReason::UNHANDLED_MESSAGE, &text);
+        };
+        let properties = properties.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        self.deliver_request(conversation, handler, path, Some(Sender { session: sender, properties }), request);
+    }
+
+    fn dispatch_addressed(&mut self, conversation: ConversationId, SendToPath { path, request }: SendToPath<'_>) {
+        let Some(handler) = self.registrations.addressed(path) else {
+            let text = text!["this session has no stream with addressed: true at ", path];
+            return self.refuse(conversation, ErrorReason::UNHANDLED_MESSAGE, &text);
+        };
+        self.deliver_request(conversation, handler, path, None, request);
+    }
+
+    fn deliver_request(
+        &mut self,
+        conversation: ConversationId,
+        handler: HandlerId,
+        path: &str,
+        sender: Option<Sender>,
+        request: SerialisedValue<'_>,
+    ) {
+        if self.received.is_full() {
+            let text = text!["this session has ", MAX_RECEIVED, " requests to answer already, try again later"];
+            return self.refuse(conversation, ErrorReason::CLUSTER_ROUTING, &text);
+        }
+        // A request that nobody wants to be answered; or one that is delivered twice while the first is being answered.
+        if conversation == ConversationId::ONE_WAY {
+            return;
+        }
+        let Some(id) = self.received.add(conversation) else { return };
+        let (path, request) = (path.to_owned(), request.into());
+        self.deliver(Event::RequestReceived(ReceivedRequest { id, handler, path, sender, request }));
+    }
+
+    /// Answers a service request with an error, unless nobody waits for an answer.
+    fn refuse(&mut self, conversation: ConversationId, reason: ErrorReason, description: &str) {
+        if conversation != ConversationId::ONE_WAY {
+            let failure = ServiceFailure { description, reason };
+            self.send(Message::ServiceError { conversation, failure }.to_frame());
+        }
+    }
+
+    /// The server answered what it was asked about a registration.
+    pub(super) fn handle_registration_answer(
+        &mut self,
+        conversation: ConversationId,
+        answer: Result<(), RequestError>,
+    ) {
+        for effect in self.registrations.answer(conversation, answer) {
+            match effect {
+                Effect::End(call, outcome) => {
+                    if let Some(ended) = self.calls.end(call) {
+                        self.report(call, ended.purpose, outcome);
+                    }
+                }
+                Effect::Lost(handler) => self.deliver(Event::HandlerLost(handler)),
+                Effect::TakeBack(registration) => {
+                    let conversation = self.calls.next_conversation();
+                    self.send(deregistration_frame(conversation, &registration));
+                }
+            }
+        }
+    }
+
+    /// The server has lost everything that it knew of the session. Returns how many request handlers are to be registered
+    /// again.
+    pub(super) fn lose_registrations(&mut self) -> usize {
+        for handler in self.registrations.lose_all() {
+            self.deliver(Event::HandlerLost(handler));
+        }
+        self.registrations.len()
+    }
+
+    /// Registers the request handlers again that the server has lost.
+    pub(super) fn register_again(&mut self) {
+        let mut lost = Vec::new();
+        let mut frames = Vec::new();
+        for (number, registration) in self.registrations.to_register_again() {
+            let conversation = self.calls.next_conversation();
+            let frame = registration_frame(conversation, number, registration);
+            // Only fails for a server that takes smaller messages than before.
+            match self.connection.way_for(frame.len(), false) {
+                Ok(_) => frames.push((number, conversation, frame)),
+                Err(_) => lost.push((number, registration.handler)),
+            }
+        }
+        for (number, conversation, frame) in frames {
+            self.registrations.register_again(number, conversation);
+            self.send(frame);
+        }
+        for (number, handler) in lost {
+            self.registrations.lose(number);
+            self.deliver(Event::HandlerLost(handler));
+        }
+    }
 }
 
-/// As the official JavaScript client names it; servers ignore it (section 8.1).
-const CONTROL_GROUP: &str = "default";
+/// The message that asks for a registration, which the server will name by `number`.
+fn registration_frame(conversation: ConversationId, number: ConversationId, registration: &Registration) -> Vec<u8> {
+    let body = registration.to_register(number);
+    request_frame::<services::Registration>(conversation, &body, registration.path.len())
+}
+
+/// The message that takes a registration back.
+fn deregistration_frame(conversation: ConversationId, registration: &Registration) -> Vec<u8> {
+    request_frame::<Deregistration>(conversation, &registration.to_deregister(), registration.path.len())
+}

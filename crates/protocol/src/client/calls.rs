@@ -1,0 +1,266 @@
+//! Calls: what the application asked of the session and waits for, each with its deadline and what it does with the answer.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::Duration;
+
+use super::error::RequestError;
+use crate::conversation::Conversations;
+use crate::numbered::Numbered;
+use crate::time::Moment;
+use crate::value::Value;
+use crate::wire::primitives::ConversationId;
+
+/// Something that the application asked of the session and waits for. Chosen by the application, counting up; never used
+/// again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CallId(pub u64);
+
+/// What a call came to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Response {
+    /// The recipient's response.
+    Value(Value),
+    /// The number of sessions that a session filter matches; each of them has been sent the request.
+    Matched(u32),
+    /// The body of a response to a service request that the application put together itself.
+    Body(Vec<u8>),
+    /// The request handler is registered.
+    Registered,
+    /// The registration is gone.
+    Deregistered,
+    /// The server answered a ping after this time.
+    Pong(Duration),
+    /// The session's own properties.
+    Properties(Vec<(String, String)>),
+    /// Whether the session has another principal now.
+    PrincipalChanged(bool),
+}
+
+/// How long a call may take, from its beginning to the response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// Everything included.
+    pub timeout: Duration,
+    /// Whether it waits for a connection while there is none, instead of failing at once.
+    pub wait: bool,
+}
+
+impl From<Duration> for Patience {
+    /// Does not wait for a connection.
+    fn from(timeout: Duration) -> Self {
+        Self { timeout, wait: false }
+    }
+}
+
+/// A call that has not come to its end.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub started: Moment,
+    pub timeout: Duration,
+    pub purpose: Purpose,
+    /// Where its answer comes. None if it is not read from one: registrations say what becomes of theirs.
+    pub conversation: Option<ConversationId>,
+    /// What it is to send, while it waits for a connection.
+    pub unsent: Option<Vec<u8>>,
+}
+
+/// What a call is for, which decides how it ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Purpose {
+    /// A request: one of those that are counted when messages are lost.
+    Request(ReadResponse),
+    /// A question to the server about this session.
+    Query(ReadResponse),
+    /// A request to a session filter; the first answer is the number of those that will come.
+    Filter {
+        /// Of sessions that matched, as soon as the server has said so.
+        expected: Option<u32>,
+        /// Answers and errors that have come.
+        received: u32,
+    },
+    /// This registration is to be made.
+    Registration(ConversationId),
+    /// This registration is to be taken back.
+    Deregistration(ConversationId),
+}
+
+/// Reads the body of a response, which came after this time.
+pub(super) type ReadResponse = fn(&[u8], Duration) -> Result<Response, RequestError>;
+
+impl Call {
+    pub fn new(now: Moment, timeout: Duration, purpose: Purpose, conversation: Option<ConversationId>) -> Self {
+        Self { started: now, timeout, purpose, conversation, unsent: None }
+    }
+
+    /// Whether it is one request of the application.
+    pub fn is_request(&self) -> bool {
+        matches!(self.purpose, Purpose::Request(_) | Purpose::Filter { .. })
+    }
+
+    fn deadline(&self) -> Moment {
+        self.started + self.timeout
+    }
+}
+
+/// Calls that may wait for a connection at the same time.
+const MAX_UNSENT: usize = 10_000;
+
+/// Due times of calls that have ended are never worth sorting out, up to so many.
+const SPARE_DEADLINES: usize = 64;
+
+/// All open calls.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    calls: Numbered<Call>,
+    /// Whose answer comes in which conversation.
+    conversations: Conversations<CallId>,
+    /// Earliest first. Those of calls that have ended are sorted out later.
+    deadlines: BinaryHeap<Reverse<(Moment, CallId)>>,
+    /// How many wait for a connection.
+    unsent: usize,
+}
+
+impl Calls {
+    /// An ID for a conversation with the server.
+    pub fn next_conversation(&mut self) -> ConversationId {
+        self.conversations.next_id()
+    }
+
+    pub fn len(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Whether one more may wait for a connection.
+    pub fn may_wait(&self) -> bool {
+        self.unsent < MAX_UNSENT
+    }
+
+    /// Adds a call, unless there is one with this ID.
+    pub fn open(&mut self, id: CallId, call: Call) {
+        let (deadline, conversation, is_unsent) = (call.deadline(), call.conversation, call.unsent.is_some());
+        if self.calls.insert(id.0, call) {
+            self.deadlines.push(Reverse((deadline, id)));
+            self.unsent += usize::from(is_unsent);
+            if let Some(conversation) = conversation {
+                self.conversations.open(conversation, id);
+            }
+        }
+    }
+
+    /// Takes a call out; nothing if it has come to its end.
+    pub fn end(&mut self, id: CallId) -> Option<Call> {
+        let call = self.calls.remove(id.0)?;
+        self.unsent -= usize::from(call.unsent.is_some());
+        if let Some(conversation) = call.conversation {
+            self.conversations.close(conversation);
+        }
+        if self.deadlines.len() > 2 * self.calls.len() + SPARE_DEADLINES {
+            let calls = &self.calls;
+            self.deadlines.retain(|Reverse((_, id))| calls.get(id.0).is_some());
+        }
+        Some(call)
+    }
+
+    /// The call that is answered in a conversation.
+    pub fn in_conversation(&self, conversation: ConversationId) -> Option<CallId> {
+        self.conversations.get(conversation).copied()
+    }
+
+    /// What a call is for, and how far it is.
+    pub fn purpose_mut(&mut self, id: CallId) -> Option<&mut Purpose> {
+        self.calls.get_mut(id.0).map(|call| &mut call.purpose)
+    }
+
+    /// What waits for a connection, in the order in which it was asked for. The calls wait for their answers from now on.
+    pub fn take_unsent(&mut self) -> Vec<(CallId, Vec<u8>)> {
+        let mut frames = Vec::new();
+        if self.unsent > 0 {
+            self.unsent = 0;
+            let unsent = self.calls.iter_mut().filter_map(|(id, call)| Some((CallId(id), call.unsent.take()?)));
+            frames.extend(unsent);
+        }
+        frames
+    }
+
+    /// Takes out those that wait for an answer.
+    pub fn end_sent(&mut self) -> Vec<(CallId, Call)> {
+        let (unsent, sent) = self.end_all().into_iter().partition(|(_, call)| call.unsent.is_some());
+        for (id, call) in unsent {
+            self.open(id, call);
+        }
+        sent
+    }
+
+    /// Takes all out, in the order of their IDs.
+    pub fn end_all(&mut self) -> Vec<(CallId, Call)> {
+        self.deadlines.clear();
+        self.unsent = 0;
+        drop(self.conversations.close_all());
+        self.calls.take_all().map(|(id, call)| (CallId(id), call)).collect()
+    }
+
+    /// When the next one has waited for too long.
+    pub fn next_deadline(&mut self) -> Option<Moment> {
+        while let Some(Reverse((deadline, id))) = self.deadlines.peek() {
+            if self.calls.get(id.0).is_some() {
+                return Some(*deadline);
+            }
+            self.deadlines.pop();
+        }
+        None
+    }
+
+    /// Takes out the one that [`Self::next_deadline`] is about.
+    pub fn end_next(&mut self) -> Option<(CallId, Call)> {
+        self.next_deadline()?;
+        let Reverse((_, id)) = self.deadlines.pop()?;
+        Some((id, self.end(id)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const READ: Purpose = Purpose::Query(|_, _| Ok(Response::Registered));
+
+    fn call(calls: &mut Calls, id: u64, timeout: u64, unsent: Option<Vec<u8>>) -> ConversationId {
+        let conversation = calls.next_conversation();
+        let call = Call::new(Moment(0), Duration::from_micros(timeout), READ, Some(conversation));
+        calls.open(CallId(id), Call { unsent, ..call });
+        conversation
+    }
+
+    #[test]
+    fn deadlines_of_calls_that_have_ended_are_forgotten() {
+        let mut calls = Calls::default();
+        for id in 1..=1000 {
+            call(&mut calls, id, id, None);
+        }
+        for id in 1..=999 {
+            assert!(calls.end(CallId(id)).is_some());
+            assert!(calls.deadlines.len() <= 2 * calls.len() + SPARE_DEADLINES);
+        }
+        assert_eq!(calls.next_deadline(), Some(Moment(1000)));
+        assert_eq!(calls.end_next().map(|(id, _)| id), Some(CallId(1000)));
+        assert_eq!(calls.next_deadline(), None);
+    }
+
+    #[test]
+    fn calls_that_wait_for_a_connection_are_sent_in_the_order_of_the_calls_and_survive_a_loss() {
+        let mut calls = Calls::default();
+        let answered = call(&mut calls, 1, 10, None);
+        for id in [4, 2, 3] {
+            call(&mut calls, id, 10, Some(vec![id as u8]));
+        }
+        assert!(calls.in_conversation(answered).is_some());
+        assert_eq!(calls.end_sent().into_iter().map(|(id, _)| id).collect::<Vec<_>>(), [CallId(1)]);
+        assert!(calls.in_conversation(answered).is_none());
+        assert_eq!((calls.len(), calls.unsent, calls.next_deadline()), (3, 3, Some(Moment(10))));
+        let sent = calls.take_unsent();
+        assert_eq!(sent.into_iter().map(|(id, _)| id.0).collect::<Vec<_>>(), [2, 3, 4]);
+        assert_eq!((calls.len(), calls.unsent), (3, 0));
+        assert!(calls.take_unsent().is_empty());
+    }
+}

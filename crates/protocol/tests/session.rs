@@ -1,0 +1,522 @@
+//! The client's core, alone against what a server might say.
+
+use std::time::{Duration, Instant};
+
+use antiphon_protocol::client::{
+    CallId, ClientConfig, ClientSession, CloseCode, Closed, Event, HandlerId, Outcome, Output, Patience, RequestError,
+    RequestId, Response, State,
+};
+use antiphon_protocol::time::Moment;
+use antiphon_protocol::wire::envelope::{Message, request_frame, response_frame};
+use antiphon_protocol::wire::error_reason::ErrorReason;
+use antiphon_protocol::wire::handshake::{ConnectResponse, ResponseCode, SessionToken};
+use antiphon_protocol::wire::layouts::{
+    FilterAnswer, FilterOutcome, FilterResponse, ForwardedRequest, SendToPath, SerialisedValue, ServiceFailure,
+};
+use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
+use antiphon_protocol::wire::services::{
+    FilterResponseDelivery, MessagingFilterSender, MessagingReceiverClient, MessagingSend, Registration, ServiceRequest,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+const START: Moment = Moment(0);
+const ID: SessionId = SessionId { server: 1, value: 2 };
+const VALUE: SerialisedValue<'_> = SerialisedValue { type_name: "binary", bytes: b"x" };
+const WAIT: Patience = Patience { timeout: SECOND, wait: true };
+
+/// Everything that the session wants now.
+fn outputs(session: &mut ClientSession) -> Vec<Output> {
+    std::iter::from_fn(|| session.poll_output()).collect()
+}
+
+/// What it tells the application.
+fn events(session: &mut ClientSession) -> Vec<Event> {
+    let event = |output| match output {
+        Output::Deliver(event) => Some(event),
+        _ => None,
+    };
+    outputs(session).into_iter().filter_map(event).collect()
+}
+
+/// What it sends.
+fn sent(session: &mut ClientSession) -> Vec<Vec<u8>> {
+    let frame = |output| match output {
+        Output::Send(frame) => Some(frame),
+        _ => None,
+    };
+    outputs(session).into_iter().filter_map(frame).collect()
+}
+
+/// The server's word on a connection: a session, and what it says last.
+fn answer(session: &mut ClientSession, now: Moment, code: ResponseCode, tail: i32) {
+    let token = SessionToken::from_random([7; 18]);
+    let accepted = ConnectResponse::Accepted { version: 25, code, session: ID, token, ping_period: 0, tail };
+    let connection = session.connection().expect("connecting");
+    session.handle_open(connection);
+    session.handle_frame(now, connection, &accepted.to_frame());
+}
+
+fn receive(session: &mut ClientSession, now: Moment, frame: &[u8]) {
+    session.handle_frame(now, session.connection().expect("connected"), frame);
+}
+
+fn cut(session: &mut ClientSession, now: Moment) {
+    session.handle_disconnected(now, session.connection().expect("connected"), "cut");
+}
+
+/// A session that is open, and reconnects for a minute.
+fn open() -> ClientSession {
+    let mut session = ClientSession::new(ClientConfig { reconnect_timeout: SECOND * 60, ..ClientConfig::default() });
+    session.connect(START);
+    answer(&mut session, START, ResponseCode::OK, 0);
+    outputs(&mut session);
+    session
+}
+
+fn call_ended(call: u64, outcome: Result<Response, RequestError>) -> Event {
+    Event::CallEnded { call: CallId(call), outcome }
+}
+
+/// A handler that the server has accepted; the number that it was told to use.
+fn register(session: &mut ClientSession, call: u64, handler: u64, path: &str) -> ConversationId {
+    session.register_handler(START, CallId(call), HandlerId(handler), path, &[], true);
+    let frames = sent(session);
+    let (conversation, number) = registration(&frames[0]);
+    receive(session, START, &response_frame::<Registration>(conversation, &()));
+    assert_eq!(events(session).first(), Some(&call_ended(call, Ok(Response::Registered))));
+    number
+}
+
+/// The conversation of a message that registers a handler, and the number of the registration.
+fn registration(frame: &[u8]) -> (ConversationId, ConversationId) {
+    let Ok(Message::ServiceRequest { service, conversation, body }) = Message::decode(frame) else {
+        panic!("{frame:?}");
+    };
+    match ServiceRequest::decode(service, body) {
+        Ok(Some(ServiceRequest::Registration(body))) => (conversation, body.registration),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The server sends a request; which handler gets it, or why none does.
+fn forward(
+    session: &mut ClientSession,
+    conversation: i64,
+    registration: ConversationId,
+    path: &str,
+) -> Result<HandlerId, ErrorReason> {
+    let body = ForwardedRequest { registration, sender: ID, path, properties: Vec::new(), request: VALUE };
+    receive(session, START, &request_frame::<MessagingReceiverClient>(ConversationId(conversation), &body, 0));
+    delivered(session)
+}
+
+fn address(session: &mut ClientSession, conversation: i64, path: &str) -> Result<HandlerId, ErrorReason> {
+    let body = SendToPath { path, request: VALUE };
+    receive(session, START, &request_frame::<MessagingSend>(ConversationId(conversation), &body, 0));
+    delivered(session)
+}
+
+fn delivered(session: &mut ClientSession) -> Result<HandlerId, ErrorReason> {
+    for output in outputs(session) {
+        match output {
+            Output::Deliver(Event::RequestReceived(request)) => return Ok(request.handler),
+            Output::Send(frame) => match Message::decode(&frame) {
+                Ok(Message::ServiceError { failure: ServiceFailure { reason, .. }, .. }) => return Err(reason),
+                other => panic!("{other:?}"),
+            },
+            _ => {}
+        }
+    }
+    panic!("neither delivered nor refused")
+}
+
+const UNHANDLED: Result<HandlerId, ErrorReason> = Err(ErrorReason::UNHANDLED_MESSAGE);
+
+// ---- Connections ----
+
+#[test]
+fn a_retry_during_an_attempt_changes_nothing_and_leaves_no_timer_behind() {
+    let patience = ClientConfig::default().connect_timeout;
+    let mut session = open();
+    cut(&mut session, START);
+    session.retry_now(START);
+    outputs(&mut session);
+    session.retry_now(START + SECOND);
+    assert_eq!(session.poll_output(), None);
+    answer(&mut session, START + SECOND * 2, ResponseCode::RECONNECTED, 1);
+    assert_eq!(session.state(), State::Connected);
+    session.handle_timeout(START + patience * 2);
+    assert_eq!(session.state(), State::Connected);
+}
+
+#[test]
+fn an_attempt_that_is_given_up_before_it_begins_opens_no_connection() {
+    let mut session = open();
+    cut(&mut session, START);
+    outputs(&mut session);
+    session.retry_after(START, Some(SECOND * 59), 0.0);
+    // Both the retry and the end are due.
+    session.handle_timeout(START + SECOND * 60);
+    assert_eq!(session.state(), State::Closed);
+    assert!(!outputs(&mut session).iter().any(|output| matches!(output, Output::Connect(_))));
+}
+
+#[test]
+fn what_is_told_of_a_connection_that_was_given_up_is_ignored() {
+    let mut session = open();
+    let first = session.connection().expect("connected");
+    cut(&mut session, START);
+    session.retry_now(START);
+    let second = session.connection().expect("connecting");
+    outputs(&mut session);
+    session.handle_open(first);
+    session.handle_frame(START, first, b"late");
+    session.handle_violation(START, first, "late");
+    session.handle_disconnected(START, first, "late");
+    assert_eq!((session.poll_output(), session.connection()), (None, Some(second)));
+    answer(&mut session, START, ResponseCode::RECONNECTED, 1);
+    assert_eq!(session.state(), State::Connected);
+}
+
+#[test]
+fn s_12_the_first_attempt_to_reconnect_comes_within_a_tenth_of_a_second_unless_the_application_chooses() {
+    for (delay, random, expected) in
+        [(None, 0.0, Moment(0)), (None, 0.999_999, Moment(99_999)), (Some(SECOND), 0.0, Moment(1_000_000))]
+    {
+        let mut session = open();
+        cut(&mut session, START);
+        outputs(&mut session);
+        session.retry_after(START, delay, random);
+        assert_eq!(outputs(&mut session), [Output::WakeAt(expected)]);
+        session.handle_timeout(expected);
+        assert!(session.connection().is_some());
+    }
+}
+
+#[test]
+fn a_session_that_does_not_reconnect_says_how_it_lost_its_connection_before_it_closes() {
+    let mut session = ClientSession::new(ClientConfig::default());
+    session.connect(START);
+    answer(&mut session, START, ResponseCode::OK, 0);
+    session.send_to_path(START, CallId(1), "path", VALUE, WAIT);
+    outputs(&mut session);
+    cut(&mut session, START);
+    let reason = "the connection was lost: cut".to_owned();
+    assert_eq!(
+        events(&mut session),
+        [
+            Event::Disconnected(reason.clone()),
+            call_ended(1, Err(RequestError::ConnectionLost)),
+            Event::Closed(Closed { code: CloseCode::ConnectionError, reason }),
+        ]
+    );
+}
+
+// ---- Calls ----
+
+#[test]
+fn ten_thousand_calls_may_wait_and_are_sent_in_the_order_in_which_they_were_made() {
+    let mut session = open();
+    cut(&mut session, START);
+    session.retry_now(START);
+    for call in 1..=10_001 {
+        session.send_to_path(START, CallId(call), "path", VALUE, WAIT);
+    }
+    let refused = Event::CallEnded { call: CallId(10_001), outcome: Err(RequestError::NotConnected) };
+    assert_eq!(events(&mut session).pop(), Some(refused));
+    // One less: there is room for another one.
+    session.abandon(CallId(5_000));
+    session.send_to_path(START, CallId(10_002), "path", VALUE, WAIT);
+    answer(&mut session, START, ResponseCode::RECONNECTED_WITH_MESSAGE_LOSS, 0);
+    let conversations = sent(&mut session).into_iter().map(|frame| match Message::decode(&frame) {
+        Ok(Message::ServiceRequest { conversation, .. }) => conversation,
+        other => panic!("{other:?}"),
+    });
+    let conversations: Vec<_> = conversations.collect();
+    assert_eq!(conversations.len(), 10_000);
+    assert!(conversations.is_sorted());
+    assert_eq!(session.open_conversations(), 10_000);
+}
+
+#[test]
+fn what_becomes_of_ten_times_as_many_waiting_calls_takes_about_ten_times_as_long() {
+    // In one of these ways, so many calls come to their end.
+    type End = fn(&mut ClientSession, u64);
+    let ends: [(&str, End); 4] = [
+        ("closed", |session, _| session.close(START)),
+        ("timed out", |session, _| session.handle_timeout(START + SECOND)),
+        ("abandoned", |session, calls| {
+            // From the middle outwards, in both directions.
+            for distance in 0..calls / 2 {
+                session.abandon(CallId(calls / 2 - distance));
+                session.abandon(CallId(calls / 2 + 1 + distance));
+            }
+        }),
+        ("lost", |session, _| {
+            answer(session, START, ResponseCode::RECONNECTED_WITH_MESSAGE_LOSS, 0);
+            cut(session, START);
+            session.retry_now(START);
+            answer(session, START, ResponseCode::RECONNECTED_WITH_MESSAGE_LOSS, 0);
+        }),
+    ];
+    for (name, end) in ends {
+        let time = |calls: u64| {
+            let mut session = open();
+            cut(&mut session, START);
+            session.retry_now(START);
+            for call in 1..=calls {
+                session.send_to_path(START, CallId(call), "path", VALUE, WAIT);
+            }
+            outputs(&mut session);
+            let begun = Instant::now();
+            end(&mut session, calls);
+            let time = begun.elapsed();
+            assert_eq!(session.open_conversations(), 0, "{name}");
+            time
+        };
+        let best = |calls| (0..5).map(|_| time(calls)).min().unwrap_or_default();
+        let (few, many) = (best(1_000), best(10_000));
+        assert!(many < few * 50, "{name}: {few:?} for 1,000, {many:?} for 10,000");
+    }
+}
+
+#[test]
+fn a_call_that_waits_is_not_sent_if_the_server_takes_smaller_messages_now() {
+    let mut session = open();
+    cut(&mut session, START);
+    session.retry_now(START);
+    let large = vec![0; 2_000];
+    let value = SerialisedValue { type_name: "binary", bytes: &large };
+    session.send_to_path(START, CallId(1), "path", value, WAIT);
+    outputs(&mut session);
+    answer(&mut session, START, ResponseCode::RECONNECTED_WITH_MESSAGE_LOSS, 1_000);
+    let events = events(&mut session);
+    let Some(Event::CallEnded { call: CallId(1), outcome: Err(error) }) = events.last() else { panic!("{events:?}") };
+    assert!(matches!(error, RequestError::MessageTooLarge { limit: 1_000, .. }), "{error:?}");
+    assert_eq!(error.outcome(), Outcome::NotSent);
+}
+
+#[test]
+fn a_request_to_a_filter_ends_when_all_have_answered_and_tells_nothing_once_it_is_abandoned() {
+    for is_abandoned in [false, true] {
+        let mut session = open();
+        session.send_to_filter(START, CallId(9), "all", "path", VALUE, SECOND);
+        let frame = sent(&mut session).pop().expect("sent");
+        let Ok(Message::ServiceRequest { conversation, body, .. }) = Message::decode(&frame) else { panic!() };
+        let Ok(Some(ServiceRequest::MessagingFilterSender(request))) = ServiceRequest::decode(102, body) else {
+            panic!()
+        };
+        let filter_conversation = request.filter_conversation;
+        receive(
+            &mut session,
+            START,
+            &response_frame::<MessagingFilterSender>(conversation, &FilterOutcome::Matched(2)),
+        );
+        assert_eq!(events(&mut session), [call_ended(9, Ok(Response::Matched(2)))]);
+        // A second word on that is ignored.
+        receive(
+            &mut session,
+            START,
+            &response_frame::<MessagingFilterSender>(conversation, &FilterOutcome::Matched(5)),
+        );
+        if is_abandoned {
+            session.abandon(CallId(9));
+        }
+        for number in 1..=3 {
+            let answer = FilterAnswer::Response(VALUE);
+            let body = FilterResponse { filter_conversation, session: ID, answer };
+            receive(&mut session, START, &request_frame::<FilterResponseDelivery>(ConversationId(number), &body, 0));
+        }
+        let told = events(&mut session);
+        if is_abandoned {
+            assert_eq!(told, []);
+        } else {
+            assert!(
+                matches!(
+                    &told[..],
+                    [
+                        Event::FilterResponseReceived(first),
+                        Event::FilterResponseReceived(second),
+                        Event::FilterCallEnded { call: CallId(9), outcome: Ok(()) },
+                    ] if (first.received, second.received, second.expected) == (1, 2, 2)
+                ),
+                "{told:?}"
+            );
+        }
+        assert_eq!(session.open_conversations(), 0);
+    }
+}
+
+#[test]
+fn a_request_to_a_filter_that_fails_before_the_count_ends_twice_and_one_that_fails_later_once() {
+    let lost = RequestError::SessionClosed { sent: true };
+    for is_counted in [false, true] {
+        let mut session = open();
+        session.send_to_filter(START, CallId(1), "all", "path", VALUE, SECOND);
+        if is_counted {
+            let frame = sent(&mut session).pop().expect("sent");
+            let Ok(Message::ServiceRequest { conversation, .. }) = Message::decode(&frame) else { panic!() };
+            let count = response_frame::<MessagingFilterSender>(conversation, &FilterOutcome::Matched(2));
+            receive(&mut session, START, &count);
+            events(&mut session);
+        }
+        session.close(START);
+        let mut expected = vec![Event::FilterCallEnded { call: CallId(1), outcome: Err(lost.clone()) }];
+        if !is_counted {
+            expected.insert(0, call_ended(1, Err(lost.clone())));
+        }
+        assert_eq!(events(&mut session), expected);
+    }
+}
+
+// ---- Handlers ----
+
+#[test]
+fn of_a_stream_and_a_request_handler_at_the_same_path_the_later_one_answers() {
+    let mut session = open();
+    let number = register(&mut session, 1, 1, "a");
+    assert_eq!(forward(&mut session, 1, number, "a"), Ok(HandlerId(1)));
+    session.add_stream(HandlerId(2), "a", false);
+    session.add_stream(HandlerId(3), "a/b", false);
+    assert_eq!(forward(&mut session, 2, number, "a"), Ok(HandlerId(2)));
+    assert_eq!(forward(&mut session, 3, number, "a/b"), Ok(HandlerId(3)));
+    assert_eq!(forward(&mut session, 4, number, "a/c"), Ok(HandlerId(1)), "below, the request handler answers");
+    session.remove_stream(HandlerId(2));
+    assert_eq!(forward(&mut session, 5, number, "a"), UNHANDLED, "what it replaced does not come back");
+    assert_eq!(forward(&mut session, 6, number, "a/c"), Ok(HandlerId(1)));
+    assert_eq!(address(&mut session, 7, "a/b"), UNHANDLED, "a stream of its own kind is needed for that");
+
+    // The server has accepted another one: from then on, that one answers.
+    session.add_stream(HandlerId(4), "b", false);
+    let number = register(&mut session, 2, 5, "b");
+    assert_eq!(forward(&mut session, 8, number, "b"), Ok(HandlerId(5)));
+}
+
+#[test]
+fn a_later_stream_for_addressed_requests_replaces_the_earlier_one() {
+    let mut session = open();
+    session.add_stream(HandlerId(1), "a", true);
+    session.add_stream(HandlerId(2), "a", true);
+    assert_eq!(events(&mut session), [Event::HandlerLost(HandlerId(1))]);
+    session.remove_stream(HandlerId(1));
+    assert_eq!(address(&mut session, 1, "a"), Ok(HandlerId(2)));
+    assert_eq!(address(&mut session, 2, "a/b"), UNHANDLED);
+    session.remove_stream(HandlerId(2));
+    assert_eq!(address(&mut session, 3, "a"), UNHANDLED);
+}
+
+#[test]
+fn a_registration_that_was_given_up_gets_no_requests_and_is_taken_back() {
+    let mut session = open();
+    session.register_handler(START, CallId(1), HandlerId(1), "a", &[], true);
+    let (conversation, number) = registration(&sent(&mut session)[0]);
+    session.abandon(CallId(1));
+    assert_eq!(forward(&mut session, 1, number, "a"), UNHANDLED);
+    receive(&mut session, START, &response_frame::<Registration>(conversation, &()));
+    let frames = sent(&mut session);
+    assert!(matches!(Message::decode(&frames[0]), Ok(Message::ServiceRequest { service: 98, .. })), "{frames:?}");
+    assert_eq!(session.open_conversations(), 0);
+}
+
+#[test]
+fn everybody_who_takes_a_handler_back_is_told_when_it_is_gone_and_the_server_is_asked_once() {
+    let mut session = open();
+    register(&mut session, 1, 1, "a");
+    for call in [2, 3] {
+        session.deregister_handler(START, CallId(call), HandlerId(1));
+    }
+    let frames = sent(&mut session);
+    assert_eq!(frames.len(), 1);
+    let Ok(Message::ServiceRequest { conversation, .. }) = Message::decode(&frames[0]) else { panic!() };
+    receive(&mut session, START, &response_frame::<Registration>(conversation, &()));
+    let gone = [2, 3].map(|call| call_ended(call, Ok(Response::Deregistered)));
+    assert_eq!(events(&mut session), gone);
+    // What is gone needs no server.
+    session.deregister_handler(START, CallId(4), HandlerId(1));
+    assert_eq!(outputs(&mut session), [Output::Deliver(call_ended(4, Ok(Response::Deregistered)))]);
+}
+
+#[test]
+fn handlers_are_registered_again_after_a_loss_but_not_those_that_were_to_go() {
+    let mut session = open();
+    register(&mut session, 1, 1, "kept");
+    register(&mut session, 2, 2, "going");
+    session.deregister_handler(START, CallId(3), HandlerId(2));
+    session.register_handler(START, CallId(4), HandlerId(4), "coming", &[], true);
+    outputs(&mut session);
+    cut(&mut session, START);
+    session.retry_now(START);
+    outputs(&mut session);
+    answer(&mut session, START, ResponseCode::RECONNECTED_WITH_MESSAGE_LOSS, 0);
+    let (mut told, mut frames) = (Vec::new(), Vec::new());
+    for output in outputs(&mut session) {
+        match output {
+            Output::Deliver(event) => told.push(event),
+            Output::Send(frame) => frames.push(frame),
+            _ => {}
+        }
+    }
+    assert_eq!(
+        told[..2],
+        [call_ended(3, Ok(Response::Deregistered)), call_ended(4, Err(RequestError::ConnectionLost)),]
+    );
+    assert!(told.contains(&Event::MessagesLost { requests: 0, handlers: 1 }), "{told:?}");
+    let [frame] = &frames[..] else { panic!("{frames:?}") };
+    let (conversation, _) = registration(frame);
+    // The server does not take it again.
+    let failure = ServiceFailure { description: "", reason: ErrorReason::HANDLER_CONFLICT };
+    receive(&mut session, START, &Message::ServiceError { conversation, failure }.to_frame());
+    assert_eq!(events(&mut session), [Event::HandlerLost(HandlerId(1))]);
+}
+
+#[test]
+fn a_request_that_is_delivered_twice_while_it_is_being_answered_is_answered_once() {
+    let mut session = open();
+    let number = register(&mut session, 1, 1, "a");
+    let body = ForwardedRequest { registration: number, sender: ID, path: "a", properties: Vec::new(), request: VALUE };
+    let frame = request_frame::<MessagingReceiverClient>(ConversationId(5), &body, 0);
+    receive(&mut session, START, &frame);
+    receive(&mut session, START, &frame);
+    let told = events(&mut session);
+    let [Event::RequestReceived(request)] = &told[..] else { panic!("{told:?}") };
+    assert_eq!(request.id, RequestId(1));
+    for _ in 0..2 {
+        session.respond(request.id, Ok(VALUE));
+    }
+    let expected = response_frame::<MessagingReceiverClient>(ConversationId(5), &VALUE);
+    assert_eq!(sent(&mut session), [expected]);
+}
+
+#[test]
+fn a_request_that_is_one_too_many_to_answer_is_refused_and_no_handler_has_run() {
+    let mut session = open();
+    let number = register(&mut session, 1, 1, "a");
+    for conversation in 1..=65_536 {
+        assert_eq!(forward(&mut session, conversation, number, "a"), Ok(HandlerId(1)));
+    }
+    assert_eq!(forward(&mut session, 70_000, number, "a"), Err(ErrorReason::CLUSTER_ROUTING));
+    let error = RequestError::Refused { reason: ErrorReason::CLUSTER_ROUTING, detail: String::new() };
+    assert_eq!(error.outcome(), Outcome::Refused);
+    session.respond(RequestId(1), Ok(VALUE));
+    sent(&mut session);
+    assert_eq!(forward(&mut session, 70_001, number, "a"), Ok(HandlerId(1)));
+}
+
+#[test]
+fn requests_that_can_no_longer_be_answered_say_why() {
+    let mut session = open();
+    let number = register(&mut session, 1, 1, "a");
+    assert!(forward(&mut session, 1, number, "a").is_ok());
+    cut(&mut session, START);
+    session.retry_now(START);
+    answer(&mut session, START, ResponseCode::RECONNECTED_WITH_MESSAGE_LOSS, 0);
+    let abandoned = |request, error| Event::RequestAbandoned { request: RequestId(request), error };
+    assert!(events(&mut session).contains(&abandoned(1, RequestError::ConnectionLost)));
+    assert!(forward(&mut session, 1, number, "a").is_ok());
+    receive(&mut session, START, &Message::Abort.to_frame());
+    let closed = Closed { code: CloseCode::ClosedByServer, reason: "the server closed the session".into() };
+    assert_eq!(
+        events(&mut session),
+        [abandoned(2, RequestError::SessionClosed { sent: true }), Event::Closed(closed),]
+    );
+}
