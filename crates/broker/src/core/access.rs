@@ -1,4 +1,5 @@
-//! Who may connect, which roles they have then, and what they may do. Roles mean nothing yet: everybody may do everything.
+//! Principals: who may connect, with which roles, and what sessions may do. Roles mean nothing yet, everybody may do
+//! everything.
 
 use std::collections::BTreeSet;
 

@@ -1,15 +1,15 @@
-//! Which of the handlers of a path gets a request.
+//! Chooses which of a path's handlers gets a request.
 
 use super::per_session::SessionKey;
 use super::registry::Handler;
 
-/// How the session of a handler stands. The least is the best.
+/// Whether the session of a handler can take a request, with the number that it has to answer. The least is the best.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Standing {
-    /// It has a connection, room for another request, and so many to answer.
+pub(super) enum Availability {
+    /// It has a connection, and room for another request.
     Ready(usize),
-    /// It has room and so many to answer, but no connection at the moment.
-    Away(usize),
+    /// It has room, but no connection at the moment.
+    Disconnected(usize),
     /// It has as many to answer as it may have.
     Full,
 }
@@ -23,23 +23,23 @@ pub(super) enum Standing {
 pub(super) fn choose<'a>(
     handlers: &'a [Handler],
     random: &mut Random,
-    standing: impl Fn(SessionKey) -> Standing,
+    availability: impl Fn(SessionKey) -> Availability,
 ) -> Option<&'a Handler> {
     let first = random.below(handlers.len());
     // One of the others, if there are any.
     let second = (first + 1 + random.below(handlers.len() - 1)) % handlers.len();
-    let better = [first, second].into_iter().min_by_key(|at| standing(handlers[*at].session))?;
-    if matches!(standing(handlers[better].session), Standing::Ready(_)) {
+    let better = [first, second].into_iter().min_by_key(|at| availability(handlers[*at].session))?;
+    if matches!(availability(handlers[better].session), Availability::Ready(_)) {
         return Some(&handlers[better]);
     }
     let mut best = None;
     for handler in handlers[better..].iter().chain(&handlers[..better]) {
-        match standing(handler.session) {
-            Standing::Ready(_) => return Some(handler),
-            Standing::Away(to_answer) if best.is_none_or(|(least, _)| to_answer < least) => {
+        match availability(handler.session) {
+            Availability::Ready(_) => return Some(handler),
+            Availability::Disconnected(to_answer) if best.is_none_or(|(least, _)| to_answer < least) => {
                 best = Some((to_answer, handler));
             }
-            Standing::Away(_) | Standing::Full => {}
+            Availability::Disconnected(_) | Availability::Full => {}
         }
     }
     best.map(|(_, handler)| handler)
@@ -74,21 +74,21 @@ mod tests {
     use super::*;
     use crate::core::properties::Selection;
 
-    /// How often each of some handlers is chosen in a thousand times; and how often anybody's standing was asked.
-    fn choices(standings: &[Standing]) -> (Vec<usize>, usize) {
+    /// How often each of some handlers is chosen in a thousand times; and how often anybody's was asked for.
+    fn choices(availabilities: &[Availability]) -> (Vec<usize>, usize) {
         let handler = |place| Handler {
             session: SessionKey { number: place as u64, place },
             registration: ConversationId(1),
             selection: Selection::default(),
         };
-        let handlers: Vec<_> = (0..standings.len()).map(handler).collect();
-        let (mut random, mut chosen, asked) = (Random::new(7), vec![0; standings.len()], Cell::new(0));
+        let handlers: Vec<_> = (0..availabilities.len()).map(handler).collect();
+        let (mut random, mut chosen, asked) = (Random::new(7), vec![0; availabilities.len()], Cell::new(0));
         for _ in 0..1000 {
-            let standing = |key: SessionKey| {
+            let availability = |key: SessionKey| {
                 asked.set(asked.get() + 1);
-                standings[key.place]
+                availabilities[key.place]
             };
-            if let Some(handler) = choose(&handlers, &mut random, standing) {
+            if let Some(handler) = choose(&handlers, &mut random, availability) {
                 chosen[handler.session.place] += 1;
             }
         }
@@ -97,24 +97,24 @@ mod tests {
 
     #[test]
     fn one_that_is_ready_is_found_wherever_it_is_and_however_much_it_has_to_answer() {
-        use Standing::{Away, Full, Ready};
+        use Availability::{Disconnected, Full, Ready};
         for at in 0..10 {
-            let mut standings = [Full; 10];
-            standings[(at + 3) % 10] = Away(0);
-            standings[at] = Ready(4999);
-            assert_eq!(choices(&standings).0[at], 1000, "{standings:?}");
+            let mut availabilities = [Full; 10];
+            availabilities[(at + 3) % 10] = Disconnected(0);
+            availabilities[at] = Ready(4999);
+            assert_eq!(choices(&availabilities).0[at], 1000, "{availabilities:?}");
         }
-        assert_eq!(choices(&[Full, Away(2), Full, Away(1)]).0, [0, 0, 0, 1000]);
+        assert_eq!(choices(&[Full, Disconnected(2), Full, Disconnected(1)]).0, [0, 0, 0, 1000]);
         assert_eq!(choices(&[Full, Full, Full]).0, [0, 0, 0]);
         assert_eq!(
-            (choices(&[Ready(0)]).0, choices(&[Away(0)]).0, choices(&[Full]).0),
+            (choices(&[Ready(0)]).0, choices(&[Disconnected(0)]).0, choices(&[Full]).0),
             (vec![1000], vec![1000], vec![0])
         );
     }
 
     #[test]
     fn all_that_are_ready_are_chosen_and_those_with_less_to_answer_more_often() {
-        use Standing::Ready;
+        use Availability::Ready;
         let (chosen, asked) = choices(&[[Ready(1); 500], [Ready(0); 500]].concat());
         let idle: usize = chosen[500..].iter().sum();
         assert!((700..800).contains(&idle), "three quarters, not {idle}");
@@ -124,8 +124,8 @@ mod tests {
 
     #[test]
     fn a_few_that_are_full_cost_little() {
-        let standings: Vec<_> =
-            (0..1000).map(|at| if at % 10 == 0 { Standing::Full } else { Standing::Ready(0) }).collect();
-        assert!(choices(&standings).1 < 5 * 1000);
+        let availabilities: Vec<_> =
+            (0..1000).map(|at| if at % 10 == 0 { Availability::Full } else { Availability::Ready(0) }).collect();
+        assert!(choices(&availabilities).1 < 5 * 1000);
     }
 }

@@ -1,4 +1,4 @@
-//! How the broker behaves.
+//! The configuration of a broker: durations and limits.
 
 use std::time::Duration;
 

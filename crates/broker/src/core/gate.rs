@@ -1,4 +1,5 @@
-//! The gate: what a session may do. Every request passes it before anything comes of it, so permissions belong here.
+//! The gate that every request passes before anything comes of it: whether the session may do what it asks for.
+//! Permissions belong here.
 
 use std::collections::BTreeSet;
 

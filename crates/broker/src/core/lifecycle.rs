@@ -1,4 +1,4 @@
-//! How a session begins, loses its connection and gets another one, and ends (sections 2, 3, 10 and 11).
+//! The life of a session: opening, losing and regaining its connection, ending (sections 2, 3, 10 and 11).
 
 use std::time::Duration;
 

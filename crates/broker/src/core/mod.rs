@@ -13,9 +13,9 @@
 //! What happens:
 //!
 //! - here: what comes from connections and the clock, and what goes out.
-//! - `lifecycle`: how a session begins, loses its connection and gets another one, and ends.
-//! - `serve`: from a request to the broker itself to an answer or a `refusal`; `gate`: whether it may be asked.
-//! - `routing`: from a request to its recipient, from the answer to the sender; `choice`: among several handlers.
+//! - `lifecycle`: opening a session, losing and regaining its connection, ending it.
+//! - `serve`: requests to the broker, by service: each ends in an answer or a `refusal`; `gate`: whether it is allowed.
+//! - `routing`: requests to their recipients, answers back to the senders; `choice`: among several handlers.
 //! - `registrations`, `session_services`: the other services.
 //! - [`filter`]: the session filter language; `path`: message paths.
 
@@ -55,6 +55,7 @@ pub use config::BrokerConfig;
 use exchanges::Exchanges;
 use per_session::SessionKey;
 use pings::Pings;
+use received::Occurrence;
 use registry::Registry;
 use serve::Asker;
 use sessions::Sessions;
@@ -197,7 +198,7 @@ impl Broker {
         session.received.count_message();
         match Message::decode(frame) {
             Ok(Message::ServiceRequest { service, conversation, body }) => {
-                if session.received.remember(conversation, frame) == received::Request::New {
+                if session.received.remember(conversation, frame) == Occurrence::First {
                     self.handle_request(Asker { now, session: key, conversation }, service, body);
                 }
             }
@@ -223,14 +224,14 @@ impl Broker {
 
     /// The connection is gone. Its session stays for as long as it was agreed, or ends with it.
     pub fn handle_disconnected(&mut self, now: Moment, connection: ConnectionId) {
-        if let Some(key) = self.sessions.on(connection) {
+        if let Some(key) = self.sessions.with_connection(connection) {
             self.lose_connection(now, key);
         }
     }
 
     /// The client does not read what it is sent, and more cannot be kept for it. Ends the session (rules L-3).
     pub fn handle_overflow(&mut self, connection: ConnectionId) {
-        if let Some(key) = self.sessions.on(connection) {
+        if let Some(key) = self.sessions.with_connection(connection) {
             self.abort(key);
         }
     }
@@ -260,7 +261,7 @@ impl Broker {
 
     /// The session of a connection from which something arrived just now.
     fn heard(&mut self, now: Moment, connection: ConnectionId) -> Option<SessionKey> {
-        let key = self.sessions.on(connection)?;
+        let key = self.sessions.with_connection(connection)?;
         self.pings.heard(now, key);
         Some(key)
     }
@@ -268,7 +269,7 @@ impl Broker {
     /// Sends a message of a session, now or when it has a connection again.
     fn send_to(&mut self, key: SessionKey, frame: Vec<u8>) {
         let frame = Bytes::from(frame);
-        if let Some(connection) = self.sessions.sent(key, &frame) {
+        if let Some(connection) = self.sessions.record_sent(key, &frame) {
             self.outputs.push_back(Output::Send(connection, frame));
         }
     }

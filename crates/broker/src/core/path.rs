@@ -1,4 +1,4 @@
-//! Message paths that were looked at.
+//! A valid message path in its normal form.
 
 use antiphon_protocol::path::{self, InvalidPath};
 

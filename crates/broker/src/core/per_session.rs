@@ -1,4 +1,4 @@
-//! Names of sessions, and tables with something for each of them.
+//! Keys of sessions, and tables with one entry for each session.
 
 /// Names a session inside this broker. No other session ever has the same, and they sort as they were opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

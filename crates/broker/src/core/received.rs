@@ -1,4 +1,4 @@
-//! What came from a client: how many messages, and which of them came before.
+//! Counts the messages that came from a client, and recognises repeated ones.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -20,17 +20,17 @@ pub(super) struct Received {
 enum Past {
     /// Nothing.
     #[default]
-    Settled,
+    Done,
     /// It was forgotten, and nothing has come since: the client may not know of that.
     Forgotten,
     /// They may repeat requests that have come since the reconnection: here by conversation, with hashes of the messages.
-    MayComeAgain(HashMap<ConversationId, u64>),
+    MayBeRepeated(HashMap<ConversationId, u64>),
 }
 
-/// What a request is among those that came before.
+/// Whether a request has come before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Request {
-    New,
+pub(super) enum Occurrence {
+    First,
     Repeated,
 }
 
@@ -44,28 +44,29 @@ impl Received {
     pub fn count_message(&mut self) {
         self.count += 1;
         if matches!(self.past, Past::Forgotten) {
-            self.past = Past::Settled;
+            self.past = Past::Done;
         }
     }
 
     /// Remembers a request for as long as it may be repeated: after a reconnection the official JavaScript client sends
     /// some of what it should send again several times, in place of the others (section 14.2).
-    pub fn remember(&mut self, conversation: ConversationId, frame: &[u8]) -> Request {
-        let Past::MayComeAgain(seen) = &mut self.past else { return Request::New };
+    pub fn remember(&mut self, conversation: ConversationId, frame: &[u8]) -> Occurrence {
+        let Past::MayBeRepeated(seen) = &mut self.past else { return Occurrence::First };
         if conversation == ConversationId::ONE_WAY {
-            return Request::New;
+            return Occurrence::First;
         }
         let hash = seen.hasher().hash_one(frame);
-        let request = if seen.insert(conversation, hash) == Some(hash) { Request::Repeated } else { Request::New };
+        let occurrence =
+            if seen.insert(conversation, hash) == Some(hash) { Occurrence::Repeated } else { Occurrence::First };
         if seen.len() > MAX_REMEMBERED {
-            self.past = Past::Settled;
+            self.past = Past::Done;
         }
-        request
+        occurrence
     }
 
     /// The client has reconnected, and sends again what may not have arrived.
     pub fn expect_repetitions(&mut self) {
-        self.past = Past::MayComeAgain(HashMap::new());
+        self.past = Past::MayBeRepeated(HashMap::new());
     }
 
     /// The counting starts anew.

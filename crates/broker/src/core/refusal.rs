@@ -1,11 +1,11 @@
-//! Why the broker does not do what it is asked.
+//! A refusal: the reason and the text with which the broker answers a request that comes to nothing.
 
 use std::borrow::Cow;
 
 use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::layouts::ServiceFailure;
 
-/// Why a request comes to nothing: what its sender hears.
+/// Why a request comes to nothing, as its sender is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub reason: ErrorReason,

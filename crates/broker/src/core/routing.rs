@@ -1,4 +1,4 @@
-//! From a request to its recipient, from the answer back to the sender.
+//! Routes requests to their recipients, and answers back to the senders.
 
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::envelope::{Message, request_frame};
@@ -13,7 +13,7 @@ use antiphon_protocol::wire::services::{
 };
 use antiphon_protocol::wire::{Decode, Reader};
 
-use super::choice::{Standing, choose};
+use super::choice::{Availability, choose};
 use super::exchanges::{Exchange, Exchanges, ReplyTo};
 use super::filter::{Fault, Filter, TooMuchWork, Work};
 use super::gate::Action;
@@ -41,9 +41,9 @@ impl Broker {
             let text = format!("no session handles {}", request.path);
             return Err(Refusal::new(ErrorReason::UNHANDLED_MESSAGE, text));
         };
-        self.check_outstanding(asker.session, 1)?;
-        let standing = |key| standing(&self.config, &self.sessions, &self.exchanges, key);
-        let handler = choose(handlers, &mut self.random, standing).ok_or_else(|| no_room(HANDLERS_ARE_FULL))?;
+        self.check_outavailability(asker.session, 1)?;
+        let availability = |key| availability(&self.config, &self.sessions, &self.exchanges, key);
+        let handler = choose(handlers, &mut self.random, availability).ok_or_else(|| no_room(HANDLERS_ARE_FULL))?;
         let recipient = handler.session;
         let Some(conversation) = self.sessions.get_mut(recipient).map(Session::next_conversation) else {
             return Ok(Answer::Later);
@@ -78,7 +78,7 @@ impl Broker {
     pub(super) fn route_to_session(&mut self, asker: Asker, request: &SendToSession<'_>) -> Result<Answer, Refusal> {
         let path = self.admit(asker.session, Action::SendToSession, request.path)?;
         let recipient = self.sessions.with_id(request.session).ok_or_else(|| no_such_session(request.session))?;
-        self.check_outstanding(asker.session, 1)?;
+        self.check_outavailability(asker.session, 1)?;
         if self.is_full(recipient) {
             return Err(no_room(RECIPIENT_IS_FULL));
         }
@@ -99,7 +99,7 @@ impl Broker {
             Err(fault) => return Ok(report(asker, &fault)),
         };
         let recipients = self.matching(&filter).map_err(|TooMuchWork| no_room(TooMuchWork.to_string()))?;
-        self.check_outstanding(asker.session, recipients.len())?;
+        self.check_outavailability(asker.session, recipients.len())?;
         let limit = self.config.max_fan_out_bytes;
         let SerialisedValue { type_name, bytes } = &request.request;
         if recipients.len().saturating_mul(request.path.len() + type_name.len() + bytes.len()) > limit {
@@ -258,7 +258,7 @@ impl Broker {
     }
 
     /// Refuses `more` requests of a session if they would be more than may wait for their answers.
-    fn check_outstanding(&self, sender: SessionKey, more: usize) -> Result<(), Refusal> {
+    fn check_outavailability(&self, sender: SessionKey, more: usize) -> Result<(), Refusal> {
         let limit = self.config.max_outstanding_requests;
         if self.exchanges.asked_by(sender) + more <= limit {
             return Ok(());
@@ -267,24 +267,29 @@ impl Broker {
     }
 
     fn is_full(&self, recipient: SessionKey) -> bool {
-        standing(&self.config, &self.sessions, &self.exchanges, recipient) == Standing::Full
+        availability(&self.config, &self.sessions, &self.exchanges, recipient) == Availability::Full
     }
 }
 
-/// How a session stands that is to get a request. It is full if so many wait for its answers that no more are queued for
-/// it: it is not to lose its connection because others ask too much.
-fn standing(config: &BrokerConfig, sessions: &Sessions, exchanges: &Exchanges, recipient: SessionKey) -> Standing {
-    let Some(session) = sessions.get(recipient) else { return Standing::Full };
+/// Whether a session can take a request. It is full if so many wait for its answers that no more are queued for it: it is
+/// not to lose its connection because others ask too much.
+fn availability(
+    config: &BrokerConfig,
+    sessions: &Sessions,
+    exchanges: &Exchanges,
+    recipient: SessionKey,
+) -> Availability {
+    let Some(session) = sessions.get(recipient) else { return Availability::Full };
     let (to_answer, bytes) = exchanges.to_answer(recipient);
     // What is queued for a session without a connection must be kept until it is back, with room for answers to what it
     // asked itself.
     let queue_is_full = session.connection().is_none() && session.queued() >= config.recovery.messages as u64 / 2;
     if queue_is_full || to_answer >= config.max_requests_to_answer || bytes >= config.max_bytes_to_answer {
-        Standing::Full
+        Availability::Full
     } else if session.connection().is_some() {
-        Standing::Ready(to_answer)
+        Availability::Ready(to_answer)
     } else {
-        Standing::Away(to_answer)
+        Availability::Disconnected(to_answer)
     }
 }
 

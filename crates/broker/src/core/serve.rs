@@ -1,4 +1,4 @@
-//! What becomes of a request to the broker itself: a service, an answer or a refusal.
+//! Serves requests to the broker, by service: each ends in an answer or a refusal.
 //!
 //! A new service is a line in `serve` and a function, here or beside those that are about the same.
 

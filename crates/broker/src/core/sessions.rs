@@ -1,4 +1,4 @@
-//! The sessions, and the ways to find one.
+//! The table of open sessions, with an index for each way to find one.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hasher};
@@ -226,7 +226,7 @@ impl Sessions {
     /// Takes note of a message to a session. It goes out now on the connection that is returned, and is kept for another
     /// one, if the session outlives this one. Once more is kept in all than may be, the past of this session is gone: it
     /// will learn that messages were lost, if it loses its connection now.
-    pub fn sent(&mut self, key: SessionKey, frame: &Bytes) -> Option<ConnectionId> {
+    pub fn record_sent(&mut self, key: SessionKey, frame: &Bytes) -> Option<ConnectionId> {
         let session = self.open.get_mut(key.place).filter(|session| session.id.value == key.number)?;
         if session.is_kept() {
             let before = session.sent.bytes();
@@ -299,7 +299,7 @@ impl Sessions {
     }
 
     /// The session that has this connection.
-    pub fn on(&self, connection: ConnectionId) -> Option<SessionKey> {
+    pub fn with_connection(&self, connection: ConnectionId) -> Option<SessionKey> {
         self.by_connection.get(&connection).copied()
     }
 
@@ -332,4 +332,138 @@ fn hash_of(key: u64, token: &[u8]) -> u64 {
     hasher.write_u64(key);
     hasher.write(token);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What can happen to sessions: numbers say to which of those that were ever opened.
+    #[derive(Clone, Debug)]
+    enum Step {
+        Open,
+        Attach(usize, bool),
+        Detach(usize),
+        ChangePrincipal(usize, &'static str),
+        Send(usize, usize),
+        ForgetPast(usize),
+        Remove(usize),
+        PassTime(u64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let which = || any::<prop::sample::Index>().prop_map(|index| index.index(1000));
+        prop_oneof![
+            3 => Just(Step::Open),
+            2 => (which(), any::<bool>()).prop_map(|(which, is_kept)| Step::Attach(which, is_kept)),
+            2 => which().prop_map(Step::Detach),
+            2 => (which(), prop::sample::select(vec!["", "ada", "bob"]))
+                .prop_map(|(which, name)| Step::ChangePrincipal(which, name)),
+            3 => (which(), 0..60_usize).prop_map(|(which, length)| Step::Send(which, length)),
+            1 => which().prop_map(Step::ForgetPast),
+            1 => which().prop_map(Step::Remove),
+            1 => (1..20_u64).prop_map(Step::PassTime),
+        ]
+    }
+
+    const KEPT: Duration = Duration::from_micros(50);
+    const MOST_BYTES: usize = 300;
+
+    fn token(number: u64) -> SessionToken {
+        let mut random = [0; 18];
+        random[..8].copy_from_slice(&number.to_be_bytes());
+        SessionToken::from_random(random)
+    }
+
+    /// A session as the test knows it: its principal, its connection or when it ends, and whether it is open.
+    struct Known {
+        key: SessionKey,
+        principal: &'static str,
+        connection: Result<ConnectionId, Moment>,
+        is_open: bool,
+    }
+
+    proptest! {
+        #[test]
+        fn every_open_session_is_found_in_every_way_and_no_other(steps in prop::collection::vec(step(), 1..150)) {
+            let mut sessions = Sessions::new(7, 99, MOST_BYTES);
+            let (mut known, mut connections, mut now) = (Vec::<Known>::new(), 0, Moment(0));
+            for step in std::iter::once(Step::Open).chain(steps) {
+                let count = known.len();
+                let mut new_connection = || {
+                    connections += 1;
+                    ConnectionId(connections)
+                };
+                match step {
+                    Step::Open => {
+                        let id = sessions.next_id();
+                        let mut properties = SessionProperties::default();
+                        properties.set_principal("", &[]);
+                        let (connection, recovery) = (new_connection(), RecoveryLimits { messages: 5, bytes: 200 });
+                        let token = token(count as u64);
+                        let key = sessions.open(NewSession { token, connection, keep_for: KEPT, recovery, properties });
+                        prop_assert_eq!(sessions.id_of(key), id);
+                        known.push(Known { key, principal: "", connection: Ok(connection), is_open: true });
+                    }
+                    Step::Attach(which, is_kept) => {
+                        let (session, connection) = (&mut known[which % count], new_connection());
+                        let keep_for = if is_kept { KEPT } else { Duration::ZERO };
+                        let before = sessions.attach(session.key, connection, keep_for);
+                        prop_assert_eq!(before, session.connection.ok().filter(|_| session.is_open));
+                        session.connection = Ok(connection);
+                    }
+                    Step::Detach(which) => {
+                        let session = &mut known[which % count];
+                        let keep_for = sessions.get(session.key).map_or(KEPT, |session| session.keep_for);
+                        sessions.detach(now, session.key);
+                        session.connection = session.connection.and(Err(now + keep_for));
+                    }
+                    Step::ChangePrincipal(which, principal) => {
+                        let session = &mut known[which % count];
+                        prop_assert_eq!(sessions.change_principal(session.key, principal, &[], &[]), Ok(()));
+                        session.principal = principal;
+                    }
+                    Step::Send(which, length) => {
+                        let session = &known[which % count];
+                        let connection = sessions.record_sent(session.key, &Bytes::from(vec![0; length]));
+                        prop_assert_eq!(connection, session.connection.ok().filter(|_| session.is_open));
+                    }
+                    Step::ForgetPast(which) => sessions.forget_past(known[which % count].key),
+                    Step::Remove(which) => {
+                        let session = &mut known[which % count];
+                        prop_assert_eq!(sessions.remove(session.key), session.is_open);
+                        session.is_open = false;
+                    }
+                    Step::PassTime(time) => now = now + Duration::from_micros(time),
+                }
+                let open = || known.iter().filter(|session| session.is_open);
+                for (number, session) in known.iter().enumerate() {
+                    let found = session.is_open.then_some(session.key);
+                    prop_assert_eq!(sessions.get(session.key).is_some(), session.is_open);
+                    prop_assert_eq!(sessions.with_id(sessions.id_of(session.key)), found);
+                    prop_assert_eq!(sessions.with_token(token(number as u64).as_text()), found);
+                    if let Ok(connection) = session.connection {
+                        prop_assert_eq!(sessions.with_connection(connection), found);
+                    }
+                }
+                for principal in ["", "ada", "bob"] {
+                    let expected: Vec<_> =
+                        open().filter(|session| session.principal == principal).map(|session| session.key).collect();
+                    prop_assert_eq!(sessions.of_principal(principal).collect::<Vec<_>>(), expected);
+                }
+                let attached = open().filter(|session| session.connection.is_ok()).count();
+                prop_assert_eq!((sessions.len(), sessions.by_connection.len()), (open().count(), attached));
+                let expiry = open().filter_map(|session| Some((session.connection.err()?, session.key))).min();
+                prop_assert_eq!(sessions.next_expiry(), expiry);
+                let kept: usize = sessions.open.iter().map(|(_, session)| session.sent.bytes()).sum();
+                prop_assert_eq!(sessions.recovery_bytes, kept);
+                prop_assert!(kept <= MOST_BYTES);
+                let mut keys: Vec<_> = sessions.keys().collect();
+                keys.sort_unstable();
+                prop_assert_eq!(keys, open().map(|session| session.key).collect::<Vec<_>>());
+            }
+        }
+    }
 }

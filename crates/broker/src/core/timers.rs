@@ -1,4 +1,4 @@
-//! What is due when, among very many timers of different lengths.
+//! A queue of timers, which costs little with very many of them.
 
 use std::collections::BTreeSet;
 

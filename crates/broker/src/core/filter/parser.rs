@@ -1,10 +1,10 @@
-//! Filter from text: tokens, precedence, and where and why a text is no filter.
+//! Parses session filters: tokens, precedence, and where and why a text is no filter.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use super::Filter;
-use super::pattern::{Limits, Pattern};
+use super::pattern::{Pattern, PatternLimits};
 
 /// Longest filter, in characters.
 pub const MAX_LENGTH: usize = 16_384;
@@ -28,7 +28,7 @@ pub struct Fault {
 ///
 /// The first thing that is wrong with it.
 pub(super) fn parse(text: &str) -> Result<Filter, Fault> {
-    let mut parser = Parser { rest: text, at: Position { line: 1, column: 0 }, depth: 0, limits: Limits::new() };
+    let mut parser = Parser { rest: text, at: Position { line: 1, column: 0 }, depth: 0, limits: PatternLimits::new() };
     if text.chars().nth(MAX_LENGTH).is_some() {
         return Err(parser.at.fault(format!("the filter is longer than {MAX_LENGTH} characters")));
     }
@@ -47,7 +47,7 @@ struct Parser<'a> {
     /// Number of `not`s and parentheses around.
     depth: usize,
     /// Of regular expressions.
-    limits: Limits,
+    limits: PatternLimits,
 }
 
 #[derive(Clone, Copy)]

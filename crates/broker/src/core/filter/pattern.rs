@@ -47,7 +47,7 @@ impl Pattern {
     /// # Errors
     ///
     /// What is wrong with it, in one line.
-    pub fn new(pattern: &str, limits: &mut Limits) -> Result<Self, String> {
+    pub fn new(pattern: &str, limits: &mut PatternLimits) -> Result<Self, String> {
         limits.take(pattern)?;
         refuse_possessive(pattern)?;
         let syntax = syntax::Config::new().nest_limit(MAX_DEPTH);
@@ -115,13 +115,13 @@ const TOO_LARGE: &str = "the regular expressions of this filter take more than a
 
 /// What is left for further patterns of the same filter.
 #[derive(Debug)]
-pub struct Limits {
+pub struct PatternLimits {
     patterns: usize,
     characters: usize,
     size: usize,
 }
 
-impl Limits {
+impl PatternLimits {
     /// What there is for one filter.
     pub fn new() -> Self {
         Self { patterns: MAX_PATTERNS, characters: MAX_CHARACTERS, size: MAX_SIZE }
@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     fn is_match(pattern: &str, value: &str) -> Result<bool, TooMuchWork> {
-        Pattern::new(pattern, &mut Limits::new()).expect("a pattern").is_match(value, &mut Work::new())
+        Pattern::new(pattern, &mut PatternLimits::new()).expect("a pattern").is_match(value, &mut Work::new())
     }
 
     #[test]
@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(is_match("", ""), Ok(true));
         assert_eq!(is_match(".*", "äöü"), Ok(true));
         for pattern in ["a)(b", "a)|(b"] {
-            assert!(Pattern::new(pattern, &mut Limits::new()).is_err(), "{pattern}");
+            assert!(Pattern::new(pattern, &mut PatternLimits::new()).is_err(), "{pattern}");
         }
     }
 
@@ -184,14 +184,14 @@ mod tests {
         let (deep, long) = (["("; 51].concat() + &")".repeat(51), "x".repeat(1001));
         for pattern in ["(?=x)", r"(x)\1", "a++", "a*+b", "a{2}+", "(((x{900}){900}){900})", r"\w{1000}", &deep, &long]
         {
-            assert!(Pattern::new(pattern, &mut Limits::new()).is_err(), "{pattern}");
+            assert!(Pattern::new(pattern, &mut PatternLimits::new()).is_err(), "{pattern}");
         }
     }
 
     #[test]
     fn the_limits_hold_for_all_patterns_of_a_filter_together() {
         let fit = |pattern: &str| {
-            let mut limits = Limits::new();
+            let mut limits = PatternLimits::new();
             (0..100).take_while(|_| Pattern::new(pattern, &mut limits).is_ok()).count()
         };
         assert_eq!(fit("a"), MAX_PATTERNS);
@@ -209,7 +209,7 @@ mod tests {
             if random >> 31 == 0 { 'a' } else { 'b' }
         };
         let long: String = (0..32 << 10).map(|_| letter()).collect();
-        let pattern = Pattern::new("([ab]*a[ab]{100})*c", &mut Limits::new()).expect("a pattern");
+        let pattern = Pattern::new("([ab]*a[ab]{100})*c", &mut PatternLimits::new()).expect("a pattern");
         assert_eq!(pattern.is_match(&long, &mut Work::new()), Ok(false));
         let mut little = Work::new();
         little.spend(MAX_WORK - 10_000).expect("left");

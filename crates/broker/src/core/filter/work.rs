@@ -1,4 +1,4 @@
-//! How much may be done for one session filter, so that it cannot hold up everybody else for long.
+//! The work budget of a session filter.
 
 /// Most that is done to find the sessions that one filter matches, in parts of filters looked at: about a tenth of a
 /// second, during which nobody else is served. Enough for 10,000 sessions and 300 clauses.
