@@ -9,13 +9,13 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { brotliCompressSync, constants, gzipSync } from "node:zlib";
 import { fillFolder } from "./lib/files.mjs";
-import { asFunction, shortenNames } from "./lib/glue.mjs";
+import { asFunction } from "./lib/glue.mjs";
 import { dist, fromRoot, target, wasmBindgen } from "./lib/paths.mjs";
 import { cargo, Failure, isMain, main, must, say } from "./lib/run.mjs";
 import { bindgenTools, nodeModules, rust } from "./lib/setup.mjs";
 
 const THIS_FILE = fileURLToPath(import.meta.url);
-const TOOLS = ["shrink.mjs", "glue.mjs"].map((name) => fromRoot("scripts", "lib", name));
+const TOOLS = ["shrink.mjs", "blank.mjs", "panic-texts.mjs", "names.mjs", "glue.mjs"];
 /** The most that an entry may cost: bytes after gzip -9, WebAssembly and JavaScript together. */
 const BUDGETS = { antiphon: 60_000, "antiphon/inline": 62_000 };
 /** What is downloaded for an entry. */
@@ -60,21 +60,23 @@ export async function buildBroker() {
 
 /** The glue and the optimised module in `build/wasm`, unless they were made from the same input before. */
 async function generate() {
-  const inputs = [WASM, THIS_FILE, ...TOOLS, fromRoot("Cargo.lock"), fromRoot("package-lock.json")];
+  const tools = TOOLS.map((name) => fromRoot("scripts", "lib", name));
+  const inputs = [WASM, THIS_FILE, ...tools, fromRoot("Cargo.lock"), fromRoot("package-lock.json")];
   const stamp = hash(inputs.map((path) => readFileSync(path)));
   const stampFile = join(GENERATED, "stamp");
   if (existsSync(stampFile) && readFileSync(stampFile, "utf8") === stamp) return;
 
   say("wasm-bindgen, wasm-opt: generating the bindings and shrinking the module (about 10 s)");
   await bindgen(WASM, GENERATED);
-  const module = join(GENERATED, "antiphon_bg.wasm");
+  const [moduleFile, glueFile] = ["antiphon_bg.wasm", "antiphon.js"].map((name) => join(GENERATED, name));
   // Loaded only here: a warm build does not need the optimiser.
-  const { shrink } = await import("./lib/shrink.mjs");
-  shrink(module, module, NAMED);
-  const glue = join(GENERATED, "antiphon.js");
-  const short = shortenNames(asFunction(readFileSync(glue, "utf8")), readFileSync(module));
-  writeFileSync(glue, short.glue);
-  writeFileSync(module, short.module);
+  const { shrunk, emitted } = await import("./lib/shrink.mjs");
+  const { shortenNames } = await import("./lib/names.mjs");
+  const module = shrunk(readFileSync(moduleFile));
+  writeFileSync(glueFile, shortenNames(module, asFunction(readFileSync(glueFile, "utf8"))));
+  const { published, named } = emitted(module);
+  writeFileSync(moduleFile, published);
+  writeFileSync(NAMED, named);
   writeFileSync(stampFile, stamp);
 }
 

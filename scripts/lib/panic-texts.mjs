@@ -1,0 +1,29 @@
+// What only messages of panics say, as Rust 1.95 puts it into the data of the module: texts of the standard library and
+// of the crates that the client is built from, never one of the client itself. `{}` stands for what a message tells.
+
+export const panicTexts = [
+  // core and alloc
+  "assertion `left {} right` failed: {}\n  left: {}\n right: {}",
+  "index out of bounds",
+  "capacity overflow",
+  "internal error: entered unreachable code",
+  "copy_from_slice: source slice length ({}) does not match destination slice length ({})",
+  "RefCell already borrowed",
+  "RefCell already mutably borrowed",
+  "LazyCell instance has previously been poisoned",
+  "`async fn` resumed after completion",
+  "0123456789abcdef",
+  "0x0123456789ABCDEF",
+  Array.from({ length: 100 }, (_, number) => String(number).padStart(2, "0")).join(""),
+  // base64ct
+  "assertion failed: i < self.len()",
+  "assertion failed: j < self.len()",
+  "encoding error",
+  "input is too big",
+  "InvalidLengthError",
+  // js-sys
+  "finish: result should be None",
+  "finish: callbacks should be Some",
+  // talc
+  "Out of bounds access",
+];
