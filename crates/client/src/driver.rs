@@ -28,11 +28,11 @@ pub trait Host {
     /// A number from 0 to less than 1, drawn at random.
     fn random(&mut self) -> f64;
 
-    /// Get credentials, now or later, then call [`Driver::open`] or [`Driver::fail`] with this number.
+    /// Get credentials, now or later, then call [`Driver::open`] or [`Driver::fail`] for this connection.
     fn connect(&mut self, connection: ConnectionId);
 
     /// Open a WebSocket. What happens on it comes by the `handle_*` methods of the driver, never before this returns.
-    fn open(&mut self, url: String);
+    fn open(&mut self, connection: ConnectionId, url: String);
 
     /// Send a binary message.
     fn send(&mut self, frame: Vec<u8>);
@@ -43,8 +43,9 @@ pub trait Host {
     /// Call [`Driver::handle_timeout`] at this time. Replaces any earlier wish; a call that comes early does no harm.
     fn wake_at(&mut self, at: Moment);
 
-    /// How long the application wants to wait before this attempt to reconnect, counted from 1, if it has an opinion.
-    fn retry_delay(&mut self, attempt: u32) -> Option<Duration>;
+    /// Call [`Driver::retry_after`]: the application may say how long it wants to wait before this attempt to reconnect,
+    /// counted from 1.
+    fn retry(&mut self, attempt: u32);
 
     /// What the session is doing has changed.
     fn state_changed(&mut self, state: State);
@@ -124,12 +125,7 @@ impl Driver {
                 }
             }
             Output::Disconnect => host.disconnect(),
-            Output::Retry(attempt) => {
-                let delay = host.retry_delay(attempt);
-                let (random, now) = (host.random(), host.now());
-                // The application may have closed the session meanwhile; then this does nothing.
-                self.with_core(|core| core.retry_after(now, delay, random));
-            }
+            Output::Retry(attempt) => host.retry(attempt),
             Output::WakeAt(at) => host.wake_at(at),
             Output::Deliver(event) => {
                 if matches!(event, Event::Reconnected { lossless: false, .. }) {
@@ -141,43 +137,51 @@ impl Driver {
         }
     }
 
-    fn is_current(&self, connection: ConnectionId) -> bool {
-        self.inner.get().core.connection() == Some(connection)
-    }
-
     /// Opens a WebSocket with these credentials, unless this connection has been given up meanwhile.
     pub fn open(&self, host: &mut impl Host, connection: ConnectionId, credentials: Credentials) {
         if self.is_current(connection) {
             let query = self.with_core(|core| core.connect_query(credentials));
-            host.open(text![self.address, query]);
+            host.open(connection, text![self.address, query]);
         }
     }
 
-    /// This connection cannot be made; `reason` is for people.
+    /// Whether this connection is being opened, or open, and has not been given up.
+    pub fn is_current(&self, connection: ConnectionId) -> bool {
+        self.with_core(|core| core.connection()) == Some(connection)
+    }
+
+    /// This connection cannot be opened; `reason` is for people.
     pub fn fail(&self, host: &mut impl Host, connection: ConnectionId, reason: &str) {
-        if self.is_current(connection) {
-            self.handle_disconnected(host, reason);
-        }
+        self.change(host, |core, now| core.handle_disconnected(now, connection, reason));
+    }
+
+    /// Says how long the application wants to wait before the attempt that [`Host::retry`] named; without `delay` the core
+    /// chooses.
+    pub fn retry_after(&self, host: &mut impl Host, delay: Option<Duration>) {
+        let random = host.random();
+        self.change(host, |core, now| core.retry_after(now, delay, random));
     }
 
     /// The WebSocket is open.
-    pub fn handle_open(&self, host: &mut impl Host) {
-        self.change(host, |core, _| core.handle_open(core.connection().unwrap_or_default()));
+    pub fn handle_open(&self, host: &mut impl Host, connection: ConnectionId) {
+        self.change(host, |core, _| core.handle_open(connection));
     }
 
     /// A binary message has arrived.
-    pub fn handle_frame(&self, host: &mut impl Host, frame: &[u8]) {
-        self.inspect(host, Direction::In, frame);
-        self.change(host, |core, now| core.handle_frame(now, core.connection().unwrap_or_default(), frame));
+    pub fn handle_frame(&self, host: &mut impl Host, connection: ConnectionId, frame: &[u8]) {
+        if self.is_current(connection) {
+            self.inspect(host, Direction::In, frame);
+        }
+        self.change(host, |core, now| core.handle_frame(now, connection, frame));
     }
 
     /// The server did what no server may do; `text` says what.
-    pub fn handle_violation(&self, host: &mut impl Host, text: &str) {
-        self.change(host, |core, now| core.handle_violation(now, core.connection().unwrap_or_default(), text));
+    pub fn handle_violation(&self, host: &mut impl Host, connection: ConnectionId, text: &str) {
+        self.change(host, |core, now| core.handle_violation(now, connection, text));
     }
 
     /// The WebSocket was closed, or could not be opened, with a code and a reason as a browser tells it.
-    pub fn handle_closed(&self, host: &mut impl Host, code: u16, reason: &str) {
+    pub fn handle_closed(&self, host: &mut impl Host, connection: ConnectionId, code: u16, reason: &str) {
         let address = self.address.split('?').next().unwrap_or_default();
         let is_opening = self.with_core(|core| core.state() == State::Connecting);
         let reason = match (code, reason) {
@@ -189,12 +193,13 @@ impl Driver {
             (_, "") => String::new(),
             (_, reason) => text![" (", reason, ")"],
         };
-        self.handle_disconnected(host, &text!["the WebSocket to ", address, " was closed with code ", code, reason]);
+        let text = text!["the WebSocket to ", address, " was closed with code ", code, reason];
+        self.handle_disconnected(host, connection, &text);
     }
 
     /// The connection is gone, or was never made; `reason` is for people.
-    pub fn handle_disconnected(&self, host: &mut impl Host, reason: &str) {
-        self.change(host, |core, now| core.handle_disconnected(now, core.connection().unwrap_or_default(), reason));
+    pub fn handle_disconnected(&self, host: &mut impl Host, connection: ConnectionId, reason: &str) {
+        self.change(host, |core, now| core.handle_disconnected(now, connection, reason));
     }
 
     /// The time of [`Host::wake_at`] has come.
