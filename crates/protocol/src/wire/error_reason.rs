@@ -15,6 +15,9 @@ macro_rules! error_reasons {
         impl ErrorReason {
             $(#[doc = $text] pub const $name: Self = Self($code);)*
 
+            /// All that are listed.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
             /// The name of the reason, e.g. `ACCESS_DENIED`; none for a number that is not listed.
             #[must_use]
             pub fn name(self) -> Option<&'static str> {

@@ -55,6 +55,9 @@ macro_rules! services {
             }
         }
 
+        /// All services that are listed: number and name.
+        pub const SERVICES: &[(u32, &str)] = &[$(($id, $name),)*];
+
         /// The name of a service in the documentation; none for a number that is not listed.
         #[must_use]
         pub fn service_name(id: u32) -> Option<&'static str> {
