@@ -1,0 +1,420 @@
+// Writes JavaScript values as the bytes of the data types (docs/protocol.md, section 7).
+//
+// While a value is read, code of the application may run (getters, toJSON, proxies), throw, and have another value
+// written: each value has a writer of its own, and its bytes belong to whoever asked for them.
+
+import { TYPE_BINARY, TYPE_DOUBLE, TYPE_INT64, TYPE_RECORD_V2, TYPE_STRING } from "./tables.js";
+import { MAX_DEPTH } from "./value-reader.js";
+
+const SMALL = 64; // bytes; a typed array of that size has no buffer of its own, which would cost more than the rest
+const LARGE = 512; // bytes, when those are not enough
+const SHORT_TEXT = 64; // code units; below this a loop is faster than TextEncoder
+
+const { isArray } = Array;
+const { is, getPrototypeOf, prototype: objectPrototype } = Object;
+const { hasOwnProperty: hasOwn, toString: describe } = objectPrototype;
+const { isView } = ArrayBuffer;
+const { isInteger, isSafeInteger } = Number;
+const encoder = new TextEncoder();
+const loneSurrogate = /\p{Surrogate}/u; // with the flag u, a pair is one character and does not match
+
+/**
+ * The bytes of a value in a data type.
+ *
+ * @param {number} code of the data type
+ * @param {unknown} value
+ * @returns {Uint8Array} of whoever asked, but for the type `binary`: there it may be of the application
+ * @throws {Fault}
+ */
+export function write(code, value) {
+  if (code === TYPE_BINARY) return bytesOf(value) ?? fail("is not a Uint8Array, an ArrayBuffer or a view of one");
+  if (code === TYPE_RECORD_V2) return encoder.encode(records(value));
+  const writer = new Writer();
+  writer.writeTyped(code, value);
+  return writer.bytes;
+}
+
+// ---- What cannot be written ----
+
+/** Why a value cannot be written: a text that goes on from the name of the value, and where in the value it is. */
+export class Fault {
+  #path = "";
+
+  /** `Kind` is the class of the error that a data type throws for it, `cause` what the application threw. */
+  constructor(text, Kind, cause) {
+    Object.assign(this, { text, Kind, cause });
+  }
+
+  /** E.g. `.lines[3].price`; empty for the value itself. */
+  get path() {
+    return this.#path;
+  }
+
+  /** What stopped the writer, as a fault; whatever is none, the application threw. */
+  static of(thrown) {
+    // Not by instanceof, which a proxy would notice.
+    const isOne = isObject(thrown) && #path in thrown;
+    return isOne ? thrown : new Fault("threw while it was read", TypeError, thrown);
+  }
+
+  /** The same, seen from the container that has it as the member `key`. */
+  static within(key, thrown) {
+    const fault = Fault.of(thrown);
+    if (key !== undefined) fault.#path = stepTo(key) + fault.#path;
+    return fault;
+  }
+}
+
+function fail(text, Kind = TypeError) {
+  throw new Fault(text, Kind);
+}
+
+function stepTo(key) {
+  return /^[\p{ID_Start}$_][\p{ID_Continue}$]*$/u.test(key) ? `.${key}` : `[${JSON.stringify(key)}]`;
+}
+
+// ---- CBOR ----
+
+/** The writer of one value. */
+class Writer {
+  #bytes = new Uint8Array(SMALL);
+  #at = 0;
+  /** The containers around the member that is being written. */
+  #around = [];
+
+  /** What was written. */
+  get bytes() {
+    // The copy of a small array costs less than the buffer that `subarray` would have to make for it.
+    return this.#bytes.length === SMALL ? this.#bytes.slice(0, this.#at) : this.#bytes.subarray(0, this.#at);
+  }
+
+  writeTyped(code, value) {
+    if (value === undefined || value === null) this.#writeByte(0xf6);
+    else if (code === TYPE_STRING) typeof value === "string" ? this.#writeText(value) : fail("is not a string");
+    else if (code === TYPE_INT64) this.#writeInt64(value);
+    else if (code === TYPE_DOUBLE) this.#writeDouble(typeof value === "bigint" ? exactDouble(value) : value);
+    else if (!this.#write(value, "")) this.#writeByte(0xf6);
+  }
+
+  /** Writes a member of a json value; for undefined it writes nothing and returns false. */
+  #write(value, key) {
+    this.#makeRoom(16);
+    switch (typeof value) {
+      case "string":
+        this.#writeText(value);
+        return true;
+      case "number":
+        if (isSafeInteger(value) && !is(value, -0)) this.#writeInteger(value);
+        else this.#writeDouble(value);
+        return true;
+      case "boolean":
+        this.#writeByte(value ? 0xf5 : 0xf4);
+        return true;
+      case "bigint":
+        this.#writeInt64(value);
+        return true;
+      case "undefined":
+        return false;
+      case "symbol":
+        return fail("is a symbol");
+      default:
+        if (value !== null) return this.#writeObject(value, key);
+        this.#writeByte(0xf6);
+        return true;
+    }
+  }
+
+  #writeObject(value, key) {
+    let kind = kindOf(value);
+    if (kind !== "ArrayBuffer") {
+      const { toJSON } = value;
+      if (typeof toJSON === "function") {
+        value = toJSON.call(value, `${key}`);
+        if (!isObject(value) && typeof value !== "function") return this.#write(value, key);
+        kind = kindOf(value);
+      }
+    }
+    if (kind !== PLAIN && kind !== ARRAY && this.#writeSpecial(value, kind)) return true;
+    const around = this.#around;
+    for (let i = around.length; i-- > 0; ) if (around[i] === value) fail("is a cycle: it contains itself");
+    if (around.length === MAX_DEPTH) fail(`is within ${MAX_DEPTH} objects and arrays, no more is allowed`, RangeError);
+    around.push(value);
+    if (kind === ARRAY) this.#writeArray(value);
+    else this.#writeMembers(value, kind === "Map");
+    around.pop();
+    this.#makeRoom(1);
+    this.#writeByte(0xff);
+    return true;
+  }
+
+  /** Writes what is no list of members and returns true, else false. */
+  #writeSpecial(value, kind) {
+    switch (kind) {
+      case FUNCTION:
+        return fail("is a function");
+      case "Promise":
+        return fail("is a promise that nobody waited for");
+      case "ArrayBuffer":
+        this.#writeBytes(bytesOf(value));
+        return true;
+      case "Number":
+        return this.#write(Number(value));
+      case "String":
+        return this.#write(String(value));
+      case "Boolean":
+        return this.#write(Boolean.prototype.valueOf.call(value));
+      case "BigInt":
+        return this.#write(BigInt.prototype.valueOf.call(value));
+      default:
+        return false;
+    }
+  }
+
+  #writeArray(array) {
+    this.#writeByte(0x9f);
+    const { length } = array;
+    let index = 0;
+    try {
+      for (; index < length; index++) if (!this.#write(array[index], index)) this.#writeByte(0xf6);
+    } catch (thrown) {
+      throw Fault.within(index, thrown);
+    }
+  }
+
+  #writeMembers(object, isMap) {
+    this.#writeByte(0xbf);
+    let key;
+    try {
+      if (isMap) {
+        for (const [name, value] of object) {
+          key = undefined;
+          if (typeof name !== "string") fail("has a key that is not a string");
+          key = name;
+          this.#writeMember(key, value);
+        }
+      } else {
+        for (key in object) if (hasOwn.call(object, key)) this.#writeMember(key, object[key]);
+      }
+    } catch (thrown) {
+      throw Fault.within(key, thrown);
+    }
+  }
+
+  #writeMember(key, value) {
+    if (value === undefined) return;
+    const before = this.#at;
+    this.#writeText(key);
+    if (!this.#write(value, key)) this.#at = before;
+  }
+
+  #makeRoom(room) {
+    if (this.#bytes.length - this.#at < room) this.#grow(room);
+  }
+
+  #grow(room) {
+    const larger = new Uint8Array(Math.max(LARGE, this.#bytes.length * 4, this.#at + room));
+    larger.set(this.#bytes);
+    this.#bytes = larger;
+  }
+
+  /** There must be room for it, as for a head and for a number. */
+  #writeByte(byte) {
+    this.#bytes[this.#at++] = byte;
+  }
+
+  /** A major type with its argument, in the shortest form. There must be room for 9 bytes. */
+  #writeHead(major, n) {
+    if (n < 24) {
+      this.#writeByte(major | n);
+    } else if (n < 0x100) {
+      this.#writeByte(major | 24);
+      this.#writeByte(n);
+    } else if (n < 0x10000) {
+      this.#writeByte(major | 25);
+      this.#writeUnsigned(n, 2);
+    } else if (n < 0x100000000) {
+      this.#writeByte(major | 26);
+      this.#writeUnsigned(n, 4);
+    } else {
+      this.#writeByte(major | 27);
+      this.#writeUnsigned(n / 0x100000000, 4);
+      this.#writeUnsigned(n, 4);
+    }
+  }
+
+  #writeUnsigned(n, size) {
+    for (let shift = size * 8 - 8; shift >= 0; shift -= 8) this.#writeByte(n >>> shift);
+  }
+
+  #writeInteger(value) {
+    if (value < 0) this.#writeHead(0x20, -1 - value);
+    else this.#writeHead(0, value);
+  }
+
+  #writeInt64(value) {
+    if (typeof value === "number") {
+      if (!isInteger(value) || is(value, -0)) fail("is not an integer", RangeError);
+      if (!isSafeInteger(value)) fail("is beyond the integers that a number holds exactly, use a bigint", RangeError);
+    } else {
+      if (typeof value !== "bigint") fail("is not an integer");
+      if (BigInt.asIntN(64, value) !== value) fail("is an integer beyond 64 bits", RangeError);
+    }
+    const number = Number(value);
+    if (isSafeInteger(number)) {
+      this.#writeInteger(number);
+    } else {
+      const argument = value < 0n ? ~value : value;
+      this.#writeByte(value < 0n ? 0x3b : 0x1b);
+      this.#writeUnsigned(Number(argument >> 32n), 4);
+      this.#writeUnsigned(Number(argument & 0xffffffffn), 4);
+    }
+  }
+
+  #writeDouble(value) {
+    if (typeof value !== "number") fail("is not a number");
+    this.#writeByte(0xfb);
+    // Always the same NaN: the bits of a computed one depend on the machine.
+    double.setFloat64(0, Number.isNaN(value) ? Number.NaN : value);
+    this.#writeUnsigned(double.getUint32(0), 4);
+    this.#writeUnsigned(double.getUint32(4), 4);
+  }
+
+  #writeBytes(bytes) {
+    const { length } = bytes;
+    this.#makeRoom(length + 9);
+    this.#writeHead(0x40, length);
+    this.#bytes.set(bytes, this.#at);
+    this.#at += length;
+  }
+
+  #writeText(text) {
+    const { length } = text;
+    if (length >= SHORT_TEXT) {
+      this.#writeLongText(text);
+      return;
+    }
+    this.#makeRoom(length + 2);
+    let bytes = this.#bytes;
+    const at = this.#at;
+    const start = length < 24 ? at + 1 : at + 2;
+    let end = start;
+    for (let i = 0; i < length; i++) {
+      let code = text.charCodeAt(i);
+      if (code < 0x80) {
+        bytes[end++] = code;
+        continue;
+      }
+      this.#makeRoom(length * 3 + 2);
+      bytes = this.#bytes;
+      if (code < 0x800) {
+        bytes[end++] = 0xc0 | (code >> 6);
+      } else {
+        if ((code & 0xf800) === 0xd800) {
+          const low = text.charCodeAt(++i);
+          if (code > 0xdbff || (low & 0xfc00) !== 0xdc00) notText();
+          code = 0x10000 + ((code & 0x3ff) << 10) + (low & 0x3ff);
+          bytes[end++] = 0xf0 | (code >> 18);
+          bytes[end++] = 0x80 | ((code >> 12) & 0x3f);
+        } else {
+          bytes[end++] = 0xe0 | (code >> 12);
+        }
+        bytes[end++] = 0x80 | ((code >> 6) & 0x3f);
+      }
+      bytes[end++] = 0x80 | (code & 0x3f);
+    }
+    const size = end - start;
+    if (size < 24) {
+      bytes[at] = 0x60 | size;
+    } else {
+      if (length < 24) bytes.copyWithin(start + 1, start, end++);
+      bytes[at] = 0x78;
+      bytes[at + 1] = size;
+    }
+    this.#at = end;
+  }
+
+  #writeLongText(text) {
+    this.#makeRoom(text.length * 3 + 9);
+    const bytes = this.#bytes;
+    // The text first, as far right as its head could ever need, for only then its size is known.
+    const start = this.#at + 9;
+    const { written } = encoder.encodeInto(text, bytes.subarray(start));
+    if (written > text.length && loneSurrogate.test(text)) notText();
+    this.#writeHead(0x60, written);
+    bytes.copyWithin(this.#at, start, start + written);
+    this.#at += written;
+  }
+}
+
+/** For the bits of a number; nothing stays in it from one use to the next. */
+const double = new DataView(new ArrayBuffer(8));
+
+function exactDouble(integer) {
+  const number = Number(integer);
+  if (!isInteger(number) || BigInt(number) !== integer) fail("is an integer that no double equals", RangeError);
+  return number;
+}
+
+function notText() {
+  fail("has a lone surrogate, which is not text", RangeError);
+}
+
+const PLAIN = 0;
+const ARRAY = 1;
+const FUNCTION = 2;
+
+/** One of the above, or the tag of the object; "ArrayBuffer" also for shared ones and for all views. */
+function kindOf(value) {
+  if (isArray(value)) return ARRAY;
+  if (typeof value === "function") return FUNCTION;
+  if (getPrototypeOf(value) === objectPrototype) return PLAIN;
+  // By tag, not by instanceof: it may come from another frame.
+  return isView(value) ? "ArrayBuffer" : describe.call(value).slice(8, -1).replace("SharedA", "A");
+}
+
+/** The bytes of a buffer or of a view, not copied; undefined for anything else. */
+export function bytesOf(value) {
+  if (!isObject(value) || kindOf(value) !== "ArrayBuffer") return undefined;
+  // DataView throws for what has only the tag of a buffer.
+  const { buffer, byteOffset, byteLength } = isView(value) ? value : new DataView(value);
+  return new Uint8Array(buffer, byteOffset, byteLength);
+}
+
+function isObject(value) {
+  return typeof value === "object" && value !== null;
+}
+
+// ---- Records ----
+
+/**
+ * The text of records: fields joined by 0x02, records by 0x01. Without any bytes there are no records. So two things
+ * cannot be said: a single record with a single empty field, and a record without fields.
+ */
+function records(value) {
+  const list = each(value, "is not a list of records", recordText);
+  if (list.length === 1 && list[0] === "") fail("is one empty field alone, which would read as no records", RangeError);
+  return list.join("\x01");
+}
+
+function recordText(record) {
+  const fields = each(record, "is not a list of fields", (field) => {
+    if (typeof field !== "string") fail("is not a string");
+    if (field.includes("\x01") || field.includes("\x02")) fail("has a separator, 0x01 or 0x02, in it", RangeError);
+    if (loneSurrogate.test(field)) notText();
+    return field;
+  });
+  if (fields.length === 0) fail("is a record without fields", RangeError);
+  return fields.join("\x02");
+}
+
+function each(list, otherwise, read) {
+  if (!isArray(list)) fail(otherwise);
+  const results = [];
+  let index = 0;
+  try {
+    for (const { length } = list; index < length; index++) results[index] = read(list[index]);
+  } catch (thrown) {
+    throw Fault.within(index, thrown);
+  }
+  return results;
+}
