@@ -1,27 +1,23 @@
-//! Class `Client`: a session as `link.js` uses it. Arguments are checked there, and promises kept there, under the
-//! number of the conversation that a method returns; the link is told what came of it.
+//! Class `Client`: a session as JavaScript calls it, the interfaces `ClientPort` and `SocketPort` of `boundary.ts`.
+//! Arguments are checked there.
 
-use antiphon_protocol::client::{ClientSession, FilterRequest, Patience, RequestError};
+use antiphon_protocol::client::{CallId, ConnectionId, HandlerId, Patience, RequestId};
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::error_reason::ErrorReason;
-use antiphon_protocol::wire::handshake::Credentials;
-use antiphon_protocol::wire::primitives::{ConversationId, InvalidSessionId, SessionId};
+use antiphon_protocol::wire::primitives::{InvalidSessionId, SessionId};
 use js_sys::Array;
 use wasm_bindgen::prelude::*;
 
-use crate::clock::{milliseconds, now};
-use crate::driver::Driver;
-use crate::link::{Link, key};
+use crate::clock::milliseconds;
+use crate::listener::Listener;
 use crate::options::{client_config, strings};
+use crate::session::{Session, credentials_from_js};
 use crate::value::as_wire;
 
-/// A session at work.
-///
-/// What a method throws is a `MessagingError`. *After those that start a conversation, call [`flush`](Self::flush)*, when
-/// the number that they returned is known: what they sent goes out then, and nobody is told anything before.
+/// A session at work. No method throws; what becomes of a call, the listener is told.
 #[wasm_bindgen(skip_typescript)]
 pub struct Client {
-    driver: Driver,
+    session: Session,
 }
 
 #[wasm_bindgen]
@@ -29,29 +25,31 @@ impl Client {
     /// A session that is not connected yet. `address` ends where our query begins; `options` are those of
     /// [`client_config`].
     #[wasm_bindgen(constructor, skip_typescript)]
-    pub fn new(link: Link, address: String, options: &Array) -> Self {
-        Self { driver: Driver::new(link, address, client_config(options)) }
+    pub fn new(listener: Listener, address: String, options: &Array) -> Self {
+        Self { session: Session::new(listener, address, client_config(options)) }
     }
 
     /// Starts connecting; `elapsed` milliseconds of the time allowed have passed already.
     #[wasm_bindgen(skip_typescript)]
     pub fn connect(&self, elapsed: f64) {
-        let begun = Moment(now().0.saturating_sub(milliseconds(elapsed).as_micros() as u64));
-        self.driver.with_core(|core| core.connect(begun));
+        let elapsed = milliseconds(elapsed).as_micros() as u64;
+        self.session.change(|core, now| core.connect(Moment(now.0.saturating_sub(elapsed))));
     }
 
-    /// Ends the session; [`Link::closed`] follows.
+    /// Ends the session.
     #[wasm_bindgen(skip_typescript)]
     pub fn close(&self) {
-        self.driver.with_core(|core| core.close(now()));
+        self.session.change(|core, now| core.close(now));
     }
 
     /// Ends the session because the page is left: there will be no event of its connection any more.
     #[wasm_bindgen(skip_typescript)]
     pub fn leave(&self) {
-        self.driver.with_core(|core| {
-            core.close(now());
-            core.handle_disconnected(now(), "the page was left");
+        self.session.change(|core, now| {
+            core.close(now);
+            if let Some(connection) = core.connection() {
+                core.handle_disconnected(now, connection, "the page was left");
+            }
         });
     }
 
@@ -59,148 +57,178 @@ impl Client {
     /// where no connection lives.
     #[wasm_bindgen(skip_typescript)]
     pub fn wake(&self, restored: bool) {
-        self.driver.with_core(|core| {
-            if restored {
+        self.session.change(|core, now| {
+            match core.connection() {
                 // The events of a connection that died in the cache are late.
-                core.handle_disconnected(now(), "the page was in the back/forward cache");
-            } else {
+                Some(connection) if restored => {
+                    core.handle_disconnected(now, connection, "the page was in the back/forward cache");
+                }
                 // Timers are late then.
-                core.handle_timeout(now());
+                _ => core.handle_timeout(now),
             }
-            core.retry_now(now());
+            core.retry_now(now);
         });
     }
 
-    /// Starts a request to whichever session handles `path`. The value is of data type `code`; `timeout` is in
+    /// Says how long to wait before the attempt to reconnect that is due, in milliseconds, if the application says so.
+    #[wasm_bindgen(js_name = retryAfter, skip_typescript)]
+    pub fn retry_after(&self, delay: Option<f64>) {
+        self.session.driver().retry_after(&mut &self.session, delay.map(milliseconds));
+    }
+
+    /// Sends a request to whichever session handles `path`. The value is of data type `code`; `timeout` is in
     /// milliseconds; with `wait` it waits for a connection while there is none.
     #[wasm_bindgen(js_name = sendToPath, skip_typescript)]
-    pub fn send_to_path(&self, path: &str, code: u8, bytes: &[u8], timeout: f64, wait: bool) -> Result<f64, JsValue> {
+    pub fn send_to_path(&self, call: f64, path: &str, code: u8, bytes: &[u8], timeout: f64, wait: bool) {
         let patience = Patience { timeout: milliseconds(timeout), wait };
-        self.start(|core| core.send_to_path(now(), path, as_wire(code, bytes), patience))
+        self.session.change(|core, now| core.send_to_path(now, id(call), path, as_wire(code, bytes), patience));
     }
 
-    /// Starts a request to one session.
+    /// Sends a request to one session.
     #[wasm_bindgen(js_name = sendToSession, skip_typescript)]
+    #[expect(clippy::too_many_arguments, reason = "each crosses the boundary by itself")]
     pub fn send_to_session(
         &self,
+        call: f64,
+        session: &str,
         path: &str,
         code: u8,
         bytes: &[u8],
         timeout: f64,
         wait: bool,
-        session: &str,
-    ) -> Result<f64, JsValue> {
-        let session: SessionId =
-            session.parse().map_err(|_| self.driver.link().invalid_argument(InvalidSessionId::MESSAGE))?;
-        let patience = Patience { timeout: milliseconds(timeout), wait };
-        self.start(|core| core.send_to_session(now(), session, path, as_wire(code, bytes), patience))
+    ) {
+        let Ok(session) = session.parse::<SessionId>() else {
+            return self.session.listener().tell_invalid_argument(call, InvalidSessionId::MESSAGE);
+        };
+        let (value, patience) = (as_wire(code, bytes), Patience { timeout: milliseconds(timeout), wait });
+        self.session.change(|core, now| core.send_to_session(now, id(call), session, path, value, patience));
     }
 
-    /// Starts a request to every session that a filter matches. Gives two conversations: of their number, and of their
-    /// responses.
+    /// Sends a request to every session that a filter matches.
     #[wasm_bindgen(js_name = sendToFilter, skip_typescript)]
+    #[expect(clippy::too_many_arguments, reason = "each crosses the boundary by itself")]
     pub fn send_to_filter(
         &self,
+        call: f64,
+        filter: &str,
         path: &str,
         code: u8,
         bytes: &[u8],
         timeout: f64,
         wait: bool,
-        filter: &str,
-    ) -> Result<Array, JsValue> {
-        let patience = Patience { timeout: milliseconds(timeout), wait };
-        let sent = self.driver.core().send_to_filter(now(), filter, path, as_wire(code, bytes), patience);
-        sent.map(|FilterRequest { count, responses }| Array::of2(&key(count).into(), &key(responses).into()))
-            .map_err(|error| self.driver.link().error(&error))
+    ) {
+        let (value, patience) = (as_wire(code, bytes), Patience { timeout: milliseconds(timeout), wait });
+        self.session.change(|core, now| core.send_to_filter(now, id(call), filter, path, value, patience));
     }
 
-    /// Starts a service request with this body.
+    /// Sends a service request with this body.
     #[wasm_bindgen(skip_typescript)]
-    pub fn invoke(&self, service: u32, body: &[u8]) -> Result<f64, JsValue> {
-        self.start(|core| core.invoke(now(), service, body))
+    pub fn invoke(&self, call: f64, service: u32, body: &[u8]) {
+        self.session.change(|core, now| core.invoke(now, id(call), service, body));
     }
 
-    /// Starts measuring a round trip, in milliseconds.
+    /// Measures a round trip.
     #[wasm_bindgen(skip_typescript)]
-    pub fn ping(&self) -> Result<f64, JsValue> {
-        self.start(|core| core.ping(now()))
+    pub fn ping(&self, call: f64) {
+        self.session.change(|core, now| core.ping(now, id(call)));
     }
 
-    /// Starts asking for the session's own properties: a list of keys and values.
+    /// Asks for the session's own properties.
     #[wasm_bindgen(js_name = getProperties, skip_typescript)]
-    pub fn get_properties(&self, keys: &Array) -> Result<f64, JsValue> {
-        self.start(|core| core.get_properties(now(), &strings(keys)))
+    pub fn get_properties(&self, call: f64, keys: &Array) {
+        let keys = strings(keys);
+        self.session.change(|core, now| core.get_properties(now, id(call), &keys));
     }
 
-    /// Starts giving the session another principal; `credentials` are a string, bytes or undefined.
+    /// Gives the session another principal; `credentials` are a string, bytes or undefined.
     #[wasm_bindgen(js_name = changePrincipal, skip_typescript)]
-    pub fn change_principal(&self, principal: &str, credentials: &JsValue) -> Result<f64, JsValue> {
-        self.start(|core| core.change_principal(now(), principal, &credentials_from_js(credentials)))
+    pub fn change_principal(&self, call: f64, principal: &str, credentials: &JsValue) {
+        let credentials = credentials_from_js(credentials);
+        self.session.change(|core, now| core.change_principal(now, id(call), principal, &credentials));
     }
 
-    /// Starts registering a request handler; the response is the number of the registration.
-    #[wasm_bindgen(skip_typescript)]
-    pub fn register(&self, path: &str, property_keys: &Array, reregister: bool) -> Result<f64, JsValue> {
-        self.start(|core| core.register_handler(now(), path, &strings(property_keys), reregister))
+    /// Registers a request handler.
+    #[wasm_bindgen(js_name = registerHandler, skip_typescript)]
+    pub fn register_handler(&self, call: f64, handler: f64, path: &str, property_keys: &Array, reregister: bool) {
+        let (handler, keys) = (HandlerId(handler as u64), strings(property_keys));
+        self.session.change(|core, now| core.register_handler(now, id(call), handler, path, &keys, reregister));
     }
 
-    /// Starts taking a registration back.
+    /// Takes a registration back.
+    #[wasm_bindgen(js_name = deregisterHandler, skip_typescript)]
+    pub fn deregister_handler(&self, call: f64, handler: f64) {
+        self.session.change(|core, now| core.deregister_handler(now, id(call), HandlerId(handler as u64)));
+    }
+
+    /// Nothing more is to be told of this call.
     #[wasm_bindgen(skip_typescript)]
-    pub fn deregister(&self, registration: f64) -> Result<f64, JsValue> {
-        self.start(|core| core.deregister_handler(now(), id(registration)))
+    pub fn abandon(&self, call: f64) {
+        self.session.change(|core, _| core.abandon(id(call)));
+    }
+
+    /// Adds a stream.
+    #[wasm_bindgen(js_name = addStream, skip_typescript)]
+    pub fn add_stream(&self, handler: f64, path: &str, addressed: bool) {
+        self.session.change(|core, _| core.add_stream(HandlerId(handler as u64), path, addressed));
+    }
+
+    /// Removes a stream.
+    #[wasm_bindgen(js_name = removeStream, skip_typescript)]
+    pub fn remove_stream(&self, handler: f64) {
+        self.session.change(|core, _| core.remove_stream(HandlerId(handler as u64)));
     }
 
     /// Answers a request.
     #[wasm_bindgen(skip_typescript)]
-    pub fn respond(&self, conversation: f64, code: u8, bytes: &[u8]) {
-        self.driver.with_core(|core| core.respond(id(conversation), Ok(as_wire(code, bytes))));
+    pub fn respond(&self, request: f64, code: u8, bytes: &[u8]) {
+        self.session.change(|core, _| core.respond(RequestId(request as u64), Ok(as_wire(code, bytes))));
     }
 
     /// Answers a request with an error.
     #[wasm_bindgen(skip_typescript)]
-    pub fn refuse(&self, conversation: f64, reason: i32, text: &str) {
-        self.driver.with_core(|core| core.respond(id(conversation), Err((ErrorReason(reason), text))));
+    pub fn refuse(&self, request: f64, reason: i32, text: &str) {
+        self.session.change(|core, _| core.respond(RequestId(request as u64), Err((ErrorReason(reason), text))));
     }
 
-    /// Nobody is interested in this conversation any more.
-    #[wasm_bindgen(skip_typescript)]
-    pub fn abandon(&self, conversation: f64) {
-        self.driver.with_core(|core| core.abandon(id(conversation)));
-    }
-
-    /// Whether [`Link::inspected`] is called with messages as they pass.
+    /// Whether the listener is told of messages as they pass.
     #[wasm_bindgen(skip_typescript)]
     pub fn inspect(&self, is_wanted: bool) {
-        self.driver.set_inspecting(is_wanted);
+        self.session.driver().set_inspecting(is_wanted);
     }
 
-    /// Sends what is to be sent, and tells the link what there is to tell.
+    // What happens on a WebSocket.
+
+    /// It is open.
     #[wasm_bindgen(skip_typescript)]
-    pub fn flush(&self) {
-        self.driver.drive();
+    pub fn opened(&self, connection: f64) {
+        self.session.driver().handle_open(&mut &self.session, connection_id(connection));
     }
 
-    fn start(
-        &self,
-        start: impl FnOnce(&mut ClientSession) -> Result<ConversationId, RequestError>,
-    ) -> Result<f64, JsValue> {
-        let started = start(&mut self.driver.core());
-        started.map(key).map_err(|error| self.driver.link().error(&error))
+    /// A binary message has arrived.
+    #[wasm_bindgen(skip_typescript)]
+    pub fn received(&self, connection: f64, frame: &[u8]) {
+        self.session.driver().handle_frame(&mut &self.session, connection_id(connection), frame);
+    }
+
+    /// A message has arrived that is not binary; no peer of ours sends these.
+    #[wasm_bindgen(js_name = receivedText, skip_typescript)]
+    pub fn received_text(&self, connection: f64) {
+        let text = "the server sent a text message";
+        self.session.driver().handle_violation(&mut &self.session, connection_id(connection), text);
+    }
+
+    /// Nothing follows.
+    #[wasm_bindgen(skip_typescript)]
+    pub fn disconnected(&self, connection: f64, code: u16, reason: &str) {
+        self.session.driver().handle_closed(&mut &self.session, connection_id(connection), code, reason);
     }
 }
 
-/// A conversation that JavaScript was told of.
-fn id(key: f64) -> ConversationId {
-    ConversationId(key as i64)
+/// Numbers that count up from 1 in JavaScript, where a float holds them exactly.
+fn id(call: f64) -> CallId {
+    CallId(call as u64)
 }
 
-/// What `options.js` has checked.
-pub fn credentials_from_js(value: &JsValue) -> Credentials {
-    match value.as_string() {
-        Some(password) => Credentials::Password(password),
-        None => match value.dyn_ref::<js_sys::Uint8Array>() {
-            Some(bytes) => Credentials::Custom(bytes.to_vec()),
-            None => Credentials::None,
-        },
-    }
+fn connection_id(connection: f64) -> ConnectionId {
+    ConnectionId(connection as u64)
 }

@@ -1,7 +1,7 @@
 // Gathering the responses to a request that goes to many.
 
 import { MessagingError, seenFrom } from "./error.js";
-import { Collector } from "./handler.js";
+import { Collector } from "./filter-calls.js";
 import { members, optional, REQUEST_OPTIONS } from "./options.js";
 import { Deferred } from "./platform.js";
 

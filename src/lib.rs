@@ -3,11 +3,12 @@
 //! In reading order:
 //!
 //! - `client`: class `Client`, what JavaScript calls.
-//! - `link`: what JavaScript is told: the other half of a session, in `link.js`.
-//! - `driver`: carries out what the protocol core asks: open a socket, send, set a timer, tell the link.
-//! - `socket`: the browser's WebSocket.
+//! - `listener`: what JavaScript is told.
+//! - `session`: what the driver of `antiphon-client` needs of a browser; `socket`: a WebSocket.
 //! - `options`, `value`, `clock`: what comes in.
 //! - `debug`: what a panic says, in a build for finding out why.
+//!
+//! The boundary between the two languages is described in `boundary.ts`, for both.
 //!
 //! What applications see is JavaScript and stands beside it: `index.js` is the entry of the package, `index.d.ts` has its
 //! types, `session.js` and `messaging.js` its classes.
@@ -16,9 +17,9 @@ mod client;
 mod clock;
 #[cfg(debug_assertions)]
 mod debug;
-mod driver;
-mod link;
+mod listener;
 mod options;
+mod session;
 mod socket;
 mod value;
 

@@ -2,9 +2,9 @@
 
 import { bindings } from "./antiphon.js";
 import { ConnectError, textOf } from "./error.js";
-import { failAll } from "./link.js";
 import { isFunction } from "./options.js";
 import { report } from "./platform.js";
+import { failAll } from "./session-parts.js";
 
 /** The load under way, or done: a promise of the function that makes clients. */
 let loading;

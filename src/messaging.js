@@ -1,20 +1,22 @@
 // Class `Messaging`, the operations, and class `Registration`. What applications read about them stands in `index.d.ts`.
 
-import { callSite } from "./error.js";
+import { Call, Calls } from "./calls.js";
+import { callSite, messagingError } from "./error.js";
+import { FilterCall } from "./filter-calls.js";
 import { gather } from "./gather.js";
-import { requestHandler } from "./handler.js";
-import { invalid, text } from "./options.js";
+import { Handler } from "./handler.js";
+import { callable, invalid, isMissing, prepareRequest, text } from "./options.js";
 import { closeWhenDisposed, named } from "./platform.js";
 import { ServiceLocator } from "./services.js";
 
 /** The messaging component of a session. */
 export class Messaging {
-  #link;
+  #parts;
   #services;
 
-  constructor(link) {
-    if (link?.messaging !== undefined || link?.ask === undefined) throw new TypeError("messaging comes from a session");
-    this.#link = link;
+  constructor(parts) {
+    if (!(parts?.calls instanceof Calls)) throw new TypeError("messaging comes from a session");
+    this.#parts = parts;
   }
 
   get services() {
@@ -22,104 +24,158 @@ export class Messaging {
     return this.#services;
   }
 
-  // What is sent is read and encoded before these return: the caller may change it afterwards.
+  // These have done their work when they return: what the caller changes afterwards is not sent.
 
   sendRequestToPath(path, request, options) {
-    const link = this.#link;
-    return link.ask(() => {
+    const { calls } = this.#parts;
+    const call = calls.begin();
+    try {
       const to = text("path", path);
-      const { code, bytes, timeout, wait, responseCode, signal } = link.prepare(request, options);
-      const conversation = link.client.sendToPath(to, code, bytes, timeout, wait);
-      return { conversation, path: to, responseCode, signal };
-    });
+      const { code, bytes, timeout, wait } = this.#prepare(call, to, request, options);
+      this.#parts.port.sendToPath(call.number, to, code, bytes, timeout, wait);
+    } catch (error) {
+      calls.cancel(call, error);
+    }
+    return call.promise;
   }
 
   sendRequestToSession(path, sessionId, request, options) {
-    const link = this.#link;
-    return link.ask(() => {
+    const { calls } = this.#parts;
+    const call = calls.begin();
+    try {
       const to = text("path", path);
       const session = text("session ID", sessionId);
-      const { code, bytes, timeout, wait, responseCode, signal } = link.prepare(request, options);
-      const conversation = link.client.sendToSession(to, code, bytes, timeout, wait, session);
-      return { conversation, path: to, responseCode, signal };
-    });
+      const { code, bytes, timeout, wait } = this.#prepare(call, to, request, options);
+      this.#parts.port.sendToSession(call.number, session, to, code, bytes, timeout, wait);
+    } catch (error) {
+      calls.cancel(call, error);
+    }
+    return call.promise;
   }
 
   sendRequestToFilter(filter, path, request, options) {
-    const link = this.#link;
-    return link.ask((site) => {
+    const { calls, filterHandlers } = this.#parts;
+    const call = calls.begin(FilterCall);
+    try {
       const whom = text("filter", filter);
       const to = text("path", path);
-      const { code, bytes, timeout, wait, responseCode, signal, onResponse } = link.prepare(request, options);
-      const call = link.handlers.filterCall(whom, to, responseCode, onResponse);
-      const [conversation, responses] = link.client.sendToFilter(to, code, bytes, timeout, wait, whom);
-      link.wait(responses, Object.assign(call, { site }));
-      // For as long as there are responses, which is longer than for their number.
-      if (signal) link.heed(signal, responses, conversation);
-      return { conversation, path: to };
-    });
+      const { code, bytes, timeout, wait, onResponse } = this.#prepare(call, to, request, options);
+      const own = isMissing(onResponse) ? undefined : callable(onResponse, "onResponse");
+      call.expectResponses(whom, to, () => own ?? filterHandlers.get(whom));
+      this.#parts.port.sendToFilter(call.number, whom, to, code, bytes, timeout, wait);
+    } catch (error) {
+      calls.cancel(call, error);
+    }
+    return call.promise;
   }
 
   addRequestHandler(path, handler, options) {
-    const link = this.#link;
-    return link.ask(() => {
+    const { calls, handlers } = this.#parts;
+    const call = calls.begin();
+    try {
       const at = text("path", path);
-      const checked = requestHandler(handler, options);
-      const read = (registration) => {
-        link.handlers.add(registration, at, checked);
-        return new Registration(link, registration, at);
-      };
-      return { conversation: link.client.register(at, checked.sessionProperties, checked.reregister), read };
-    });
+      const checked = new Handler(handler, options, false);
+      const number = handlers.add(checked);
+      call.failed = () => handlers.remove(number);
+      call.read = () => new Registration(this.#parts, number, at);
+      this.#parts.port.registerHandler(call.number, number, at, checked.sessionProperties, checked.reregister);
+    } catch (error) {
+      calls.cancel(call, error);
+    }
+    return call.promise;
   }
 
   addStreamHandler(path, handler, options) {
-    return this.#openHandlers().addStream(path, handler, options);
+    const { handlers, port } = this.#parts;
+    const at = text("path", path);
+    const checked = new Handler(handler, options, true);
+    const number = handlers.add(checked);
+    port.addStream(number, at, checked.addressed);
+    return new StreamRegistration(this.#parts, number, at);
   }
 
   addFilterResponseHandler(filter, handler) {
-    return this.#openHandlers().addFilterHandler(filter, handler);
+    this.#parts.life.assertOpen();
+    return this.#parts.filterHandlers.add(text("filter", filter), handler);
   }
 
   gather(filter, path, request, options) {
     return gather(this, callSite(new Error()), filter, path, request, options);
   }
 
-  #openHandlers() {
-    this.#link.assertOpen();
-    return this.#link.handlers;
+  /** A request with its options, ready to be sent; from now on its call can be aborted. */
+  #prepare(call, path, request, options) {
+    const { calls, client, inspectors, requestTimeout } = this.#parts;
+    const prepared = prepareRequest(request, options);
+    prepared.timeout ??= requestTimeout;
+    const fault = client.tooLarge(prepared.bytes);
+    if (fault) throw messagingError("MESSAGE_TOO_LARGE", fault, "not-sent");
+    call.responseCode = prepared.responseCode;
+    if (prepared.signal) calls.abortBy(prepared.signal, call, (number) => client.port?.abandon(number));
+    if (inspectors.isWatched) call.measure(path);
+    return prepared;
   }
 
   #invoke(id, body, site) {
-    return this.#link.ask(() => {
+    const { calls } = this.#parts;
+    const call = calls.begin(Call, site);
+    try {
       if (!(body instanceof Uint8Array)) throw invalid("the body of a service request must be a Uint8Array");
-      return { conversation: this.#link.client.invoke(id, body) };
-    }, site);
+      this.#parts.port.invoke(call.number, id, body);
+    } catch (error) {
+      calls.cancel(call, error);
+    }
+    return call.promise;
   }
 }
 
 /** A registered request handler. */
 class Registration {
-  #link;
-  #id;
+  #parts;
+  #handler;
 
-  constructor(link, id, path) {
-    if (link?.ask === undefined) throw new TypeError("registrations come from addRequestHandler");
-    this.#link = link;
-    this.#id = id;
+  constructor(parts, handler, path) {
+    if (!(parts?.calls instanceof Calls)) throw new TypeError("registrations come from addRequestHandler");
+    this.#parts = parts;
+    this.#handler = handler;
     this.path = path;
   }
 
   close() {
-    const link = this.#link;
+    const { calls, handlers } = this.#parts;
     // It may have ended with the session. Called again, it asks again: the first time may have failed.
-    if (!link.handlers.has(this.#id)) return Promise.resolve();
-    return link.ask(() => {
-      return { conversation: link.client.deregister(this.#id), read: () => link.handlers.remove(this.#id) };
-    });
+    if (!handlers.has(this.#handler)) return Promise.resolve();
+    const call = calls.begin();
+    try {
+      call.read = () => handlers.remove(this.#handler);
+      this.#parts.port.deregisterHandler(call.number, this.#handler);
+    } catch (error) {
+      calls.cancel(call, error);
+    }
+    return call.promise;
+  }
+}
+
+/** A stream handler that was added. */
+class StreamRegistration {
+  #parts;
+  #handler;
+
+  constructor(parts, handler, path) {
+    this.#parts = parts;
+    this.#handler = handler;
+    this.path = path;
+  }
+
+  async close() {
+    const { client, handlers } = this.#parts;
+    client.port?.removeStream(this.#handler);
+    handlers.remove(this.#handler);
   }
 }
 
 named("Messaging", Messaging);
 named("Registration", Registration);
+named("Registration", StreamRegistration);
 closeWhenDisposed(Registration);
+closeWhenDisposed(StreamRegistration);

@@ -136,12 +136,27 @@ function abortSignal(value) {
   return optional("signal", value, "an AbortSignal", (signal) => signal instanceof AbortSignal);
 }
 
+export function isBoolean(value) {
+  return typeof value === "boolean";
+}
+
 export function isMissing(value) {
   return value === undefined || value === null;
 }
 
 export function isFunction(value) {
   return typeof value === "function";
+}
+
+/** A function, or an object with a function `handle`; `what` is what an error calls it. */
+export function callable(callback, what) {
+  let cause;
+  try {
+    if (isFunction(callback) || isFunction(callback?.handle)) return callback;
+  } catch (thrown) {
+    cause = thrown;
+  }
+  throw invalid(`${what} must be a function, or an object with a function "handle"`, cause);
 }
 
 /** The keys that `getProperties` is given; all properties if it is given none. */

@@ -1,15 +1,21 @@
 // Listeners, promises, the page, the console.
 
-const EVENTS = ["statechange", "disconnect", "close", "reconnect", "messageloss"];
-
 /** Keeps listeners by event name. */
 export class Emitter {
+  #events;
   #listeners = new Map();
+
+  /** `events` are the names that there are. */
+  constructor(events) {
+    this.#events = events;
+  }
 
   /** Adds a listener; returns the function that takes it out again. */
   on(event, listener) {
     if (typeof listener !== "function") throw new TypeError("a listener must be a function");
-    if (!EVENTS.includes(event)) throw new TypeError(`there is no such event; there are ${EVENTS.join(", ")}`);
+    if (!this.#events.includes(event)) {
+      throw new TypeError(`there is no such event; there are ${this.#events.join(", ")}`);
+    }
     const entry = { listener };
     const entries = this.#listeners.get(event) ?? [];
     this.#listeners.set(event, [...entries, entry]);
@@ -42,6 +48,24 @@ export function report(error) {
   } catch {
     // A console that throws, as in some test environments.
   }
+}
+
+/**
+ * The same functions, but what they throw is reported and nothing comes of it: for callers that an error would leave in the
+ * middle of something.
+ */
+export function guarded(functions) {
+  const entries = Object.entries(functions).map(([name, run]) => {
+    const guard = (...details) => {
+      try {
+        return run(...details);
+      } catch (error) {
+        report(error);
+      }
+    };
+    return [name, guard];
+  });
+  return Object.fromEntries(entries);
 }
 
 /** A promise and the functions that settle it. */
@@ -90,7 +114,11 @@ export class PageListeners {
   }
 }
 
-/** Writes to the console; the level is an index of `LEVELS` in options.js. Never throws. */
+// Levels of the log, as an index of `LEVELS` in options.js.
+export const WARN = 2;
+export const INFO = 3;
+
+/** Writes to the console. Never throws. */
 export function log(level, message) {
   try {
     console[["", "error", "warn", "info"][level] ?? "debug"](`antiphon: ${message}`);

@@ -1,9 +1,10 @@
 // Opening a session, and class `Session`, which applications have.
 
 import { ConnectError } from "./error.js";
-import { Link } from "./link.js";
+import { Messaging } from "./messaging.js";
 import { checkedCredentials, connectOptions, propertyKeys, serverAddress, text } from "./options.js";
 import { closeWhenDisposed, named } from "./platform.js";
+import { SessionParts } from "./session-parts.js";
 
 /** What `connect` was given, checked; throws a `ConnectError`. */
 export function prepare(url, options) {
@@ -22,78 +23,98 @@ export function prepare(url, options) {
  */
 export async function open(create, prepared, elapsed) {
   if (prepared.signal?.aborted) throw prepared.signal.reason;
-  const link = new Link(prepared);
-  await link.connect(create, elapsed);
-  return new Session(link);
+  const parts = new SessionParts(prepared);
+  await parts.connect(create, elapsed);
+  return new Session(parts);
 }
 
 /** A session with a broker. */
 export class Session {
-  #link;
+  #parts;
+  #messaging;
 
-  constructor(link) {
-    if (!(link instanceof Link)) throw new TypeError("sessions come from connect");
-    this.#link = link;
+  constructor(parts) {
+    if (!(parts instanceof SessionParts)) throw new TypeError("sessions come from connect");
+    this.#parts = parts;
+    this.#messaging = new Messaging(parts);
   }
 
   get id() {
-    return this.#link.id;
+    return this.#parts.life.id;
   }
 
   get principal() {
-    return this.#link.principal;
+    return this.#parts.life.principal;
   }
 
   get state() {
-    return this.#link.state;
+    return this.#parts.life.state;
   }
 
   get messaging() {
-    return this.#link.messaging;
+    return this.#messaging;
   }
 
   get services() {
-    return this.messaging.services;
+    return this.#messaging.services;
   }
 
   get closed() {
-    return this.#link.closed.promise;
+    return this.#parts.life.closed.promise;
   }
 
   on(event, listener) {
-    return this.#link.emitter.on(event, listener);
+    return this.#parts.life.on(event, listener);
   }
 
   inspect(listener, options) {
-    return this.#link.inspect(listener, options);
+    return this.#parts.inspectors.add(listener, options);
   }
 
   ping() {
-    return this.#link.ask(() => ({ conversation: this.#link.client.ping() }));
+    const { calls } = this.#parts;
+    const call = calls.begin();
+    try {
+      this.#parts.port.ping(call.number);
+    } catch (error) {
+      calls.cancel(call, error);
+    }
+    return call.promise;
   }
 
   getProperties(keys) {
-    return this.#link.ask(() => {
-      const wanted = propertyKeys(keys);
+    const { calls } = this.#parts;
+    const call = calls.begin();
+    try {
       // This defines the keys, whatever they are.
-      return { conversation: this.#link.client.getProperties(wanted), read: Object.fromEntries };
-    });
+      call.read = Object.fromEntries;
+      this.#parts.port.getProperties(call.number, propertyKeys(keys));
+    } catch (error) {
+      calls.cancel(call, error);
+    }
+    return call.promise;
   }
 
   changePrincipal(principal, credentials) {
-    const link = this.#link;
-    return link.ask(() => {
+    const { calls, life } = this.#parts;
+    const call = calls.begin();
+    try {
       const name = text("principal", principal);
-      const read = (changed) => {
-        if (changed) link.principal = name;
+      call.read = (changed) => {
+        if (changed) life.principal = name;
         return changed;
       };
-      return { conversation: link.client.changePrincipal(name, checkedCredentials(credentials)), read };
-    });
+      this.#parts.port.changePrincipal(call.number, name, checkedCredentials(credentials));
+    } catch (error) {
+      calls.cancel(call, error);
+    }
+    return call.promise;
   }
 
   close() {
-    return this.#link.close();
+    const { client, life } = this.#parts;
+    client.port?.close();
+    return life.closed.promise.then(() => {});
   }
 }
 

@@ -1,10 +1,10 @@
 //! Values between JavaScript, which has their data type as a number, and the wire, which has it as a name. What is in
-//! them is read and written by `value.js`.
+//! them is written and read in JavaScript.
 
 use antiphon_protocol::value::{DataType, Value};
 use antiphon_protocol::wire::layouts::SerialisedValue;
 
-/// A value that `value.js` encoded.
+/// A value that JavaScript encoded.
 pub fn as_wire(code: u8, bytes: &[u8]) -> SerialisedValue<'_> {
     // `value.js` knows no other codes.
     let data_type = DataType::from_code(code).unwrap_or(DataType::Json);
@@ -12,6 +12,6 @@ pub fn as_wire(code: u8, bytes: &[u8]) -> SerialisedValue<'_> {
 }
 
 /// The number of a value's data type, or 0 and the name that is on the wire.
-pub fn code_and_name(value: &Value) -> (u8, &str) {
-    value.data_type().map_or((0, &value.type_name), |data_type| (data_type.code(), ""))
+pub fn code_and_name(value: &Value) -> (u8, Option<&str>) {
+    value.data_type().map_or((0, Some(&*value.type_name)), |data_type| (data_type.code(), None))
 }

@@ -48,16 +48,26 @@ extern "C" {
 }
 
 /// The client's JavaScript, each module after those that it imports.
-const MODULES: [(&str, &str); 10] = [
+const MODULES: [(&str, &str); 20] = [
     ("error.js", include_str!("../../src/error.js")),
     ("platform.js", include_str!("../../src/platform.js")),
+    ("tables.js", include_str!("../../src/tables.js")),
+    ("value-reader.js", include_str!("../../src/value-reader.js")),
+    ("value-writer.js", include_str!("../../src/value-writer.js")),
     ("value.js", include_str!("../../src/value.js")),
     ("options.js", include_str!("../../src/options.js")),
-    ("services.js", include_str!("../../src/services.js")),
+    ("calls.js", include_str!("../../src/calls.js")),
+    ("filter-calls.js", include_str!("../../src/filter-calls.js")),
     ("handler.js", include_str!("../../src/handler.js")),
+    ("handlers.js", include_str!("../../src/handlers.js")),
+    ("client-handle.js", include_str!("../../src/client-handle.js")),
+    ("inspector.js", include_str!("../../src/inspector.js")),
+    ("lifecycle.js", include_str!("../../src/lifecycle.js")),
+    ("services.js", include_str!("../../src/services.js")),
     ("gather.js", include_str!("../../src/gather.js")),
+    ("socket.js", include_str!("../../src/socket.js")),
+    ("session-parts.js", include_str!("../../src/session-parts.js")),
     ("messaging.js", include_str!("../../src/messaging.js")),
-    ("link.js", include_str!("../../src/link.js")),
     ("session.js", include_str!("../../src/session.js")),
 ];
 

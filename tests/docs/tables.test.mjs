@@ -111,7 +111,9 @@ function defaultOf({ "change it": where, limit }) {
     const field = name.slice(2).replaceAll("-", "_");
     return find(read("crates/broker/src/main.rs"), `default_value = ("[^"]+")[^\\n]*\\n    ${field}:`);
   }
-  if (name === "reconnect.delay") return find(client, "Math\\.min\\(([\\d_]+), 100 \\*");
+  if (name === "reconnect.delay") {
+    return find(read("crates/protocol/src/client/connection/backoff.rs"), "const LONGEST: Duration = ([^;]+);");
+  }
   if (!file?.includes("/")) return find(client, `\\("${name}", [^]*?\\) \\?\\?\\s*([\\w* +]+)`);
   if (/LASTING|BURST$/.test(name)) {
     const member = limit === "their bytes" ? "bytes" : "messages";

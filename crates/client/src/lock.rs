@@ -1,18 +1,15 @@
-//! What a session is shared by: threads natively, closures of one thread in a browser.
+//! A cell that is locked for one statement at a time.
 
 #[cfg(target_arch = "wasm32")]
-pub(crate) use one_thread::{Lock, Ref};
+pub(crate) use single_threaded::Lock;
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use threads::{Lock, Ref};
+pub(crate) use threads::Lock;
 
+/// In a browser, where a session is used by one thread.
 #[cfg(target_arch = "wasm32")]
-mod one_thread {
+mod single_threaded {
     use std::cell::{RefCell, RefMut};
 
-    /// One of several owners.
-    pub(crate) type Ref<T> = std::rc::Rc<T>;
-
-    /// A cell that is locked for one statement at a time.
     #[derive(Debug, Default)]
     pub(crate) struct Lock<T>(RefCell<T>);
 
@@ -31,10 +28,6 @@ mod one_thread {
 mod threads {
     use std::sync::{Mutex, MutexGuard, PoisonError};
 
-    /// One of several owners.
-    pub(crate) type Ref<T> = std::sync::Arc<T>;
-
-    /// A cell that is locked for one statement at a time.
     #[derive(Debug, Default)]
     pub(crate) struct Lock<T>(Mutex<T>);
 

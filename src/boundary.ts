@@ -1,0 +1,172 @@
+// The boundary between the JavaScript of a session and its client: what each may call of the other. Nothing but numbers,
+// strings, bytes and lists of them crosses it, and no call waits for what another one returns, so that a MessagePort
+// could carry it, with the client in a worker. Today class `Client` in `client.rs` is the port, and the listener is put
+// together in `session-parts.js`.
+
+/**
+ * What the application has started, and waits for. Chosen by JavaScript, counting up: for each exactly one of
+ * `callAnswered`, `callEnded` and `callFailed` comes, unless it is abandoned; and that may come before the call returns.
+ */
+type CallNumber = number;
+/** A request handler or stream handler. Chosen by JavaScript, counting up. */
+type HandlerNumber = number;
+/** A request that is to be answered. Chosen by the client. */
+type RequestNumber = number;
+/** A connection, or the attempt to open one. Chosen by the client. */
+type ConnectionNumber = number;
+/** The number of a data type in `tables.js`; 0 if the name on the wire is none of these. */
+type TypeCode = number;
+/** Keys and values. */
+type Properties = [key: string, value: string][];
+/** What a `MessagingError` is made of; `faults` are those of a session filter. */
+type Failure = [
+  code: string,
+  message: string,
+  outcome: "not-sent" | "refused" | "failed" | "unknown",
+  reason?: number,
+  faults?: [message: string, line: number, column: number][],
+];
+
+/** What JavaScript calls. Times are in milliseconds. */
+export interface ClientPort {
+  /** Starts connecting; `elapsed` of the time allowed has passed already. */
+  connect(elapsed: number): void;
+  /** Ends the session; `closed` follows, or `connectFailed` if it was not open yet. */
+  close(): void;
+  /** The page is left: there will be no event of its connection any more. */
+  leave(): void;
+  /** The page was frozen or hidden, or is back on the network; or it is `restored` from the back/forward cache. */
+  wake(restored: boolean): void;
+  /** Answers `retryWanted`; without `delay` the client chooses one. */
+  retryAfter(delay?: number): void;
+
+  // What is sent is at the socket when these return. With `wait` it waits for a connection while there is none.
+  sendToPath(call: CallNumber, path: string, type: TypeCode, bytes: Uint8Array, timeout: number, wait: boolean): void;
+  sendToSession(
+    call: CallNumber,
+    session: string,
+    path: string,
+    type: TypeCode,
+    bytes: Uint8Array,
+    timeout: number,
+    wait: boolean,
+  ): void;
+  sendToFilter(
+    call: CallNumber,
+    filter: string,
+    path: string,
+    type: TypeCode,
+    bytes: Uint8Array,
+    timeout: number,
+    wait: boolean,
+  ): void;
+  invoke(call: CallNumber, service: number, body: Uint8Array): void;
+  ping(call: CallNumber): void;
+  getProperties(call: CallNumber, keys: string[]): void;
+  changePrincipal(call: CallNumber, principal: string, credentials: string | Uint8Array | undefined): void;
+  registerHandler(
+    call: CallNumber,
+    handler: HandlerNumber,
+    path: string,
+    propertyKeys: string[],
+    reregister: boolean,
+  ): void;
+  deregisterHandler(call: CallNumber, handler: HandlerNumber): void;
+  /** Nothing more is to be told of this call. */
+  abandon(call: CallNumber): void;
+
+  addStream(handler: HandlerNumber, path: string, addressed: boolean): void;
+  removeStream(handler: HandlerNumber): void;
+  respond(request: RequestNumber, type: TypeCode, bytes: Uint8Array): void;
+  refuse(request: RequestNumber, reason: number, text: string): void;
+
+  /** Whether `inspected` is called. */
+  inspect(isWanted: boolean): void;
+}
+
+/** What the client calls. Bytes can be read until the function returns. Nothing is ever thrown. */
+export interface ClientListener {
+  stateChanged(to: "connecting" | "connected" | "recovering" | "closed"): void;
+  connected(session: string, maxMessageSize: number): void;
+  /** Nothing follows. */
+  connectFailed(code: string, message: string, isRetryable: boolean): void;
+  disconnected(reason: string): void;
+  messagesLost(requests: number, handlers: number): void;
+  reconnected(session: string, maxMessageSize: number, lossless: boolean, newSession: boolean): void;
+  /** Nothing follows. */
+  closed(code: string, reason: string): void;
+  /** Asks how long to wait before an attempt to reconnect, counted from 1; `retryAfter` answers. */
+  retryWanted(attempt: number): void;
+
+  /** `name` is there if `type` is 0. */
+  callAnswered(call: CallNumber, type: TypeCode, name: string | undefined, bytes: Uint8Array): void;
+  /** With what is no value: a number of sessions, milliseconds, properties, whether the principal was changed. */
+  callEnded(call: CallNumber, response: number | boolean | Properties | undefined): void;
+  callFailed(call: CallNumber, failure: Failure): void;
+  filterAnswered(
+    call: CallNumber,
+    session: string,
+    received: number,
+    expected: number,
+    type: TypeCode,
+    name: string | undefined,
+    bytes: Uint8Array,
+  ): void;
+  filterFailed(call: CallNumber, session: string, received: number, expected: number, failure: Failure): void;
+  /** After the outcome of a call to a filter: no more responses will come. */
+  filterEnded(call: CallNumber, failure: Failure | undefined): void;
+
+  /** `respond` or `refuse` answers. `sender` is there unless the request is addressed to this session. */
+  requested(
+    request: RequestNumber,
+    handler: HandlerNumber,
+    path: string,
+    sender: string | undefined,
+    properties: Properties | undefined,
+    type: TypeCode,
+    name: string | undefined,
+    bytes: Uint8Array,
+  ): void;
+  /** The answer can no longer be delivered. */
+  requestAbandoned(request: RequestNumber, failure: Failure): void;
+  /** This handler will not be called any more. */
+  handlerLost(handler: HandlerNumber): void;
+
+  /** A message passes; `kind` is 0 for a request, 1 for a response, 2 for an error. */
+  inspected(
+    isOut: boolean,
+    kind: number,
+    service: number,
+    conversation: number,
+    path: string | undefined,
+    type: TypeCode,
+    name: string | undefined,
+    bytes: Uint8Array,
+    size: number,
+  ): void;
+}
+
+/**
+ * What belongs to where the client is, and would stay there: opening WebSockets, which may be none of the browser's and
+ * say things that no WebSocket says.
+ */
+export interface SocketShim {
+  /** The constructor that the application named. */
+  webSocket(): (new (url: string) => object) | undefined;
+  /** What to connect with; asked for at each connection. */
+  credentials(): string | Uint8Array | undefined | Promise<string | Uint8Array | undefined>;
+  /** What became of a connection that could not be tried, because this was thrown. */
+  describe(thrown: unknown): string;
+  /** Passes the events of a WebSocket on to `SocketPort`. Returns what is wrong with it, if anything. */
+  listen(connection: ConnectionNumber, socket: object): string | undefined;
+  /** Closes a WebSocket; nothing of it is passed on any more. */
+  closeSocket(socket: object): void;
+}
+
+/** What the shim calls. */
+export interface SocketPort {
+  opened(connection: ConnectionNumber): void;
+  received(connection: ConnectionNumber, frame: Uint8Array): void;
+  receivedText(connection: ConnectionNumber): void;
+  disconnected(connection: ConnectionNumber, code: number, reason: string): void;
+}

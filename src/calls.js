@@ -1,0 +1,134 @@
+// Calls: what an application has started and waits for, each under the number by which the client in Rust knows it.
+
+import { callSite, MessagingError, messagingError, seenFrom } from "./error.js";
+import { Deferred } from "./platform.js";
+import { decode } from "./value.js";
+
+/** One call; its promise is what the application has. */
+export class Call extends Deferred {
+  /** Whether more may come after its first outcome. */
+  staysOpen = false;
+  /** The data type to which a value is converted, 0 for as it is. */
+  responseCode = 0;
+  /** Makes of a response that is no value what was promised. */
+  read;
+  /** Called if it fails. */
+  failed;
+  #stopListening;
+
+  /** `site` is where the application called. */
+  constructor(number, site) {
+    super();
+    this.number = number;
+    this.site = site;
+  }
+
+  /** Rejects the promise with an error that shows where the application called. */
+  fail(error) {
+    this.reject(seenFrom(this.site, error));
+    this.failed?.();
+  }
+
+  /** Nothing more will come of it: because of `error`, or because all has come. */
+  end(error) {
+    this.#stopListening?.();
+    if (error !== undefined) this.reject(error);
+  }
+
+  /** Calls `abort` with its reason when the signal is aborted before the end. */
+  listenTo(signal, abort) {
+    const listener = () => abort(signal.reason);
+    signal.addEventListener("abort", listener);
+    this.#stopListening = () => signal.removeEventListener("abort", listener);
+  }
+
+  /** Lets the browser's tools show a request. */
+  measure(path) {
+    const start = performance.now();
+    const measure = (outcome) => performance.measure?.(`antiphon ${path}`, { start, detail: { path, outcome } });
+    this.promise.then(
+      () => measure("ok"),
+      (error) => measure(error instanceof MessagingError ? error.code : "ABORTED"),
+    );
+  }
+}
+
+/** The calls of a session that are not over. */
+export class Calls {
+  #open = new Map();
+  #last = 0;
+
+  /** What the client tells of calls: see `ClientListener` in boundary.ts. */
+  listener = {
+    callAnswered: (number, code, name, bytes) => {
+      const call = this.#ended(number);
+      try {
+        call?.resolve(decode(code, name, bytes, call.responseCode));
+      } catch (error) {
+        call.fail(error);
+      }
+    },
+    callEnded: (number, response) => {
+      const call = this.#ended(number);
+      call?.resolve(call.read ? call.read(response) : response);
+    },
+    callFailed: (number, error) => this.#ended(number)?.fail(messagingError(...error)),
+    filterAnswered: (number, ...response) => this.#open.get(number)?.respond(...response),
+    filterFailed: (number, session, received, expected, error) =>
+      this.#open.get(number)?.respondNot(session, received, expected, messagingError(...error)),
+    filterEnded: (number, error) => this.#remove(number)?.end(error && messagingError(...error)),
+  };
+
+  /**
+   * Begins a call.
+   *
+   * @param Type its class: `Call`, or one derived from it
+   * @param site where the application called, if not in the caller's caller
+   */
+  begin(Type = Call, site = callSite(new Error(), 2)) {
+    this.#last += 1;
+    const call = new Type(this.#last, site);
+    this.#open.set(call.number, call);
+    return call;
+  }
+
+  /** A call could not be made. */
+  cancel(call, error) {
+    this.#remove(call.number);
+    call.fail(error);
+    call.end(error);
+  }
+
+  /** From now on the signal ends the call; `abandon` is told of that, with its number. */
+  abortBy(signal, call, abandon) {
+    call.listenTo(signal, (reason) => {
+      this.#remove(call.number);
+      call.end(reason);
+      abandon(call.number);
+    });
+  }
+
+  /** No call comes to anything any more; each gets an error of its own. */
+  failAll(error) {
+    for (const call of this.#open.values()) {
+      call.fail(error());
+      call.end(error());
+    }
+    this.#open.clear();
+  }
+
+  /** The call that has its outcome now. */
+  #ended(number) {
+    const call = this.#open.get(number);
+    if (call?.staysOpen) return call;
+    this.#open.delete(number);
+    call?.end();
+    return call;
+  }
+
+  #remove(number) {
+    const call = this.#open.get(number);
+    this.#open.delete(number);
+    return call;
+  }
+}

@@ -1,0 +1,90 @@
+// Requests to session filters: the functions that take the responses, which come one by one.
+
+import { Call } from "./calls.js";
+import { callable, isFunction } from "./options.js";
+import { report } from "./platform.js";
+import { decode } from "./value.js";
+
+/** A request to a session filter: its promise is for the number of sessions, the responses go to a handler. */
+export class FilterCall extends Call {
+  staysOpen = true;
+  #filter;
+  #path;
+  #handler;
+
+  /** `handler` gives what takes the responses now: a function, or an object with a function `handle`. */
+  expectResponses(filter, path, handler) {
+    this.#filter = filter;
+    this.#path = path;
+    this.#handler = handler;
+  }
+
+  /** A session has answered; `bytes` are readable only until this returns. */
+  respond(sessionId, received, expected, code, name, bytes) {
+    let value;
+    try {
+      value = decode(code, name, bytes, this.responseCode);
+    } catch (error) {
+      this.respondNot(sessionId, received, expected, error);
+      return;
+    }
+    this.#tell("response", sessionId, { value, received, expected });
+  }
+
+  /** A session has not answered, or with what cannot be read; `error` says why. */
+  respondNot(sessionId, received, expected, error) {
+    this.#tell("error", sessionId, { error, received, expected });
+  }
+
+  #tell(event, sessionId, details) {
+    const handler = this.#handler();
+    if (handler === undefined) return;
+    const response = { sessionId, filter: this.#filter, path: this.#path, ...details };
+    try {
+      const result = isFunction(handler) ? handler(response) : handler.handle(event, response);
+      // An asynchronous handler is none of ours to wait for, but its error must not be lost.
+      if (isFunction(result?.then)) Promise.resolve(result).catch(report);
+    } catch (error) {
+      report(error);
+    }
+  }
+
+  end(error) {
+    super.end(error);
+    const handler = this.#handler?.();
+    // Only those who gather want to know; after the promise of the count.
+    if (handler instanceof Collector) queueMicrotask(() => handler.end(error));
+  }
+}
+
+/** The handlers of responses that are there for every request to a filter. */
+export class FilterHandlers {
+  /** By the text of the filter. */
+  #handlers = new Map();
+
+  add(filter, handler) {
+    this.#handlers.set(filter, callable(handler, "a filter response handler"));
+    return {
+      filter,
+      close: () => {
+        if (this.#handlers.get(filter) === handler) this.#handlers.delete(filter);
+      },
+    };
+  }
+
+  get(filter) {
+    return this.#handlers.get(filter);
+  }
+
+  clear() {
+    this.#handlers.clear();
+  }
+}
+
+/** Takes the responses to one request, and is told when no more will come. */
+export class Collector {
+  constructor(take, end) {
+    this.handle = (_, response) => take(response);
+    this.end = end;
+  }
+}

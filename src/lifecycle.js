@@ -1,0 +1,109 @@
+// The life of a session: connecting, its states and events, its end.
+
+import { ConnectError, messagingError } from "./error.js";
+import { Deferred, Emitter, INFO, PageListeners } from "./platform.js";
+
+/** What a session is at the moment, and who is told when that changes. */
+export class Lifecycle {
+  id = "";
+  principal;
+  state = "connecting";
+  closed = new Deferred();
+  /** What went wrong in code of the application when a connection was opened; the `cause` of an error about that. */
+  cause;
+  #emitter = new Emitter(["statechange", "disconnect", "close", "reconnect", "messageloss"]);
+  #client;
+  #log;
+  /** That of the options; a session that is opened anew has it again. */
+  #principal;
+  /** The promise of `connect`, while it is waited for. */
+  #connecting = new Deferred();
+  #page;
+  #ended;
+
+  /** What the client tells of the session: see `ClientListener` in boundary.ts. */
+  listener = {
+    stateChanged: (to) => {
+      const from = this.state;
+      this.state = to;
+      this.#emitter.emit("statechange", { from, to });
+    },
+    connected: (id, maxMessageSize) => {
+      this.id = id;
+      this.#client.maxMessageSize = maxMessageSize;
+      this.#log(INFO, `session ${id} is open`);
+      this.#connecting.resolve();
+      this.#connecting = undefined;
+      this.#page = new PageListeners(
+        () => this.#client.port?.leave(),
+        (restored) => this.#client.port?.wake(restored),
+      );
+    },
+    connectFailed: (code, message, isRetryable) => {
+      this.#connecting.reject(new ConnectError(code, message, isRetryable, this.cause));
+      this.#ended();
+    },
+    disconnected: (reason) => {
+      this.#log(INFO, reason);
+      this.#emitter.emit("disconnect", { reason });
+    },
+    messagesLost: (requests, handlers) => this.#emitter.emit("messageloss", { requests, handlers }),
+    reconnected: (id, maxMessageSize, lossless, newSession) => {
+      this.id = id;
+      this.#client.maxMessageSize = maxMessageSize;
+      // A new one is opened with the same options as the first.
+      if (newSession) this.principal = this.#principal;
+      this.#log(INFO, `session ${id} is connected again`);
+      this.#emitter.emit("reconnect", { lossless, newSession });
+    },
+    closed: (code, reason) => {
+      this.#log(INFO, `the session is closed: ${reason}`);
+      this.#finish({ code, reason, byClient: code === "CLOSED_BY_CLIENT" });
+    },
+  };
+
+  /** `ended` is called when the client is not needed any more. */
+  constructor(client, principal, log, ended) {
+    this.#client = client;
+    this.principal = principal;
+    this.#principal = principal;
+    this.#log = log;
+    this.#ended = ended;
+  }
+
+  on(event, listener) {
+    return this.#emitter.on(event, listener);
+  }
+
+  assertOpen() {
+    if (this.state === "closed") throw messagingError("SESSION_CLOSED", "the session is closed", "not-sent");
+  }
+
+  /** Has the client connect; the promise settles when the session is open, or cannot be opened. */
+  connect(signal, elapsed) {
+    const { promise } = this.#connecting;
+    const abort = () => {
+      this.#connecting?.reject(signal.reason);
+      this.#client.port?.close();
+    };
+    signal?.addEventListener("abort", abort);
+    const listenNoMore = () => signal?.removeEventListener("abort", abort);
+    promise.then(listenNoMore, listenNoMore);
+    this.#client.port.connect(elapsed);
+    return promise;
+  }
+
+  /** The client has failed; `cause` says how. */
+  fail(reason, cause) {
+    if (this.state !== "closed") this.listener.stateChanged("closed");
+    if (this.#connecting) this.#connecting.reject(new ConnectError("INTERNAL", reason, true, cause));
+    else this.#finish({ code: "INTERNAL", reason, byClient: false });
+  }
+
+  #finish(info) {
+    this.#page?.stop();
+    this.#ended();
+    this.#emitter.emit("close", info);
+    this.closed.resolve(info);
+  }
+}

@@ -1,0 +1,128 @@
+// What a session consists of: parts with one job each, and the one object that the client in Rust calls. Applications
+// have a `Session`, which knows the parts.
+
+import { Calls } from "./calls.js";
+import { ClientHandle } from "./client-handle.js";
+import { messagingError, textOf } from "./error.js";
+import { FilterHandlers } from "./filter-calls.js";
+import { Handlers } from "./handlers.js";
+import { Inspectors } from "./inspector.js";
+import { Lifecycle } from "./lifecycle.js";
+import { checkedCredentials, isFunction } from "./options.js";
+import { guarded, log, report } from "./platform.js";
+import { SocketEvents } from "./socket.js";
+
+/** Those whose client in Rust is at work. */
+const atWork = new Set();
+
+/** The WebAssembly has trapped: nothing that it holds can be trusted any more. */
+export function failAll(cause) {
+  for (const parts of atWork) parts.fail(cause);
+}
+
+/** The parts of one session. */
+export class SessionParts {
+  client = new ClientHandle();
+  calls = new Calls();
+  filterHandlers = new FilterHandlers();
+  inspectors = new Inspectors(this.client);
+  handlers;
+  life;
+  /** Of requests that name none, in milliseconds. */
+  requestTimeout;
+  #options;
+  #socketEvents = new SocketEvents(this.client, (thrown) => this.#describe(thrown));
+
+  /** `options` are those of `connect`, checked. */
+  constructor(options) {
+    const write = (level, message) => level <= options.level && log(level, message);
+    this.#options = options;
+    this.requestTimeout = options.requestTimeout;
+    this.handlers = new Handlers(this.client, write);
+    this.life = new Lifecycle(this.client, options.principal, write, () => this.#release());
+  }
+
+  /** The client, ready to be called. Throws if the session is over. */
+  get port() {
+    this.life.assertOpen();
+    return this.client.port;
+  }
+
+  /** Makes a client and connects. The promise settles when the session is open. */
+  connect(create, elapsed) {
+    const { address, config, signal } = this.#options;
+    atWork.add(this);
+    try {
+      this.client.port = create(this.#listener(), address, config);
+    } catch (error) {
+      this.#release();
+      throw error;
+    }
+    return this.life.connect(signal, elapsed);
+  }
+
+  /** All that the client calls. What is thrown there must not get into Rust, which would be left in the middle of something. */
+  #listener() {
+    return guarded({
+      ...this.life.listener,
+      ...this.calls.listener,
+      ...this.handlers.listener,
+      ...this.inspectors.listener,
+      ...this.#socketEvents.shim,
+      webSocket: () => this.#options.webSocket,
+      credentials: () => this.#credentials(),
+      describe: (thrown) => this.#describe(thrown),
+      retryWanted: (attempt) => this.client.port?.retryAfter(this.#retryDelay(attempt)),
+    });
+  }
+
+  /** A string, bytes, undefined, or a promise of one of them. */
+  #credentials() {
+    const { credentials } = this.#options;
+    this.life.cause = undefined;
+    if (!isFunction(credentials)) return credentials;
+    const asked = new Promise((resolve) => {
+      resolve(credentials());
+    });
+    return asked.then(checkedCredentials, (error) => {
+      this.life.cause = error;
+      throw new Error(`the credentials function failed: ${textOf(error)}`);
+    });
+  }
+
+  /** What kept us from trying to connect, for people. */
+  #describe(thrown) {
+    this.life.cause ??= thrown;
+    return textOf(thrown);
+  }
+
+  /** What the application wants to wait before an attempt to reconnect, in milliseconds; undefined if it does not say. */
+  #retryDelay(attempt) {
+    try {
+      const chosen = this.#options.delay?.(attempt);
+      return chosen >= 0 ? Number(chosen) : undefined;
+    } catch (error) {
+      report(error);
+      return undefined;
+    }
+  }
+
+  /** The WebAssembly has trapped because of `cause`: everything that waits is told, and the connection is closed. */
+  fail(cause) {
+    const text = `the WebAssembly of this client has failed (${textOf(cause)}); connect again, which starts it afresh`;
+    const failure = () => messagingError("INTERNAL", text, "unknown", undefined, undefined, cause);
+    this.#release();
+    this.calls.failAll(failure);
+    this.handlers.abandonAll(failure());
+    this.life.fail(text, cause);
+    this.#socketEvents.close();
+  }
+
+  /** The client is not needed any more, and nobody is to be called. */
+  #release() {
+    atWork.delete(this);
+    this.handlers.clear();
+    this.filterHandlers.clear();
+    this.client.release();
+  }
+}
