@@ -349,6 +349,10 @@ fn sessions_without_a_connection_make_room_for_others() {
     network.set_reachable(false);
     network.cut(second);
     network.set_reachable(true);
+    // But not for one that is refused all the same.
+    let properties = vec![("key".to_owned(), "x".repeat(200_000))];
+    let refused = network.add(ClientConfig { properties, ..ClientConfig::default() }, Credentials::None);
+    assert_eq!((network.session(refused), network.broker.session_count()), (None, 2));
     let third = network.add(ClientConfig::default(), Credentials::None);
     assert!(network.session(third).is_some() && network.session(first).is_some());
     assert_eq!(network.broker.session_count(), 2);

@@ -37,12 +37,13 @@ impl Broker {
         let principal = request.principal.as_deref().unwrap_or_default();
         let roles = self.access.authenticate(principal, &request.credentials);
         let roles = roles.ok_or(ResponseCode::AUTHENTICATION_FAILED)?;
-        if !self.make_room() {
-            return Err(ResponseCode::LICENCE_EXCEEDED);
-        }
         let id = self.sessions.next_id();
         let properties = properties::of_new_session(id, &self.config.server_name, request, arrival, &roles)
             .map_err(|TooLarge| ResponseCode::PROTOCOL_ERROR)?;
+        // Last of all: it may end another session.
+        if !self.make_room() {
+            return Err(ResponseCode::LICENCE_EXCEEDED);
+        }
         let token = SessionToken::from_random(arrival.random);
         let (keep_for, recovery) = (self.keep_for(request), self.config.recovery);
         let key = self.sessions.open(NewSession { token, connection, keep_for, recovery, properties });

@@ -227,7 +227,7 @@ impl Sessions {
     /// one, if the session outlives this one. Once more is kept in all than may be, the past of this session is gone: it
     /// will learn that messages were lost, if it loses its connection now.
     pub fn record_sent(&mut self, key: SessionKey, frame: &Bytes) -> Option<ConnectionId> {
-        let session = self.open.get_mut(key.place).filter(|session| session.id.value == key.number)?;
+        let session = find(&mut self.open, key)?;
         if session.is_kept() {
             let before = session.sent.bytes();
             session.sent.push(frame.clone());
@@ -242,9 +242,7 @@ impl Sessions {
 
     /// What went to and fro counts no more.
     pub fn forget_past(&mut self, key: SessionKey) {
-        let Some(session) = self.open.get_mut(key.place).filter(|session| session.id.value == key.number) else {
-            return;
-        };
+        let Some(session) = find(&mut self.open, key) else { return };
         self.recovery_bytes -= session.sent.bytes();
         session.sent.reset();
         session.received.forget();
@@ -281,7 +279,7 @@ impl Sessions {
     }
 
     pub fn get_mut(&mut self, key: SessionKey) -> Option<&mut Session> {
-        self.open.get_mut(key.place).filter(|session| session.id.value == key.number)
+        find(&mut self.open, key)
     }
 
     pub fn len(&self) -> usize {
@@ -324,6 +322,11 @@ impl Sessions {
     pub fn id_of(&self, key: SessionKey) -> SessionId {
         SessionId { server: self.server, value: key.number }
     }
+}
+
+/// Another session may have the place by now.
+fn find(open: &mut Slab<Session>, key: SessionKey) -> Option<&mut Session> {
+    open.get_mut(key.place).filter(|session| session.id.value == key.number)
 }
 
 /// The key comes first, so without it nothing is known of any hash.
