@@ -1,25 +1,68 @@
-//! A session of a native program: the client's core of `antiphon-protocol`, driven by tokio.
+//! Request-response messaging with a broker, natively and in a browser.
 //!
 //! In reading order:
 //!
-//! - [`Session`]: connecting, sending, handling; in `session.rs`.
-//! - `owner`: the task that owns the core of one session and carries out what it says.
-//! - `connection`: one WebSocket.
-//! - [`driver`]: carries out what the core asks, for whatever host; what the JavaScript face stands on.
+//! - [`connect`], [`Session`]: opening a session, and what it is; in `session.rs`, its [`Options`] in `options.rs`.
+//! - [`Messaging`]: the six operations and `gather`; in `messaging.rs`, what they give in `registration.rs`, `responses.rs`
+//!   and `gather.rs`.
+//! - [`Value`], [`IntoValue`]: what is sent; in `value/`.
+//! - [`Request`], [`Rejection`]: what a handler is given, and what it may say; in `requests.rs`.
+//! - [`RequestError`]: why there is no response, with code and outcome; in `error.rs`.
+//! - [`Events`]: what happens to a session; in `events.rs`.
+//!
+//! Below that:
+//!
+//! - `handle`, `shared`, `calls`: what keeps a session open, its state, who waits for what.
+//! - `task`: the task of a session, which has the connection and the timer; `signal` wakes it.
+//! - [`driver`]: carries out what the protocol core asks; the JavaScript face stands on it as well.
+//! - `platform`: the seam, with one end for tokio and one for browsers; `lock`: what is shared by threads, or by none.
 //!
 //! Section numbers in the comments are those of `docs/protocol.md`.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
-#[cfg(not(target_arch = "wasm32"))]
-mod connection;
+mod calls;
 pub mod driver;
+mod error;
+mod events;
+mod gather;
+mod handle;
 mod lock;
-#[cfg(not(target_arch = "wasm32"))]
-mod owner;
-#[cfg(not(target_arch = "wasm32"))]
+mod messaging;
+mod options;
+mod platform;
+mod registration;
+mod requests;
+mod responses;
 mod session;
+mod shared;
+mod signal;
+mod task;
+mod value;
 
-#[cfg(not(target_arch = "wasm32"))]
-pub use session::{Answer, Events, FilterResponses, Options, Registration, Session, SessionEvent};
+pub use antiphon_protocol::client::{
+    CloseCode, Closed, ConnectCode, ConnectError, FilterFault, Outcome, Sender, State,
+};
+pub use antiphon_protocol::value::DataType;
+pub use antiphon_protocol::wire::error_reason::ErrorReason;
+pub use antiphon_protocol::wire::handshake::Credentials;
+pub use antiphon_protocol::wire::primitives::SessionId;
+pub use error::RequestError;
+pub use events::{Events, SessionEvent};
+pub use gather::{Gathered, Gathering};
+pub use messaging::{Ask, AskMany, Gather, Messaging, WhenDisconnected};
+pub use options::Options;
+pub use registration::{AddRequestHandler, AddStreamHandler, FilterRegistration, Registration};
+pub use requests::{Rejection, Request};
+pub use responses::FilterResponse;
+pub use session::{Session, connect};
+pub use value::{IntoValue, Value, ValueError};
+#[cfg(target_arch = "wasm32")]
+pub use value::{JsAnswer, js_handler};
+
+/// Stands for all properties that every session has, where keys of session properties are listed.
+pub const ALL_FIXED_PROPERTIES: &str = "*F";
+
+/// Stands for all properties that applications have given a session, where keys of session properties are listed.
+pub const ALL_USER_PROPERTIES: &str = "*U";

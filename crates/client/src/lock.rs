@@ -1,15 +1,18 @@
-//! A cell that is locked for one statement at a time.
+//! What a session is shared by: threads natively, closures of one thread in a browser.
 
 #[cfg(target_arch = "wasm32")]
-pub(crate) use single_threaded::Lock;
+pub(crate) use one_thread::{Lock, Ref};
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use threads::Lock;
+pub(crate) use threads::{Lock, Ref};
 
-/// In a browser, where a session is used by one thread.
 #[cfg(target_arch = "wasm32")]
-mod single_threaded {
+mod one_thread {
     use std::cell::{RefCell, RefMut};
 
+    /// One of several owners.
+    pub(crate) type Ref<T> = std::rc::Rc<T>;
+
+    /// A cell that is locked for one statement at a time.
     #[derive(Debug, Default)]
     pub(crate) struct Lock<T>(RefCell<T>);
 
@@ -28,6 +31,10 @@ mod single_threaded {
 mod threads {
     use std::sync::{Mutex, MutexGuard, PoisonError};
 
+    /// One of several owners.
+    pub(crate) type Ref<T> = std::sync::Arc<T>;
+
+    /// A cell that is locked for one statement at a time.
     #[derive(Debug, Default)]
     pub(crate) struct Lock<T>(Mutex<T>);
 

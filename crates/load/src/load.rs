@@ -6,11 +6,10 @@ use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use antiphon_client::{Answer, Events, Options, Session, SessionEvent};
-use antiphon_protocol::client::{ConnectError, Patience, ReceivedRequest, RequestError};
-use antiphon_protocol::value::{DataType, Value};
-use antiphon_protocol::wire::error_reason::ErrorReason;
-use antiphon_protocol::wire::primitives::SessionId;
+use antiphon_client::{
+    ConnectError, ErrorReason, Events, Messaging, Options, Rejection, Request, RequestError, Session, SessionEvent,
+    SessionId, State, Value, WhenDisconnected, connect,
+};
 use fastrand::Rng;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use hdrhistogram::Histogram;
@@ -212,7 +211,8 @@ impl Load {
             filter: plan.filter.clone().unwrap_or_else(|| format!("{PROPERTY} is '{}'", plan.seed)),
             sessions,
             path,
-            patience: Patience { timeout: plan.timeout, wait: !plan.reconnect.is_zero() },
+            timeout: plan.timeout,
+            when_disconnected: if plan.reconnect.is_zero() { WhenDisconnected::Fail } else { WhenDisconnected::Wait },
             value_size: plan.value_size,
             kinds: plan.kinds.clone(),
             ledger,
@@ -233,7 +233,7 @@ impl Load {
             Rate::InFlight(count) => send_in_flight(crew, count, plan).await,
         }
         let load = start.elapsed();
-        let sessions_lost = crew.sessions.iter().filter(|session| session.is_closed()).count();
+        let sessions_lost = crew.sessions.iter().filter(|session| is_closed(session)).count();
         stream::iter(&crew.sessions).for_each_concurrent(PARALLEL, async |session| drop(session.close().await)).await;
         while self.watching.join_next().await.is_some() {}
         crew.report(plan, sessions_lost, self.opened_in, load)
@@ -258,38 +258,44 @@ async fn watch(crew: Arc<Crew>, index: usize, mut events: Events) {
                 recoveries.new_sessions += usize::from(new_session);
                 lock(&crew.by_id).insert(session, index);
             }
+            _ => {}
         }
     }
 }
 
 /// Opens and prepares one session.
 async fn open(plan: &Plan, index: usize, path: String, ledger: Arc<Ledger>) -> Result<(usize, Session), LoadError> {
-    let mut options = Options::default();
-    options.config.connect_timeout = CONNECT_TIMEOUT;
-    options.config.reconnect_timeout = plan.reconnect;
-    options.config.properties.push((PROPERTY.into(), plan.seed.to_string()));
-    let session = Session::connect(&plan.url, options).await.map_err(LoadError::Connect)?;
+    let options = Options::new()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .reconnect_timeout(plan.reconnect)
+        .property(PROPERTY, plan.seed.to_string());
+    let session = connect(&plan.url, options).await.map_err(LoadError::Connect)?;
+    let messaging = session.messaging();
     let size = plan.value_size;
-    let handler = move |received: ReceivedRequest| ready(answer(&ledger, &received, index, size));
-    session.add_stream_handler(&path, handler.clone()).await.map_err(LoadError::Register)?;
+    let handler = move |request: Request| ready(answer(&ledger, &request, index, size));
+    messaging.add_stream_handler(&path, handler.clone()).addressed(true).await.map_err(LoadError::Register)?;
     if index >= plan.sessions {
         // It stays as long as the session.
-        session.add_request_handler(&path, handler).await.map_err(LoadError::Register)?;
+        messaging.add_request_handler(&path, handler).await.map_err(LoadError::Register)?;
     }
     Ok((index, session))
 }
 
-fn answer(ledger: &Ledger, received: &ReceivedRequest, index: usize, size: usize) -> Answer {
-    let stamp = Stamp::from_bytes(&received.request.bytes);
+fn answer(ledger: &Ledger, received: &Request, index: usize, size: usize) -> Result<Value, Rejection> {
+    let stamp = Stamp::from_bytes(received.value().bytes());
     ledger.handled(stamp, index);
     match stamp {
         Some(Stamp { request, .. }) => Ok(value(Stamp { request, recipient: Some(index) }, size)),
-        None => Err((ErrorReason::INVALID_DATA, "the request is not one of this load".into())),
+        None => Err(Rejection::with_reason(ErrorReason::INVALID_DATA, "the request is not one of this load")),
     }
 }
 
+fn is_closed(session: &Session) -> bool {
+    session.state() == State::Closed
+}
+
 fn value(stamp: Stamp, size: usize) -> Value {
-    Value::new(DataType::Binary, stamp.to_bytes(size))
+    Value::binary(stamp.to_bytes(size))
 }
 
 /// The session property that the default filter asks for.
@@ -329,7 +335,7 @@ async fn send_in_flight(crew: &Arc<Crew>, count: usize, plan: &Plan) {
         let mut random = random.fork();
         let crew = crew.clone();
         lines.spawn(async move {
-            while Instant::now() < end && !crew.sessions[sender].is_closed() {
+            while Instant::now() < end && !is_closed(&crew.sessions[sender]) {
                 crew.send(sender, random.fork()).await;
             }
         });
@@ -346,7 +352,8 @@ struct Crew {
     by_id: Mutex<HashMap<SessionId, usize>>,
     path: String,
     filter: String,
-    patience: Patience,
+    timeout: Duration,
+    when_disconnected: WhenDisconnected,
     value_size: usize,
     kinds: Vec<Kind>,
     ledger: Arc<Ledger>,
@@ -377,32 +384,40 @@ impl Crew {
     /// Sends one request and waits for its end.
     async fn send(&self, sender: usize, mut random: Rng) {
         let kind = self.kinds[random.usize(..self.kinds.len())];
-        let session = &self.sessions[sender];
+        let messaging = self.sessions[sender].messaging();
         let outcome = match kind {
             Kind::Path => {
                 let (request, value) = self.begin(Recipients::Any);
-                let outcome = session.send_to_path(&self.path, value, self.patience).await;
+                let asked = messaging.send_request_to_path(&self.path, value);
+                let outcome = asked.timeout(self.timeout).when_disconnected(self.when_disconnected).await;
                 (request, outcome.map(|value| self.take_answer(kind, request, &value, None)))
             }
             Kind::Session => {
                 let recipient = random.usize(..self.sessions.len());
                 let (request, value) = self.begin(Recipients::One(recipient));
                 let to = self.sessions[recipient].id();
-                let outcome = session.send_to_session(to, &self.path, value, self.patience).await;
+                let asked = messaging.send_request_to_session(&self.path, to, value);
+                let outcome = asked.timeout(self.timeout).when_disconnected(self.when_disconnected).await;
                 (request, outcome.map(|value| self.take_answer(kind, request, &value, None)))
             }
             Kind::Filter => {
                 let all = u32::try_from(self.sessions.len()).unwrap_or(u32::MAX);
                 let (request, value) = self.begin(Recipients::All(all));
-                (request, self.send_to_filter(session, request, value).await)
+                (request, self.send_to_filter(&messaging, request, value).await)
             }
         };
         self.settle(kind, outcome);
     }
 
-    async fn send_to_filter(&self, session: &Session, request: RequestId, value: Value) -> Result<(), RequestError> {
-        let mut responses = session.send_to_filter(&self.filter, &self.path, value, self.patience).await?;
-        self.ledger.matched(request, responses.count());
+    async fn send_to_filter(
+        &self,
+        messaging: &Messaging,
+        request: RequestId,
+        value: Value,
+    ) -> Result<(), RequestError> {
+        let asked = messaging.gather(&self.filter, &self.path, value);
+        let mut responses = asked.timeout(self.timeout).when_disconnected(self.when_disconnected).await?;
+        self.ledger.matched(request, responses.expected());
         while let Some(response) = responses.next().await {
             let response = response?;
             let from = self.session_with(response.session);
@@ -426,19 +441,19 @@ impl Crew {
         // A session may answer before we have heard that it has a new ID. And if a connection was cut at the wrong
         // moment, the server has opened a session of which no client ever heard: that one can only fail.
         let known = self.sessions.iter().position(|session| session.id() == id);
-        let new = || self.patience.wait.then_some(by_id.len() + self.sessions.len());
+        let new = || (self.when_disconnected == WhenDisconnected::Wait).then_some(by_id.len() + self.sessions.len());
         let number = known.or_else(new)?;
         by_id.insert(id, number);
         Some(number)
     }
 
     fn begin(&self, to: Recipients) -> (RequestId, Value) {
-        let request = self.ledger.sent(to, self.patience.timeout);
+        let request = self.ledger.sent(to, self.timeout);
         (request, value(Stamp { request, recipient: None }, self.value_size))
     }
 
     fn take_answer(&self, kind: Kind, request: RequestId, value: &Value, from: Option<usize>) {
-        self.ledger.answered(request, Stamp::from_bytes(&value.bytes), from);
+        self.ledger.answered(request, Stamp::from_bytes(value.bytes()), from);
         self.tally(kind, |tally| tally.answers += 1);
     }
 

@@ -6,11 +6,12 @@ mod support;
 use std::process::Output;
 use std::time::Duration;
 
+use antiphon_client::ConnectCode;
 use antiphon_load::load::{Kind, LoadError, Plan, Rate, Report, run};
-use antiphon_protocol::client::ConnectCode;
+
 use serde_json::Value as Json;
 
-use support::{LONG, TestBroker, text};
+use support::{LONG, TestBroker};
 
 fn plan(broker: &TestBroker) -> Plan {
     Plan {
@@ -73,9 +74,9 @@ async fn refusals_are_counted_by_code_and_are_ends_like_any_other() {
 #[tokio::test]
 async fn answers_of_somebody_else_break_the_invariant() {
     let broker = TestBroker::start().await;
-    let impostor = broker.connect().await;
-    impostor.add_request_handler("load/7", async |_| Ok(text("anything"))).await.expect("registered");
-    impostor.add_stream_handler("load/7", async |_| Ok(text("anything"))).await.expect("set");
+    let impostor = broker.connect().await.messaging();
+    impostor.add_request_handler("load/7", async |_| Ok("anything")).await.expect("registered");
+    impostor.add_stream_handler("load/7", async |_| Ok("anything")).addressed(true).await.expect("set");
     let everybody = Plan { filter: Some("all".into()), kinds: vec![Kind::Path, Kind::Filter], ..plan(&broker) };
     let report = run(&everybody).await.expect("sessions");
     assert!(!report.holds());
@@ -116,8 +117,8 @@ async fn the_command_reports_in_json_and_says_with_its_status_whether_the_invari
         report["kinds"]["filter"]["requests"].as_u64().map(|n| n * 5)
     );
 
-    let impostor = broker.connect().await;
-    impostor.add_stream_handler("load/11", async |_| Ok(text("anything"))).await.expect("set");
+    let impostor = broker.connect().await.messaging();
+    impostor.add_stream_handler("load/11", async |_| Ok("anything")).addressed(true).await.expect("set");
     let output = command(&[&args[..], &["--filter", "all"]].concat()).await;
     assert_eq!(output.status.code(), Some(1), "{output:?}");
 }

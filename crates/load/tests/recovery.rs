@@ -7,6 +7,7 @@
 mod support;
 
 use std::collections::HashMap;
+use std::future::IntoFuture;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -18,16 +19,19 @@ use antiphon_broker::core::Broker;
 use antiphon_broker::core::BrokerConfig;
 use antiphon_broker::core::access::Access;
 use antiphon_broker::net::{Limits, Server, Site, serve};
-use antiphon_client::{Events, Options, Session, SessionEvent};
+use antiphon_client::{
+    CloseCode, Events, Messaging, Options, Outcome, Rejection, RequestError, Session, SessionEvent, State,
+    WhenDisconnected, connect,
+};
 use antiphon_load::faults::{Ending, Faults, Proxy, Series};
 use antiphon_load::load::{Kind, Load, Plan, Rate, Report};
-use antiphon_protocol::client::{CloseCode, Outcome, Patience, RequestError};
+use futures_util::StreamExt;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, MutexGuard, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use support::{LONG, TestBroker, text};
+use support::{LONG, TestBroker};
 
 /// Whether there is time for the long form.
 fn is_long() -> bool {
@@ -47,9 +51,21 @@ const RECONNECT: Duration = Duration::from_secs(30);
 const SETTLED: Duration = Duration::from_secs(5);
 
 fn options() -> Options {
-    let mut options = Options::default();
-    options.config.reconnect_timeout = RECONNECT;
-    options
+    Options::new().reconnect_timeout(RECONNECT)
+}
+
+async fn open(url: &str) -> Session {
+    connect(url, options()).await.expect("connected")
+}
+
+/// Answers requests to `path`.
+async fn answer(messaging: &Messaging, path: &str, answer: &'static str) {
+    messaging.add_request_handler(path, move |_| std::future::ready(Ok(answer))).await.expect("registered");
+}
+
+/// What a session answers at `path`.
+async fn ask(messaging: &Messaging, path: &str) -> Result<String, RequestError> {
+    Ok(messaging.send_request_to_path(path, "?").timeout(LONG).await?.decode()?)
 }
 
 fn url(address: SocketAddr) -> String {
@@ -104,9 +120,14 @@ fn slowest(report: &Report) -> Duration {
     Duration::from_micros(report.kinds.values().map(|kind| kind.latency.max).max().unwrap_or(0))
 }
 
-/// The next event of a session, which must come.
+/// The next event of a session's connection, which must come.
 async fn next(events: &mut Events) -> SessionEvent {
-    timeout(LONG, events.next()).await.expect("in time").expect("an open session")
+    loop {
+        let event = timeout(LONG, events.next()).await.expect("in time").expect("an open session");
+        if !matches!(event, SessionEvent::StateChanged { .. }) {
+            return event;
+        }
+    }
 }
 
 /// Waits until a session has another connection. Returns whether nothing was lost.
@@ -188,29 +209,30 @@ async fn what_is_outstanding_with_a_forgotten_session_fails_at_once_and_its_hand
     let broker = broker(Duration::ZERO).await;
     let proxy = proxy(&broker.url, Faults::default()).await;
     let waiting = Arc::new(AtomicUsize::new(0));
-    let handler = Session::connect(&broker.url, options()).await.expect("connected");
+    let handler = open(&broker.url).await;
     let arrived = waiting.clone();
     let never = move |_| {
         arrived.fetch_add(1, Ordering::Relaxed);
-        std::future::pending()
+        std::future::pending::<Result<(), Rejection>>()
     };
+    let handler = handler.messaging();
     handler.add_request_handler("never", never).await.expect("registered");
     let (senders, each) = (50, 20);
     let mut requests = JoinSet::new();
     let mut known = JoinSet::new();
     let mut sessions = Vec::new();
     for number in 0..senders {
-        let session = Session::connect(&url(proxy.address()), options()).await.expect("connected");
-        session.add_request_handler(&format!("of/{number}"), async |_| Ok(text("here"))).await.expect("registered");
+        let session = open(&url(proxy.address())).await;
+        answer(&session.messaging(), &format!("of/{number}"), "here").await;
         let mut events = session.events();
         known.spawn(async move {
             assert!(!reconnected(&mut events).await);
             (number, Instant::now())
         });
         for _ in 0..each {
-            let session = session.clone();
+            let messaging = session.messaging();
             requests.spawn(async move {
-                let outcome = session.send_to_path("never", text("?"), LONG).await;
+                let outcome = ask(&messaging, "never").await;
                 (number, outcome, Instant::now())
             });
         }
@@ -229,7 +251,7 @@ async fn what_is_outstanding_with_a_forgotten_session_fails_at_once_and_its_hand
     println!("all of {} requests failed within {:?} of the cut", senders * each, cut_at.elapsed());
     for (number, outcome, at) in failed {
         let error = outcome.expect_err("nobody answers");
-        assert_eq!((&error, error.outcome()), (&RequestError::ConnectionLost, Outcome::Unknown));
+        assert_eq!((error.code().as_ref(), error.outcome()), ("CONNECTION_LOST", Outcome::Unknown));
         assert!(at.saturating_duration_since(known[&number]) <= Duration::from_secs(1));
     }
     for (number, (before, session)) in sessions.iter().enumerate() {
@@ -238,13 +260,13 @@ async fn what_is_outstanding_with_a_forgotten_session_fails_at_once_and_its_hand
         let asked = async {
             // Its registration is on its way.
             loop {
-                let answer = handler.send_to_path(&path, text("?"), LONG).await;
+                let answer = ask(&handler, &path).await;
                 if answer.as_ref().err().is_none_or(|error| error.outcome() != Outcome::Refused) {
                     return answer;
                 }
             }
         };
-        assert_eq!(timeout(Duration::from_secs(1), asked).await.expect("in time"), Ok(text("here")));
+        assert_eq!(timeout(Duration::from_secs(1), asked).await.expect("in time"), Ok("here".to_owned()));
     }
 }
 
@@ -254,7 +276,7 @@ async fn a_session_survives_50_cuts() {
     let apart = Duration::from_millis(if is_long() { 1000 } else { 100 });
     let broker = broker(RECONNECT).await;
     let proxy = proxy(&broker.url, Faults::default()).await;
-    let session = Session::connect(&url(proxy.address()), options()).await.expect("connected");
+    let session = open(&url(proxy.address())).await;
     let other = broker.connect().await;
     let (arrived, may_answer) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
     let (arrival, permission) = (arrived.clone(), may_answer.clone());
@@ -263,28 +285,29 @@ async fn a_session_survives_50_cuts() {
         async move {
             arrival.add_permits(1);
             permission.acquire().await.expect("open").forget();
-            Ok(text("there"))
+            Ok("there")
         }
     };
+    let (messaging, other) = (session.messaging(), other.messaging());
     other.add_request_handler("there", slow).await.expect("registered");
-    session.add_request_handler("here", async |_| Ok(text("here"))).await.expect("registered");
+    answer(&messaging, "here", "here").await;
     let mut events = session.events();
     for cut in 0..50 {
-        let under_way = session.send_to_path("there", text("?"), LONG);
+        let under_way = ask(&messaging, "there");
         let cutting = async {
             arrived.acquire().await.expect("open").forget();
             let cut_at = Instant::now();
             assert_eq!(proxy.cut_all(Ending::ALL[cut % Ending::ALL.len()]), 1);
             assert!(matches!(next(&mut events).await, SessionEvent::Disconnected { .. }));
-            assert!(!session.is_connected());
+            assert_eq!(session.state(), State::Recovering);
             // The answer comes while nobody can be told, and so does a question.
             may_answer.add_permits(1);
-            assert_eq!(other.send_to_path("here", text("?"), LONG).await, Ok(text("here")));
+            assert_eq!(ask(&other, "here").await, Ok("here".to_owned()));
             assert!(reconnected(&mut events).await, "cut {cut}");
             cut_at
         };
         let (answer, cut_at) = tokio::join!(under_way, cutting);
-        assert_eq!(answer, Ok(text("there")), "cut {cut}");
+        assert_eq!(answer, Ok("there".to_owned()), "cut {cut}");
         sleep_until(cut_at + apart).await;
     }
     assert_eq!(session.close().await.code, CloseCode::ClosedByClient);
@@ -294,26 +317,29 @@ async fn a_session_survives_50_cuts() {
 async fn a_request_waits_for_a_connection_only_if_it_says_so() {
     let broker = broker(RECONNECT).await;
     let proxy = proxy(&broker.url, Faults::default()).await;
-    let session = Session::connect(&url(proxy.address()), options()).await.expect("connected");
-    session.add_request_handler("a", async |_| Ok(text("answer"))).await.expect("registered");
+    let session = open(&url(proxy.address())).await;
+    let messaging = session.messaging();
+    answer(&messaging, "a", "answer").await;
     let mut events = session.events();
     // The next connection is made and nothing comes of it.
     proxy.freeze();
     proxy.cut_all(Ending::Reset);
     assert!(matches!(next(&mut events).await, SessionEvent::Disconnected { .. }));
-    assert_eq!(session.send_to_path("a", text("?"), LONG).await, Err(RequestError::NotConnected));
-    let short = Patience { timeout: Duration::from_millis(10), wait: true };
-    assert_eq!(session.send_to_path("a", text("?"), short).await, Err(RequestError::NotSentInTime(short.timeout)));
+    assert_eq!(ask(&messaging, "a").await.expect_err("no connection").code(), "NOT_CONNECTED");
+    let patient = || messaging.send_request_to_path("a", "?").when_disconnected(WhenDisconnected::Wait);
+    let error = patient().timeout(Duration::from_millis(10)).await.expect_err("no connection");
+    assert_eq!((error.code().as_ref(), error.outcome()), ("TIMED_OUT", Outcome::NotSent));
     let id = session.id();
-    let patient = session.send_to_path("a", text("?"), Patience { timeout: LONG, wait: true });
+    let patient = patient().timeout(LONG).into_future();
     let thawing = async {
         proxy.thaw();
         next(&mut events).await
     };
     let (answer, event) = tokio::join!(patient, thawing);
-    assert_eq!(answer, Ok(text("answer")));
+    assert_eq!(answer.expect("answered").decode::<String>().as_deref(), Ok("answer"));
     assert_eq!(event, SessionEvent::Reconnected { session: id, lossless: true, new_session: false });
     session.close().await;
+    assert!(matches!(next(&mut events).await, SessionEvent::Closed(_)));
     assert_eq!(events.next().await, None);
     assert_eq!(session.events().next().await, None);
 }
@@ -401,8 +427,8 @@ async fn when_the_broker_is_killed_and_comes_back_all_sessions_return_one_after_
     let load = Load::open(&plan).await.expect("sessions");
     let mut answerers = Vec::new();
     for number in 0..handlers {
-        let session = Session::connect(&plan.url, options()).await.expect("connected");
-        session.add_request_handler(&format!("of/{number}"), async |_| Ok(text("here"))).await.expect("registered");
+        let session = open(&plan.url).await;
+        answer(&session.messaging(), &format!("of/{number}"), "here").await;
         answerers.push((session.events(), session));
     }
     let restarting = async {
@@ -415,10 +441,10 @@ async fn when_the_broker_is_killed_and_comes_back_all_sessions_return_one_after_
         for (events, _) in &mut answerers {
             assert!(!reconnected(events).await);
         }
-        let asker = Session::connect(&url(address), options()).await.expect("connected");
+        let asker = open(&url(address)).await;
         for number in 0..handlers {
-            let answer = asker.send_to_path(&format!("of/{number}"), text("?"), LONG).await;
-            assert_eq!(answer, Ok(text("here")));
+            let answer = ask(&asker.messaging(), &format!("of/{number}")).await;
+            assert_eq!(answer, Ok("here".to_owned()));
         }
         println!("{handlers} handlers are back {:?} after the broker", back_at.elapsed());
     };

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use antiphon_protocol::negotiated::Negotiated;
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::envelope::{Message, request_frame};
 use antiphon_protocol::wire::error_reason::ErrorReason;
@@ -14,7 +15,7 @@ use antiphon_protocol::wire::services::SystemPing;
 use super::exchanges::Exchange;
 use super::per_session::SessionKey;
 use super::properties::{self, TooLarge};
-use super::sessions::NewSession;
+use super::sessions::{Connection, NewSession};
 use super::{Arrival, Broker, ConnectionId, Output};
 
 impl Broker {
@@ -46,28 +47,40 @@ impl Broker {
         }
         let token = SessionToken::from_random(arrival.random);
         let (keep_for, recovery) = (self.keep_for(request), self.config.recovery);
+        let connection = self.negotiate(connection, request);
         let key = self.sessions.open(NewSession { token, connection, keep_for, recovery, properties });
-        self.send_accepted(connection, request.version, ResponseCode::OK, key);
+        self.send_accepted(ResponseCode::OK, key);
         self.pings.start(now, key);
         Ok(())
     }
 
-    /// Tells a client about its session.
-    fn send_accepted(&mut self, connection: ConnectionId, version: u8, code: ResponseCode, key: SessionKey) {
+    /// What holds on a connection: the version that the client asks for, and what is configured.
+    fn negotiate(&self, id: ConnectionId, request: &ConnectRequest) -> Connection {
+        let negotiated = Negotiated {
+            version: request.version,
+            max_message_size: Some(self.config.max_message_size),
+            ping_period: Some(self.config.ping_period).filter(|period| !period.is_zero()),
+        };
+        Connection { id, negotiated }
+    }
+
+    /// Tells a client about its session, first of all on a connection.
+    fn send_accepted(&mut self, code: ResponseCode, key: SessionKey) {
         let Some(session) = self.sessions.get(key) else { return };
+        let Some(Connection { id, negotiated }) = session.connection() else { return };
         let tail = match code {
             ResponseCode::RECONNECTED => i32::try_from(session.received.count() + 1).unwrap_or(i32::MAX),
-            _ => i32::try_from(self.config.max_message_size).unwrap_or(i32::MAX),
+            _ => negotiated.max_message_size_on_wire(),
         };
         let response = ConnectResponse::Accepted {
-            version,
+            version: negotiated.version,
             code,
             session: session.id(),
             token: session.token().clone(),
-            ping_period: i64::try_from(self.config.ping_period.as_millis()).unwrap_or(i64::MAX),
+            ping_period: negotiated.ping_period_on_wire(),
             tail,
         };
-        self.send(connection, response.to_frame());
+        self.send(id, response.to_frame());
     }
 
     /// How long a session is to outlive its connection: what the client asks for, and no more than is allowed.
@@ -110,8 +123,8 @@ impl Broker {
         recovery: &Recovery,
     ) {
         let missed = self.sessions.get(key).and_then(|session| session.missed_by(recovery));
-        let keep_for = self.keep_for(request);
-        if let Some(old) = self.sessions.attach(key, connection, keep_for) {
+        let attached = self.negotiate(connection, request);
+        if let Some(old) = self.sessions.attach(key, attached, self.keep_for(request)) {
             self.outputs.push_back(Output::Close(old));
         }
         self.pings.start(now, key);
@@ -120,12 +133,12 @@ impl Broker {
                 if let Some(session) = self.sessions.get_mut(key) {
                     session.received.expect_repetitions();
                 }
-                self.send_accepted(connection, request.version, ResponseCode::RECONNECTED, key);
+                self.send_accepted(ResponseCode::RECONNECTED, key);
                 self.outputs.extend(missed.into_iter().map(|frame| Output::Send(connection, frame)));
             }
             None => {
                 self.forget_past(key, connection);
-                self.send_accepted(connection, request.version, ResponseCode::RECONNECTED_WITH_MESSAGE_LOSS, key);
+                self.send_accepted(ResponseCode::RECONNECTED_WITH_MESSAGE_LOSS, key);
             }
         }
     }
@@ -153,7 +166,7 @@ impl Broker {
             return self.abort(key);
         }
         if let Some(connection) = session.connection() {
-            self.outputs.push_back(Output::Close(connection));
+            self.outputs.push_back(Output::Close(connection.id));
         }
         self.lose_connection(now, key);
     }
@@ -161,8 +174,8 @@ impl Broker {
     /// Tells the client that its session is over, and closes the connection.
     pub(super) fn abort(&mut self, key: SessionKey) {
         if let Some(connection) = self.sessions.get(key).and_then(|session| session.connection()) {
-            self.send(connection, Message::Abort.to_frame());
-            self.outputs.push_back(Output::Close(connection));
+            self.send(connection.id, Message::Abort.to_frame());
+            self.outputs.push_back(Output::Close(connection.id));
         }
         self.end(key);
     }

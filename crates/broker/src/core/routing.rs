@@ -133,7 +133,7 @@ impl Broker {
         let mut matching = Vec::new();
         let mut add = |key: SessionKey| {
             // Those that have no connection at the moment are not asked (rules M-9).
-            if let Some(session) = self.sessions.get(key).filter(|session| session.connection().is_some())
+            if let Some(session) = self.sessions.get(key).filter(|session| session.is_connected())
                 && filter.matches(session.properties(), &mut work)?
             {
                 matching.push(key);
@@ -283,10 +283,10 @@ fn availability(
     let (to_answer, bytes) = exchanges.to_answer(recipient);
     // What is queued for a session without a connection must be kept until it is back, with room for answers to what it
     // asked itself.
-    let queue_is_full = session.connection().is_none() && session.queued() >= config.recovery.messages as u64 / 2;
+    let queue_is_full = !session.is_connected() && session.queued() >= config.recovery.messages as u64 / 2;
     if queue_is_full || to_answer >= config.max_requests_to_answer || bytes >= config.max_bytes_to_answer {
         Availability::Full
-    } else if session.connection().is_some() {
+    } else if session.is_connected() {
         Availability::Ready(to_answer)
     } else {
         Availability::Disconnected(to_answer)

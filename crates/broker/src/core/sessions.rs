@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hasher};
 use std::time::Duration;
 
+use antiphon_protocol::negotiated::Negotiated;
 use antiphon_protocol::recovery::{RecoveryBuffer, RecoveryLimits};
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::handshake::{Recovery, SessionToken};
@@ -38,7 +39,7 @@ pub(super) struct Session {
 /// How a session is reached.
 #[derive(Clone, Copy, Debug)]
 enum Attachment {
-    Attached(ConnectionId),
+    Attached(Connection),
     /// It has no connection; unless it gets one, it ends then. `sent` is the number of its last message before.
     Detached {
         until: Moment,
@@ -46,11 +47,18 @@ enum Attachment {
     },
 }
 
+/// A connection, and what both ends of it agreed on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Connection {
+    pub id: ConnectionId,
+    pub negotiated: Negotiated,
+}
+
 /// What a session begins with, besides its ID.
 #[derive(Debug)]
 pub(super) struct NewSession {
     pub token: SessionToken,
-    pub connection: ConnectionId,
+    pub connection: Connection,
     pub keep_for: Duration,
     pub recovery: RecoveryLimits,
     pub properties: SessionProperties,
@@ -93,11 +101,15 @@ impl Session {
     }
 
     /// The connection that it has at the moment.
-    pub fn connection(&self) -> Option<ConnectionId> {
+    pub fn connection(&self) -> Option<Connection> {
         match self.attachment {
             Attachment::Attached(connection) => Some(connection),
             Attachment::Detached { .. } => None,
         }
+    }
+
+    pub fn is_connected(&self) -> bool {
+        matches!(self.attachment, Attachment::Attached(_))
     }
 
     /// Whether it outlives a connection.
@@ -172,7 +184,7 @@ impl Sessions {
             last_conversation: 0,
         });
         self.by_number.insert(key.number, key);
-        self.by_connection.insert(connection, key);
+        self.by_connection.insert(connection.id, key);
         self.by_token.insert(hash, key);
         self.by_principal.entry(principal).or_default().insert(key);
         key
@@ -185,7 +197,7 @@ impl Sessions {
         }
         let session = self.open.remove(key.place);
         match session.attachment {
-            Attachment::Attached(connection) => drop(self.by_connection.remove(&connection)),
+            Attachment::Attached(connection) => drop(self.by_connection.remove(&connection.id)),
             Attachment::Detached { until, .. } => self.expiries.remove(until, key),
         }
         self.by_number.remove(&key.number);
@@ -196,15 +208,15 @@ impl Sessions {
     }
 
     /// Gives a session a connection, and tells how long it is to outlive that. Returns the connection that it had.
-    pub fn attach(&mut self, key: SessionKey, connection: ConnectionId, keep_for: Duration) -> Option<ConnectionId> {
+    pub fn attach(&mut self, key: SessionKey, connection: Connection, keep_for: Duration) -> Option<ConnectionId> {
         let session = self.get_mut(key)?;
         session.keep_for = keep_for;
         let before = std::mem::replace(&mut session.attachment, Attachment::Attached(connection));
-        self.by_connection.insert(connection, key);
+        self.by_connection.insert(connection.id, key);
         match before {
             Attachment::Attached(old) => {
-                self.by_connection.remove(&old);
-                Some(old)
+                self.by_connection.remove(&old.id);
+                Some(old.id)
             }
             Attachment::Detached { until, .. } => {
                 self.expiries.remove(until, key);
@@ -219,7 +231,7 @@ impl Sessions {
         let Some(connection) = session.connection() else { return };
         let until = now + session.keep_for;
         session.attachment = Attachment::Detached { until, sent: session.sent.sent() };
-        self.by_connection.remove(&connection);
+        self.by_connection.remove(&connection.id);
         self.expiries.insert(until, key);
     }
 
@@ -237,7 +249,7 @@ impl Sessions {
                 session.sent.forget();
             }
         }
-        session.connection()
+        session.connection().map(|connection| connection.id)
     }
 
     /// What went to and fro counts no more.
@@ -380,6 +392,10 @@ mod tests {
         SessionToken::from_random(random)
     }
 
+    fn attached(id: ConnectionId) -> Connection {
+        Connection { id, negotiated: Negotiated { version: 29, max_message_size: None, ping_period: None } }
+    }
+
     /// A session as the test knows it: its principal, its connection or when it ends, and whether it is open.
     struct Known {
         key: SessionKey,
@@ -404,16 +420,16 @@ mod tests {
                         let id = sessions.next_id();
                         let mut properties = SessionProperties::default();
                         properties.set_principal("", &[]);
-                        let (connection, recovery) = (new_connection(), RecoveryLimits { messages: 5, bytes: 200 });
-                        let token = token(count as u64);
+                        let (id_of_connection, recovery) = (new_connection(), RecoveryLimits { messages: 5, bytes: 200 });
+                        let (connection, token) = (attached(id_of_connection), token(count as u64));
                         let key = sessions.open(NewSession { token, connection, keep_for: KEPT, recovery, properties });
                         prop_assert_eq!(sessions.id_of(key), id);
-                        known.push(Known { key, principal: "", connection: Ok(connection), is_open: true });
+                        known.push(Known { key, principal: "", connection: Ok(id_of_connection), is_open: true });
                     }
                     Step::Attach(which, is_kept) => {
                         let (session, connection) = (&mut known[which % count], new_connection());
                         let keep_for = if is_kept { KEPT } else { Duration::ZERO };
-                        let before = sessions.attach(session.key, connection, keep_for);
+                        let before = sessions.attach(session.key, attached(connection), keep_for);
                         prop_assert_eq!(before, session.connection.ok().filter(|_| session.is_open));
                         session.connection = Ok(connection);
                     }

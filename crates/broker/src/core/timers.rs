@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use antiphon_protocol::time::Moment;
 
-/// All timers of a kind. A client's few, of about the same length, are in an [`antiphon_protocol::time::Deadlines`],
-/// which is smaller; here a hundred thousand of any length cost about the same as ten.
+/// All timers of a kind, of any length. A hundred thousand cost about the same as ten.
 #[derive(Debug)]
 pub(super) struct Timers<K>(BTreeSet<(Moment, K)>);
 

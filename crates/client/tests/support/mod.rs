@@ -1,4 +1,4 @@
-//! A broker in the process of the test, and a link to it that can be cut or frozen.
+//! A broker in the process of the test, and a network between it and its sessions.
 
 #![allow(dead_code, reason = "each test file uses its part of it")]
 
@@ -7,8 +7,7 @@ use std::time::Duration;
 use antiphon_broker::core::access::Access;
 use antiphon_broker::core::{Broker, BrokerConfig};
 use antiphon_broker::net::{Limits, Server, Site, serve};
-use antiphon_client::{Options, Session};
-use antiphon_protocol::value::{DataType, Value};
+use antiphon_client::{Options, Session, connect};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
@@ -42,7 +41,7 @@ impl TestBroker {
     }
 
     pub async fn connect(&self) -> Session {
-        Session::connect(&self.url, Options::default()).await.expect("connected")
+        connect(&self.url, Options::new().reconnect_timeout(Duration::ZERO)).await.expect("connected")
     }
 
     /// Ends all sessions as a broker does that is told to stop.
@@ -52,47 +51,49 @@ impl TestBroker {
     }
 }
 
-/// Carries one connection to a broker.
-pub struct Link {
+/// Carries connections to a broker.
+pub struct Cable {
     pub url: String,
-    state: watch::Sender<LinkState>,
+    condition: watch::Sender<Condition>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum LinkState {
+pub enum Condition {
     Works,
+    /// Connections stay open, and nothing moves.
     Frozen,
+    /// Connections are cut, and no new ones are made.
     Cut,
 }
 
-impl Link {
+impl Cable {
     pub async fn to(broker: &TestBroker) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("ws://{}/diffusion", listener.local_addr().expect("an address"));
         let target = broker.url["ws://".len()..].trim_end_matches("/diffusion").to_owned();
-        let (state, mut watched) = watch::channel(LinkState::Works);
+        let (condition, watched) = watch::channel(Condition::Works);
         tokio::spawn(async move {
-            let (mut near, _) = listener.accept().await.expect("accepted");
-            let mut far = TcpStream::connect(target).await.expect("connected");
-            tokio::select! {
-                _ = copy_bidirectional(&mut near, &mut far) => {}
-                _ = watched.wait_for(|state| *state != LinkState::Works) => {}
+            loop {
+                let (near, _) = listener.accept().await.expect("accepted");
+                tokio::spawn(carry(near, target.clone(), watched.clone()));
             }
-            // Frozen, both connections stay open, and nothing moves.
-            let _ = watched.wait_for(|state| *state == LinkState::Cut).await;
         });
-        Self { url, state }
+        Self { url, condition }
     }
 
-    pub fn freeze(&self) {
-        self.state.send_replace(LinkState::Frozen);
-    }
-
-    pub fn cut(&self) {
-        self.state.send_replace(LinkState::Cut);
+    pub fn set(&self, condition: Condition) {
+        self.condition.send_replace(condition);
     }
 }
 
-pub fn text(text: &str) -> Value {
-    Value::new(DataType::Binary, text.as_bytes().to_vec())
+async fn carry(mut near: TcpStream, target: String, mut condition: watch::Receiver<Condition>) {
+    if *condition.borrow() == Condition::Cut {
+        return;
+    }
+    let mut far = TcpStream::connect(target).await.expect("connected");
+    tokio::select! {
+        _ = copy_bidirectional(&mut near, &mut far) => {}
+        _ = condition.wait_for(|condition| *condition != Condition::Works) => {}
+    }
+    let _ = condition.wait_for(|condition| *condition == Condition::Cut).await;
 }

@@ -207,6 +207,8 @@ macro_rules! codes {
 codes! {
     /// Why a session could not be opened (rules S-4).
     ConnectCode {
+        /// The address is no URL that can be connected to.
+        InvalidUrl "INVALID_URL",
         /// No WebSocket could be opened.
         ConnectionError "CONNECTION_ERROR",
         /// The WebSocket broke before the connection response.

@@ -14,21 +14,15 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-/// What happens on a connection.
-pub(crate) enum Happened {
-    Open,
-    /// A binary message.
-    Frame(Bytes),
-    /// The server did what no server may do; says what.
-    Violation(String),
-    /// The connection is gone, or was never made; says why. Nothing follows.
-    Gone(String),
-}
+use super::SocketEvent;
+
+/// A message.
+pub(crate) type Frame = Bytes;
 
 /// A WebSocket that is opening, open or gone.
-pub(crate) struct Connection {
+pub(crate) struct Socket {
     state: State,
-    outgoing: Outgoing,
+    unwritten: Unwritten,
 }
 
 enum State {
@@ -40,7 +34,7 @@ enum State {
 type WebSocket = WebSocketStream<TcpStream>;
 
 #[derive(Default)]
-struct Outgoing {
+struct Unwritten {
     frames: VecDeque<Vec<u8>>,
     bytes: usize,
     /// Whether the socket may still keep some of what it was given.
@@ -51,7 +45,7 @@ struct Outgoing {
 
 /// Bytes that may wait to be written before nothing more is read. So a peer that does not take our answers cannot make
 /// us keep ever more of them.
-const MAX_OUTGOING_BYTES: usize = 64 << 10;
+const MAX_UNWRITTEN_BYTES: usize = 64 << 10;
 
 /// Messages that may be read while something waits to be written. So a peer that never pauses is answered as well.
 const MAX_READ_MEANWHILE: usize = 64;
@@ -62,46 +56,46 @@ const READ_BUFFER: usize = 8 << 10;
 /// How long the server has to close its end of the WebSocket.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 
-impl Connection {
+impl Socket {
     /// Starts opening a WebSocket at `url` (`ws://` only). Messages from the server may have `max_message_size` bytes.
     pub fn open(url: String, max_message_size: usize) -> Self {
-        Self { state: State::Opening(Box::pin(open(url, max_message_size))), outgoing: Outgoing::default() }
+        Self { state: State::Opening(Box::pin(open(url, max_message_size))), unwritten: Unwritten::default() }
     }
 
     /// Queues a binary message; [`Self::next`] writes it.
     pub fn send(&mut self, frame: Vec<u8>) {
-        self.outgoing.bytes += frame.len();
-        self.outgoing.unflushed = true;
-        self.outgoing.frames.push_back(frame);
+        self.unwritten.bytes += frame.len();
+        self.unwritten.unflushed = true;
+        self.unwritten.frames.push_back(frame);
     }
 
     /// Reads and writes until something happens. Nothing is lost when the future is dropped before.
-    pub async fn next(&mut self) -> Happened {
-        let happened = match &mut self.state {
+    pub async fn next(&mut self) -> SocketEvent<Frame> {
+        let event = match &mut self.state {
             State::Opening(opening) => match opening.await {
                 Ok(web_socket) => {
                     let (sink, stream) = web_socket.split();
                     self.state = State::Open(sink, stream);
-                    return Happened::Open;
+                    return SocketEvent::Open;
                 }
-                Err(reason) => Happened::Gone(reason),
+                Err(reason) => SocketEvent::Gone(reason),
             },
-            State::Open(sink, stream) => exchange(sink, stream, &mut self.outgoing).await,
+            State::Open(sink, stream) => exchange(sink, stream, &mut self.unwritten).await,
             State::Gone => pending().await,
         };
-        if matches!(happened, Happened::Gone(_)) {
+        if matches!(event, SocketEvent::Gone(_) | SocketEvent::Closed { .. }) {
             self.state = State::Gone;
         }
-        happened
+        event
     }
 
     /// Writes what is queued and closes the WebSocket, as far as the server goes along.
     pub async fn close(self) {
         let State::Open(mut sink, mut stream) = self.state else { return };
-        let mut outgoing = self.outgoing;
+        let mut unwritten = self.unwritten;
         let goodbye = async {
             // It may be gone; then there is nobody to say goodbye to.
-            if outgoing.write(&mut sink).await.is_ok() && sink.close().await.is_ok() {
+            if unwritten.write(&mut sink).await.is_ok() && sink.close().await.is_ok() {
                 while let Some(Ok(_)) = stream.next().await {}
             }
         };
@@ -133,45 +127,45 @@ async fn open(url: String, max_message_size: usize) -> Result<WebSocket, String>
 async fn exchange(
     sink: &mut SplitSink<WebSocket, Message>,
     stream: &mut SplitStream<WebSocket>,
-    outgoing: &mut Outgoing,
-) -> Happened {
+    unwritten: &mut Unwritten,
+) -> SocketEvent<Frame> {
     loop {
-        let must_write = outgoing.unflushed;
-        let may_read = outgoing.bytes <= MAX_OUTGOING_BYTES && outgoing.read_meanwhile < MAX_READ_MEANWHILE;
+        let must_write = unwritten.unflushed;
+        let may_read = unwritten.bytes <= MAX_UNWRITTEN_BYTES && unwritten.read_meanwhile < MAX_READ_MEANWHILE;
         tokio::select! {
             // Reading goes first, so that the answers to all that has arrived are written together.
             biased;
             received = stream.next(), if may_read => match received {
                 Some(Ok(Message::Binary(frame))) => {
-                    outgoing.read_meanwhile += usize::from(must_write);
-                    return Happened::Frame(frame);
+                    unwritten.read_meanwhile += usize::from(must_write);
+                    return SocketEvent::Frame(frame);
                 }
-                Some(Ok(Message::Text(_))) => return Happened::Violation("the server sent a text message".into()),
+                Some(Ok(Message::Text(_))) => return SocketEvent::Violation("the server sent a text message".into()),
                 Some(Ok(Message::Close(Some(close)))) => {
                     let code = u16::from(close.code);
-                    return Happened::Gone(format!("the server closed the WebSocket with code {code}"));
+                    return SocketEvent::Closed { code, reason: close.reason.to_string() };
                 }
                 // Pings are answered by the WebSocket itself.
                 Some(Ok(_)) => {}
                 Some(Err(error @ Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => {
-                    return Happened::Gone(error.to_string());
+                    return SocketEvent::Gone(error.to_string());
                 }
                 Some(Err(error @ (Error::Capacity(_) | Error::Protocol(_) | Error::Utf8(_)))) => {
-                    return Happened::Violation(error.to_string());
+                    return SocketEvent::Violation(error.to_string());
                 }
-                Some(Err(error)) => return Happened::Gone(error.to_string()),
-                None => return Happened::Gone("the server closed the WebSocket".into()),
+                Some(Err(error)) => return SocketEvent::Gone(error.to_string()),
+                None => return SocketEvent::Gone("the server closed the WebSocket".into()),
             },
-            written = outgoing.write(sink), if must_write => {
+            written = unwritten.write(sink), if must_write => {
                 if let Err(error) = written {
-                    return Happened::Gone(error.to_string());
+                    return SocketEvent::Gone(error.to_string());
                 }
             }
         }
     }
 }
 
-impl Outgoing {
+impl Unwritten {
     /// Gives everything to the socket and flushes it. Nothing is lost when the future is dropped before.
     async fn write(&mut self, sink: &mut SplitSink<WebSocket, Message>) -> Result<(), Error> {
         while !self.frames.is_empty() {

@@ -1,0 +1,110 @@
+//! Calls: what the program has asked of a session and waits for.
+
+use std::collections::HashMap;
+
+use antiphon_protocol::client::{CallId, FilterResponseReceived, RequestError, Response};
+use futures_channel::{mpsc, oneshot};
+
+/// What a call came to.
+pub(crate) type Outcome = Result<Response, RequestError>;
+
+/// The responses to a request that went to a session filter, or why no more will come.
+pub(crate) type FilterOutcome = Result<FilterResponseReceived, RequestError>;
+
+/// Those who wait, by call.
+#[derive(Debug, Default)]
+pub(crate) struct Calls {
+    waiting: HashMap<CallId, Waiting>,
+    last: u64,
+    /// Nothing comes of a call any more.
+    is_over: bool,
+}
+
+#[derive(Debug)]
+enum Waiting {
+    Reply(oneshot::Sender<Outcome>),
+    Responses {
+        /// Until the number of them is known.
+        count: Option<oneshot::Sender<Outcome>>,
+        /// Bounded by that number: the core takes no more.
+        responses: mpsc::UnboundedSender<FilterOutcome>,
+    },
+}
+
+impl Calls {
+    /// The number of a call that nobody waits for.
+    pub fn number(&mut self) -> CallId {
+        self.last += 1;
+        CallId(self.last)
+    }
+
+    /// A call that comes to one outcome; none when the session is over.
+    pub fn add(&mut self) -> Option<(CallId, oneshot::Receiver<Outcome>)> {
+        self.add_as(Waiting::Reply)
+    }
+
+    fn add_as(
+        &mut self,
+        waiting: impl FnOnce(oneshot::Sender<Outcome>) -> Waiting,
+    ) -> Option<(CallId, oneshot::Receiver<Outcome>)> {
+        if self.is_over {
+            return None;
+        }
+        let id = self.number();
+        let (reply, outcome) = oneshot::channel();
+        self.waiting.insert(id, waiting(reply));
+        Some((id, outcome))
+    }
+
+    /// A call to many, whose outcome is their number; responses follow.
+    pub fn add_to_many(
+        &mut self,
+        responses: mpsc::UnboundedSender<FilterOutcome>,
+    ) -> Option<(CallId, oneshot::Receiver<Outcome>)> {
+        self.add_as(|count| Waiting::Responses { count: Some(count), responses })
+    }
+
+    /// Nobody waits for this call any more. Whether somebody did.
+    pub fn remove(&mut self, call: CallId) -> bool {
+        self.waiting.remove(&call).is_some()
+    }
+
+    /// Gives an outcome to whoever waits for it. Whoever has dropped the other end has abandoned the call as well, or is
+    /// about to.
+    pub fn end(&mut self, call: CallId, outcome: Outcome) {
+        let reply = match self.waiting.get_mut(&call) {
+            Some(Waiting::Responses { count, .. }) => count.take(),
+            _ => match self.waiting.remove(&call) {
+                Some(Waiting::Reply(reply)) => Some(reply),
+                _ => None,
+            },
+        };
+        if let Some(reply) = reply {
+            let _ = reply.send(outcome);
+        }
+    }
+
+    pub fn respond(&self, response: FilterResponseReceived) {
+        if let Some(Waiting::Responses { responses, .. }) = self.waiting.get(&response.call) {
+            let _ = responses.unbounded_send(Ok(response));
+        }
+    }
+
+    /// No more responses will come.
+    pub fn end_responses(&mut self, call: CallId, outcome: Result<(), RequestError>) {
+        if let (Some(Waiting::Responses { responses, .. }), Err(error)) = (self.waiting.remove(&call), outcome) {
+            let _ = responses.unbounded_send(Err(error));
+        }
+    }
+
+    /// The session is over: those who still wait are told by the end of their channels.
+    pub fn close(&mut self) {
+        self.is_over = true;
+        self.waiting.clear();
+    }
+
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+}

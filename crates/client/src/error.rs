@@ -1,0 +1,129 @@
+//! Why there is no response.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use antiphon_protocol::client as core;
+use antiphon_protocol::client::{FilterFault, Outcome};
+use antiphon_protocol::wire::error_reason::ErrorReason;
+
+use crate::value::ValueError;
+
+/// Why a request, or something else that was asked of a session, did not come to a response.
+///
+/// ```no_run
+/// # use antiphon_client::{Messaging, Outcome, RequestError};
+/// # async fn example(messaging: Messaging) -> Result<(), RequestError> {
+/// match messaging.send_request_to_path("orders", "one tea").await {
+///     Err(error) if error.code() == "UNHANDLED_MESSAGE" => println!("nobody takes orders"),
+///     // Sending again could order twice.
+///     Err(error) if error.outcome() == Outcome::Unknown => println!("perhaps ordered: {error}"),
+///     other => println!("{}", other?.decode::<String>()?),
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestError(Cause);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Cause {
+    Session(core::RequestError),
+    /// The value cannot be sent.
+    Unsendable(ValueError),
+    /// The response is not what the program wants.
+    Unreadable(ValueError),
+    NotEnough {
+        values: u32,
+        expected: u32,
+        at_least: u32,
+    },
+}
+
+impl RequestError {
+    pub(crate) fn unsendable(error: ValueError) -> Self {
+        Self(Cause::Unsendable(error))
+    }
+
+    pub(crate) fn not_enough(values: u32, expected: u32, at_least: u32) -> Self {
+        Self(Cause::NotEnough { values, expected, at_least })
+    }
+
+    /// The session is over.
+    pub(crate) fn closed(sent: bool) -> Self {
+        core::RequestError::SessionClosed { sent }.into()
+    }
+
+    /// The stable name for programs, e.g. `TIMED_OUT`; `docs/errors.md` lists them.
+    #[must_use]
+    pub fn code(&self) -> Cow<'static, str> {
+        match &self.0 {
+            Cause::Session(error) => error.code(),
+            Cause::Unsendable(error) | Cause::Unreadable(error) => Cow::Borrowed(error.code()),
+            Cause::NotEnough { .. } => Cow::Borrowed("NOT_ENOUGH"),
+        }
+    }
+
+    /// Whether a handler may have run: what a caller must know before sending again.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        match &self.0 {
+            Cause::Session(error) => error.outcome(),
+            Cause::Unsendable(_) => Outcome::NotSent,
+            Cause::Unreadable(_) => Outcome::Failed,
+            Cause::NotEnough { .. } => Outcome::Unknown,
+        }
+    }
+
+    /// The number that the other side gave, if it did.
+    #[must_use]
+    pub fn reason(&self) -> Option<ErrorReason> {
+        match &self.0 {
+            Cause::Session(error) => error.reason(),
+            _ => None,
+        }
+    }
+
+    /// Where a session filter does not parse; empty for other errors.
+    #[must_use]
+    pub fn faults(&self) -> &[FilterFault] {
+        match &self.0 {
+            Cause::Session(core::RequestError::InvalidFilter(faults)) => faults,
+            _ => &[],
+        }
+    }
+}
+
+impl From<core::RequestError> for RequestError {
+    fn from(error: core::RequestError) -> Self {
+        Self(Cause::Session(error))
+    }
+}
+
+impl From<ValueError> for RequestError {
+    /// Of a response that could not be read: a handler has run.
+    fn from(error: ValueError) -> Self {
+        Self(Cause::Unreadable(error))
+    }
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Cause::Session(error) => error.fmt(f),
+            Cause::Unsendable(error) => write!(f, "the request cannot be sent: {error}"),
+            Cause::Unreadable(error) => write!(f, "the response cannot be read: {error}"),
+            Cause::NotEnough { values, expected, at_least } => write!(
+                f,
+                "only {values} of the {expected} matching sessions gave a response, at least {at_least} are needed"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for RequestError {}
+
+/// Of a response that is of another kind than was asked for, which the core does not let through.
+pub(crate) fn unexpected() -> RequestError {
+    core::RequestError::MalformedResponse.into()
+}

@@ -1,0 +1,43 @@
+//! The seam between the client and what it runs on: time, chance, tasks and WebSockets. Two ends, which have the same
+//! items; the target decides which one there is.
+//!
+//! - `native`: tokio; its WebSocket in `native_socket.rs`.
+//! - `browser`: timers and tasks of the page or worker; its WebSocket in `browser_socket.rs`.
+
+#[cfg(target_arch = "wasm32")]
+mod browser;
+#[cfg(target_arch = "wasm32")]
+mod browser_socket;
+#[cfg(not(target_arch = "wasm32"))]
+mod native;
+#[cfg(not(target_arch = "wasm32"))]
+mod native_socket;
+
+#[cfg(target_arch = "wasm32")]
+pub(crate) use browser::{Alarm, BoxFuture, CLIENT_TYPE, SharedFn, environment, now, random, spawn};
+#[cfg(target_arch = "wasm32")]
+pub use browser::{MaybeSend, MaybeSync};
+#[cfg(target_arch = "wasm32")]
+pub(crate) use browser_socket::{Frame, Socket};
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use native::{Alarm, BoxFuture, CLIENT_TYPE, SharedFn, environment, now, random, spawn};
+#[cfg(not(target_arch = "wasm32"))]
+pub use native::{MaybeSend, MaybeSync};
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use native_socket::{Frame, Socket};
+
+/// What happens on a WebSocket; `F` are bytes as the platform has them.
+pub(crate) enum SocketEvent<F> {
+    Open,
+    /// A binary message.
+    Frame(F),
+    /// The server did what no server may do; says what.
+    Violation(String),
+    /// The WebSocket is closed. Nothing follows.
+    Closed {
+        code: u16,
+        reason: String,
+    },
+    /// The connection is gone, or was never made; says why. Nothing follows.
+    Gone(String),
+}

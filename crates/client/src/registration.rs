@@ -1,0 +1,234 @@
+//! Adding handlers, and taking them back.
+
+use std::fmt;
+use std::future::{IntoFuture, ready};
+
+use antiphon_protocol::client::{HandlerId, Response};
+
+use crate::error::{RequestError, unexpected};
+use crate::handle::Handle;
+use crate::lock::Ref;
+use crate::platform::BoxFuture;
+use crate::requests::HandlerFn;
+use crate::responses::ResponseFn;
+
+/// A request handler that is to be registered; awaited, its registration.
+#[must_use = "a handler is registered when this is awaited"]
+pub struct AddRequestHandler {
+    handle: Ref<Handle>,
+    path: String,
+    handler: HandlerFn,
+    max_concurrent: usize,
+    session_properties: Vec<String>,
+    reregister: bool,
+}
+
+impl AddRequestHandler {
+    pub(crate) fn new(handle: Ref<Handle>, path: &str, handler: HandlerFn) -> Self {
+        let (session_properties, max_concurrent) = (Vec::new(), usize::MAX);
+        Self { handle, path: path.to_owned(), handler, max_concurrent, session_properties, reregister: true }
+    }
+
+    /// Session properties of whoever asks that come with each request; they are in [`Request::sender`].
+    ///
+    /// [`Request::sender`]: crate::Request::sender
+    pub fn session_properties(mut self, keys: &[&str]) -> Self {
+        self.session_properties = keys.iter().map(|key| (*key).to_owned()).collect();
+        self
+    }
+
+    /// How many requests are answered at the same time; further ones wait, in order. Default: as many as come.
+    pub fn max_concurrent(mut self, requests: usize) -> Self {
+        self.max_concurrent = requests.max(1);
+        self
+    }
+
+    /// Whether it is registered again when messages were lost or the session is a new one. Default: yes.
+    pub fn reregister(mut self, reregister: bool) -> Self {
+        self.reregister = reregister;
+        self
+    }
+}
+
+impl IntoFuture for AddRequestHandler {
+    type Output = Result<Registration, RequestError>;
+    type IntoFuture = BoxFuture<Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let Self { handle, path, handler, max_concurrent, session_properties, reregister } = self;
+            let added = handle.shared.handlers.get().add(&path, true, max_concurrent, handler);
+            let id = added.ok_or_else(|| RequestError::closed(false))?;
+            let registering = Registering { handle, id, is_done: false };
+            let call = registering.handle.shared.call(|core, now, call| {
+                core.register_handler(now, call, id, &path, &session_properties, reregister);
+            })?;
+            match call.await? {
+                Response::Registered => Ok(registering.done(path)),
+                _ => Err(unexpected()),
+            }
+        })
+    }
+}
+
+/// A request handler that is being registered. Taken back when it is dropped before it is done.
+struct Registering {
+    handle: Ref<Handle>,
+    id: HandlerId,
+    is_done: bool,
+}
+
+impl Registering {
+    fn done(mut self, path: String) -> Registration {
+        self.is_done = true;
+        Registration { handle: self.handle.clone(), path, id: self.id, is_registered: true }
+    }
+}
+
+impl Drop for Registering {
+    fn drop(&mut self) {
+        if !self.is_done {
+            let shared = &self.handle.shared;
+            let call = shared.calls.get().number();
+            // If it is registered, or may be. Nobody waits for what comes of it.
+            shared.change(|core, now| core.deregister_handler(now, call, self.id));
+            shared.forget_handler(self.id);
+        }
+    }
+}
+
+/// A stream handler that is to be added; awaited, its registration.
+#[must_use = "a handler is added when this is awaited"]
+pub struct AddStreamHandler {
+    handle: Ref<Handle>,
+    path: String,
+    handler: HandlerFn,
+    max_concurrent: usize,
+    addressed: bool,
+}
+
+impl AddStreamHandler {
+    pub(crate) fn new(handle: Ref<Handle>, path: &str, handler: HandlerFn) -> Self {
+        Self { handle, path: path.to_owned(), handler, max_concurrent: usize::MAX, addressed: false }
+    }
+
+    /// How many requests are answered at the same time; further ones wait, in order. Default: as many as come.
+    pub fn max_concurrent(mut self, requests: usize) -> Self {
+        self.max_concurrent = requests.max(1);
+        self
+    }
+
+    /// Whether it answers requests that are addressed to this session, by its ID or by a filter, and no others. Default:
+    /// no.
+    pub fn addressed(mut self, addressed: bool) -> Self {
+        self.addressed = addressed;
+        self
+    }
+
+    fn add(self) -> Result<Registration, RequestError> {
+        let Self { handle, path, handler, max_concurrent, addressed } = self;
+        let added = handle.shared.handlers.get().add(&path, false, max_concurrent, handler);
+        let id = added.ok_or_else(|| RequestError::closed(false))?;
+        handle.shared.change(|core, _| core.add_stream(id, &path, addressed));
+        Ok(Registration { handle, path, id, is_registered: false })
+    }
+}
+
+impl IntoFuture for AddStreamHandler {
+    type Output = Result<Registration, RequestError>;
+    type IntoFuture = BoxFuture<Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(ready(self.add()))
+    }
+}
+
+/// A request handler or stream handler. **It stays when this is dropped**, until the session is over.
+pub struct Registration {
+    handle: Ref<Handle>,
+    path: String,
+    id: HandlerId,
+    /// At the server.
+    is_registered: bool,
+}
+
+impl Registration {
+    /// As it was added.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Take the handler back. Requests that have been delivered are still answered. Dropping the future stops only the
+    /// waiting.
+    ///
+    /// # Errors
+    ///
+    /// As [`Messaging::send_request_to_path`], with the request timeout of the options, while the server has not
+    /// confirmed. The end of the session is no error: it ends the registration as well.
+    ///
+    /// [`Messaging::send_request_to_path`]: crate::Messaging::send_request_to_path
+    pub async fn close(self) -> Result<(), RequestError> {
+        let Self { handle, id, is_registered, .. } = self;
+        let shared = &handle.shared;
+        if !is_registered {
+            shared.change(|core, _| core.remove_stream(id));
+            shared.forget_handler(id);
+            return Ok(());
+        }
+        let taken_back = match shared.call(|core, now, call| core.deregister_handler(now, call, id)) {
+            Ok(call) => call.await,
+            Err(error) => Err(error),
+        };
+        match taken_back {
+            Err(error) if error.code() != "SESSION_CLOSED" => Err(error),
+            _ => {
+                shared.forget_handler(id);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Registration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registration").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// A handler for the responses to requests that are sent to one filter. **It stays when this is dropped**, until the
+/// session is over.
+pub struct FilterRegistration {
+    handle: Ref<Handle>,
+    filter: String,
+    handler: ResponseFn,
+}
+
+impl FilterRegistration {
+    pub(crate) fn new(handle: Ref<Handle>, filter: &str, handler: ResponseFn) -> Self {
+        let replaced = handle.shared.filter_handlers.get().insert(filter.to_owned(), handler.clone());
+        drop(replaced);
+        Self { handle, filter: filter.to_owned(), handler }
+    }
+
+    /// The text of the filter.
+    #[must_use]
+    pub fn filter(&self) -> &str {
+        &self.filter
+    }
+
+    /// Take the handler back, unless another one has taken its place.
+    pub fn close(self) {
+        let mut handlers = self.handle.shared.filter_handlers.get();
+        if handlers.get(&self.filter).is_some_and(|handler| Ref::ptr_eq(handler, &self.handler)) {
+            // Ours is the last one, and is dropped after the lock.
+            handlers.remove(&self.filter);
+        }
+    }
+}
+
+impl fmt::Debug for FilterRegistration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FilterRegistration").field("filter", &self.filter).finish_non_exhaustive()
+    }
+}

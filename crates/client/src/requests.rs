@@ -1,0 +1,230 @@
+//! Requests that other sessions send: what a handler is given, and the handlers that the core may choose.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+
+use antiphon_protocol::client::{HandlerId, ReceivedRequest, RequestId, Sender};
+use antiphon_protocol::wire::error_reason::ErrorReason;
+use futures_util::future::AbortHandle;
+use serde::Deserialize;
+
+use crate::platform::{BoxFuture, SharedFn};
+use crate::value::{Value, ValueError};
+
+/// A request, as its handler is given it.
+#[derive(Clone, Debug)]
+pub struct Request {
+    path: String,
+    sender: Option<Sender>,
+    value: Value,
+}
+
+impl Request {
+    /// The message path, as it was sent to.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Who asks, with the session properties that the handler was registered for. The server says so only where it chose
+    /// the handler: not if the request was addressed to this session.
+    #[must_use]
+    pub fn sender(&self) -> Option<&Sender> {
+        self.sender.as_ref()
+    }
+
+    /// What is asked.
+    #[must_use]
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
+    /// What is asked.
+    #[must_use]
+    pub fn into_value(self) -> Value {
+        self.value
+    }
+
+    /// What is asked, as a type of the program: [`Value::decode`].
+    ///
+    /// # Errors
+    ///
+    /// [`ValueError`]; with `?` in a handler it becomes an answer that says so.
+    pub fn decode<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ValueError> {
+        self.value.decode()
+    }
+}
+
+impl From<ReceivedRequest> for Request {
+    fn from(request: ReceivedRequest) -> Self {
+        Self { path: request.path, sender: request.sender, value: request.request.into() }
+    }
+}
+
+/// Why a handler gives no answer. Whoever asked gets it as an error whose outcome is `failed`.
+///
+/// ```
+/// # use antiphon_client::{Rejection, Request};
+/// async fn half(request: Request) -> Result<u32, Rejection> {
+///     let number: u32 = request.decode()?;
+///     if number % 2 == 1 {
+///         return Err(Rejection::new("only even numbers have a half"));
+///     }
+///     Ok(number / 2)
+/// }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    pub(crate) reason: ErrorReason,
+    pub(crate) text: String,
+}
+
+impl Rejection {
+    /// The request is rejected, for a reason that the one who asks should read: `REJECTED_REQUEST`. At most 1024
+    /// characters of it travel.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self::with_reason(ErrorReason::REJECTED_REQUEST, text)
+    }
+
+    /// The request is refused with another reason.
+    pub fn with_reason(reason: ErrorReason, text: impl Into<String>) -> Self {
+        Self { reason, text: text.into() }
+    }
+}
+
+impl<E: std::error::Error + 'static> From<E> for Rejection {
+    /// The handler failed: `CALLBACK_EXCEPTION` with what the error says; of a value that is not what the handler wants,
+    /// `INVALID_DATA` or `INCOMPATIBLE_DATATYPE`.
+    fn from(error: E) -> Self {
+        let value_error = (&error as &dyn std::error::Error).downcast_ref::<ValueError>();
+        let reason = value_error.map_or(ErrorReason::CALLBACK_EXCEPTION, ValueError::reason);
+        Self::with_reason(reason, error.to_string())
+    }
+}
+
+/// What a handler makes of a request.
+pub(crate) type Answer = Result<Value, Rejection>;
+
+/// A function of the program that answers requests.
+pub(crate) type HandlerFn = SharedFn<Request, BoxFuture<Answer>>;
+
+/// The handlers of a session, and the requests that they are answering.
+#[derive(Default)]
+pub(crate) struct Handlers {
+    handlers: HashMap<HandlerId, Handler>,
+    last: u64,
+    /// Ends the answering of requests.
+    answering: HashMap<RequestId, AbortHandle>,
+    is_over: bool,
+}
+
+pub(crate) struct Handler {
+    path: String,
+    is_registered: bool,
+    /// Is chosen no more, and goes when it has answered what it was given before.
+    is_removed: bool,
+    answer: HandlerFn,
+    max_concurrent: usize,
+    running: usize,
+    /// Those that wait for their turn.
+    waiting: VecDeque<(RequestId, Request)>,
+}
+
+/// A request whose turn it is.
+pub(crate) struct Turn {
+    pub handler: HandlerId,
+    pub id: RequestId,
+    pub request: Request,
+    pub answer: HandlerFn,
+}
+
+impl Handlers {
+    /// A handler that the core may choose from now on; none when the session is over.
+    pub fn add(
+        &mut self,
+        path: &str,
+        is_registered: bool,
+        max_concurrent: usize,
+        answer: HandlerFn,
+    ) -> Option<HandlerId> {
+        if self.is_over {
+            return None;
+        }
+        self.last += 1;
+        let id = HandlerId(self.last);
+        let (path, waiting) = (path.to_owned(), VecDeque::new());
+        self.handlers.insert(
+            id,
+            Handler { path, is_registered, is_removed: false, answer, max_concurrent, running: 0, waiting },
+        );
+        Some(id)
+    }
+
+    /// A handler is chosen no more. Returns the path of one that was registered, and what the caller has to drop, outside
+    /// of any lock.
+    pub fn remove(&mut self, id: HandlerId) -> (Option<String>, Option<Handler>) {
+        let Some(handler) = self.handlers.get_mut(&id) else { return (None, None) };
+        handler.is_removed = true;
+        let path = handler.is_registered.then(|| handler.path.clone());
+        (path, self.take_if_done(id))
+    }
+
+    fn take_if_done(&mut self, id: HandlerId) -> Option<Handler> {
+        let is_done = self.handlers.get(&id).is_some_and(|handler| handler.is_removed && handler.running == 0);
+        if is_done { self.handlers.remove(&id) } else { None }
+    }
+
+    /// A request has arrived. Returns it if its turn is now; gives it back if there is no such handler any more.
+    pub fn receive(&mut self, id: RequestId, chosen: HandlerId, request: Request) -> Result<Option<Turn>, Request> {
+        let Some(handler) = self.handlers.get_mut(&chosen) else { return Err(request) };
+        if handler.running >= handler.max_concurrent {
+            handler.waiting.push_back((id, request));
+            return Ok(None);
+        }
+        handler.running += 1;
+        Ok(Some(Turn { handler: chosen, id, request, answer: handler.answer.clone() }))
+    }
+
+    /// Remembers how to end the answering of a request.
+    pub fn begin(&mut self, id: RequestId, abort: AbortHandle) {
+        self.answering.insert(id, abort);
+    }
+
+    /// A request is answered, or not to be answered any more. Returns the one whose turn it is then, and what the caller
+    /// has to drop, outside of any lock.
+    pub fn finish(&mut self, id: RequestId, chosen: HandlerId) -> (Option<Turn>, Option<Handler>) {
+        self.answering.remove(&id);
+        let Some(handler) = self.handlers.get_mut(&chosen) else { return (None, None) };
+        if let Some((id, request)) = handler.waiting.pop_front() {
+            return (Some(Turn { handler: chosen, id, request, answer: handler.answer.clone() }), None);
+        }
+        handler.running -= 1;
+        (None, self.take_if_done(chosen))
+    }
+
+    /// The answer to a request can no longer be delivered.
+    pub fn abandon(&mut self, id: RequestId) {
+        if let Some(abort) = self.answering.remove(&id) {
+            abort.abort();
+            return;
+        }
+        for handler in self.handlers.values_mut() {
+            handler.waiting.retain(|(waiting, _)| *waiting != id);
+        }
+    }
+
+    /// The session is over. What the program gave us is dropped by the caller, outside of any lock.
+    pub fn close(&mut self) -> impl Sized + use<> {
+        self.is_over = true;
+        for (_, abort) in self.answering.drain() {
+            abort.abort();
+        }
+        std::mem::take(&mut self.handlers)
+    }
+}
+
+impl fmt::Debug for Handlers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handlers").field("handlers", &self.handlers.len()).finish_non_exhaustive()
+    }
+}
