@@ -34,6 +34,7 @@ const steps = {
   types: { needs: ["build"], run: types },
   browser: { run: browser },
   docs: { needs: ["build", "browser"], tests: () => nodeTests("tests/docs") },
+  web: { needs: ["build", "browser"], tests: () => nodeTests("tests/web") },
   wasm: { needs: ["build", "browser"], tests: wasmTests },
   e2e: { needs: ["build", "browser"], tests: e2eTests },
   python: { run: pythonClient },

@@ -1,26 +1,17 @@
-//! The client in a browser against a real broker: `npm run test:wasm`, or `wasm-pack test --headless --chrome` with a
-//! broker at the default address or at `BROKER_URL`.
+//! The Rust face in a browser against a real broker: `npm run test:wasm`, or `wasm-pack test --headless --chrome` with a
+//! broker at the default address or at `BROKER_URL` when the tests are built.
 //!
-//! - `requests`: asking and answering, timeouts, aborting.
-//! - `handlers`: handlers that misbehave, registrations.
-//! - `addressed`: requests to a session and to a filter, streams.
-//! - `values`: what arrives is what was sent.
-//! - `arguments`: what cannot be used is refused and does not throw.
-//! - `sessions`: opening, closing, events, losing the connection.
-//! - `reentrancy`: code of the application that calls back at awkward moments.
-//! - `support`: what the tests are written in.
+//! - `support`: the broker that the tests use.
 
 #![cfg(target_arch = "wasm32")]
 
-use wasm_bindgen_test::wasm_bindgen_test_configure;
+use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
 
-mod addressed;
-mod arguments;
-mod handlers;
-mod reentrancy;
-mod requests;
-mod sessions;
 mod support;
-mod values;
 
 wasm_bindgen_test_configure!(run_in_browser);
+
+#[wasm_bindgen_test]
+async fn the_broker_that_the_tests_need_listens() {
+    support::expect_broker().await;
+}

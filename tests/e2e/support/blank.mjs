@@ -1,9 +1,6 @@
 // Empty pages with the package beside them, for `--www`.
 
-import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
-import { filesBelow, fillFolder } from "../../../scripts/lib/files.mjs";
-import { dist, fromRoot } from "../../../scripts/lib/paths.mjs";
+import { assemblePages } from "../../support/pages.mjs";
 
 const PAGE = `<!doctype html>
 <meta charset="utf-8">
@@ -36,14 +33,7 @@ onmessage = async ({ data: [id, command, argument] }) => {
 };
 `;
 
-/** Fills the folder and gives its path. */
+/** Gives the folder of the pages, `index.html` and `other.html`. */
 export function assembleBlankPages() {
-  if (!existsSync(join(dist, "index.js"))) throw new Error("no dist/: npm run build");
-  const folder = fromRoot("build", "blank");
-  const files = new Map();
-  for (const path of filesBelow(dist)) files.set(join("antiphon", path), readFileSync(join(dist, path)));
-  for (const page of ["index.html", "other.html"]) files.set(page, PAGE);
-  files.set("worker.js", WORKER);
-  fillFolder(folder, files);
-  return folder;
+  return assemblePages("blank", { "index.html": PAGE, "other.html": PAGE, "worker.js": WORKER });
 }

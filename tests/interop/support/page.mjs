@@ -1,20 +1,13 @@
 // The page in which our client runs, served by the broker.
 
-import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
-import { filesBelow, fillFolder } from "../../../scripts/lib/files.mjs";
-import { dist, fromRoot } from "../../../scripts/lib/paths.mjs";
+import { readFileSync } from "node:fs";
+import { fromRoot } from "../../../scripts/lib/paths.mjs";
+import { assemblePages } from "../../support/pages.mjs";
 
-/** Puts the page and the built package into a folder, for `--www`. */
+/** Gives the folder of the page, for `--www`. */
 export function assemblePage() {
-  if (!existsSync(join(dist, "index.js"))) throw new Error("no dist/: npm run build");
-  const folder = fromRoot("build", "interop");
-  const files = new Map();
-  for (const path of filesBelow(dist)) files.set(join("antiphon", path), readFileSync(join(dist, path)));
-  files.set("index.html", readFileSync(fromRoot("tests", "interop", "page.html")));
-  files.set("peer.js", readFileSync(fromRoot("tests", "interop", "peer.js")));
-  fillFolder(folder, files);
-  return folder;
+  const read = (name) => readFileSync(fromRoot("tests", "interop", name));
+  return assemblePages("interop", { "index.html": read("page.html"), "peer.js": read("peer.js") });
 }
 
 /** Opens the page in a new tab. */
