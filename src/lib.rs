@@ -11,7 +11,8 @@
 //! The boundary between the two languages is described in `boundary.ts`, for both.
 //!
 //! What applications see is JavaScript and stands beside it: `index.js` is the entry of the package, `index.d.ts` has its
-//! types, `session.js` and `messaging.js` its classes.
+//! types, `session.js` and `messaging.js` its classes. Applications in Rust have the same in Rust, which is
+//! `antiphon-client` and is exported from here: nothing of it is in the npm package.
 
 mod client;
 mod clock;
@@ -23,6 +24,7 @@ mod session;
 mod socket;
 mod value;
 
+pub use antiphon_client::*;
 pub use client::Client;
 
 /// A third of the size of the one that Rust brings, which would be a tenth of the module.

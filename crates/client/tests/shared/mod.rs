@@ -3,8 +3,6 @@
 //!
 //! A test that is not in the list at the end is code that is never used, of which the compiler tells.
 
-#![allow(dead_code, reason = "each harness uses its part of what the tests are written in")]
-
 pub mod filters;
 pub mod handlers;
 pub mod recovery;
