@@ -13,4 +13,5 @@
 pub mod faults;
 pub mod ledger;
 pub mod load;
+mod lock;
 pub mod usage;

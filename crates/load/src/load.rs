@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::future::ready;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use antiphon_client::{
@@ -17,7 +17,8 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use crate::ledger::{Ledger, Recipients, RequestId, Stamp, Verdict};
+use crate::ledger::{EntryId, Ledger, Recipients, Stamp, Verdict};
+use crate::lock::lock;
 
 /// What load to make.
 #[derive(Clone, Debug)]
@@ -75,7 +76,7 @@ pub struct Report {
     pub seed: u64,
     /// Sessions that were opened: all.
     pub sessions: usize,
-    /// Those that ended before the load did, for example because the broker closed them. Not a fault by itself.
+    /// Those that ended before the load did, for example because the broker closed them. Not a violation by itself.
     pub sessions_lost: usize,
     /// How long it took to open all sessions, in milliseconds.
     pub connect_ms: u64,
@@ -89,8 +90,8 @@ pub struct Report {
     pub kinds: BTreeMap<Kind, KindReport>,
     /// What became of lost connections.
     pub recovery: Recovery,
-    /// Faults by name.
-    pub faults: BTreeMap<&'static str, u64>,
+    /// How often what must not happen did, by name.
+    pub violations: BTreeMap<&'static str, u64>,
     /// Some of them, described.
     pub examples: Vec<String>,
 }
@@ -409,12 +410,7 @@ impl Crew {
         self.settle(kind, outcome);
     }
 
-    async fn send_to_filter(
-        &self,
-        messaging: &Messaging,
-        request: RequestId,
-        value: Value,
-    ) -> Result<(), RequestError> {
+    async fn send_to_filter(&self, messaging: &Messaging, request: EntryId, value: Value) -> Result<(), RequestError> {
         let asked = messaging.gather(&self.filter, &self.path, value);
         let mut responses = asked.timeout(self.timeout).when_disconnected(self.when_disconnected).await?;
         self.ledger.matched(request, responses.expected());
@@ -447,17 +443,17 @@ impl Crew {
         Some(number)
     }
 
-    fn begin(&self, to: Recipients) -> (RequestId, Value) {
+    fn begin(&self, to: Recipients) -> (EntryId, Value) {
         let request = self.ledger.sent(to, self.timeout);
         (request, value(Stamp { request, recipient: None }, self.value_size))
     }
 
-    fn take_answer(&self, kind: Kind, request: RequestId, value: &Value, from: Option<usize>) {
+    fn take_answer(&self, kind: Kind, request: EntryId, value: &Value, from: Option<usize>) {
         self.ledger.answered(request, Stamp::from_bytes(value.bytes()), from);
         self.tally(kind, |tally| tally.answers += 1);
     }
 
-    fn settle(&self, kind: Kind, (request, outcome): (RequestId, Result<(), RequestError>)) {
+    fn settle(&self, kind: Kind, (request, outcome): (EntryId, Result<(), RequestError>)) {
         let took = self.ledger.settled(request, outcome.is_ok());
         self.tally(kind, |tally| {
             tally.requests += 1;
@@ -478,7 +474,7 @@ impl Crew {
         let recovery = lock(&self.recoveries).report();
         // Filters do not match sessions that have no connection.
         let lost = sessions_lost + recovery.disconnections;
-        let Verdict { faults, examples } = self.ledger.verdict(u32::try_from(lost).unwrap_or(u32::MAX));
+        let Verdict { violations, examples } = self.ledger.verdict(u32::try_from(lost).unwrap_or(u32::MAX));
         let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Report {
             seed: plan.seed,
@@ -490,7 +486,7 @@ impl Crew {
             requests_per_second: requests as f64 / load.as_secs_f64(),
             kinds,
             recovery,
-            faults: faults.into_iter().map(|(fault, count)| (fault.as_str(), count)).collect(),
+            violations: violations.into_iter().map(|(violation, count)| (violation.as_str(), count)).collect(),
             examples,
         }
     }
@@ -530,11 +526,6 @@ fn record(latencies: &mut Histogram<u64>, took: Duration) {
     latencies.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic elsewhere is no reason to lose the numbers.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Latency {
     fn of(latencies: &Histogram<u64>) -> Self {
         let at = |quantile| latencies.value_at_quantile(quantile);
@@ -566,7 +557,7 @@ impl Report {
     /// Whether every request came to exactly one end.
     #[must_use]
     pub fn holds(&self) -> bool {
-        self.faults.is_empty()
+        self.violations.is_empty()
     }
 }
 
@@ -589,8 +580,8 @@ impl fmt::Display for Report {
                 writeln!(f, "error     {count} times {code}, {}", kind.as_str())?;
             }
         }
-        for (fault, count) in &self.faults {
-            writeln!(f, "fault     {count} times {fault}")?;
+        for (violation, count) in &self.violations {
+            writeln!(f, "violation {count} times {violation}")?;
         }
         for example in &self.examples {
             writeln!(f, "          {example}")?;

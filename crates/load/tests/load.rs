@@ -80,8 +80,8 @@ async fn answers_of_somebody_else_break_the_invariant() {
     let everybody = Plan { filter: Some("all".into()), kinds: vec![Kind::Path, Kind::Filter], ..plan(&broker) };
     let report = run(&everybody).await.expect("sessions");
     assert!(!report.holds());
-    assert_eq!(report.faults["wrong-count"], report.kinds[&Kind::Filter].requests, "{report}");
-    assert!(report.faults["mismatch"] >= report.kinds[&Kind::Filter].requests, "{report}");
+    assert_eq!(report.violations["wrong-count"], report.kinds[&Kind::Filter].requests, "{report}");
+    assert!(report.violations["mismatch"] >= report.kinds[&Kind::Filter].requests, "{report}");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use antiphon_load::faults::{Ending, Faults, Proxy, Series};
+use antiphon_load::faults::{Ending, Faults, Proxy, Schedule};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout};
@@ -199,7 +199,9 @@ async fn a_series_of_cuts_ends_when_all_are_made() {
         connections.push(pair.connect().await);
     }
     // Nothing passes, so it is time that cuts.
-    timeout(LONG, pair.proxy.cut_some(Series { per_second: 100.0, at_once: 2, most: Some(5) })).await.expect("in time");
+    timeout(LONG, pair.proxy.cut_some(Schedule { per_second: 100.0, at_once: 2, most: Some(5) }))
+        .await
+        .expect("in time");
     let cut = async {
         while pair.proxy.cut() < 5 {
             tokio::task::yield_now().await;

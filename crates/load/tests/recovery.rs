@@ -23,7 +23,7 @@ use antiphon_client::{
     CloseCode, Events, Messaging, Options, Outcome, Rejection, RequestError, Session, SessionEvent, State,
     WhenDisconnected, connect,
 };
-use antiphon_load::faults::{Ending, Faults, Proxy, Series};
+use antiphon_load::faults::{Ending, Faults, Proxy, Schedule};
 use antiphon_load::load::{Kind, Load, Plan, Rate, Report};
 use futures_util::StreamExt;
 use tokio::net::TcpListener;
@@ -152,8 +152,8 @@ async fn cuts_under_load_lose_nothing_and_do_nothing_twice() {
         let load = Load::open(&plan(url(proxy.address()), seed, duration)).await.expect("sessions");
         let others = Load::open(&bystanders(broker.url.clone(), seed + 1, duration)).await.expect("sessions");
         let cutter = proxy.clone();
-        let series = Series { per_second: 20.0, at_once: 1, most: Some(cuts) };
-        let cutting = async move { cutter.cut_some(series).await };
+        let schedule = Schedule { per_second: 20.0, at_once: 1, most: Some(cuts) };
+        let cutting = async move { cutter.cut_some(schedule).await };
         let (report, bystanders, ()) = tokio::join!(load.run(), others.run(), cutting);
         println!("{report}\n{bystanders}");
         for report in [&report, &bystanders] {
@@ -192,8 +192,8 @@ async fn a_broker_that_forgets_sessions_loses_requests_and_none_without_an_error
     let proxy = proxy(&broker.url, Faults { endings, ..Faults::default() }).await;
     let load = plan(url(proxy.address()), 5, Duration::from_secs_f64(cuts as f64 / 20.0 + 1.0));
     let load = Load::open(&load).await.expect("sessions");
-    let series = Series { per_second: 20.0, at_once: 1, most: Some(cuts) };
-    let (report, ()) = tokio::join!(load.run(), proxy.cut_some(series));
+    let schedule = Schedule { per_second: 20.0, at_once: 1, most: Some(cuts) };
+    let (report, ()) = tokio::join!(load.run(), proxy.cut_some(schedule));
     println!("{report}");
     assert!(report.holds(), "{report}");
     assert_eq!(proxy.cut(), cuts);
@@ -480,7 +480,7 @@ async fn cuts_leave_nothing_in_memory() {
             let proxy = proxy(&url(broker.address), faults).await;
             let plan = plan(url(proxy.address()), (10 * number + index) as u64, duration);
             let load = Load::open(&plan).await.expect("sessions");
-            let cutting = proxy.cut_some(Series { per_second: 20.0, at_once: 1, most: None });
+            let cutting = proxy.cut_some(Schedule { per_second: 20.0, at_once: 1, most: None });
             let report = tokio::select! {
                 report = load.run() => report,
                 () = cutting => unreachable!("it does not end"),

@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use antiphon_load::faults::{Ending, Faults, Proxy, Series};
+use antiphon_load::faults::{Ending, Faults, Proxy, Schedule};
 use antiphon_load::usage::{BAD_USAGE, complain, parse};
 use bytesize::ByteSize;
 use clap::Parser;
@@ -121,15 +121,15 @@ async fn run(options: Options) -> ExitCode {
     // Whoever started us may have closed the pipe; that is no reason not to go on.
     let _ = writeln!(std::io::stdout(), "listening on {}, seed {seed}", proxy.address());
     tokio::time::sleep(options.spare).await;
-    let series = |per_second| Series { per_second, at_once: options.at_once, most: None };
+    let schedule = |per_second| Schedule { per_second, at_once: options.at_once, most: None };
     let cutting = async {
         if let Some(rate) = options.cuts_per_second {
-            proxy.cut_some(series(rate)).await;
+            proxy.cut_some(schedule(rate)).await;
         }
     };
     let freezing = async {
         if let Some(rate) = options.freezes_per_second {
-            proxy.freeze_some(series(rate), options.freeze_for).await;
+            proxy.freeze_some(schedule(rate), options.freeze_for).await;
         }
     };
     tokio::join!(cutting, freezing);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use antiphon_load::ledger::{Recipients, RequestId, Stamp};
+use antiphon_load::ledger::{EntryId, Recipients, Stamp};
 use antiphon_protocol::client::{
     self, CallId, ClientSession, Event, FilterResponseReceived, HandlerId, Outcome, Patience, ReceivedRequest,
     RequestError, Response, State,
@@ -54,17 +54,17 @@ pub struct Client {
     /// Paths of registrations that failed for the application and may hold for a while.
     unwanted: BTreeSet<String>,
     /// What its handlers have to answer.
-    received: BTreeMap<client::RequestId, (RequestId, usize)>,
+    received: BTreeMap<client::RequestId, (EntryId, usize)>,
     /// Requests that failed with the connection, before the client said what became of the session.
-    unexplained: Vec<RequestId>,
+    unexplained: Vec<EntryId>,
     pub is_over: bool,
 }
 
 #[derive(Clone, Debug)]
 pub enum Waiting {
-    Answer(RequestId),
+    Answer(EntryId),
     /// Of a request to a session filter; first the number of sessions, then the responses.
-    Responses(RequestId),
+    Responses(EntryId),
     /// Of this handler at this path; with [`World::losses`] when it was sent.
     Registration(HandlerId, String, u64),
     Deregistration(HandlerId),
@@ -213,7 +213,7 @@ impl World {
         }
     }
 
-    fn new_request(&mut self, client: usize, path: Option<&str>, to: Recipients, patience: Patience) -> RequestId {
+    fn new_request(&mut self, client: usize, path: Option<&str>, to: Recipients, patience: Patience) -> EntryId {
         let Patience { timeout, wait } = patience;
         let request = self.ledger.sent(to, timeout);
         let sender = &self.clients[client];
@@ -283,7 +283,7 @@ impl World {
     fn ask(
         &mut self,
         client: usize,
-        request: RequestId,
+        request: EntryId,
         waiting: Waiting,
         begin: impl FnOnce(&mut ClientSession, CallId),
     ) {
@@ -523,7 +523,7 @@ impl World {
         }
     }
 
-    fn settle(&mut self, request: RequestId, well: bool) {
+    fn settle(&mut self, request: EntryId, well: bool) {
         self.ledger.settled(request, well);
         self.open_requests -= 1;
         if well {
@@ -533,7 +533,7 @@ impl World {
         }
     }
 
-    fn fail(&mut self, request: RequestId, error: &RequestError) {
+    fn fail(&mut self, request: EntryId, error: &RequestError) {
         self.check_error(request, error);
         if matches!(error, RequestError::Refused { reason, .. } if *reason == ErrorReason::UNHANDLED_MESSAGE) {
             self.check_wanted(request, None);
@@ -546,7 +546,7 @@ impl World {
         self.settle(request, false);
     }
 
-    fn check_wanted(&mut self, request: RequestId, recipient: Option<usize>) {
+    fn check_wanted(&mut self, request: EntryId, recipient: Option<usize>) {
         let Some(wanted) = &self.requests[request.0 as usize].wanted else { return };
         let is_right = recipient.map_or(wanted.is_empty(), |recipient| wanted.contains(&recipient));
         if !is_right {
@@ -556,7 +556,7 @@ impl World {
     }
 
     /// Whether an error says what is the case.
-    fn check_error(&mut self, id: RequestId, error: &RequestError) {
+    fn check_error(&mut self, id: EntryId, error: &RequestError) {
         let calm_since = self.calm_since();
         let request = &self.requests[id.0 as usize];
         let Request { client, sent_at, timeout, losses, .. } = *request;
@@ -736,7 +736,7 @@ impl World {
     }
 }
 
-fn question(request: RequestId) -> Value {
+fn question(request: EntryId) -> Value {
     Value::new(DataType::Binary, Stamp { request, recipient: None }.to_bytes(SIZE))
 }
 

@@ -218,7 +218,7 @@ impl World {
             count => Some(format!("{count} sessions")),
         })?;
         let verdict = self.ledger.verdict(u32::MAX);
-        if verdict.faults.is_empty() { Ok(()) } else { Err(format!("the ledger says: {verdict:?}")) }
+        if verdict.violations.is_empty() { Ok(()) } else { Err(format!("the ledger says: {verdict:?}")) }
     }
 
     /// A new client connects.
@@ -341,7 +341,7 @@ impl World {
                 let now = self.now;
                 self.act(client, |core| core.handle_timeout(now));
             }
-            if let Some(fault) = self.fault.take().or_else(|| self.ledger.first_fault()) {
+            if let Some(fault) = self.fault.take().or_else(|| self.ledger.first_violation()) {
                 return Err(fault);
             }
         }
