@@ -6,7 +6,7 @@ mod support;
 use std::process::Output;
 use std::time::Duration;
 
-use antiphon_client::ConnectCode;
+use antiphon_client::{ConnectCode, ErrorReason, Rejection, Request, Value};
 use antiphon_load::load::{Kind, LoadError, Plan, Rate, Report, run};
 
 use serde_json::Value as Json;
@@ -85,6 +85,27 @@ async fn answers_of_somebody_else_break_the_invariant() {
 }
 
 #[tokio::test]
+async fn a_handler_that_ran_although_the_sender_is_told_that_none_did_breaks_the_invariant() {
+    let broker = TestBroker::start().await;
+    let impostor = broker.connect().await.messaging();
+    let asks = impostor.clone();
+    let passes_on = move |request: Request| {
+        let sender = request.sender().expect("a sender").session;
+        let asked = asks.send_request_to_session("load/7", sender, request.into_value());
+        async move {
+            asked.await.expect("an answer");
+            Err::<Value, _>(Rejection::with_reason(ErrorReason::UNHANDLED_MESSAGE, "nobody is here"))
+        }
+    };
+    impostor.add_request_handler("load/7", passes_on).await.expect("registered");
+    let plan = Plan { handlers: 0, kinds: vec![Kind::Path], ..plan(&broker) };
+    let report = run(&plan).await.expect("sessions");
+    let requests = report.kinds[&Kind::Path].requests;
+    assert!(requests > 0);
+    assert_eq!(report.violations.iter().collect::<Vec<_>>(), [(&"handled-after-all", &requests)], "{report}");
+}
+
+#[tokio::test]
 async fn without_a_broker_there_is_no_load() {
     let broker = TestBroker::start().await;
     let plan = plan(&broker);
@@ -108,7 +129,7 @@ async fn the_command_reports_in_json_and_says_with_its_status_whether_the_invari
     let output = command(&args).await;
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let report: Json = serde_json::from_slice(&output.stdout).expect("JSON");
-    let expected = serde_json::json!({ "seed": 11, "sessions": 5, "sessions_lost": 0, "requests": 60, "faults": {} });
+    let expected = serde_json::json!({ "seed": 11, "sessions": 5, "sessions_lost": 0, "requests": 60, "violations": {} });
     for (key, value) in expected.as_object().expect("an object") {
         assert_eq!(&report[key], value, "{key}");
     }
