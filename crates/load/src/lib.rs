@@ -1,4 +1,4 @@
-//! What makes load and trouble, and what keeps account of it.
+//! Load generator, fault proxy, and the ledger that checks every request.
 //!
 //! In reading order:
 //!

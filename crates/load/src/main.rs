@@ -1,4 +1,4 @@
-//! The command `antiphon-load`.
+//! The command `antiphon-load`: reads its options, makes the load, prints the report.
 
 #![forbid(unsafe_code)]
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use antiphon_load::ledger::Stamp;
 use antiphon_load::load::{self, Kind, Plan, Rate};
-use antiphon_load::usage::{complain, parse};
+use antiphon_load::usage::{Complaint, at_least_one, command, seed};
 use bytesize::ByteSize;
 use clap::Parser;
 
@@ -85,10 +85,6 @@ fn url(text: &str) -> Result<String, &'static str> {
     if text.starts_with("ws://") { Ok(text.into()) } else { Err("it must begin with ws://") }
 }
 
-fn at_least_one(text: &str) -> Result<usize, &'static str> {
-    text.parse().ok().filter(|number| *number > 0).ok_or("write a number, at least 1")
-}
-
 fn duration(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if duration.is_zero() || duration > LONGEST { Err("write more than 0s, at most 1day".into()) } else { Ok(duration) }
@@ -113,17 +109,11 @@ fn kind(text: &str) -> Result<Kind, &'static str> {
     kinds.into_iter().find(|kind| kind.as_str() == text).ok_or("write path, session or filter")
 }
 
-const NAME: &str = "antiphon-load";
-
 fn main() -> ExitCode {
-    match parse(NAME) {
-        Ok(options) => run(options),
-        Err(status) => status,
-    }
+    command(run)
 }
 
-#[tokio::main]
-async fn run(options: Options) -> ExitCode {
+async fn run(options: Options) -> Result<ExitCode, Complaint> {
     let plan = Plan {
         url: options.url,
         sessions: options.sessions,
@@ -138,19 +128,12 @@ async fn run(options: Options) -> ExitCode {
         value_size: options.value_size,
         kinds: options.kind,
         filter: options.filter,
-        seed: options.seed.unwrap_or_else(|| fastrand::u64(..)),
+        seed: seed(options.seed),
     };
-    let report = match load::run(&plan).await {
-        Ok(report) => report,
-        Err(error) => return complain(NAME, 1, &error.to_string()),
-    };
+    let report = load::run(&plan).await.map_err(|error| Complaint::new(1, error))?;
     let text = if options.json { serde_json::to_string(&report) } else { Ok(report.to_string()) };
-    match text {
-        Ok(text) => {
-            // The exit status tells it as well.
-            let _ = writeln!(std::io::stdout(), "{text}");
-            if report.holds() { ExitCode::SUCCESS } else { ExitCode::from(1) }
-        }
-        Err(error) => complain(NAME, 1, &error.to_string()),
-    }
+    let text = text.map_err(|error| Complaint::new(1, error))?;
+    // The exit status tells it as well.
+    let _ = writeln!(std::io::stdout(), "{text}");
+    Ok(if report.holds() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }

@@ -1,5 +1,6 @@
-//! What the commands of this package have in common: bad usage is answered with one line and status 2.
+//! Command-line errors: one line and exit status 2; and what else the commands of this package have in common.
 
+use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -8,27 +9,57 @@ use clap::Parser;
 /// Something the user has to put right.
 pub const BAD_USAGE: u8 = 2;
 
-/// Reads the arguments of a command.
+/// Why a command ends before it has done its work: its exit status, and what it says.
+pub struct Complaint {
+    status: u8,
+    message: String,
+}
+
+impl Complaint {
+    /// With this exit status and message.
+    pub fn new(status: u8, message: impl Display) -> Self {
+        Self { status, message: message.to_string() }
+    }
+}
+
+/// The main function of a command: reads its arguments and runs it, or says on one line why it cannot.
+pub fn command<O: Parser>(run: impl AsyncFnOnce(O) -> Result<ExitCode, Complaint>) -> ExitCode {
+    let options = match O::try_parse() {
+        Ok(options) => options,
+        Err(error) if error.use_stderr() => {
+            return complain::<O>(Complaint::new(BAD_USAGE, one_line(&error.to_string())));
+        }
+        Err(error) => {
+            // Help or version were asked for; if they cannot be printed, nobody reads them.
+            let _ = error.print();
+            return ExitCode::SUCCESS;
+        }
+    };
+    let outcome = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime.block_on(run(options)),
+        Err(error) => Err(Complaint::new(1, error)),
+    };
+    outcome.unwrap_or_else(complain::<O>)
+}
+
+/// Reads a number that is not 0.
 ///
 /// # Errors
 ///
-/// The status with which the command ends; everything has been said.
-pub fn parse<O: Parser>(command: &str) -> Result<O, ExitCode> {
-    O::try_parse().map_err(|error| {
-        if error.use_stderr() {
-            return complain(command, BAD_USAGE, &one_line(&error.to_string()));
-        }
-        // Help or version were asked for; if they cannot be printed, nobody reads them.
-        let _ = error.print();
-        ExitCode::SUCCESS
-    })
+/// What to write instead.
+pub fn at_least_one(text: &str) -> Result<usize, &'static str> {
+    text.parse().ok().filter(|number| *number > 0).ok_or("write a number, at least 1")
 }
 
-/// Says on one line why a command ends, and returns its status.
+/// The seed that was given, or one drawn at random.
 #[must_use]
-pub fn complain(command: &str, status: u8, message: &str) -> ExitCode {
+pub fn seed(given: Option<u64>) -> u64 {
+    given.unwrap_or_else(|| fastrand::u64(..))
+}
+
+fn complain<O: Parser>(Complaint { status, message }: Complaint) -> ExitCode {
     // Nothing is left to do about a closed stderr.
-    let _ = writeln!(std::io::stderr(), "{command}: {message}");
+    let _ = writeln!(std::io::stderr(), "{}: {message}", O::command().get_name());
     ExitCode::from(status)
 }
 

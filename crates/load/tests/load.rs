@@ -129,7 +129,8 @@ async fn the_command_reports_in_json_and_says_with_its_status_whether_the_invari
     let output = command(&args).await;
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let report: Json = serde_json::from_slice(&output.stdout).expect("JSON");
-    let expected = serde_json::json!({ "seed": 11, "sessions": 5, "sessions_lost": 0, "requests": 60, "violations": {} });
+    let expected =
+        serde_json::json!({ "seed": 11, "sessions": 5, "sessions_lost": 0, "requests": 60, "violations": {} });
     for (key, value) in expected.as_object().expect("an object") {
         assert_eq!(&report[key], value, "{key}");
     }

@@ -1,4 +1,4 @@
-//! The command `antiphon-faults`.
+//! The command `antiphon-faults`: reads its options, and runs the proxy until it is ended.
 
 #![forbid(unsafe_code)]
 
@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use antiphon_load::faults::{Ending, Faults, Proxy, Schedule};
-use antiphon_load::usage::{BAD_USAGE, complain, parse};
+use antiphon_load::usage::{BAD_USAGE, Complaint, at_least_one, command, seed};
 use bytesize::ByteSize;
 use clap::Parser;
 
@@ -89,23 +89,13 @@ fn per_second(text: &str) -> Result<f64, &'static str> {
 const MIN_RATE: f64 = 0.001;
 const MAX_RATE: f64 = 1000.0;
 
-fn at_least_one(text: &str) -> Result<usize, &'static str> {
-    text.parse().ok().filter(|number| *number > 0).ok_or("write a number, at least 1")
-}
-
-const NAME: &str = "antiphon-faults";
-
 fn main() -> ExitCode {
-    match parse(NAME) {
-        Ok(options) => run(options),
-        Err(status) => status,
-    }
+    command(run)
 }
 
-#[tokio::main]
-async fn run(options: Options) -> ExitCode {
+async fn run(options: Options) -> Result<ExitCode, Complaint> {
     let faults = Faults {
-        seed: options.seed.unwrap_or_else(|| fastrand::u64(..)),
+        seed: seed(options.seed),
         delay: options.delay,
         rate: options.rate,
         cut_after_bytes: options.cut_after_bytes,
@@ -114,10 +104,8 @@ async fn run(options: Options) -> ExitCode {
         spare: options.spare,
     };
     let seed = faults.seed;
-    let proxy = match Proxy::start(options.listen, options.to, faults).await {
-        Ok(proxy) => proxy,
-        Err(error) => return complain(NAME, BAD_USAGE, &format!("--listen {}: {error}", options.listen)),
-    };
+    let started = Proxy::start(options.listen, options.to, faults).await;
+    let proxy = started.map_err(|error| Complaint::new(BAD_USAGE, format!("--listen {}: {error}", options.listen)))?;
     // Whoever started us may have closed the pipe; that is no reason not to go on.
     let _ = writeln!(std::io::stdout(), "listening on {}, seed {seed}", proxy.address());
     tokio::time::sleep(options.spare).await;
