@@ -14,8 +14,8 @@ pub(super) enum Availability {
     Full,
 }
 
-/// Of two different handlers drawn at random the one with fewer requests to answer. That reaches all, favours those that
-/// keep up, and takes the same time for two handlers and for a thousand.
+/// Draws two different handlers at random and chooses the one with fewer requests to answer. That reaches all, favours
+/// those that keep up, and takes the same time for two handlers and for a thousand.
 ///
 /// If neither of the two is ready, the others are looked at one after the other until one is: a request waits for a
 /// session without a connection only if no handler is ready (rules S-10), and nothing is returned only if all are full.

@@ -37,20 +37,20 @@ pub(super) enum ReplyTo {
     Filter(ConversationId),
 }
 
-/// All open exchanges, with what each session has in them.
+/// All open exchanges, and the share of each session in them.
 ///
 /// Every exchange is opened here and closed here, once: by its answer, by the time, or with its recipient. The sums are
 /// kept on the way.
 #[derive(Debug, Default)]
 pub(super) struct Exchanges {
     open: Slab<Exchange>,
-    by_session: PerSession<Part>,
+    by_session: PerSession<Share>,
     deadlines: Timers<usize>,
 }
 
-/// What a session has in the exchanges.
+/// What a session has to do with them.
 #[derive(Debug, Default)]
-struct Part {
+struct Share {
     /// Number of those that it is the sender of.
     asked: usize,
     /// Those that it is the recipient of.
@@ -97,8 +97,8 @@ impl Exchanges {
 
     /// Closes all exchanges that a session has to answer, in the order in which they were opened.
     pub fn forget_recipient(&mut self, recipient: SessionKey) -> Vec<Exchange> {
-        let Some(part) = self.by_session.get_mut(recipient) else { return Vec::new() };
-        let unanswered = part.to_answer.close_all();
+        let Some(share) = self.by_session.get_mut(recipient) else { return Vec::new() };
+        let unanswered = share.to_answer.close_all();
         unanswered.map(|(_, index)| self.take(index)).collect()
     }
 
@@ -128,12 +128,12 @@ impl Exchanges {
 
     /// Number of requests of a session that wait for their answers.
     pub fn asked_by(&self, sender: SessionKey) -> usize {
-        self.by_session.get(sender).map_or(0, |part| part.asked)
+        self.by_session.get(sender).map_or(0, |share| share.asked)
     }
 
     /// Number of requests that a session has to answer, and the bytes of the messages that brought them.
     pub fn to_answer(&self, recipient: SessionKey) -> (usize, usize) {
-        self.by_session.get(recipient).map_or((0, 0), |part| (part.to_answer.len(), part.bytes_to_answer))
+        self.by_session.get(recipient).map_or((0, 0), |share| (share.to_answer.len(), share.bytes_to_answer))
     }
 
     /// Number of open exchanges.
@@ -143,7 +143,7 @@ impl Exchanges {
 
     /// Number of those for which somebody waits.
     pub fn awaited(&self) -> usize {
-        self.by_session.values().map(|part| part.asked).sum()
+        self.by_session.values().map(|share| share.asked).sum()
     }
 
     /// Number of those with a handler that is registered at `path`.

@@ -10,8 +10,7 @@ use super::path::NormalPath;
 use super::per_session::SessionKey;
 use super::refusal::Refusal;
 
-/// What a session may be permitted to do. Each name is for a permission of its own, or none, in the original; see
-/// [`permissions`](Self::permissions).
+/// What a session may be permitted to do: one name for each operation that takes a permission, or could.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     /// To ask whichever session handles a path.

@@ -91,7 +91,7 @@ impl Broker {
     /// Tells a session that what it asked for does not happen.
     fn refuse(&mut self, asker: Asker, refusal: &Refusal) {
         self.refusals += 1;
-        tracing::debug!(session = asker.session.number, reason = %refusal.reason, "refused: {}", refusal.text);
+        tracing::debug!(session = asker.session.number, reason = %refusal.reason, "refused");
         self.send_failure(asker.session, asker.conversation, refusal.as_wire());
     }
 
