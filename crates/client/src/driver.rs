@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use antiphon_protocol::client::{ClientConfig, ClientSession, ConnectionId, Event, Output, State};
 use antiphon_protocol::inspect::{Direction, Inspected, Inspector};
+use antiphon_protocol::recovery::Frame;
 use antiphon_protocol::text;
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::handshake::Credentials;
@@ -35,7 +36,7 @@ pub trait Host {
     fn open(&mut self, connection: ConnectionId, url: String);
 
     /// Send a binary message.
-    fn send(&mut self, frame: Vec<u8>);
+    fn send(&mut self, frame: Frame);
 
     /// Close the WebSocket, or stop opening it; nothing of it is to be heard any more.
     fn disconnect(&mut self);

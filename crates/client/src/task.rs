@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use antiphon_protocol::client::{Closed, ConnectError, ConnectionId, Event, State};
+use antiphon_protocol::recovery;
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::handshake::Credentials;
@@ -147,7 +148,7 @@ impl Host for Task {
         self.socket = Some((connection, Socket::open(url, self.options.config.max_message_size)));
     }
 
-    fn send(&mut self, frame: Vec<u8>) {
+    fn send(&mut self, frame: recovery::Frame) {
         if let Some((_, socket)) = &mut self.socket {
             socket.send(frame);
         }

@@ -1,6 +1,32 @@
 //! The recovery buffer: sent messages, kept so that they can be sent again on another connection; used by both ends.
 
 use std::collections::VecDeque;
+use std::ops::Deref;
+use std::sync::Arc;
+
+/// A message as it goes over a WebSocket. Clones share its bytes, which are kept and sent without another copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame(Arc<Vec<u8>>);
+
+impl From<Vec<u8>> for Frame {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(Arc::new(bytes))
+    }
+}
+
+impl Deref for Frame {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl AsRef<[u8]> for Frame {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
 
 /// How much is kept of what was sent. Whatever is older is forgotten; a gap that reaches there cannot be bridged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

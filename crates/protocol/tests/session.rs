@@ -41,7 +41,7 @@ fn events(session: &mut ClientSession) -> Vec<Event> {
 /// What it sends.
 fn sent(session: &mut ClientSession) -> Vec<Vec<u8>> {
     let frame = |output| match output {
-        Output::Send(frame) => Some(frame),
+        Output::Send(frame) => Some(frame.to_vec()),
         _ => None,
     };
     outputs(session).into_iter().filter_map(frame).collect()

@@ -504,7 +504,7 @@ impl Network {
             moved = true;
             match output {
                 Output::Connect(_) => self.open(client),
-                Output::Send(frame) => self.peers[client.0].to_broker.push_back(frame),
+                Output::Send(frame) => self.peers[client.0].to_broker.push_back(frame.to_vec()),
                 Output::Disconnect => {
                     // What was sent before arrives before the end of the connection.
                     self.deliver_to_broker(client);

@@ -2,6 +2,7 @@
 
 use std::future::pending;
 
+use antiphon_protocol::recovery;
 use futures_channel::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use futures_util::StreamExt;
 use js_sys::{ArrayBuffer, Uint8Array};
@@ -51,7 +52,7 @@ impl Socket {
     }
 
     /// Sends a binary message. On a socket that is closing nothing is sent, and its end follows.
-    pub fn send(&mut self, frame: Vec<u8>) {
+    pub fn send(&mut self, frame: recovery::Frame) {
         if let Some(web_socket) = &self.web_socket {
             // Throws only while the socket is connecting, when the core sends nothing.
             let sent = web_socket.send_with_u8_array(&frame);

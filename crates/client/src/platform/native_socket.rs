@@ -5,6 +5,7 @@ use std::future::{pending, poll_fn};
 use std::pin::Pin;
 use std::time::Duration;
 
+use antiphon_protocol::recovery;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpStream;
@@ -35,7 +36,7 @@ type WebSocket = WebSocketStream<TcpStream>;
 
 #[derive(Default)]
 struct Unwritten {
-    frames: VecDeque<Vec<u8>>,
+    frames: VecDeque<recovery::Frame>,
     bytes: usize,
     /// Whether the socket may still keep some of what it was given.
     unflushed: bool,
@@ -63,7 +64,7 @@ impl Socket {
     }
 
     /// Queues a binary message; [`Self::next`] writes it.
-    pub fn send(&mut self, frame: Vec<u8>) {
+    pub fn send(&mut self, frame: recovery::Frame) {
         self.unwritten.bytes += frame.len();
         self.unwritten.unflushed = true;
         self.unwritten.frames.push_back(frame);
@@ -173,7 +174,7 @@ impl Unwritten {
             // Not `sink.feed`: it would take the frame with it when it is dropped.
             if let Some(frame) = self.frames.pop_front() {
                 self.bytes -= frame.len();
-                sink.start_send_unpin(Message::Binary(frame.into()))?;
+                sink.start_send_unpin(Message::Binary(Bytes::from_owner(frame)))?;
             }
         }
         sink.flush().await?;

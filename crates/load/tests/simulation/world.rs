@@ -377,7 +377,7 @@ impl World {
                 Output::Connect(id) => self.connect(client, id),
                 Output::Send(frame) => {
                     if let Some(connection) = self.clients[client].connection {
-                        self.push(connection, Direction::ToBroker, Item::Frame(frame));
+                        self.push(connection, Direction::ToBroker, Item::Frame(frame.to_vec()));
                     }
                 }
                 Output::Disconnect => {

@@ -38,7 +38,7 @@ use connection::{Connection, Step};
 use received::ReceivedRequests;
 use registrations::Registrations;
 
-use crate::recovery::RecoveryLimits;
+use crate::recovery::{Frame, RecoveryLimits};
 use crate::text;
 use crate::time::Moment;
 use crate::wire::envelope::Message;
@@ -92,7 +92,7 @@ pub enum Output {
     /// Open a connection with the query of [`ClientSession::connect_query`].
     Connect(ConnectionId),
     /// Send this as one binary WebSocket message.
-    Send(Vec<u8>),
+    Send(Frame),
     /// Close the connection, or stop opening it.
     Disconnect,
     /// Call [`ClientSession::retry_after`], to say how long to wait before this attempt to reconnect, counted from 1.
@@ -450,7 +450,7 @@ impl ClientSession {
                 self.send_unsent();
             }
             Step::Goodbye => {
-                self.outputs.push_back(Output::Send(Message::CloseRequest.to_frame()));
+                self.outputs.push_back(Output::Send(Message::CloseRequest.to_frame().into()));
                 self.settle_everything(&RequestError::SessionClosed { sent: true });
             }
             Step::Ended { closed, error, lost } => {
@@ -493,7 +493,7 @@ impl ClientSession {
 
     /// Sends a message, or keeps it for the server to ask for when there is a connection again.
     fn send(&mut self, frame: Vec<u8>) {
-        self.outputs.extend(self.connection.send(frame).map(Output::Send));
+        self.outputs.extend(self.connection.send(frame.into()).map(Output::Send));
     }
 
     fn deliver(&mut self, event: Event) {

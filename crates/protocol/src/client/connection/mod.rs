@@ -4,6 +4,7 @@
 //! where the last one ended. Nobody else writes its fields: the session tells it what happened, and it returns the [`Step`]
 //! that follows.
 //!
+//! - `recovering`: looking for another connection.
 //! - `handshake`: what the first message of a server means.
 //! - `idle`: noticing that nothing comes from the server any more.
 //! - `backoff`: how long to wait before an attempt to reconnect.
@@ -11,17 +12,19 @@
 mod backoff;
 mod handshake;
 mod idle;
+mod recovering;
 
 use std::mem;
 use std::time::Duration;
 
 use handshake::{Accepted, Refusal};
 use idle::IdleCheck;
+use recovering::Recovering;
 
 use super::error::{CloseCode, Closed, ConnectCode, ConnectError, RequestError, milliseconds};
 use super::{ClientConfig, State};
 use crate::negotiated::Negotiated;
-use crate::recovery::RecoveryBuffer;
+use crate::recovery::{Frame, RecoveryBuffer};
 use crate::text;
 use crate::time::Moment;
 use crate::wire::handshake::{Recovery, ResponseCode, SessionToken};
@@ -55,7 +58,7 @@ pub(super) enum Step {
     /// Connected again. `missed` is to be sent again; if it is nothing, all that was under way is lost.
     Reconnected {
         session: SessionId,
-        missed: Option<Vec<Vec<u8>>>,
+        missed: Option<Vec<Frame>>,
         new_session: bool,
     },
     /// The session is closing, and the server has to be told.
@@ -81,16 +84,13 @@ pub(super) enum Way {
 #[derive(Debug)]
 pub(super) struct Connection {
     phase: Phase,
-    /// The last one that was opened.
-    last: ConnectionId,
+    attempts: Attempts,
+    /// Of all attempts to reconnect together; zero if there are to be none.
+    reconnect_timeout: Duration,
     /// What was sent, for the case that the connection is lost.
-    sent: RecoveryBuffer<Vec<u8>>,
+    sent: RecoveryBuffer<Frame>,
     /// How many messages came from the server.
     received: u64,
-    /// Of one attempt.
-    connect_timeout: Duration,
-    /// Of all attempts to reconnect.
-    reconnect_timeout: Duration,
 }
 
 #[derive(Debug)]
@@ -118,6 +118,21 @@ struct Attempt {
     deadline: Moment,
 }
 
+/// Numbers the connections.
+#[derive(Debug)]
+struct Attempts {
+    last: ConnectionId,
+    /// Of each of them.
+    timeout: Duration,
+}
+
+impl Attempts {
+    fn next(&mut self, now: Moment) -> Attempt {
+        self.last.0 += 1;
+        Attempt { connection: self.last, deadline: now + self.timeout }
+    }
+}
+
 /// What is known of an open session.
 #[derive(Debug)]
 struct Established {
@@ -136,44 +151,17 @@ struct Connected {
     idle: Option<IdleCheck>,
 }
 
-#[derive(Debug)]
-struct Recovering {
-    /// What held before.
-    last: Established,
-    stage: Stage,
-    /// Counted from 1.
-    attempt: u32,
-    /// Whether the server has forgotten the session, so that we ask for a new one.
-    is_fresh: bool,
-    give_up_at: Moment,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Stage {
-    /// Until somebody has chosen how long to wait.
-    Choosing,
-    /// For the next attempt.
-    Waiting {
-        until: Moment,
-    },
-    Connecting(Attempt),
-}
-
 /// How long the server has to close the connection after the close request (section 11).
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
-
-/// A timer that rings so much later than it should says that this machine slept.
-const TIMER_IS_LATE: Duration = Duration::from_secs(1);
 
 impl Connection {
     pub fn new(config: &ClientConfig) -> Self {
         Self {
             phase: Phase::Idle,
-            last: ConnectionId(0),
+            attempts: Attempts { last: ConnectionId(0), timeout: config.connect_timeout },
+            reconnect_timeout: config.reconnect_timeout,
             sent: RecoveryBuffer::new(config.recovery),
             received: 0,
-            connect_timeout: config.connect_timeout,
-            reconnect_timeout: config.reconnect_timeout,
         }
     }
 
@@ -199,8 +187,8 @@ impl Connection {
     /// The attempt under way.
     fn attempt(&self) -> Option<Attempt> {
         match &self.phase {
-            Phase::Connecting { attempt, .. }
-            | Phase::Recovering(Recovering { stage: Stage::Connecting(attempt), .. }) => Some(*attempt),
+            Phase::Connecting { attempt, .. } => Some(*attempt),
+            Phase::Recovering(recovering) => recovering.under_way(),
             _ => None,
         }
     }
@@ -213,7 +201,7 @@ impl Connection {
     fn established(&self) -> Option<&Established> {
         match &self.phase {
             Phase::Connected(Connected { established, .. }) => Some(established),
-            Phase::Recovering(Recovering { last, .. }) => Some(last),
+            Phase::Recovering(recovering) => Some(recovering.last()),
             _ => None,
         }
     }
@@ -231,8 +219,8 @@ impl Connection {
     /// How a message of this size gets to the server, or why it does not; `may_wait` says whether it may take its time.
     pub fn way_for(&self, size: usize, may_wait: bool) -> Result<Way, RequestError> {
         let (way, established) = match &self.phase {
-            Phase::Connected(Connected { established, .. }) => (Way::Open, established),
-            Phase::Recovering(Recovering { last, .. }) if may_wait => (Way::Later, last),
+            Phase::Connected(connected) => (Way::Open, &connected.established),
+            Phase::Recovering(recovering) if may_wait => (Way::Later, recovering.last()),
             Phase::Closing { .. } | Phase::Closed => return Err(RequestError::SessionClosed { sent: false }),
             Phase::Idle | Phase::Connecting { .. } | Phase::Recovering(_) => return Err(RequestError::NotConnected),
         };
@@ -245,8 +233,8 @@ impl Connection {
     /// What is presented to the server to have the session again; nothing for a new session.
     pub fn recovery(&self) -> Option<Recovery> {
         match &self.phase {
-            Phase::Recovering(Recovering { last, is_fresh: false, .. }) => Some(Recovery {
-                token: last.token.as_text().to_owned(),
+            Phase::Recovering(recovering) if !recovering.is_fresh() => Some(Recovery {
+                token: recovering.last().token.as_text().to_owned(),
                 oldest_sent: self.sent.first(),
                 last_received: self.received,
             }),
@@ -258,7 +246,7 @@ impl Connection {
 
     /// Counts and keeps a message, and hands it back if it is to be sent now. One that cannot be sent now is sent again with
     /// the others when the connection is there again.
-    pub fn send(&mut self, frame: Vec<u8>) -> Option<Vec<u8>> {
+    pub fn send(&mut self, frame: Frame) -> Option<Frame> {
         match self.phase {
             Phase::Connected(_) => {
                 if !self.reconnect_timeout.is_zero() {
@@ -290,14 +278,9 @@ impl Connection {
 
     pub fn connect(&mut self, now: Moment) -> Step {
         let Phase::Idle = self.phase else { return Step::Nothing };
-        let attempt = self.next_attempt(now);
+        let attempt = self.attempts.next(now);
         self.phase = Phase::Connecting { attempt, is_open: false };
         Step::Open(attempt.connection)
-    }
-
-    fn next_attempt(&mut self, now: Moment) -> Attempt {
-        self.last.0 += 1;
-        Attempt { connection: self.last, deadline: now + self.connect_timeout }
     }
 
     /// The WebSocket is open.
@@ -314,32 +297,22 @@ impl Connection {
             Ok(accepted) if is_reconnection => self.resume(now, accepted),
             Ok(accepted) => {
                 let session = accepted.session;
-                self.begin(now, accepted, 0);
+                self.begin(now, accepted);
                 Step::Opened(session)
             }
             Err(refusal) => self.be_refused(now, refusal),
         }
     }
 
-    /// The connection that is being opened serves the session.
-    fn begin(&mut self, now: Moment, accepted: Accepted, violations: u32) {
-        let Some(Attempt { connection, .. }) = self.attempt() else { return };
-        let Accepted { session, token, negotiated, .. } = accepted;
-        let idle = negotiated.ping_period.map(|period| IdleCheck::new(now, period));
-        let established = Established { session, token, negotiated, violations };
-        self.phase = Phase::Connected(Connected { connection, established, idle });
-    }
-
     /// The server let us in again.
-    fn resume(&mut self, now: Moment, mut accepted: Accepted) -> Step {
-        let Phase::Recovering(Recovering { last, .. }) = &self.phase else { return Step::Nothing };
-        let (violations, new_session) = (last.violations, accepted.session != last.session);
+    fn resume(&mut self, now: Moment, accepted: Accepted) -> Step {
+        let Phase::Recovering(recovering) = &mut self.phase else { return Step::Nothing };
+        let (session, before) = (accepted.session, recovering.last().session);
         let missed = match accepted.resend_from {
             Some(number) => {
-                accepted.negotiated.max_message_size = last.negotiated.max_message_size;
                 let Some(missed) = self.sent.since(number) else {
                     // It wants what we no longer have.
-                    return self.start_afresh(now);
+                    return recovering.start_afresh(now, &mut self.attempts);
                 };
                 Some(missed.cloned().collect())
             }
@@ -350,39 +323,54 @@ impl Connection {
                 None
             }
         };
-        let session = accepted.session;
-        self.begin(now, accepted, violations);
-        Step::Reconnected { session, missed, new_session }
+        self.begin(now, accepted);
+        Step::Reconnected { session, missed, new_session: session != before }
+    }
+
+    /// The connection that is being opened serves the session.
+    fn begin(&mut self, now: Moment, accepted: Accepted) {
+        let Some(Attempt { connection, .. }) = self.attempt() else { return };
+        let Accepted { session, token, mut negotiated, resend_from } = accepted;
+        let mut violations = 0;
+        if let Some(last) = self.established() {
+            violations = last.violations;
+            if resend_from.is_some() {
+                negotiated.max_message_size = last.negotiated.max_message_size;
+            }
+        }
+        let idle = negotiated.ping_period.map(|period| IdleCheck::new(now, period));
+        let established = Established { session, token, negotiated, violations };
+        self.phase = Phase::Connected(Connected { connection, established, idle });
     }
 
     /// The server does not open a session, or does not let us have it again.
     fn be_refused(&mut self, now: Moment, refusal: Refusal) -> Step {
         let Refusal { response, code, text } = refusal;
-        let Phase::Recovering(Recovering { is_fresh, .. }) = self.phase else { return self.fail(code, text) };
+        let Phase::Recovering(recovering) = &mut self.phase else { return self.fail(code, text) };
         match response {
             Some(
                 ResponseCode::UNKNOWN_SESSION
                 | ResponseCode::RECONNECTION_UNSUPPORTED
                 | ResponseCode::RECONNECTION_FAILED_MESSAGE_LOSS,
-            ) if !is_fresh => self.start_afresh(now),
-            Some(ResponseCode::SERVER_INITIALISING) => self.fail_attempt(),
+            ) if !recovering.is_fresh() => recovering.start_afresh(now, &mut self.attempts),
+            Some(ResponseCode::SERVER_INITIALISING) => recovering.fail_attempt(),
             _ => self.end(code.into(), text, RequestError::ConnectionLost),
         }
     }
 
     /// The server did something that no server may do.
     pub fn handle_violation(&mut self, now: Moment, text: String) -> Step {
-        match self.phase {
+        match &mut self.phase {
             Phase::Connecting { .. } => self.fail(ConnectCode::HandshakeError, text),
             Phase::Connected(_) => self.lose(now, CloseCode::TransportError, text),
-            Phase::Recovering(_) => self.fail_attempt(),
+            Phase::Recovering(recovering) => recovering.fail_attempt(),
             Phase::Idle | Phase::Closing { .. } | Phase::Closed => Step::Nothing,
         }
     }
 
     /// The connection is gone, or was never made.
     pub fn handle_disconnected(&mut self, now: Moment, reason: &str) -> Step {
-        match self.phase {
+        match &mut self.phase {
             Phase::Connecting { is_open: false, .. } => {
                 self.fail(ConnectCode::ConnectionError, text!["no connection: ", reason])
             }
@@ -393,7 +381,7 @@ impl Connection {
             Phase::Connected(_) => {
                 self.lose(now, CloseCode::ConnectionError, text!["the connection was lost: ", reason])
             }
-            Phase::Recovering(_) => self.fail_attempt(),
+            Phase::Recovering(recovering) => recovering.fail_attempt(),
             Phase::Closing { .. } => self.finish(),
             Phase::Idle | Phase::Closed => Step::Nothing,
         }
@@ -442,8 +430,6 @@ impl Connection {
         self.end(CloseCode::ClosedByClient, reason, RequestError::SessionClosed { sent: true })
     }
 
-    // Recovering.
-
     /// The connection of an open session is gone; `code` and `reason` are for the case that it ends with it.
     fn lose(&mut self, now: Moment, code: CloseCode, reason: String) -> Step {
         if self.reconnect_timeout.is_zero() {
@@ -451,62 +437,33 @@ impl Connection {
             let lost = Some(reason.clone());
             return Step::Ended { closed: Closed { code, reason }, error: RequestError::ConnectionLost, lost };
         }
-        let mut last = match mem::replace(&mut self.phase, Phase::Closed) {
+        let established = match mem::replace(&mut self.phase, Phase::Closed) {
             Phase::Connected(Connected { established, .. }) => established,
             other => {
                 self.phase = other;
                 return Step::Nothing;
             }
         };
-        // A server that breaks the protocol again and again is asked less and less often, and not for what it sent before:
-        // that would be the same again.
-        let is_fresh = code == CloseCode::TransportError;
-        last.violations = if is_fresh { last.violations + 1 } else { 0 };
-        let attempt = last.violations.max(1);
-        let give_up_at = now + self.reconnect_timeout;
-        self.phase = Phase::Recovering(Recovering { last, stage: Stage::Choosing, attempt, is_fresh, give_up_at });
+        let is_violation = code == CloseCode::TransportError;
+        let recovering = Recovering::new(established, is_violation, now + self.reconnect_timeout);
+        let attempt = recovering.attempt();
+        self.phase = Phase::Recovering(recovering);
         Step::Lost { reason, attempt }
     }
 
-    /// Somebody has chosen how long to wait before the next attempt, or leaves it to us.
+    /// Somebody has chosen how long to wait before the next attempt to reconnect, or leaves it to us.
     pub fn retry_after(&mut self, now: Moment, delay: Option<Duration>, random: f64) {
-        if let Phase::Recovering(Recovering { stage: stage @ Stage::Choosing, attempt, .. }) = &mut self.phase {
-            let delay = delay.unwrap_or_else(|| backoff::delay(*attempt, random));
-            *stage = Stage::Waiting { until: now + delay };
+        if let Phase::Recovering(recovering) = &mut self.phase {
+            recovering.retry_after(now, delay, random);
         }
     }
 
     /// Tries to reconnect, if that is being waited for.
     pub fn retry(&mut self, now: Moment) -> Step {
-        if !matches!(self.phase, Phase::Recovering(_)) || self.is_connecting() {
-            return Step::Nothing;
+        match &mut self.phase {
+            Phase::Recovering(recovering) => recovering.retry(now, &mut self.attempts),
+            _ => Step::Nothing,
         }
-        self.try_to_connect(now).map_or(Step::Nothing, Step::Open)
-    }
-
-    /// The attempt under way came to nothing; there will be others.
-    fn fail_attempt(&mut self) -> Step {
-        let Phase::Recovering(Recovering { stage: stage @ Stage::Connecting(_), attempt, .. }) = &mut self.phase else {
-            return Step::Nothing;
-        };
-        *stage = Stage::Choosing;
-        *attempt += 1;
-        Step::AttemptFailed { attempt: *attempt }
-    }
-
-    /// The server has forgotten the session, or cannot go on with it: asks for a new one, at once.
-    fn start_afresh(&mut self, now: Moment) -> Step {
-        if let Phase::Recovering(Recovering { is_fresh, .. }) = &mut self.phase {
-            *is_fresh = true;
-        }
-        self.try_to_connect(now).map_or(Step::Nothing, Step::OpenAnother)
-    }
-
-    fn try_to_connect(&mut self, now: Moment) -> Option<ConnectionId> {
-        let attempt = self.next_attempt(now);
-        let Phase::Recovering(Recovering { stage, .. }) = &mut self.phase else { return None };
-        *stage = Stage::Connecting(attempt);
-        Some(attempt.connection)
     }
 
     // Time.
@@ -519,9 +476,7 @@ impl Connection {
                 Some(*deadline)
             }
             Phase::Connected(Connected { idle, .. }) => idle.as_ref().map(IdleCheck::due),
-            Phase::Recovering(Recovering { stage, give_up_at, .. }) => {
-                Some(stage.next_timeout().map_or(*give_up_at, |at| at.min(*give_up_at)))
-            }
+            Phase::Recovering(recovering) => Some(recovering.next_timeout()),
         }
     }
 
@@ -530,7 +485,7 @@ impl Connection {
         match &mut self.phase {
             Phase::Idle | Phase::Closed => Step::Nothing,
             Phase::Connecting { .. } => {
-                let text = text!["no session within ", milliseconds(self.connect_timeout), " ms"];
+                let text = text!["no session within ", milliseconds(self.attempts.timeout), " ms"];
                 self.fail(ConnectCode::ConnectionTimeout, text)
             }
             Phase::Connected(Connected { idle, .. }) => {
@@ -541,35 +496,11 @@ impl Connection {
                 let text = text!["nothing came from the server for ", milliseconds(idle.patience), " ms"];
                 self.lose(now, CloseCode::IdleConnection, text)
             }
-            Phase::Recovering(Recovering { stage, give_up_at, .. }) => match (*stage, stage.next_timeout()) {
-                (_, None) => self.give_up(now),
-                (_, Some(at)) if at > *give_up_at => self.give_up(now),
-                (Stage::Connecting(_), _) => self.fail_attempt(),
-                _ => self.retry(now),
-            },
+            Phase::Recovering(recovering) => recovering.handle_timeout(now, &mut self.attempts).unwrap_or_else(|| {
+                let text = text!["no connection for ", milliseconds(self.reconnect_timeout), " ms"];
+                self.end(CloseCode::ConnectionTimeout, text, RequestError::ConnectionLost)
+            }),
             Phase::Closing { .. } => self.finish(),
-        }
-    }
-
-    /// The time allowed for reconnecting is over.
-    fn give_up(&mut self, now: Moment) -> Step {
-        let Phase::Recovering(Recovering { give_up_at, .. }) = &mut self.phase else { return Step::Nothing };
-        if now.since(*give_up_at) > TIMER_IS_LATE {
-            // Nobody could try while the machine or the page slept.
-            *give_up_at = now + self.connect_timeout;
-            return self.retry(now);
-        }
-        let text = text!["no connection for ", milliseconds(self.reconnect_timeout), " ms"];
-        self.end(CloseCode::ConnectionTimeout, text, RequestError::ConnectionLost)
-    }
-}
-
-impl Stage {
-    fn next_timeout(self) -> Option<Moment> {
-        match self {
-            Self::Choosing => None,
-            Self::Waiting { until } => Some(until),
-            Self::Connecting(Attempt { deadline, .. }) => Some(deadline),
         }
     }
 }
