@@ -8,6 +8,7 @@ use std::rc::Rc;
 use antiphon_client::driver::{Driver, Host};
 use antiphon_protocol::client::{ClientConfig, ClientSession, ConnectionId, Event, State};
 use antiphon_protocol::inspect::{Direction, Inspected};
+use antiphon_protocol::recovery::Frame;
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::handshake::Credentials;
 use gloo_timers::callback::Timeout;
@@ -90,7 +91,7 @@ impl Host for &Session {
         }
     }
 
-    fn send(&mut self, frame: Vec<u8>) {
+    fn send(&mut self, frame: Frame) {
         // A clone: a socket that is not the browser's may call us back.
         let socket = self.0.socket.borrow().clone();
         if let Some(socket) = socket {
