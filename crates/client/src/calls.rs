@@ -1,4 +1,4 @@
-//! Calls: what the program has asked of a session and waits for.
+//! The calls of a session: what the program has asked for, and who waits for the outcome.
 
 use std::collections::HashMap;
 
@@ -14,14 +14,14 @@ pub(crate) type FilterOutcome = Result<FilterResponseReceived, RequestError>;
 /// Those who wait, by call.
 #[derive(Debug, Default)]
 pub(crate) struct Calls {
-    waiting: HashMap<CallId, Waiting>,
+    pending: HashMap<CallId, PendingCall>,
     last: u64,
     /// Nothing comes of a call any more.
     is_over: bool,
 }
 
 #[derive(Debug)]
-enum Waiting {
+enum PendingCall {
     Reply(oneshot::Sender<Outcome>),
     Responses {
         /// Until the number of them is known.
@@ -40,19 +40,19 @@ impl Calls {
 
     /// A call that comes to one outcome; none when the session is over.
     pub fn add(&mut self) -> Option<(CallId, oneshot::Receiver<Outcome>)> {
-        self.add_as(Waiting::Reply)
+        self.add_as(PendingCall::Reply)
     }
 
     fn add_as(
         &mut self,
-        waiting: impl FnOnce(oneshot::Sender<Outcome>) -> Waiting,
+        pending: impl FnOnce(oneshot::Sender<Outcome>) -> PendingCall,
     ) -> Option<(CallId, oneshot::Receiver<Outcome>)> {
         if self.is_over {
             return None;
         }
         let id = self.number();
         let (reply, outcome) = oneshot::channel();
-        self.waiting.insert(id, waiting(reply));
+        self.pending.insert(id, pending(reply));
         Some((id, outcome))
     }
 
@@ -61,21 +61,21 @@ impl Calls {
         &mut self,
         responses: mpsc::UnboundedSender<FilterOutcome>,
     ) -> Option<(CallId, oneshot::Receiver<Outcome>)> {
-        self.add_as(|count| Waiting::Responses { count: Some(count), responses })
+        self.add_as(|count| PendingCall::Responses { count: Some(count), responses })
     }
 
     /// Nobody waits for this call any more. Whether somebody did.
     pub fn remove(&mut self, call: CallId) -> bool {
-        self.waiting.remove(&call).is_some()
+        self.pending.remove(&call).is_some()
     }
 
     /// Gives an outcome to whoever waits for it. Whoever has dropped the other end has abandoned the call as well, or is
     /// about to.
     pub fn end(&mut self, call: CallId, outcome: Outcome) {
-        let reply = match self.waiting.get_mut(&call) {
-            Some(Waiting::Responses { count, .. }) => count.take(),
-            _ => match self.waiting.remove(&call) {
-                Some(Waiting::Reply(reply)) => Some(reply),
+        let reply = match self.pending.get_mut(&call) {
+            Some(PendingCall::Responses { count, .. }) => count.take(),
+            _ => match self.pending.remove(&call) {
+                Some(PendingCall::Reply(reply)) => Some(reply),
                 _ => None,
             },
         };
@@ -85,14 +85,14 @@ impl Calls {
     }
 
     pub fn respond(&self, response: FilterResponseReceived) {
-        if let Some(Waiting::Responses { responses, .. }) = self.waiting.get(&response.call) {
+        if let Some(PendingCall::Responses { responses, .. }) = self.pending.get(&response.call) {
             let _ = responses.unbounded_send(Ok(response));
         }
     }
 
     /// No more responses will come.
     pub fn end_responses(&mut self, call: CallId, outcome: Result<(), RequestError>) {
-        if let (Some(Waiting::Responses { responses, .. }), Err(error)) = (self.waiting.remove(&call), outcome) {
+        if let (Some(PendingCall::Responses { responses, .. }), Err(error)) = (self.pending.remove(&call), outcome) {
             let _ = responses.unbounded_send(Err(error));
         }
     }
@@ -100,11 +100,11 @@ impl Calls {
     /// The session is over: those who still wait are told by the end of their channels.
     pub fn close(&mut self) {
         self.is_over = true;
-        self.waiting.clear();
+        self.pending.clear();
     }
 
     #[cfg(test)]
     pub fn len(&self) -> usize {
-        self.waiting.len()
+        self.pending.len()
     }
 }

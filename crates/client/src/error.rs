@@ -1,4 +1,4 @@
-//! Why there is no response.
+//! Errors of requests: code, outcome, message.
 
 use std::borrow::Cow;
 use std::fmt;

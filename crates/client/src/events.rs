@@ -1,4 +1,4 @@
-//! What happens to a session, as streams for whoever wants to know.
+//! The events of a session, as streams.
 
 use std::collections::VecDeque;
 use std::pin::Pin;

@@ -1,4 +1,4 @@
-//! What keeps a session open.
+//! The handle that keeps a session open: it is closed when the last clone is dropped.
 
 use crate::lock::Ref;
 use crate::shared::Shared;

@@ -1,4 +1,4 @@
-//! What a session is shared by: threads natively, closures of one thread in a browser.
+//! A mutex natively, a `RefCell` in a browser: what handles and task share is locked for one statement at a time.
 
 #[cfg(target_arch = "wasm32")]
 pub(crate) use one_thread::{Lock, Ref};

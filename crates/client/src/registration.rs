@@ -1,4 +1,4 @@
-//! Adding handlers, and taking them back.
+//! Registers handlers, and takes them back.
 
 use std::fmt;
 use std::future::{IntoFuture, ready};

@@ -1,4 +1,4 @@
-//! Requests that other sessions send: what a handler is given, and the handlers that the core may choose.
+//! Requests of other sessions, and the handlers that answer them.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;

@@ -1,4 +1,4 @@
-//! What the handler of a session filter's responses is given.
+//! A response to a request that went to a session filter.
 
 use antiphon_protocol::client::FilterResponseReceived;
 use antiphon_protocol::wire::primitives::SessionId;

@@ -1,4 +1,4 @@
-//! What the handles of a session and its task have in common.
+//! The state of a session, shared by its handles and its task.
 //!
 //! Handles change the core and raise the signal; the task carries out what the core wants done. So whatever is asked for
 //! at the same time is written together, in the order in which the core was told.

@@ -1,4 +1,4 @@
-//! Wakes the task of a session.
+//! A flag that wakes the task of a session.
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,11 +1,11 @@
-//! The task of a session: has its connection, its timer and its credentials, and carries out what the core wants done.
+//! The task of a session: owns its connection and its timer, gets credentials, carries out what the core wants done.
 
 use std::future::pending;
 use std::pin::pin;
 use std::time::Duration;
 
 use antiphon_protocol::client::{Closed, ConnectError, ConnectionId, Event, State};
-use antiphon_protocol::recovery;
+use antiphon_protocol::recovery::Frame;
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::handshake::Credentials;
@@ -16,7 +16,7 @@ use crate::driver::Host;
 use crate::events::SessionEvent;
 use crate::lock::Ref;
 use crate::options::Options;
-use crate::platform::{self, Alarm, BoxFuture, Frame, Socket, SocketEvent};
+use crate::platform::{self, Alarm, BoxFuture, Socket, SocketEvent};
 use crate::requests::Rejection;
 use crate::shared::Shared;
 
@@ -42,7 +42,7 @@ enum Step {
     Changed,
     Credentials(ConnectionId, Result<Credentials, String>),
     Rang,
-    Socket(ConnectionId, SocketEvent<Frame>),
+    Socket(ConnectionId, SocketEvent),
 }
 
 impl Task {
@@ -103,11 +103,11 @@ impl Task {
         }
     }
 
-    fn handle_socket(&mut self, connection: ConnectionId, event: SocketEvent<Frame>) {
+    fn handle_socket(&mut self, connection: ConnectionId, event: SocketEvent) {
         let shared = self.shared.clone();
         match event {
             SocketEvent::Open => shared.driver.handle_open(self, connection),
-            SocketEvent::Frame(frame) => shared.driver.handle_frame(self, connection, &frame),
+            SocketEvent::Message(bytes) => shared.driver.handle_frame(self, connection, &bytes),
             SocketEvent::Violation(text) => shared.driver.handle_violation(self, connection, &text),
             SocketEvent::Closed { code, reason } => shared.driver.handle_closed(self, connection, code, &reason),
             SocketEvent::Gone(reason) => shared.driver.handle_disconnected(self, connection, &reason),
@@ -124,7 +124,7 @@ async fn credentials(
     given
 }
 
-async fn socket_event(socket: &mut Option<(ConnectionId, Socket)>) -> (ConnectionId, SocketEvent<Frame>) {
+async fn socket_event(socket: &mut Option<(ConnectionId, Socket)>) -> (ConnectionId, SocketEvent) {
     match socket {
         Some((connection, socket)) => (*connection, socket.next().await),
         None => pending().await,
@@ -148,7 +148,7 @@ impl Host for Task {
         self.socket = Some((connection, Socket::open(url, self.options.config.max_message_size)));
     }
 
-    fn send(&mut self, frame: recovery::Frame) {
+    fn send(&mut self, frame: Frame) {
         if let Some((_, socket)) = &mut self.socket {
             socket.send(frame);
         }

@@ -1,4 +1,4 @@
-//! Time, chance and tasks of a page or a worker.
+//! Clock, random numbers, tasks and timers in a page or a worker.
 
 use std::future::pending;
 use std::pin::Pin;

@@ -2,7 +2,7 @@
 
 use std::future::pending;
 
-use antiphon_protocol::recovery;
+use antiphon_protocol::recovery::Frame;
 use futures_channel::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use futures_util::StreamExt;
 use js_sys::{ArrayBuffer, Uint8Array};
@@ -11,15 +11,15 @@ use web_sys::{BinaryType, CloseEvent, MessageEvent, WebSocket};
 
 use super::SocketEvent;
 
-/// A message.
-pub(crate) type Frame = Vec<u8>;
+/// The bytes of a message that has arrived.
+pub(crate) type MessageBytes = Vec<u8>;
 
 /// A WebSocket that is opening, open or gone. Closes when it is dropped.
 pub(crate) struct Socket {
     /// None if it was refused at once.
     web_socket: Option<WebSocket>,
     /// Bounded by what the server sends before the session's task runs again, as the browser's own queue of events is.
-    events: UnboundedReceiver<SocketEvent<Frame>>,
+    events: UnboundedReceiver<SocketEvent>,
     _listeners: Option<Listeners>,
 }
 
@@ -52,7 +52,7 @@ impl Socket {
     }
 
     /// Sends a binary message. On a socket that is closing nothing is sent, and its end follows.
-    pub fn send(&mut self, frame: recovery::Frame) {
+    pub fn send(&mut self, frame: Frame) {
         if let Some(web_socket) = &self.web_socket {
             // Throws only while the socket is connecting, when the core sends nothing.
             let sent = web_socket.send_with_u8_array(&frame);
@@ -61,7 +61,7 @@ impl Socket {
     }
 
     /// Waits until something happens. Nothing is lost when the future is dropped before.
-    pub async fn next(&mut self) -> SocketEvent<Frame> {
+    pub async fn next(&mut self) -> SocketEvent {
         match self.events.next().await {
             Some(event) => event,
             None => pending().await,
@@ -85,7 +85,7 @@ impl Drop for Socket {
 }
 
 impl Listeners {
-    fn new(web_socket: &WebSocket, tell: &UnboundedSender<SocketEvent<Frame>>) -> Self {
+    fn new(web_socket: &WebSocket, tell: &UnboundedSender<SocketEvent>) -> Self {
         web_socket.set_binary_type(BinaryType::Arraybuffer);
         let open = {
             let tell = tell.clone();
@@ -97,7 +97,7 @@ impl Listeners {
                 say(
                     &tell,
                     match event.data().dyn_into::<ArrayBuffer>() {
-                        Ok(bytes) => SocketEvent::Frame(Uint8Array::new(&bytes).to_vec()),
+                        Ok(bytes) => SocketEvent::Message(Uint8Array::new(&bytes).to_vec()),
                         Err(_) => SocketEvent::Violation("the server sent a text message".to_owned()),
                     },
                 );
@@ -116,7 +116,7 @@ impl Listeners {
     }
 }
 
-fn say(tell: &UnboundedSender<SocketEvent<Frame>>, event: SocketEvent<Frame>) {
+fn say(tell: &UnboundedSender<SocketEvent>, event: SocketEvent) {
     // The other end is gone with the socket that these are listeners of.
     let _ = tell.unbounded_send(event);
 }

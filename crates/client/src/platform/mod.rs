@@ -1,5 +1,5 @@
-//! The seam between the client and what it runs on: time, chance, tasks and WebSockets. Two ends, which have the same
-//! items; the target decides which one there is.
+//! The platform that the client runs on: clock, random numbers, tasks, timers and WebSockets. There are two, which have
+//! the same items; the target decides which one is compiled.
 //!
 //! - `native`: tokio; its WebSocket in `native_socket.rs`.
 //! - `browser`: timers and tasks of the page or worker; its WebSocket in `browser_socket.rs`.
@@ -18,19 +18,19 @@ pub(crate) use browser::{Alarm, BoxFuture, CLIENT_TYPE, SharedFn, environment, n
 #[cfg(target_arch = "wasm32")]
 pub use browser::{MaybeSend, MaybeSync};
 #[cfg(target_arch = "wasm32")]
-pub(crate) use browser_socket::{Frame, Socket};
+pub(crate) use browser_socket::{MessageBytes, Socket};
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use native::{Alarm, BoxFuture, CLIENT_TYPE, SharedFn, environment, now, random, spawn};
 #[cfg(not(target_arch = "wasm32"))]
 pub use native::{MaybeSend, MaybeSync};
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use native_socket::{Frame, Socket};
+pub(crate) use native_socket::{MessageBytes, Socket};
 
-/// What happens on a WebSocket; `F` are bytes as the platform has them.
-pub(crate) enum SocketEvent<F> {
+/// What happens on a WebSocket.
+pub(crate) enum SocketEvent {
     Open,
     /// A binary message.
-    Frame(F),
+    Message(MessageBytes),
     /// The server did what no server may do; says what.
     Violation(String),
     /// The WebSocket is closed. Nothing follows.

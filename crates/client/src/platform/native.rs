@@ -1,4 +1,4 @@
-//! Time, chance and tasks by tokio.
+//! Clock, random numbers, tasks and timers on tokio.
 
 use std::future::pending;
 use std::pin::Pin;

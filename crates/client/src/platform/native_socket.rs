@@ -1,11 +1,11 @@
-//! One WebSocket: opening it, its messages in both directions, closing it.
+//! A WebSocket on tokio: opening it, its messages in both directions, closing it.
 
 use std::collections::VecDeque;
 use std::future::{pending, poll_fn};
 use std::pin::Pin;
 use std::time::Duration;
 
-use antiphon_protocol::recovery;
+use antiphon_protocol::recovery::Frame;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpStream;
@@ -17,8 +17,8 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::SocketEvent;
 
-/// A message.
-pub(crate) type Frame = Bytes;
+/// The bytes of a message that has arrived.
+pub(crate) type MessageBytes = Bytes;
 
 /// A WebSocket that is opening, open or gone.
 pub(crate) struct Socket {
@@ -36,7 +36,7 @@ type WebSocket = WebSocketStream<TcpStream>;
 
 #[derive(Default)]
 struct Unwritten {
-    frames: VecDeque<recovery::Frame>,
+    frames: VecDeque<Frame>,
     bytes: usize,
     /// Whether the socket may still keep some of what it was given.
     unflushed: bool,
@@ -64,14 +64,14 @@ impl Socket {
     }
 
     /// Queues a binary message; [`Self::next`] writes it.
-    pub fn send(&mut self, frame: recovery::Frame) {
+    pub fn send(&mut self, frame: Frame) {
         self.unwritten.bytes += frame.len();
         self.unwritten.unflushed = true;
         self.unwritten.frames.push_back(frame);
     }
 
     /// Reads and writes until something happens. Nothing is lost when the future is dropped before.
-    pub async fn next(&mut self) -> SocketEvent<Frame> {
+    pub async fn next(&mut self) -> SocketEvent {
         let event = match &mut self.state {
             State::Opening(opening) => match opening.await {
                 Ok(web_socket) => {
@@ -129,7 +129,7 @@ async fn exchange(
     sink: &mut SplitSink<WebSocket, Message>,
     stream: &mut SplitStream<WebSocket>,
     unwritten: &mut Unwritten,
-) -> SocketEvent<Frame> {
+) -> SocketEvent {
     loop {
         let must_write = unwritten.unflushed;
         let may_read = unwritten.bytes <= MAX_UNWRITTEN_BYTES && unwritten.read_meanwhile < MAX_READ_MEANWHILE;
@@ -139,7 +139,7 @@ async fn exchange(
             received = stream.next(), if may_read => match received {
                 Some(Ok(Message::Binary(frame))) => {
                     unwritten.read_meanwhile += usize::from(must_write);
-                    return SocketEvent::Frame(frame);
+                    return SocketEvent::Message(frame);
                 }
                 Some(Ok(Message::Text(_))) => return SocketEvent::Violation("the server sent a text message".into()),
                 Some(Ok(Message::Close(Some(close)))) => {

@@ -1,4 +1,4 @@
-//! Values of JavaScript, and functions of JavaScript as handlers.
+//! JavaScript values as requests and responses, JavaScript functions as handlers.
 
 use std::fmt;
 

@@ -39,14 +39,13 @@ use serde::{Deserialize, Serialize};
 pub struct Value(wire::Value);
 
 impl Value {
-    /// A value of data type json: whatever serde can serialise, as [`docs/rust.md`] tells.
+    /// A value of data type json: whatever serde can serialise. Members, variants and options are as in `serde_json`; bytes
+    /// are bytes.
     ///
     /// # Errors
     ///
     /// [`ValueError`] for what json does not have: integers beyond 64 bits, keys that are no text, more than 256
     /// containers in each other; or what the type's own `Serialize` says.
-    ///
-    /// [`docs/rust.md`]: https://docs.rs/antiphon-client
     pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self, ValueError> {
         Ok(Self::new(DataType::Json, writer::to_bytes(value)?))
     }

@@ -3,7 +3,10 @@
 //!
 //! A test that is not in the list at the end is code that is never used, of which the compiler tells.
 
+pub mod examples;
 pub mod filters;
+/// Those that take the network down.
+pub use examples as examples_of_recovery;
 pub mod handlers;
 pub mod recovery;
 pub mod requests;
@@ -70,6 +73,15 @@ where
 macro_rules! every_test {
     ($harness:ident) => {
         $harness! {
+            examples(broker) {
+                greeting
+                ordering
+                asking_all
+                looking_at_errors
+            }
+            examples_of_recovery(network) {
+                watching
+            }
             requests(broker) {
                 a_request_to_a_path_is_answered_by_its_handler
                 a_path_that_nobody_handles_is_an_error_that_says_so
