@@ -60,7 +60,7 @@ async function lint() {
   await all(
     ["cargo", ["fmt", "--all", "--check"]],
     ["cargo", ["clippy", "--workspace", "--exclude", "antiphon", ...strict]],
-    ["cargo", ["clippy", "-p", "antiphon", ...WASM, ...strict]],
+    ["cargo", ["clippy", "-p", "antiphon", "-p", "antiphon-example", ...WASM, ...strict]],
     [process.execPath, [fromRoot("node_modules", "@biomejs", "biome", "bin", "biome"), "ci", `--colors=${colors}`]],
   );
 }
@@ -104,6 +104,8 @@ const neverLoaded = (output) => output.includes("Running headless tests") && !/^
 async function e2eTests() {
   // The network of some of them; not optimised, like everything that only tests use.
   await cargo("build", "-p", "antiphon-load", "--bin", "antiphon-faults");
+  // Before other tests are in a hurry: a test builds the example, which takes most of a minute the first time.
+  await cargo("build", "-p", "antiphon-example", ...WASM);
   return nodeTests("tests/e2e");
 }
 
