@@ -199,7 +199,9 @@ async fn a_broker_that_forgets_sessions_loses_requests_and_none_without_an_error
     assert_eq!(proxy.cut(), cuts);
     let recovery = report.recovery;
     assert_eq!((report.sessions_lost, recovery.handlers_lost), (0, 0), "{report}");
-    assert_eq!((recovery.lossy, recovery.new_sessions), (recovery.disconnections, recovery.disconnections), "{report}");
+    assert_eq!(recovery.lossy, recovery.disconnections, "{report}");
+    // Not always a new one: a client that comes back before the broker has noticed the cut finds its session still there.
+    assert!(0 < recovery.new_sessions && recovery.new_sessions <= recovery.disconnections, "{report}");
     assert!(slowest(&report) <= SETTLED, "{report}");
 }
 

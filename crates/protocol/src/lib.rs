@@ -7,7 +7,6 @@
 //!
 //! - [`wire`]: bytes to values and back, without state. Every layout, service number and error reason.
 //! - [`value`]: request and response values: a data type and bytes.
-//! - [`cbor`]: a checking reader and a writer of CBOR items, for native callers.
 //! - [`path`]: message paths, their normal form and their parents.
 //! - [`time`]: points in time, as a parameter.
 //! - [`text`](mod@text): texts without `core::fmt`, which would be a twentieth of the download.
@@ -23,7 +22,6 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
-pub mod cbor;
 pub mod client;
 pub mod conversation;
 pub mod inspect;

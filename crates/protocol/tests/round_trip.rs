@@ -3,7 +3,6 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use antiphon_protocol::cbor::Item;
 use antiphon_protocol::client::{ClientConfig, ClientSession};
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::envelope::Message;
@@ -160,18 +159,12 @@ proptest! {
     }
 
     #[test]
-    fn items_survive_cbor(item in item()) {
-        prop_assert_eq!(Item::from_bytes(&item.to_bytes().expect("not deep")), Ok(item));
-    }
-
-    #[test]
     fn reading_anything_neither_panics_nor_allocates_without_measure(bytes in vec(any::<u8>(), 0..400), service in 0..210u32) {
         let most = 64 * bytes.len() + 4096;
         let allocated = allocated_by(|| {
             let _ = Message::decode(&bytes);
             let _ = ServiceRequest::decode(service, &bytes);
             let _ = ConnectResponse::decode(&bytes);
-            let _ = Item::from_bytes(&bytes);
             if let Ok(text) = std::str::from_utf8(&bytes) {
                 let _ = ConnectRequest::from_query(text);
                 let _ = ConnectRequest::from_headers(|_| Some(text));
@@ -222,20 +215,6 @@ proptest! {
         session.handle_disconnected(Moment(0), connection, "the test is over");
         while session.poll_output().is_some() {}
     }
-}
-
-fn item() -> impl Strategy<Value = Item> {
-    let leaf = prop_oneof![
-        Just(Item::Null),
-        any::<bool>().prop_map(Item::Bool),
-        (-(1i128 << 64)..(1i128 << 64)).prop_map(Item::Integer),
-        any::<f64>().prop_filter("NaN equals nothing", |float| !float.is_nan()).prop_map(Item::Float),
-        ".*".prop_map(Item::Text),
-        any::<Vec<u8>>().prop_map(Item::Bytes),
-    ];
-    leaf.prop_recursive(6, 60, 8, |inner| {
-        prop_oneof![vec(inner.clone(), 0..8).prop_map(Item::Array), vec((".*", inner), 0..8).prop_map(Item::Map),]
-    })
 }
 
 thread_local! {

@@ -5,7 +5,6 @@
 
 mod support;
 
-use antiphon_protocol::cbor::Item;
 use antiphon_protocol::wire::envelope::Message;
 use antiphon_protocol::wire::handshake::{ConnectRequest, ConnectResponse, Credentials};
 use antiphon_protocol::wire::layouts::{
@@ -133,32 +132,6 @@ fn every_connection_response_is_read_and_those_of_today_are_written_back_to_the_
 }
 
 #[test]
-fn every_value_is_read_and_those_of_one_form_are_written_back_to_the_same_bytes() {
-    let (mut read, mut written, mut raw) = (0, 0, 0);
-    for vector in vectors("value") {
-        let data_type = vector.decoded["dataType"].as_str().expect("a data type");
-        if matches!(data_type, "binary" | "record_v2") {
-            raw += 1;
-            continue;
-        }
-        let item = Item::from_bytes(&vector.bytes).unwrap_or_else(|error| panic!("{vector}: {error}"));
-        assert!(same(&item, &vector.decoded["value"]), "{vector}: {item:?}");
-        read += 1;
-        // Python writes short floats; JavaScript writes `undefined`, and for some floats a wrong integer in a long form
-        // (section 7.1). This crate writes none of them.
-        let short_float = vector.source == "python-client" && contains_float(&item);
-        let has_other_forms = short_float || vector.bytes.contains(&0xf7) || vector.name.contains("quirk");
-        if !has_other_forms {
-            assert_eq!(item.to_bytes().expect("written"), vector.bytes, "{vector}");
-            written += 1;
-        }
-    }
-    println!("values: {read} read, {written} written, {raw} raw ones passed on");
-    assert_eq!(read + raw, 160);
-    assert!(written > 110, "{written}");
-}
-
-#[test]
 fn every_primitive_is_read_and_written_back_to_the_same_bytes() {
     let mut count = 0;
     for vector in vectors("primitive") {
@@ -187,10 +160,9 @@ fn every_primitive_is_read_and_written_back_to_the_same_bytes() {
 #[test]
 fn everything_malformed_is_refused() {
     let mut count = 0;
-    for vector in vectors("invalid") {
-        let refused = if vector.name.contains("CBOR") {
-            Item::from_bytes(&vector.bytes).is_err()
-        } else if vector.name.contains("varint32") {
+    // Malformed values are for those who look into values.
+    for vector in vectors("invalid").filter(|vector| !vector.name.contains("CBOR")) {
+        let refused = if vector.name.contains("varint32") {
             decode_all::<i32>(&vector.bytes).is_err()
         } else if vector.name.contains("varint64") {
             decode_all::<i64>(&vector.bytes).is_err()
@@ -205,7 +177,7 @@ fn everything_malformed_is_refused() {
         count += 1;
     }
     println!("malformed: {count} refused");
-    assert_eq!(count, 12);
+    assert_eq!(count, 10);
 }
 
 /// The envelope.
@@ -396,46 +368,4 @@ fn responses_of_today(frame: &[u8]) -> Vec<u8> {
         frame.resize(55, 0);
     }
     frame
-}
-
-fn contains_float(item: &Item) -> bool {
-    match item {
-        Item::Float(_) => true,
-        Item::Array(items) => items.iter().any(contains_float),
-        Item::Map(entries) => entries.iter().any(|(_, item)| contains_float(item)),
-        _ => false,
-    }
-}
-
-/// Whether `item` is what a vector shows as `value`, with the notation of section 16.
-fn same(item: &Item, value: &Json) -> bool {
-    if let Some(special) = value.as_object().filter(|object| object.len() == 1) {
-        let (kind, text) = special.iter().next().expect("one entry");
-        match kind.as_str() {
-            "$int" => return *item == Item::Integer(text.as_str().expect("text").parse().expect("a number")),
-            "$double" => {
-                let expected: f64 = text.as_str().expect("text").parse().expect("a float");
-                return matches!(item, Item::Float(float) if float.to_bits() == expected.to_bits()
-                    || float.is_nan() && expected.is_nan());
-            }
-            "$bytes" => return *item == Item::Bytes(hex::decode(text.as_str().expect("text")).expect("hex")),
-            "$undefined" => return *item == Item::Null,
-            _ => {}
-        }
-    }
-    match item {
-        Item::Null => value.is_null(),
-        Item::Bool(flag) => value == flag,
-        Item::Integer(number) => value.as_number().is_some_and(|value| *value.as_str() == number.to_string()),
-        Item::Float(float) => value.as_f64() == Some(*float),
-        Item::Text(text) => value == text,
-        Item::Bytes(_) => false,
-        Item::Array(items) => value.as_array().is_some_and(|values| {
-            values.len() == items.len() && items.iter().zip(values).all(|(item, value)| same(item, value))
-        }),
-        Item::Map(entries) => value.as_object().is_some_and(|object| {
-            object.len() == entries.len()
-                && entries.iter().all(|(key, item)| object.get(key).is_some_and(|value| same(item, value)))
-        }),
-    }
 }

@@ -1,15 +1,12 @@
 //! JavaScript values as requests and responses, JavaScript functions as handlers.
 
-use std::fmt;
-
 use antiphon_protocol::value::DataType;
 use antiphon_protocol::wire::error_reason::ErrorReason;
-use js_sys::{Array, BigInt, Function, Object, Promise, Reflect, Uint8Array};
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
+use js_sys::{Array, Function, Object, Promise, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
+use super::item::Item;
 use super::{IntoValue, Value, ValueError};
 use crate::platform::BoxFuture;
 use crate::requests::{Rejection, Request};
@@ -48,7 +45,7 @@ impl Value {
         match self.data_type() {
             Some(DataType::Binary) => Ok(Uint8Array::from(self.bytes()).into()),
             Some(DataType::Int64) => Ok(self.decode::<Option<i64>>()?.map_or(JsValue::NULL, JsValue::from)),
-            _ => Ok(self.decode::<Item>()?.to_js()),
+            _ => Ok(js_of(&self.decode()?)),
         }
     }
 }
@@ -126,143 +123,22 @@ fn item_of(value: &JsValue) -> Result<Item, ValueError> {
     serde_wasm_bindgen::from_value(value.clone()).map_err(|error| ValueError::invalid(error.to_string()))
 }
 
-/// Whatever json can say.
-enum Item {
-    Null,
-    Bool(bool),
-    Integer(i64),
-    /// Beyond 2^63; only ever read.
-    Large(u64),
-    Float(f64),
-    Text(String),
-    Bytes(Vec<u8>),
-    Array(Vec<Item>),
-    Object(Vec<(String, Item)>),
-}
-
 /// Up to here a number of JavaScript has every integer.
-const MAX_SAFE: u64 = (1 << 53) - 1;
+const MAX_SAFE: i128 = (1 << 53) - 1;
 
-impl Item {
-    fn to_js(&self) -> JsValue {
-        match self {
-            Self::Null => JsValue::NULL,
-            Self::Bool(value) => (*value).into(),
-            Self::Integer(value) if value.unsigned_abs() <= MAX_SAFE => (*value as f64).into(),
-            Self::Integer(value) => BigInt::from(*value).into(),
-            Self::Large(value) => BigInt::from(*value).into(),
-            Self::Float(value) => (*value).into(),
-            Self::Text(text) => text.into(),
-            Self::Bytes(bytes) => Uint8Array::from(&**bytes).into(),
-            Self::Array(items) => items.iter().map(Self::to_js).collect::<Array>().into(),
-            Self::Object(members) => {
-                let entries: Array = members.iter().map(|(key, item)| Array::of2(&key.into(), &item.to_js())).collect();
-                object(&entries)
-            }
+fn js_of(item: &Item) -> JsValue {
+    match item {
+        Item::Null => JsValue::NULL,
+        Item::Bool(value) => (*value).into(),
+        Item::Integer(value) if value.abs() <= MAX_SAFE => (*value as f64).into(),
+        Item::Integer(value) => JsValue::from(*value),
+        Item::Float(value) => (*value).into(),
+        Item::Text(text) => text.into(),
+        Item::Bytes(bytes) => Uint8Array::from(&**bytes).into(),
+        Item::Array(items) => items.iter().map(js_of).collect::<Array>().into(),
+        Item::Object(members) => {
+            let entries: Array = members.iter().map(|(key, item)| Array::of2(&key.into(), &js_of(item))).collect();
+            object(&entries)
         }
-    }
-}
-
-impl Serialize for Item {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Null => serializer.serialize_unit(),
-            Self::Bool(value) => serializer.serialize_bool(*value),
-            Self::Integer(value) => serializer.serialize_i64(*value),
-            Self::Large(value) => serializer.serialize_u64(*value),
-            Self::Float(value) => serializer.serialize_f64(*value),
-            Self::Text(text) => serializer.serialize_str(text),
-            Self::Bytes(bytes) => serializer.serialize_bytes(bytes),
-            Self::Array(items) => {
-                let mut seq = serializer.serialize_seq(Some(items.len()))?;
-                for item in items {
-                    seq.serialize_element(item)?;
-                }
-                seq.end()
-            }
-            Self::Object(members) => {
-                let mut map = serializer.serialize_map(Some(members.len()))?;
-                for (key, item) in members {
-                    map.serialize_entry(key, item)?;
-                }
-                map.end()
-            }
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Item {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ItemVisitor)
-    }
-}
-
-struct ItemVisitor;
-
-impl<'de> Visitor<'de> for ItemVisitor {
-    type Value = Item;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value that json can hold")
-    }
-
-    fn visit_unit<E>(self) -> Result<Item, E> {
-        Ok(Item::Null)
-    }
-
-    fn visit_none<E>(self) -> Result<Item, E> {
-        Ok(Item::Null)
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Item, D::Error> {
-        Item::deserialize(deserializer)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Item, E> {
-        Ok(Item::Bool(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Item, E> {
-        Ok(Item::Integer(value))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Item, E> {
-        Ok(i64::try_from(value).map_or(Item::Large(value), Item::Integer))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Item, E> {
-        Ok(Item::Float(value))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Item, E> {
-        Ok(Item::Text(value.to_owned()))
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Item, E> {
-        Ok(Item::Text(value))
-    }
-
-    fn visit_bytes<E>(self, value: &[u8]) -> Result<Item, E> {
-        Ok(Item::Bytes(value.to_vec()))
-    }
-
-    fn visit_byte_buf<E>(self, value: Vec<u8>) -> Result<Item, E> {
-        Ok(Item::Bytes(value))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Item, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = seq.next_element()? {
-            items.push(item);
-        }
-        Ok(Item::Array(items))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Item, A::Error> {
-        let mut members = Vec::new();
-        while let Some(member) = map.next_entry()? {
-            members.push(member);
-        }
-        Ok(Item::Object(members))
     }
 }

@@ -3,11 +3,14 @@
 //! - [`Value`]: a data type and bytes, and what it can be made of.
 //! - [`IntoValue`]: what can be sent: whatever serde can serialise, and values with a type of their own.
 //! - `writer`, `reader`: serde's data model as CBOR, one half in each.
-//! - `js`: values of JavaScript, in a browser.
+//! - `js`: values of JavaScript, in a browser; by way of `item`, whatever json can say.
+//! - `vectors`: tests by the recorded values of other clients.
 
 mod reader;
 mod writer;
 
+#[cfg(any(target_arch = "wasm32", test))]
+mod item;
 #[cfg(target_arch = "wasm32")]
 mod js;
 
@@ -244,3 +247,6 @@ impl serde::de::Error for ValueError {
 /// Most arrays and maps that may be nested in each other. Deeper input is refused: it has no use, and recursion over it
 /// would end the process.
 const MAX_DEPTH: usize = 256;
+
+#[cfg(test)]
+mod vectors;
