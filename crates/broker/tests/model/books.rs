@@ -1,4 +1,4 @@
-//! The books: what was asked and what came of it, kept from the frames alone, without the model.
+//! Keeps account of every request and what came of it, from the frames alone, without the model.
 
 use antiphon_protocol::wire::primitives::SessionId;
 
