@@ -177,8 +177,11 @@ impl Calls {
         let mut frames = Vec::new();
         if self.unsent > 0 {
             self.unsent = 0;
-            let unsent = self.calls.iter_mut().filter_map(|(id, call)| Some((CallId(id), call.unsent.take()?)));
-            frames.extend(unsent);
+            for id in self.calls.numbers() {
+                if let Some(frame) = self.calls.get_mut(id).and_then(|call| call.unsent.take()) {
+                    frames.push((CallId(id), frame));
+                }
+            }
         }
         frames
     }
