@@ -421,41 +421,43 @@ impl ClientSession {
     fn follow(&mut self, step: Step) {
         match step {
             Step::Nothing => {}
-            Step::Open(connection) => self.outputs.push_back(Output::Connect(connection)),
+            Step::Open(connection) => self.push(Output::Connect(connection)),
             Step::OpenAnother(connection) => {
-                self.outputs.push_back(Output::Disconnect);
-                self.outputs.push_back(Output::Connect(connection));
+                self.push(Output::Disconnect);
+                self.push(Output::Connect(connection));
             }
             Step::NotOpened(error) => {
-                self.outputs.push_back(Output::Disconnect);
+                self.push(Output::Disconnect);
                 self.deliver(Event::ConnectFailed(error));
             }
             Step::Opened(session) => self.deliver(Event::Connected(session)),
             Step::Lost { reason, attempt } => {
-                self.outputs.push_back(Output::Disconnect);
+                self.push(Output::Disconnect);
                 self.deliver(Event::Disconnected(reason));
-                self.outputs.push_back(Output::Retry(attempt));
+                self.push(Output::Retry(attempt));
             }
             Step::AttemptFailed { attempt } => {
-                self.outputs.push_back(Output::Disconnect);
-                self.outputs.push_back(Output::Retry(attempt));
+                self.push(Output::Disconnect);
+                self.push(Output::Retry(attempt));
             }
             Step::Reconnected { session, missed, new_session } => {
                 let lossless = missed.is_some();
                 match missed {
-                    Some(missed) => self.outputs.extend(missed.into_iter().map(Output::Send)),
+                    Some(missed) => missed.into_iter().for_each(|frame| self.push(Output::Send(frame))),
                     None => self.lose_messages(),
                 }
                 self.deliver(Event::Reconnected { session, lossless, new_session });
                 self.send_unsent();
             }
             Step::Goodbye => {
-                self.outputs.push_back(Output::Send(Message::CloseRequest.to_frame().into()));
+                self.push(Output::Send(Message::CloseRequest.to_frame().into()));
                 self.settle_everything(&RequestError::SessionClosed { sent: true });
             }
             Step::Ended { closed, error, lost } => {
-                self.outputs.push_back(Output::Disconnect);
-                self.outputs.extend(lost.map(|reason| Output::Deliver(Event::Disconnected(reason))));
+                self.push(Output::Disconnect);
+                if let Some(reason) = lost {
+                    self.deliver(Event::Disconnected(reason));
+                }
                 self.settle_everything(&error);
                 self.deliver(Event::Closed(closed));
             }
@@ -493,10 +495,18 @@ impl ClientSession {
 
     /// Sends a message, or keeps it for the server to ask for when there is a connection again.
     fn send(&mut self, frame: Vec<u8>) {
-        self.outputs.extend(self.connection.send(frame.into()).map(Output::Send));
+        if let Some(frame) = self.connection.send(frame.into()) {
+            self.push(Output::Send(frame));
+        }
     }
 
     fn deliver(&mut self, event: Event) {
-        self.outputs.push_back(Output::Deliver(event));
+        self.push(Output::Deliver(event));
+    }
+
+    // Not at each place where there is something to do: that would be a tenth of what browsers download.
+    #[inline(never)]
+    fn push(&mut self, output: Output) {
+        self.outputs.push_back(output);
     }
 }
