@@ -16,6 +16,11 @@ type RequestNumber = number;
 type ConnectionNumber = number;
 /** The number of a data type in `tables.js`; 0 if the name on the wire is none of these. */
 type TypeCode = number;
+/**
+ * Whom a request is for, and what `whom` says then: 0 for whichever session handles the path (nothing), 1 for one session
+ * (its ID), 2 for all that a session filter matches (the filter).
+ */
+type Recipient = 0 | 1 | 2;
 /** Keys and values. */
 type Properties = [key: string, value: string][];
 /** What a `MessagingError` is made of; `faults` are those of a session filter. */
@@ -40,20 +45,13 @@ export interface ClientPort {
   /** Answers `retryWanted`; without `delay` the client chooses one. */
   retryAfter(delay?: number): void;
 
-  // What is sent is at the socket when these return. With `wait` it waits for a connection while there is none.
-  sendToPath(call: CallNumber, path: string, type: TypeCode, bytes: Uint8Array, timeout: number, wait: boolean): void;
-  sendToSession(
+  // What is sent is at the socket when these return.
+
+  /** Sends a request; with `wait` it waits for a connection while there is none. */
+  send(
     call: CallNumber,
-    session: string,
-    path: string,
-    type: TypeCode,
-    bytes: Uint8Array,
-    timeout: number,
-    wait: boolean,
-  ): void;
-  sendToFilter(
-    call: CallNumber,
-    filter: string,
+    recipient: Recipient,
+    whom: string,
     path: string,
     type: TypeCode,
     bytes: Uint8Array,

@@ -1,7 +1,7 @@
 //! Class `Client`: a session as JavaScript calls it, the interfaces `ClientPort` and `SocketPort` of `boundary.ts`.
 //! Arguments are checked there.
 
-use antiphon_protocol::client::{CallId, ConnectionId, HandlerId, Patience, RequestId};
+use antiphon_protocol::client::{CallId, ClientConfig, ConnectionId, HandlerId, Patience, RequestId};
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::primitives::{InvalidSessionId, SessionId};
@@ -10,7 +10,6 @@ use wasm_bindgen::prelude::*;
 
 use crate::clock::milliseconds;
 use crate::listener::Listener;
-use crate::options::{client_config, strings};
 use crate::session::{Session, credentials_from_js};
 use crate::value::as_wire;
 
@@ -22,11 +21,35 @@ pub struct Client {
 
 #[wasm_bindgen]
 impl Client {
-    /// A session that is not connected yet. `address` ends where our query begins; `options` are those of
-    /// [`client_config`].
+    /// A session that is not connected yet. `address` ends where our query begins; keys and values alternate in
+    /// `properties`. Times are in milliseconds, that for reconnecting 0 for not at all; `max_message_size` is the largest
+    /// message taken from the server, in bytes.
+    #[expect(clippy::too_many_arguments, reason = "each crosses the boundary by itself")]
     #[wasm_bindgen(constructor, skip_typescript)]
-    pub fn new(listener: Listener, address: String, options: &Array) -> Self {
-        Self { session: Session::new(listener, address, client_config(options)) }
+    pub fn new(
+        listener: Listener,
+        address: String,
+        principal: Option<String>,
+        properties: &Array,
+        protocol_version: u8,
+        connect_timeout: f64,
+        reconnect_timeout: f64,
+        request_timeout: f64,
+        max_message_size: f64,
+    ) -> Self {
+        let mut properties = strings(properties).into_iter();
+        let config = ClientConfig {
+            principal,
+            properties: std::iter::from_fn(|| Some((properties.next()?, properties.next()?))).collect(),
+            protocol_version,
+            connect_timeout: milliseconds(connect_timeout),
+            reconnect_timeout: milliseconds(reconnect_timeout),
+            request_timeout: milliseconds(request_timeout),
+            // Saturates.
+            max_message_size: max_message_size as usize,
+            ..ClientConfig::default()
+        };
+        Self { session: Session::new(listener, address, config) }
     }
 
     /// Starts connecting; `elapsed` milliseconds of the time allowed have passed already.
@@ -76,41 +99,16 @@ impl Client {
         self.session.driver().retry_after(&mut &self.session, delay.map(milliseconds));
     }
 
-    /// Sends a request to whichever session handles `path`. The value is of data type `code`; `timeout` is in
-    /// milliseconds; with `wait` it waits for a connection while there is none.
-    #[wasm_bindgen(js_name = sendToPath, skip_typescript)]
-    pub fn send_to_path(&self, call: f64, path: &str, code: u8, bytes: &[u8], timeout: f64, wait: bool) {
-        let patience = Patience { timeout: milliseconds(timeout), wait };
-        self.session.change(|core, now| core.send_to_path(now, id(call), path, as_wire(code, bytes), patience));
-    }
-
-    /// Sends a request to one session.
-    #[wasm_bindgen(js_name = sendToSession, skip_typescript)]
+    /// Sends a request to whichever session handles `path` (`recipient` 0), to the session `whom` (1), or to those that the
+    /// session filter `whom` matches (2). The value is of data type `code`; `timeout` is in milliseconds; with `wait` it
+    /// waits for a connection while there is none.
     #[expect(clippy::too_many_arguments, reason = "each crosses the boundary by itself")]
-    pub fn send_to_session(
+    #[wasm_bindgen(skip_typescript)]
+    pub fn send(
         &self,
         call: f64,
-        session: &str,
-        path: &str,
-        code: u8,
-        bytes: &[u8],
-        timeout: f64,
-        wait: bool,
-    ) {
-        let Ok(session) = session.parse::<SessionId>() else {
-            return self.session.listener().tell_invalid_argument(call, InvalidSessionId::MESSAGE);
-        };
-        let (value, patience) = (as_wire(code, bytes), Patience { timeout: milliseconds(timeout), wait });
-        self.session.change(|core, now| core.send_to_session(now, id(call), session, path, value, patience));
-    }
-
-    /// Sends a request to every session that a filter matches.
-    #[wasm_bindgen(js_name = sendToFilter, skip_typescript)]
-    #[expect(clippy::too_many_arguments, reason = "each crosses the boundary by itself")]
-    pub fn send_to_filter(
-        &self,
-        call: f64,
-        filter: &str,
+        recipient: u8,
+        whom: &str,
         path: &str,
         code: u8,
         bytes: &[u8],
@@ -118,7 +116,17 @@ impl Client {
         wait: bool,
     ) {
         let (value, patience) = (as_wire(code, bytes), Patience { timeout: milliseconds(timeout), wait });
-        self.session.change(|core, now| core.send_to_filter(now, id(call), filter, path, value, patience));
+        match recipient {
+            TO_PATH => self.session.change(|core, now| core.send_to_path(now, id(call), path, value, patience)),
+            TO_SESSION => match whom.parse::<SessionId>() {
+                Ok(session) => {
+                    self.session
+                        .change(|core, now| core.send_to_session(now, id(call), session, path, value, patience));
+                }
+                Err(_) => self.session.listener().tell_invalid_argument(call, InvalidSessionId::MESSAGE),
+            },
+            _ => self.session.change(|core, now| core.send_to_filter(now, id(call), whom, path, value, patience)),
+        }
     }
 
     /// Sends a service request with this body.
@@ -224,6 +232,10 @@ impl Client {
     }
 }
 
+// Whom a request is for: `Recipient` in `boundary.ts`.
+const TO_PATH: u8 = 0;
+const TO_SESSION: u8 = 1;
+
 /// Numbers that count up from 1 in JavaScript, where a float holds them exactly.
 fn id(call: f64) -> CallId {
     CallId(call as u64)
@@ -231,4 +243,9 @@ fn id(call: f64) -> CallId {
 
 fn connection_id(connection: f64) -> ConnectionId {
     ConnectionId(connection as u64)
+}
+
+/// An array of strings.
+fn strings(array: &Array) -> Vec<String> {
+    array.iter().filter_map(|item| item.as_string()).collect()
 }

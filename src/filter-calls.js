@@ -1,7 +1,7 @@
 // Requests to session filters: the functions that take the responses, which come one by one.
 
 import { Call } from "./calls.js";
-import { callable, isFunction } from "./options.js";
+import { callable, isFunction, isMissing } from "./options.js";
 import { report } from "./platform.js";
 import { decode } from "./value.js";
 
@@ -12,11 +12,12 @@ export class FilterCall extends Call {
   #path;
   #handler;
 
-  /** `handler` gives what takes the responses now: a function, or an object with a function `handle`. */
-  expectResponses(filter, path, handler) {
+  /** `onResponse` takes the responses, or else what `handlers` have for the filter when one comes. */
+  expectResponses(filter, path, onResponse, handlers) {
+    const own = isMissing(onResponse) ? undefined : callable(onResponse, "onResponse");
     this.#filter = filter;
     this.#path = path;
-    this.#handler = handler;
+    this.#handler = () => own ?? handlers.get(filter);
   }
 
   /** A session has answered; `bytes` are readable only until this returns. */

@@ -5,7 +5,7 @@
 //! - `client`: class `Client`, what JavaScript calls.
 //! - `listener`: what JavaScript is told.
 //! - `session`: what the driver of `antiphon-client` needs of a browser; `socket`: a WebSocket.
-//! - `options`, `value`, `clock`: what comes in.
+//! - `value`, `clock`: values and times between the two languages.
 //! - `debug`: what a panic says, in a build for finding out why.
 //!
 //! The boundary between the two languages is described in `boundary.ts`, for both.
@@ -19,7 +19,6 @@ mod clock;
 #[cfg(debug_assertions)]
 mod debug;
 mod listener;
-mod options;
 mod session;
 mod socket;
 mod value;

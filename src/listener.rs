@@ -6,7 +6,7 @@ use antiphon_protocol::client::{
 };
 use antiphon_protocol::inspect::{Direction, Inspected};
 use antiphon_protocol::value::DataType;
-use js_sys::Function;
+use js_sys::{Array, Function};
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
 use web_sys::WebSocket;
@@ -164,7 +164,8 @@ impl Listener {
     /// Tells that a call failed, because of an argument that cannot be used.
     #[cold]
     pub fn tell_invalid_argument(&self, call: f64, message: &str) {
-        self.call_failed(call, &to_js(&("INVALID_ARGUMENT", message, Outcome::NotSent.as_str())));
+        let [code, message, outcome] = ["INVALID_ARGUMENT", message, Outcome::NotSent.as_str()].map(JsValue::from);
+        self.call_failed(call, &Array::of3(&code, &message, &outcome));
     }
 
     fn tell_filter_response(&self, response: FilterResponseReceived) {
@@ -215,12 +216,13 @@ impl Listener {
 fn failure(error: &RequestError) -> JsValue {
     let faults = match error {
         RequestError::InvalidFilter(faults) => {
-            Some(faults.iter().map(|fault| (&*fault.message, fault.line, fault.column)).collect::<Vec<_>>())
+            to_js(&faults.iter().map(|fault| (&*fault.message, fault.line, fault.column)).collect::<Vec<_>>())
         }
-        _ => None,
+        _ => JsValue::UNDEFINED,
     };
-    let reason = error.reason().map(|reason| reason.0);
-    to_js(&(error.code(), error.message(), error.outcome().as_str(), reason, faults))
+    let reason = error.reason().map(|reason| reason.0).into();
+    let [code, message, outcome] = [&*error.code(), &*error.message(), error.outcome().as_str()].map(JsValue::from);
+    Array::of5(&code, &message, &outcome, &reason, &faults).into()
 }
 
 /// Texts, numbers and lists of them, in which nothing can fail.

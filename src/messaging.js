@@ -5,9 +5,14 @@ import { callSite, messagingError } from "./error.js";
 import { FilterCall } from "./filter-calls.js";
 import { gather } from "./gather.js";
 import { Handler } from "./handler.js";
-import { callable, invalid, isMissing, prepareRequest, text } from "./options.js";
+import { invalid, prepareRequest, text } from "./options.js";
 import { closeWhenDisposed, named } from "./platform.js";
 import { ServiceLocator } from "./services.js";
+
+// Whom a request is for: see `Recipient` in boundary.ts.
+const TO_PATH = 0;
+const TO_SESSION = 1;
+const TO_FILTER = 2;
 
 /** The messaging component of a session. */
 export class Messaging {
@@ -27,46 +32,15 @@ export class Messaging {
   // These have done their work when they return: what the caller changes afterwards is not sent.
 
   sendRequestToPath(path, request, options) {
-    const { calls } = this.#parts;
-    const call = calls.begin();
-    try {
-      const to = text("path", path);
-      const { code, bytes, timeout, wait } = this.#prepare(call, to, request, options);
-      this.#parts.port.sendToPath(call.number, to, code, bytes, timeout, wait);
-    } catch (error) {
-      calls.cancel(call, error);
-    }
-    return call.promise;
+    return this.#send(this.#parts.calls.begin(), TO_PATH, "", path, request, options);
   }
 
   sendRequestToSession(path, sessionId, request, options) {
-    const { calls } = this.#parts;
-    const call = calls.begin();
-    try {
-      const to = text("path", path);
-      const session = text("session ID", sessionId);
-      const { code, bytes, timeout, wait } = this.#prepare(call, to, request, options);
-      this.#parts.port.sendToSession(call.number, session, to, code, bytes, timeout, wait);
-    } catch (error) {
-      calls.cancel(call, error);
-    }
-    return call.promise;
+    return this.#send(this.#parts.calls.begin(), TO_SESSION, sessionId, path, request, options);
   }
 
   sendRequestToFilter(filter, path, request, options) {
-    const { calls, filterHandlers } = this.#parts;
-    const call = calls.begin(FilterCall);
-    try {
-      const whom = text("filter", filter);
-      const to = text("path", path);
-      const { code, bytes, timeout, wait, onResponse } = this.#prepare(call, to, request, options);
-      const own = isMissing(onResponse) ? undefined : callable(onResponse, "onResponse");
-      call.expectResponses(whom, to, () => own ?? filterHandlers.get(whom));
-      this.#parts.port.sendToFilter(call.number, whom, to, code, bytes, timeout, wait);
-    } catch (error) {
-      calls.cancel(call, error);
-    }
-    return call.promise;
+    return this.#send(this.#parts.calls.begin(FilterCall), TO_FILTER, filter, path, request, options);
   }
 
   addRequestHandler(path, handler, options) {
@@ -103,17 +77,24 @@ export class Messaging {
     return gather(this, callSite(new Error()), filter, path, request, options);
   }
 
-  /** A request with its options, ready to be sent; from now on its call can be aborted. */
-  #prepare(call, path, request, options) {
-    const { calls, client, inspectors, requestTimeout } = this.#parts;
-    const prepared = prepareRequest(request, options);
-    prepared.timeout ??= requestTimeout;
-    const fault = client.tooLarge(prepared.bytes);
-    if (fault) throw messagingError("MESSAGE_TOO_LARGE", fault, "not-sent");
-    call.responseCode = prepared.responseCode;
-    if (prepared.signal) calls.abortBy(prepared.signal, call, (number) => client.port?.abandon(number));
-    if (inspectors.isWatched) call.measure(path);
-    return prepared;
+  /** Sends a request; `recipient` is a `TO_...`, and `whom` says who that is. */
+  #send(call, recipient, whom, path, request, options) {
+    const { calls, client, filterHandlers, inspectors, requestTimeout } = this.#parts;
+    try {
+      const who = recipient === TO_PATH ? "" : text(recipient === TO_FILTER ? "filter" : "session ID", whom);
+      const to = text("path", path);
+      const { code, bytes, timeout, wait, responseCode, signal, onResponse } = prepareRequest(request, options);
+      const fault = client.tooLarge(bytes);
+      if (fault) throw messagingError("MESSAGE_TOO_LARGE", fault, "not-sent");
+      call.responseCode = responseCode;
+      if (recipient === TO_FILTER) call.expectResponses(who, to, onResponse, filterHandlers);
+      if (signal) calls.abortBy(signal, call, (number) => client.port?.abandon(number));
+      if (inspectors.isWatched) call.measure(to);
+      this.#parts.port.send(call.number, recipient, who, to, code, bytes, timeout ?? requestTimeout, wait);
+    } catch (error) {
+      calls.cancel(call, error);
+    }
+    return call.promise;
   }
 
   #invoke(id, body, site) {

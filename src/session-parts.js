@@ -53,7 +53,7 @@ export class SessionParts {
     const { address, config, signal } = this.#options;
     atWork.add(this);
     try {
-      this.client.port = create(this.#listener(), address, config);
+      this.client.port = create(this.#listener(), address, ...config);
     } catch (error) {
       this.#release();
       throw error;
