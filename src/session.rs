@@ -71,7 +71,7 @@ impl Host for &Session {
                         Ok(credentials) => driver.open(&mut &session, connection, credentials_from_js(&credentials)),
                         Err(thrown) => {
                             let reason = session.listener().describe(&thrown);
-                            driver.fail(&mut &session, connection, &reason);
+                            driver.handle_disconnected(&mut &session, connection, &reason);
                         }
                     }
                 });
@@ -87,7 +87,7 @@ impl Host for &Session {
         match opened {
             Ok(socket) if is_wanted => drop(self.0.socket.replace(Some(Rc::new(socket)))),
             Ok(socket) => drop(socket),
-            Err(reason) => self.driver().fail(self, connection, &reason),
+            Err(reason) => self.driver().handle_disconnected(self, connection, &reason),
         }
     }
 

@@ -29,7 +29,8 @@ pub trait Host {
     /// A number from 0 to less than 1, drawn at random.
     fn random(&mut self) -> f64;
 
-    /// Get credentials, now or later, then call [`Driver::open`] or [`Driver::fail`] for this connection.
+    /// Get credentials, now or later, then call [`Driver::open`], or
+    /// [`Driver::handle_disconnected`] if there are none.
     fn connect(&mut self, connection: ConnectionId);
 
     /// Open a WebSocket. What happens on it comes by the `handle_*` methods of the driver, never before this returns.
@@ -73,6 +74,12 @@ struct Inner {
     inspector: Option<Inspector>,
 }
 
+/// One thing to be done by the host.
+enum Step {
+    State(State),
+    Output(Output),
+}
+
 impl Driver {
     /// A session that is not connected yet. `address` is that of the server, up to where our query begins.
     #[must_use]
@@ -95,23 +102,22 @@ impl Driver {
 
     /// Carries out everything that the core wants done.
     pub fn drive(&self, host: &mut impl Host) {
-        loop {
-            self.report_state(host);
-            // The lock ends with this statement: the host may call us back.
-            let Some(output) = self.inner.get().core.poll_output() else { break };
-            self.carry_out(host, output);
+        // The lock ends within `next_step`: the host may call us back.
+        while let Some(step) = self.next_step() {
+            match step {
+                Step::State(state) => host.state_changed(state),
+                Step::Output(output) => self.carry_out(host, output),
+            }
         }
     }
 
-    fn report_state(&self, host: &mut impl Host) {
-        let changed = {
-            let mut inner = self.inner.get();
-            let state = inner.core.state();
-            (std::mem::replace(&mut inner.state, state) != state).then_some(state)
-        };
-        if let Some(state) = changed {
-            host.state_changed(state);
+    fn next_step(&self) -> Option<Step> {
+        let mut inner = self.inner.get();
+        let state = inner.core.state();
+        if std::mem::replace(&mut inner.state, state) != state {
+            return Some(Step::State(state));
         }
+        inner.core.poll_output().map(Step::Output)
     }
 
     fn carry_out(&self, host: &mut impl Host, output: Output) {
@@ -140,20 +146,11 @@ impl Driver {
 
     /// Opens a WebSocket with these credentials, unless this connection has been given up meanwhile.
     pub fn open(&self, host: &mut impl Host, connection: ConnectionId, credentials: Credentials) {
-        if self.is_current(connection) {
-            let query = self.with_core(|core| core.connect_query(credentials));
+        let query =
+            self.with_core(|core| (core.connection() == Some(connection)).then(|| core.connect_query(credentials)));
+        if let Some(query) = query {
             host.open(connection, text![self.address, query]);
         }
-    }
-
-    /// Whether this connection is being opened, or open, and has not been given up.
-    pub fn is_current(&self, connection: ConnectionId) -> bool {
-        self.with_core(|core| core.connection()) == Some(connection)
-    }
-
-    /// This connection cannot be opened; `reason` is for people.
-    pub fn fail(&self, host: &mut impl Host, connection: ConnectionId, reason: &str) {
-        self.change(host, |core, now| core.handle_disconnected(now, connection, reason));
     }
 
     /// Says how long the application wants to wait before the attempt that [`Host::retry`] named; without `delay` the core
@@ -170,7 +167,7 @@ impl Driver {
 
     /// A binary message has arrived.
     pub fn handle_frame(&self, host: &mut impl Host, connection: ConnectionId, frame: &[u8]) {
-        if self.is_current(connection) {
+        if self.is_inspecting() && self.with_core(|core| core.connection()) == Some(connection) {
             self.inspect(host, Direction::In, frame);
         }
         self.change(host, |core, now| core.handle_frame(now, connection, frame));

@@ -76,7 +76,9 @@ impl Task {
                 Step::Credentials(connection, Ok(credentials)) => {
                     shared.driver.open(&mut self, connection, credentials);
                 }
-                Step::Credentials(connection, Err(reason)) => shared.driver.fail(&mut self, connection, &reason),
+                Step::Credentials(connection, Err(reason)) => {
+                    shared.driver.handle_disconnected(&mut self, connection, &reason);
+                }
                 Step::Rang => shared.driver.handle_timeout(&mut self),
                 Step::Socket(connection, event) => self.handle_socket(connection, event),
             }
