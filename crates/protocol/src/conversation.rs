@@ -66,8 +66,9 @@ impl<T> Conversations<T> {
     }
 
     /// Ends all, in the order of their IDs, which is that in which they were opened.
-    pub fn close_all(&mut self) -> impl Iterator<Item = (ConversationId, T)> + use<T> {
-        self.open.take_all().map(|(id, state)| (ConversationId(id.cast_signed()), state))
+    pub fn close_all(&mut self) -> Vec<(ConversationId, T)> {
+        let ids = self.open.numbers().into_iter();
+        ids.filter_map(|id| Some((ConversationId(id.cast_signed()), self.open.remove(id)?))).collect()
     }
 }
 
@@ -85,7 +86,7 @@ mod tests {
         }
         assert_eq!(conversations.close(ids[1]), Some(2));
         assert_eq!(conversations.close(ids[1]), None);
-        assert_eq!(conversations.close_all().map(|(_, state)| state).collect::<Vec<_>>(), [1, 3, 4]);
+        assert_eq!(conversations.close_all().into_iter().map(|(_, state)| state).collect::<Vec<_>>(), [1, 3, 4]);
         assert!(conversations.is_empty());
     }
 }

@@ -78,7 +78,7 @@ impl Inspector {
                 let path = path.map(str::to_owned);
                 if conversation != ConversationId::ONE_WAY {
                     if asked.len() >= MAX_OPEN {
-                        drop(asked.close_all());
+                        *asked = Conversations::default();
                     }
                     asked.open(conversation, Asked { service, path: path.clone() });
                 }

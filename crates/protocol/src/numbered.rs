@@ -1,21 +1,18 @@
 //! A map from numbers that are given out counting up, for everything that is named by such a number.
 
-use std::collections::VecDeque;
-
 /// Entries by number, in the order of the numbers.
 ///
-/// Adding a number that is higher than all others is cheap, and so is removing. Memory is in proportion to the most
-/// entries that there were at a time.
+/// Finding takes time in proportion to the logarithm of their number. New numbers come last, where adding is cheap; removing
+/// is cheap wherever it is. Memory stays in proportion to the most entries that there were since it was empty.
 #[derive(Debug)]
 pub struct Numbered<T> {
     index: Index,
-    /// By slot.
-    entries: Vec<Option<T>>,
+    slots: Vec<Option<T>>,
 }
 
 impl<T> Default for Numbered<T> {
     fn default() -> Self {
-        Self { index: Index::default(), entries: Vec::new() }
+        Self { index: Index::default(), slots: Vec::new() }
     }
 }
 
@@ -23,14 +20,15 @@ impl<T> Numbered<T> {
     /// Adds an entry. Returns false, and changes nothing, if there is one with this number.
     pub fn insert(&mut self, number: u64, entry: T) -> bool {
         let Some(slot) = self.index.insert(number) else { return false };
-        if slot == self.entries.len() {
-            // Most sessions of a broker have one conversation at a time, if any: room for four would be a waste.
-            if slot < 4 {
-                self.entries.reserve_exact(1);
+        match self.slots.get_mut(slot) {
+            Some(free) => *free = Some(entry),
+            None => {
+                // Most sessions of a broker have one conversation at a time, if any: room for four would be a waste.
+                if slot < 4 {
+                    self.slots.reserve_exact(1);
+                }
+                self.slots.push(Some(entry));
             }
-            self.entries.push(Some(entry));
-        } else {
-            self.entries[slot] = Some(entry);
         }
         true
     }
@@ -38,36 +36,38 @@ impl<T> Numbered<T> {
     /// Takes an entry out; nothing if there is none with this number.
     pub fn remove(&mut self, number: u64) -> Option<T> {
         let slot = self.index.remove(number)?;
-        self.entries[slot].take()
+        let entry = self.slots.get_mut(slot)?.take();
+        if self.index.is_empty() {
+            self.slots.clear();
+            self.slots.shrink_to(SPARE_PLACES);
+        }
+        entry
     }
 
     /// The entry with this number.
     #[must_use]
     pub fn get(&self, number: u64) -> Option<&T> {
-        self.entries[self.index.find(number)?].as_ref()
+        self.slots.get(self.index.find(number)?)?.as_ref()
     }
 
     /// The same, to be changed.
     #[must_use]
     pub fn get_mut(&mut self, number: u64) -> Option<&mut T> {
-        self.entries[self.index.find(number)?].as_mut()
-    }
-
-    /// The numbers that have an entry, in their order.
-    #[must_use]
-    pub fn numbers(&self) -> Vec<u64> {
-        self.index.taken()
+        self.slots.get_mut(self.index.find(number)?)?.as_mut()
     }
 
     /// All entries, in the order of their numbers.
     pub fn iter(&self) -> impl Iterator<Item = (u64, &T)> {
-        self.index.taken().into_iter().filter_map(|number| Some((number, self.get(number)?)))
+        self.index
+            .places
+            .iter()
+            .filter_map(|place| Some((place.number, self.slots.get(place.slot? as usize)?.as_ref()?)))
     }
 
-    /// Takes all entries out, in the order of their numbers.
-    pub fn take_all(&mut self) -> impl Iterator<Item = (u64, T)> + use<T> {
-        let mut all = std::mem::take(self);
-        all.index.taken().into_iter().filter_map(move |number| Some((number, all.remove(number)?)))
+    /// All numbers, in order.
+    #[must_use]
+    pub fn numbers(&self) -> Vec<u64> {
+        self.index.numbers()
     }
 
     /// How many entries there are.
@@ -79,89 +79,93 @@ impl<T> Numbered<T> {
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.index.len == 0
+        self.index.is_empty()
     }
 }
 
-/// Which number has its entry in which slot. By itself, so that browsers download it once, and not once for each kind of
-/// entry.
+/// Where the entry of each number is. It has no type parameter: its code is there once in what browsers download, whatever the
+/// entries are.
 ///
-/// A sorted deque that is searched by halving. A removed number leaves an empty place until that is at an end of the deque,
-/// or half of the places are empty.
+/// Sorted by number, and searched by halving. A removed number leaves an empty place until half of them are empty.
 #[derive(Debug, Default)]
 struct Index {
-    places: VecDeque<(u64, u32)>,
+    places: Vec<Place>,
+    /// Places that are not empty.
     len: usize,
-    /// Slots that are free, besides those that never were in use.
+    /// Slots without an entry, below `slots`.
     free: Vec<u32>,
+    slots: u32,
 }
 
-/// Stands for no slot.
-const EMPTY: u32 = u32::MAX;
+#[derive(Debug)]
+struct Place {
+    number: u64,
+    slot: Option<u32>,
+}
 
 /// Empty places that are never worth the work of closing them up.
 const SPARE_PLACES: usize = 32;
 
 impl Index {
-    /// The slot for a new number; nothing if it has one.
+    /// Adds a number. The slot for its entry; nothing if it is there already.
     #[inline(never)]
     fn insert(&mut self, number: u64) -> Option<usize> {
-        let at = match self.place(number) {
-            Ok(at) if self.places[at].1 != EMPTY => return None,
+        let at = match self.place_of(number) {
+            Ok(at) if self.places[at].slot.is_some() => return None,
             Ok(at) => at,
             Err(at) => {
-                self.places.insert(at, (number, EMPTY));
+                self.places.insert(at, Place { number, slot: None });
                 at
             }
         };
-        // As many entries as there are numbers below `EMPTY` fit into no memory.
-        let slot = self.free.pop().unwrap_or(self.len as u32);
-        self.places[at].1 = slot;
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots += 1;
+            self.slots - 1
+        });
+        self.places[at].slot = Some(slot);
         self.len += 1;
         Some(slot as usize)
     }
 
-    /// The slot that a number had.
+    /// Takes a number out. The slot that is free now; nothing if it is not there.
     #[inline(never)]
     fn remove(&mut self, number: u64) -> Option<usize> {
-        let at = self.place(number).ok()?;
-        let slot = std::mem::replace(&mut self.places[at].1, EMPTY);
-        if slot == EMPTY {
-            return None;
-        }
-        self.free.push(slot);
+        let at = self.place_of(number).ok()?;
+        let slot = self.places[at].slot.take()?;
         self.len -= 1;
-        while let Some((_, EMPTY)) = self.places.front() {
-            self.places.pop_front();
-        }
-        while let Some((_, EMPTY)) = self.places.back() {
-            self.places.pop_back();
-        }
-        if self.places.len() > 2 * self.len + SPARE_PLACES {
-            self.places.retain(|(_, slot)| *slot != EMPTY);
+        self.free.push(slot);
+        if self.len == 0 {
+            self.slots = 0;
+            self.free.clear();
+            self.free.shrink_to(SPARE_PLACES);
+            self.places.clear();
+            self.places.shrink_to(SPARE_PLACES);
+        } else if self.places.len() > 2 * self.len + SPARE_PLACES {
+            self.places.retain(|place| place.slot.is_some());
         }
         Some(slot as usize)
     }
 
     #[inline(never)]
     fn find(&self, number: u64) -> Option<usize> {
-        let at = self.place(number).ok()?;
-        let slot = self.places[at].1;
-        (slot != EMPTY).then_some(slot as usize)
+        self.places[self.place_of(number).ok()?].slot.map(|slot| slot as usize)
     }
 
-    /// The numbers that have a slot, in their order.
+    fn numbers(&self) -> Vec<u64> {
+        self.places.iter().filter(|place| place.slot.is_some()).map(|place| place.number).collect()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Where a number is, or where it would be. A third of the code of `binary_search`.
     #[inline(never)]
-    fn taken(&self) -> Vec<u64> {
-        self.places.iter().filter(|(_, slot)| *slot != EMPTY).map(|(number, _)| *number).collect()
-    }
-
-    /// The place of a number, or where it would be. A third of the code of `VecDeque::binary_search`.
-    fn place(&self, number: u64) -> Result<usize, usize> {
+    fn place_of(&self, number: u64) -> Result<usize, usize> {
         let (mut low, mut high) = (0, self.places.len());
         while low < high {
             let middle = low + (high - low) / 2;
-            let there = self.places[middle].0;
+            let there = self.places[middle].number;
             if there == number {
                 return Ok(middle);
             }
@@ -190,8 +194,7 @@ mod tests {
         assert_eq!((map.remove(2), map.remove(2)), (Some(20), None));
         assert!(map.insert(2, 21));
         assert_eq!(map.iter().map(|(_, entry)| *entry).collect::<Vec<_>>(), [10, 21, 30, 90]);
-        assert_eq!(map.take_all().map(|(number, _)| number).collect::<Vec<_>>(), [1, 2, 3, 9]);
-        assert!(map.is_empty());
+        assert_eq!(map.numbers(), [1, 2, 3, 9]);
     }
 
     #[test]
@@ -204,7 +207,7 @@ mod tests {
             }
             assert!(map.iter().all(|(number, entry)| number == *entry));
         }
-        assert_eq!((map.len(), map.entries.len()), (10, 11));
+        assert_eq!((map.len(), map.slots.len()), (10, 11));
     }
 
     #[test]
@@ -219,7 +222,13 @@ mod tests {
             assert!(map.index.places.len() <= 2 * map.len() + SPARE_PLACES + 1);
         }
         assert_eq!(map.iter().map(|(number, ())| number).collect::<Vec<_>>(), [0, 9_999]);
+        for number in 10_000..20_000 {
+            map.insert(number, ());
+            map.remove(number);
+        }
+        assert_eq!((map.len(), map.slots.len()), (2, 10_000));
         map.remove(0);
-        assert_eq!((map.len(), map.index.places.len()), (1, 1));
+        map.remove(9_999);
+        assert!(map.is_empty() && map.slots.is_empty());
     }
 }

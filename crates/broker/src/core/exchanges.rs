@@ -99,7 +99,7 @@ impl Exchanges {
     pub fn forget_recipient(&mut self, recipient: SessionKey) -> Vec<Exchange> {
         let Some(share) = self.by_session.get_mut(recipient) else { return Vec::new() };
         let unanswered = share.to_answer.close_all();
-        unanswered.map(|(_, index)| self.take(index)).collect()
+        unanswered.into_iter().map(|(_, index)| self.take(index)).collect()
     }
 
     /// A session is over: as [`forget_recipient`](Self::forget_recipient), and nobody waits any more for what it asked

@@ -5,16 +5,12 @@ use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use super::error::RequestError;
+use super::ids::{CallId, HandlerId};
 use crate::conversation::Conversations;
 use crate::numbered::Numbered;
 use crate::time::Moment;
 use crate::value::Value;
 use crate::wire::primitives::ConversationId;
-
-/// Something that the application asked of the session and waits for. Chosen by the application, counting up; never used
-/// again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct CallId(pub u64);
 
 /// What a call came to.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,10 +75,10 @@ pub(super) enum Purpose {
         /// Answers and errors that have come.
         received: u32,
     },
-    /// This registration is to be made.
-    Registration(ConversationId),
-    /// This registration is to be taken back.
-    Deregistration(ConversationId),
+    /// This request handler is to be registered.
+    Registration(HandlerId),
+    /// Its registration is to be taken back.
+    Deregistration(HandlerId),
 }
 
 /// Reads the body of a response, which came after this time.
@@ -156,10 +152,18 @@ impl Calls {
             self.conversations.close(conversation);
         }
         if self.deadlines.len() > 2 * self.calls.len() + SPARE_DEADLINES {
-            let calls = &self.calls;
-            self.deadlines.retain(|Reverse((_, id))| calls.get(id.0).is_some());
+            self.sort_out_deadlines();
         }
         Some(call)
+    }
+
+    /// Forgets the deadlines of calls that have ended.
+    #[inline(never)]
+    fn sort_out_deadlines(&mut self) {
+        self.deadlines.clear();
+        for (id, call) in self.calls.iter() {
+            self.deadlines.push(Reverse((call.deadline(), CallId(id))));
+        }
     }
 
     /// The call that is answered in a conversation.
@@ -172,35 +176,21 @@ impl Calls {
         self.calls.get_mut(id.0).map(|call| &mut call.purpose)
     }
 
-    /// What waits for a connection, in the order in which it was asked for. The calls wait for their answers from now on.
-    pub fn take_unsent(&mut self) -> Vec<(CallId, Vec<u8>)> {
-        let mut frames = Vec::new();
-        if self.unsent > 0 {
-            self.unsent = 0;
-            for id in self.calls.numbers() {
-                if let Some(frame) = self.calls.get_mut(id).and_then(|call| call.unsent.take()) {
-                    frames.push((CallId(id), frame));
-                }
-            }
-        }
-        frames
+    /// The IDs of all, in their order.
+    pub fn ids(&self) -> Vec<u64> {
+        self.calls.numbers()
     }
 
-    /// Takes out those that wait for an answer.
-    pub fn end_sent(&mut self) -> Vec<(CallId, Call)> {
-        let (unsent, sent) = self.end_all().into_iter().partition(|(_, call)| call.unsent.is_some());
-        for (id, call) in unsent {
-            self.open(id, call);
-        }
-        sent
+    /// Whether a call waits for a connection.
+    pub fn is_unsent(&self, id: CallId) -> bool {
+        self.calls.get(id.0).is_some_and(|call| call.unsent.is_some())
     }
 
-    /// Takes all out, in the order of their IDs.
-    pub fn end_all(&mut self) -> Vec<(CallId, Call)> {
-        self.deadlines.clear();
-        self.unsent = 0;
-        drop(self.conversations.close_all());
-        self.calls.take_all().map(|(id, call)| (CallId(id), call)).collect()
+    /// What a call is to send, if it waits for a connection. It waits for its answer from now on.
+    pub fn take_unsent(&mut self, id: CallId) -> Option<Vec<u8>> {
+        let frame = self.calls.get_mut(id.0)?.unsent.take()?;
+        self.unsent -= 1;
+        Some(frame)
     }
 
     /// When the next one has waited for too long.
@@ -251,19 +241,20 @@ mod tests {
     }
 
     #[test]
-    fn calls_that_wait_for_a_connection_are_sent_in_the_order_of_the_calls_and_survive_a_loss() {
+    fn a_call_waits_for_a_connection_until_it_is_sent_and_then_for_its_answer() {
         let mut calls = Calls::default();
         let answered = call(&mut calls, 1, 10, None);
-        for id in [4, 2, 3] {
-            call(&mut calls, id, 10, Some(vec![id as u8]));
+        let waiting = call(&mut calls, 2, 10, Some(vec![2]));
+        assert_eq!(
+            (calls.in_conversation(answered), calls.in_conversation(waiting)),
+            (Some(CallId(1)), Some(CallId(2)))
+        );
+        assert_eq!((calls.is_unsent(CallId(1)), calls.is_unsent(CallId(2)), calls.unsent), (false, true, 1));
+        assert_eq!((calls.take_unsent(CallId(1)), calls.take_unsent(CallId(2))), (None, Some(vec![2])));
+        assert_eq!((calls.ids(), calls.unsent), (vec![1, 2], 0));
+        for id in [1, 2] {
+            assert!(calls.end(CallId(id)).is_some());
         }
-        assert!(calls.in_conversation(answered).is_some());
-        assert_eq!(calls.end_sent().into_iter().map(|(id, _)| id).collect::<Vec<_>>(), [CallId(1)]);
-        assert!(calls.in_conversation(answered).is_none());
-        assert_eq!((calls.len(), calls.unsent, calls.next_deadline()), (3, 3, Some(Moment(10))));
-        let sent = calls.take_unsent();
-        assert_eq!(sent.into_iter().map(|(id, _)| id.0).collect::<Vec<_>>(), [2, 3, 4]);
-        assert_eq!((calls.len(), calls.unsent), (3, 0));
-        assert!(calls.take_unsent().is_empty());
+        assert_eq!((calls.in_conversation(answered), calls.len(), calls.next_deadline()), (None, 0, None));
     }
 }

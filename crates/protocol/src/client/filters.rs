@@ -1,7 +1,8 @@
 //! Requests to a session filter: the count first, then one answer from every session that matched.
 
-use super::calls::{CallId, Patience, Purpose, Response};
+use super::calls::{Patience, Purpose, Response};
 use super::error::{FilterFault, RequestError};
+use super::ids::CallId;
 use super::{ClientSession, Event};
 use crate::time::Moment;
 use crate::value::Value;

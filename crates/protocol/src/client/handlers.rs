@@ -1,8 +1,9 @@
 //! Request handlers: registering them with the server, finding the one that a request is for, answering.
 
-use super::calls::{Call, CallId, Purpose, Response};
-use super::received::{MAX_RECEIVED, ReceivedRequest, RequestId, Sender};
-use super::registrations::{Effect, HandlerId, Registration, TakingBack};
+use super::calls::{Call, Purpose, Response};
+use super::ids::{CallId, HandlerId, RequestId};
+use super::received::{MAX_RECEIVED, ReceivedRequest, Sender};
+use super::registrations::{Effect, Registration};
 use super::{ClientSession, Event, RequestError};
 use crate::text;
 use crate::time::Moment;
@@ -35,15 +36,15 @@ impl ClientSession {
         property_keys: &[String],
         reregister: bool,
     ) {
-        let registration =
-            Registration { handler, path: path.to_owned(), property_keys: property_keys.to_vec(), reregister };
         let number = self.calls.next_conversation();
         let conversation = self.calls.next_conversation();
-        let frame = registration_frame(conversation, number, &registration);
-        let purpose = Purpose::Registration(number);
+        let registration =
+            Registration { number, path: path.to_owned(), property_keys: property_keys.to_vec(), reregister };
+        let frame = registration_frame(conversation, &registration);
+        let purpose = Purpose::Registration(handler);
         match self.connection.way_for(frame.len(), false) {
             Ok(_) => {
-                self.registrations.register(registration, number, conversation, call);
+                self.registrations.register(handler, registration, conversation, call);
                 self.calls.open(call, Call::new(now, self.config.request_timeout, purpose, None));
                 self.send(frame);
             }
@@ -56,26 +57,22 @@ impl ClientSession {
     ///
     /// Source: section 8.1.
     pub fn deregister_handler(&mut self, now: Moment, call: CallId, handler: HandlerId) {
-        let conversation = self.calls.next_conversation();
-        let (number, to_do) = self.registrations.taking_back(handler);
-        let purpose = Purpose::Deregistration(number);
-        let frame = match to_do {
-            TakingBack::Gone => {
-                let outcome = self.connection.way_for(0, true).map(|_| Response::Deregistered);
-                return self.report(call, purpose, outcome);
-            }
-            // The server goes by the path, where another handler may be registered by now.
-            TakingBack::Asked => None,
-            TakingBack::Ask(registration) => Some(deregistration_frame(conversation, registration)),
+        let purpose = Purpose::Deregistration(handler);
+        let Some(registration) = self.registrations.get(handler) else {
+            let outcome = self.connection.way_for(0, true).map(|_| Response::Deregistered);
+            return self.report(call, purpose, outcome);
         };
-        if let Some(frame) = frame {
+        // It is asked once: it goes by the path, where another handler may be registered by now.
+        if !self.registrations.is_deregistering(handler) {
+            let conversation = self.calls.next_conversation();
+            let frame = deregistration_frame(conversation, registration);
             if let Err(error) = self.connection.way_for(frame.len(), false) {
                 return self.report(call, purpose, Err(error));
             }
-            self.registrations.deregister(number, conversation);
+            self.registrations.deregister(handler, conversation);
             self.send(frame);
         }
-        self.registrations.wait(number, call);
+        self.registrations.wait(handler, call);
         self.calls.open(call, Call::new(now, self.config.request_timeout, purpose, None));
     }
 
@@ -86,9 +83,8 @@ impl ClientSession {
     /// whatever came later answers. A registration counts from the server's acceptance on. [`Event::HandlerLost`] tells of a
     /// stream whose place was taken.
     pub fn add_stream(&mut self, handler: HandlerId, path: &str, addressed: bool) {
-        if let Some(replaced) = self.registrations.add_stream(handler, path, addressed) {
-            self.deliver(Event::HandlerLost(replaced));
-        }
+        self.registrations.add_stream(handler, path, addressed);
+        self.follow_registrations();
     }
 
     /// Take a stream away. What it has replaced does not come back.
@@ -214,13 +210,15 @@ impl ClientSession {
         conversation: ConversationId,
         answer: Result<(), RequestError>,
     ) {
-        for effect in self.registrations.answer(conversation, answer) {
+        self.registrations.answer(conversation, answer);
+        self.follow_registrations();
+    }
+
+    /// Carries out what has become of registrations and streams.
+    fn follow_registrations(&mut self) {
+        for effect in self.registrations.take_effects() {
             match effect {
-                Effect::End(call, outcome) => {
-                    if let Some(ended) = self.calls.end(call) {
-                        self.report(call, ended.purpose, outcome);
-                    }
-                }
+                Effect::End(call, outcome) => self.end_call(call, outcome),
                 Effect::Lost(handler) => self.deliver(Event::HandlerLost(handler)),
                 Effect::TakeBack(registration) => {
                     let conversation = self.calls.next_conversation();
@@ -233,40 +231,32 @@ impl ClientSession {
     /// The server has lost everything that it knew of the session. Returns how many request handlers are to be registered
     /// again.
     pub(super) fn lose_registrations(&mut self) -> usize {
-        for handler in self.registrations.lose_all() {
-            self.deliver(Event::HandlerLost(handler));
-        }
+        self.registrations.lose_all();
+        self.follow_registrations();
         self.registrations.len()
     }
 
     /// Registers the request handlers again that the server has lost.
     pub(super) fn register_again(&mut self) {
-        let mut lost = Vec::new();
-        let mut frames = Vec::new();
-        for (number, registration) in self.registrations.to_register_again() {
+        for handler in self.registrations.handlers() {
+            let Some(registration) = self.registrations.get(handler) else { continue };
             let conversation = self.calls.next_conversation();
-            let frame = registration_frame(conversation, number, registration);
+            let frame = registration_frame(conversation, registration);
             // Only fails for a server that takes smaller messages than before.
-            match self.connection.way_for(frame.len(), false) {
-                Ok(_) => frames.push((number, conversation, frame)),
-                Err(_) => lost.push((number, registration.handler)),
+            if self.connection.way_for(frame.len(), false).is_ok() {
+                self.registrations.register_again(handler, conversation);
+                self.send(frame);
+            } else {
+                self.registrations.lose(handler);
             }
         }
-        for (number, conversation, frame) in frames {
-            self.registrations.register_again(number, conversation);
-            self.send(frame);
-        }
-        for (number, handler) in lost {
-            self.registrations.lose(number);
-            self.deliver(Event::HandlerLost(handler));
-        }
+        self.follow_registrations();
     }
 }
 
-/// The message that asks for a registration, which the server will name by `number`.
-fn registration_frame(conversation: ConversationId, number: ConversationId, registration: &Registration) -> Vec<u8> {
-    let body = registration.to_register(number);
-    request_frame::<services::Registration>(conversation, &body, registration.path.len())
+/// The message that asks for a registration.
+fn registration_frame(conversation: ConversationId, registration: &Registration) -> Vec<u8> {
+    request_frame::<services::Registration>(conversation, &registration.to_register(), registration.path.len())
 }
 
 /// The message that takes a registration back.

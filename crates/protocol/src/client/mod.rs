@@ -12,13 +12,14 @@
 //! - `requests`: sending, asking, and what comes of it; to session filters, in `filters`.
 //! - `handlers`: registering, dispatching and answering.
 //!
-//! `error` has [`RequestError`], [`ConnectError`], [`Closed`].
+//! `ids` has the numbers by which all these are named, `error` has [`RequestError`], [`ConnectError`], [`Closed`].
 
 mod calls;
 mod connection;
 mod error;
 mod filters;
 mod handlers;
+mod ids;
 mod received;
 mod registrations;
 mod requests;
@@ -26,12 +27,11 @@ mod requests;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-pub use calls::{CallId, Patience, Response};
-pub use connection::ConnectionId;
+pub use calls::{Patience, Response};
 pub use error::{CloseCode, Closed, ConnectCode, ConnectError, FilterFault, Outcome, RequestError};
 pub use filters::FilterResponseReceived;
-pub use received::{ReceivedRequest, RequestId, Sender};
-pub use registrations::HandlerId;
+pub use ids::{CallId, ConnectionId, HandlerId, RequestId};
+pub use received::{ReceivedRequest, Sender};
 
 use calls::Calls;
 use connection::{Connection, Step};
@@ -466,8 +466,10 @@ impl ClientSession {
 
     /// Tells everyone who waits, in both directions, that nothing will come any more.
     fn settle_everything(&mut self, error: &RequestError) {
-        for (id, call) in self.calls.end_all() {
-            self.settle(id, call, error);
+        for id in self.calls.ids().into_iter().map(CallId) {
+            if let Some(call) = self.calls.end(id) {
+                self.settle(id, call, error);
+            }
         }
         self.registrations.clear();
         self.abandon_received(&RequestError::SessionClosed { sent: true });
@@ -476,9 +478,13 @@ impl ClientSession {
     /// The server has discarded every conversation: fails what was asked, and registers the request handlers again.
     fn lose_messages(&mut self) {
         let mut requests = 0;
-        for (id, call) in self.calls.end_sent() {
-            requests += usize::from(call.is_request());
-            self.settle(id, call, &RequestError::ConnectionLost);
+        for id in self.calls.ids().into_iter().map(CallId) {
+            if !self.calls.is_unsent(id)
+                && let Some(call) = self.calls.end(id)
+            {
+                requests += usize::from(call.is_request());
+                self.settle(id, call, &RequestError::ConnectionLost);
+            }
         }
         let handlers = self.lose_registrations();
         self.abandon_received(&RequestError::ConnectionLost);
@@ -488,7 +494,8 @@ impl ClientSession {
 
     /// Nobody can be answered any more.
     fn abandon_received(&mut self, error: &RequestError) {
-        for request in self.received.abandon_all() {
+        for request in self.received.ids().into_iter().map(RequestId) {
+            self.received.answer(request);
             self.deliver(Event::RequestAbandoned { request, error: error.clone() });
         }
     }

@@ -1,13 +1,9 @@
 //! Requests that the application is answering.
 
-use super::registrations::HandlerId;
+use super::ids::{HandlerId, RequestId};
 use crate::numbered::Numbered;
 use crate::value::Value;
 use crate::wire::primitives::{ConversationId, SessionId};
-
-/// A request that was delivered to the application. Chosen by the core, counting up; never used again in a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RequestId(pub u64);
 
 /// A request that another session sent, for the application to answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,9 +66,8 @@ impl ReceivedRequests {
         Some(conversation)
     }
 
-    /// Takes all out: nobody can be answered any more.
-    pub fn abandon_all(&mut self) -> impl Iterator<Item = RequestId> + use<> {
-        drop(self.by_conversation.take_all());
-        self.conversations.take_all().map(|(id, _)| RequestId(id))
+    /// All of them.
+    pub fn ids(&self) -> Vec<u64> {
+        self.conversations.numbers()
     }
 }

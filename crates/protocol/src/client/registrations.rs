@@ -1,20 +1,18 @@
 //! Registrations and streams: which function of the application answers a request, and what the server knows of it.
 
-use super::calls::{CallId, Response};
+use super::calls::Response;
 use super::error::RequestError;
+use super::ids::{CallId, HandlerId};
 use crate::numbered::Numbered;
 use crate::wire::layouts::{DeregisterHandler, RegisterHandler};
 use crate::wire::primitives::ConversationId;
 use crate::wire::services::{MessagingReceiverClient, Service};
 
-/// A request handler or a stream of the application. Chosen by the application, counting up; never used again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct HandlerId(pub u64);
-
 /// A request handler that the server knows of, or is to know of.
 #[derive(Debug)]
 pub(super) struct Registration {
-    pub handler: HandlerId,
+    /// How the server names it in requests.
+    pub number: ConversationId,
     pub path: String,
     pub property_keys: Vec<String>,
     /// Whether it is registered again after the server has lost it.
@@ -25,14 +23,14 @@ pub(super) struct Registration {
 const CONTROL_GROUP: &str = "default";
 
 impl Registration {
-    /// Asks the server to make it; it will name the registration by `number`.
-    pub fn to_register(&self, number: ConversationId) -> RegisterHandler<'_> {
+    /// Asks the server to make it.
+    pub fn to_register(&self) -> RegisterHandler<'_> {
         RegisterHandler {
             delivery_service: MessagingReceiverClient::ID,
             control_group: CONTROL_GROUP,
             path: &self.path,
             property_keys: self.property_keys.iter().map(String::as_str).collect(),
-            registration: number,
+            registration: self.number,
         }
     }
 
@@ -51,8 +49,6 @@ impl Registration {
 struct Known {
     registration: Registration,
     life: Life,
-    /// Whether a stream has taken its place, which it does not get back.
-    is_displaced: bool,
 }
 
 /// Where a registration is on its way from the application to the server and back.
@@ -77,60 +73,51 @@ enum Question {
     Deregister,
 }
 
-/// What has become of a registration, for the session to carry out.
+/// What has become of a registration or a stream, for the session to carry out.
 #[derive(Debug)]
 pub(super) enum Effect {
     /// A call has come to its end, if it has not before.
     End(CallId, Result<Response, RequestError>),
     /// A request handler or a stream is gone without the application having asked for it.
     Lost(HandlerId),
-    /// The server has made a registration that nobody wants any more, and is to be asked to take it back.
+    /// The server has made a registration that nobody wants any more. It is to be asked to take it back.
     TakeBack(Registration),
-}
-
-/// What is to be done so that a registration is taken back.
-pub(super) enum TakingBack<'a> {
-    /// Nothing: it is gone.
-    Gone,
-    /// The server was asked already.
-    Asked,
-    /// The server is to be asked.
-    Ask(&'a Registration),
 }
 
 /// What is at one path.
 #[derive(Debug, Default)]
 struct Slot {
-    registrations: Vec<ConversationId>,
-    /// Answers in place of the registrations.
+    /// The request handler that the server has accepted there: it holds one for each path.
+    registered: Option<HandlerId>,
+    /// Answers in place of the request handler.
     stream: Option<HandlerId>,
+    /// Whether a stream has taken the place of the request handler, which does not get it back.
+    is_displaced: bool,
     /// Answers requests that were sent to this session by its ID or by a filter.
     addressed: Option<HandlerId>,
 }
 
-impl Slot {
-    fn is_empty(&self) -> bool {
-        self.registrations.is_empty() && self.stream.is_none() && self.addressed.is_none()
-    }
-}
-
-/// Where a function of the application is to be found.
+/// A function of the application that the server does not know of.
 #[derive(Debug)]
-enum Place {
-    Registration(ConversationId),
-    Stream { path: String, is_addressed: bool },
+struct Stream {
+    path: String,
+    is_addressed: bool,
 }
 
 /// All registrations and streams of a session.
 #[derive(Debug, Default)]
 pub(super) struct Registrations {
-    /// By the number that the server was given for them.
+    /// By [`HandlerId`].
     known: Numbered<Known>,
-    places: Numbered<Place>,
+    /// The same.
+    streams: Numbered<Stream>,
+    /// Of the registrations, by the numbers that the server has for them.
+    numbers: Numbered<HandlerId>,
     /// By exact path, in its order.
     slots: Vec<(String, Slot)>,
-    /// What the server has not answered yet: by conversation, the registration it is about.
-    asked: Numbered<(ConversationId, Question)>,
+    /// What the server has not answered yet: by conversation, whose registration it is about.
+    asked: Numbered<(HandlerId, Question)>,
+    effects: Vec<Effect>,
 }
 
 impl Registrations {
@@ -144,184 +131,175 @@ impl Registrations {
         self.asked.len()
     }
 
+    /// What has happened to registrations and streams since this was called last.
+    pub fn take_effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
     // What the application does.
 
-    /// The server is asked in `conversation` to make a registration, which it will name by `number`; `call` waits for it.
+    /// The server is asked in `conversation` to make a registration; `call` waits for it.
     pub fn register(
         &mut self,
+        handler: HandlerId,
         registration: Registration,
-        number: ConversationId,
         conversation: ConversationId,
         call: CallId,
     ) {
-        self.places.insert(registration.handler.0, Place::Registration(number));
-        self.slot(&registration.path).registrations.push(number);
-        self.known.insert(key(number), Known { registration, life: Life::Registering, is_displaced: false });
-        self.asked.insert(key(conversation), (number, Question::Register(call)));
+        self.numbers.insert(key(registration.number), handler);
+        self.known.insert(handler.0, Known { registration, life: Life::Registering });
+        self.asked.insert(key(conversation), (handler, Question::Register(call)));
     }
 
     /// The application was told that a registration failed, or does not wait for it any more.
-    pub fn give_up(&mut self, number: ConversationId) {
-        if let Some(known) = self.known.get_mut(key(number))
+    pub fn give_up(&mut self, handler: HandlerId) {
+        if let Some(known) = self.known.get_mut(handler.0)
             && matches!(known.life, Life::Registering)
         {
             known.life = Life::Unwanted;
         }
     }
 
-    /// What has to be done so that the registration of `handler` is taken back, and the number of the registration.
-    pub fn taking_back(&self, handler: HandlerId) -> (ConversationId, TakingBack<'_>) {
-        let Some(Place::Registration(number)) = self.places.get(handler.0) else {
-            return (ConversationId::ONE_WAY, TakingBack::Gone);
-        };
-        let to_do = match self.known.get(key(*number)) {
-            None | Some(Known { life: Life::Unwanted, .. }) => TakingBack::Gone,
-            Some(Known { life: Life::Deregistering(_), .. }) => TakingBack::Asked,
-            Some(Known { registration, .. }) => TakingBack::Ask(registration),
-        };
-        (*number, to_do)
+    /// The registration of `handler`, if there is one that somebody wants.
+    pub fn get(&self, handler: HandlerId) -> Option<&Registration> {
+        let known = self.known.get(handler.0)?;
+        (!matches!(known.life, Life::Unwanted)).then_some(&known.registration)
+    }
+
+    /// Whether the server was asked to take a registration back.
+    pub fn is_deregistering(&self, handler: HandlerId) -> bool {
+        matches!(self.known.get(handler.0), Some(Known { life: Life::Deregistering(_), .. }))
     }
 
     /// The server is asked in `conversation` to take back a registration; requests may come until it has answered.
-    pub fn deregister(&mut self, number: ConversationId, conversation: ConversationId) {
-        if let Some(known) = self.known.get_mut(key(number)) {
+    pub fn deregister(&mut self, handler: HandlerId, conversation: ConversationId) {
+        if let Some(known) = self.known.get_mut(handler.0) {
             known.life = Life::Deregistering(Vec::new());
-            self.asked.insert(key(conversation), (number, Question::Deregister));
+            self.asked.insert(key(conversation), (handler, Question::Deregister));
         }
     }
 
     /// A call waits for the server to take back a registration.
-    pub fn wait(&mut self, number: ConversationId, call: CallId) {
-        if let Some(Known { life: Life::Deregistering(waiting), .. }) = self.known.get_mut(key(number)) {
+    pub fn wait(&mut self, handler: HandlerId, call: CallId) {
+        if let Some(Known { life: Life::Deregistering(waiting), .. }) = self.known.get_mut(handler.0) {
             waiting.push(call);
         }
     }
 
     /// It does not any more.
-    pub fn stop_waiting(&mut self, number: ConversationId, call: CallId) {
-        if let Some(Known { life: Life::Deregistering(waiting), .. }) = self.known.get_mut(key(number)) {
+    pub fn stop_waiting(&mut self, handler: HandlerId, call: CallId) {
+        if let Some(Known { life: Life::Deregistering(waiting), .. }) = self.known.get_mut(handler.0) {
             waiting.retain(|other| *other != call);
         }
     }
 
-    /// Adds a stream, in place of whatever answered such requests at its path. The stream whose place it takes, if one had
-    /// it.
-    pub fn add_stream(&mut self, handler: HandlerId, path: &str, is_addressed: bool) -> Option<HandlerId> {
+    /// Adds a stream, in place of whatever answered such requests at its path.
+    pub fn add_stream(&mut self, handler: HandlerId, path: &str, is_addressed: bool) {
         let slot = self.slot(path);
-        let replaced;
-        if is_addressed {
-            replaced = slot.addressed.replace(handler);
+        let replaced = if is_addressed {
+            slot.addressed.replace(handler)
         } else {
-            replaced = slot.stream.replace(handler);
-            let displaced = slot.registrations.clone();
-            for number in displaced {
-                if let Some(known) = self.known.get_mut(key(number)) {
-                    known.is_displaced = true;
-                }
-            }
+            slot.is_displaced = true;
+            slot.stream.replace(handler)
+        };
+        self.streams.insert(handler.0, Stream { path: path.to_owned(), is_addressed });
+        self.lose_stream(replaced);
+    }
+
+    /// Another one has taken the place of a stream.
+    fn lose_stream(&mut self, replaced: Option<HandlerId>) {
+        if let Some(stream) = replaced {
+            self.streams.remove(stream.0);
+            self.effects.push(Effect::Lost(stream));
         }
-        self.places.insert(handler.0, Place::Stream { path: path.to_owned(), is_addressed });
-        if let Some(replaced) = replaced {
-            self.places.remove(replaced.0);
-        }
-        replaced
     }
 
     /// Takes a stream out. What it has replaced does not come back.
     pub fn remove_stream(&mut self, handler: HandlerId) {
-        if !matches!(self.places.get(handler.0), Some(Place::Stream { .. })) {
-            return;
+        let Some(Stream { path, is_addressed }) = self.streams.remove(handler.0) else { return };
+        let slot = self.slot(&path);
+        if is_addressed {
+            slot.addressed = None;
+        } else {
+            slot.stream = None;
         }
-        if let Some(Place::Stream { path, is_addressed }) = self.places.remove(handler.0) {
-            let slot = self.slot(&path);
-            if is_addressed {
-                slot.addressed = None;
-            } else {
-                slot.stream = None;
-            }
-            self.tidy(&path);
-        }
+        self.tidy(&path);
     }
 
     // What the server does.
 
     /// The server has answered what it was asked in `conversation`, if that was about a registration.
-    pub fn answer(&mut self, conversation: ConversationId, answer: Result<(), RequestError>) -> Vec<Effect> {
-        let Some((number, question)) = self.asked.remove(key(conversation)) else { return Vec::new() };
+    pub fn answer(&mut self, conversation: ConversationId, answer: Result<(), RequestError>) {
+        let Some((handler, question)) = self.asked.remove(key(conversation)) else { return };
         match (question, answer) {
-            (Question::Register(call), Ok(())) => self.be_registered(number, call),
+            (Question::Register(call), Ok(())) => self.be_registered(handler, call),
             (Question::Register(call), Err(error)) => {
-                let mut effects = self.end(number, false);
-                effects.push(Effect::End(call, Err(error)));
-                effects
+                self.end(handler, false);
+                self.effects.push(Effect::End(call, Err(error)));
             }
             (Question::RegisterAgain, Ok(())) => {
-                if let Some(Known { life: life @ Life::RegisteringAgain, .. }) = self.known.get_mut(key(number)) {
+                if let Some(Known { life: life @ Life::RegisteringAgain, .. }) = self.known.get_mut(handler.0) {
                     *life = Life::Registered;
                 }
-                Vec::new()
             }
-            (Question::RegisterAgain, Err(_)) | (Question::Deregister, Ok(())) => self.end(number, true),
+            (Question::RegisterAgain, Err(_)) | (Question::Deregister, Ok(())) => self.end(handler, true),
             (Question::Deregister, Err(error)) => {
-                let Some(known) = self.known.get_mut(key(number)) else { return Vec::new() };
-                let Life::Deregistering(waiting) = std::mem::replace(&mut known.life, Life::Registered) else {
-                    return Vec::new();
-                };
-                waiting.into_iter().map(|call| Effect::End(call, Err(error.clone()))).collect()
+                if let Some(Known { life, .. }) = self.known.get_mut(handler.0)
+                    && let Life::Deregistering(waiting) = std::mem::replace(life, Life::Registered)
+                {
+                    for call in waiting {
+                        self.effects.push(Effect::End(call, Err(error.clone())));
+                    }
+                }
             }
         }
     }
 
-    /// The server has made a registration. It holds one for each path, so all others of this path are over, whatever was
-    /// heard of them; and the handler answers in place of a stream.
-    fn be_registered(&mut self, number: ConversationId, call: CallId) -> Vec<Effect> {
-        let Some(known) = self.known.get_mut(key(number)) else { return Vec::new() };
+    /// The server has made a registration. It holds one for each path, so the one of before is over, whatever was heard of it;
+    /// and the handler answers in place of a stream.
+    fn be_registered(&mut self, handler: HandlerId, call: CallId) {
+        let Some(known) = self.known.get_mut(handler.0) else { return };
         match known.life {
             Life::Unwanted => {
-                return self.remove(number).map(|known| Effect::TakeBack(known.registration)).into_iter().collect();
+                if let Some(known) = self.remove(handler) {
+                    self.effects.push(Effect::TakeBack(known.registration));
+                }
+                return;
             }
             Life::Registering => known.life = Life::Registered,
             // To be taken back already; the server has been asked.
             _ => {}
         }
-        known.is_displaced = false;
         let path = known.registration.path.clone();
+        self.effects.push(Effect::End(call, Ok(Response::Registered)));
         let slot = self.slot(&path);
-        let replaced = slot.stream.take();
-        let others = slot.registrations.clone();
-        let mut effects = vec![Effect::End(call, Ok(Response::Registered))];
-        if let Some(stream) = replaced {
-            self.places.remove(stream.0);
-            effects.push(Effect::Lost(stream));
+        slot.is_displaced = false;
+        let (before, stream) = (slot.registered.replace(handler), slot.stream.take());
+        self.lose_stream(stream);
+        if let Some(before) = before {
+            self.end(before, true);
         }
-        for other in others {
-            let life = self.known.get(key(other)).map(|known| &known.life);
-            if other != number && matches!(life, Some(Life::Registered | Life::Deregistering(_))) {
-                effects.extend(self.end(other, true));
-            }
-        }
-        effects
     }
 
     /// The server holds a registration no longer: tells those who wait for that, or else the application, if it `was_made`.
-    fn end(&mut self, number: ConversationId, was_made: bool) -> Vec<Effect> {
-        match self.remove(number) {
-            Some(Known { life: Life::Deregistering(waiting), .. }) if !waiting.is_empty() => {
-                waiting.into_iter().map(|call| Effect::End(call, Ok(Response::Deregistered))).collect()
+    fn end(&mut self, handler: HandlerId, was_made: bool) {
+        let Some(known) = self.remove(handler) else { return };
+        match known.life {
+            Life::Deregistering(waiting) if !waiting.is_empty() => {
+                for call in waiting {
+                    self.effects.push(Effect::End(call, Ok(Response::Deregistered)));
+                }
             }
-            Some(Known { registration, .. }) if was_made => vec![Effect::Lost(registration.handler)],
-            _ => Vec::new(),
+            _ if was_made => self.effects.push(Effect::Lost(handler)),
+            _ => {}
         }
     }
 
-    /// The server has lost everything. Tells which handlers are gone for good. Those that are to be registered again are the
-    /// ones in [`Self::to_register_again`].
-    pub fn lose_all(&mut self) -> Vec<HandlerId> {
-        drop(self.asked.take_all());
-        let mut lost = Vec::new();
-        let all: Vec<_> = self.known.iter().map(|(number, _)| ConversationId(number.cast_signed())).collect();
-        for number in all {
-            let Some(known) = self.known.get_mut(key(number)) else { continue };
+    /// The server has lost everything. Those that are to be registered again are the ones that are left.
+    pub fn lose_all(&mut self) {
+        self.asked = Numbered::default();
+        for handler in self.handlers() {
+            let Some(known) = self.known.get_mut(handler.0) else { continue };
             let is_wanted = match &known.life {
                 Life::Registered | Life::RegisteringAgain => true,
                 // The application was told that taking it back failed.
@@ -331,28 +309,27 @@ impl Registrations {
             if is_wanted && known.registration.reregister {
                 known.life = Life::RegisteringAgain;
             } else {
+                self.remove(handler);
                 if is_wanted {
-                    lost.push(known.registration.handler);
+                    self.effects.push(Effect::Lost(handler));
                 }
-                self.remove(number);
             }
         }
-        lost
     }
 
-    /// After a loss: everything that is left.
-    pub fn to_register_again(&self) -> impl Iterator<Item = (ConversationId, &Registration)> {
-        self.known.iter().map(|(number, known)| (ConversationId(number.cast_signed()), &known.registration))
+    /// All request handlers, in their order.
+    pub fn handlers(&self) -> impl Iterator<Item = HandlerId> + use<> {
+        self.known.numbers().into_iter().map(HandlerId)
     }
 
     /// The server is asked in `conversation` to make a registration again.
-    pub fn register_again(&mut self, number: ConversationId, conversation: ConversationId) {
-        self.asked.insert(key(conversation), (number, Question::RegisterAgain));
+    pub fn register_again(&mut self, handler: HandlerId, conversation: ConversationId) {
+        self.asked.insert(key(conversation), (handler, Question::RegisterAgain));
     }
 
-    /// A registration cannot be made again.
-    pub fn lose(&mut self, number: ConversationId) {
-        self.remove(number);
+    /// A registration that the server has lost cannot be made again.
+    pub fn lose(&mut self, handler: HandlerId) {
+        self.end(handler, true);
     }
 
     /// The session is over.
@@ -364,15 +341,14 @@ impl Registrations {
 
     /// The one for a request that the server sent to a registration.
     pub fn handler(&self, number: ConversationId, path: &str) -> Option<HandlerId> {
-        let known = self.known.get(key(number))?;
-        if let Ok(at) = self.find(path)
-            && let Some(stream) = self.slots[at].1.stream
-        {
-            return Some(stream);
+        let handler = *self.numbers.get(key(number))?;
+        if let Ok(at) = self.find(path) {
+            let Slot { registered, stream, is_displaced, .. } = self.slots[at].1;
+            if stream.is_some() || is_displaced && registered == Some(handler) {
+                return stream;
+            }
         }
-        let is_displaced = known.is_displaced && known.registration.path == path;
-        let answers = !is_displaced && !matches!(known.life, Life::Unwanted);
-        answers.then_some(known.registration.handler)
+        self.get(handler).is_some().then_some(handler)
     }
 
     /// The one for a request that was sent to this session by its ID or by a filter.
@@ -382,18 +358,26 @@ impl Registrations {
 
     // The parts of it.
 
-    fn remove(&mut self, number: ConversationId) -> Option<Known> {
-        let known = self.known.remove(key(number))?;
-        self.places.remove(known.registration.handler.0);
-        self.slot(&known.registration.path).registrations.retain(|other| *other != number);
-        self.tidy(&known.registration.path);
+    #[inline(never)]
+    fn remove(&mut self, handler: HandlerId) -> Option<Known> {
+        let known = self.known.remove(handler.0)?;
+        self.numbers.remove(key(known.registration.number));
+        if let Ok(at) = self.find(&known.registration.path) {
+            let registered = &mut self.slots[at].1.registered;
+            if *registered == Some(handler) {
+                *registered = None;
+            }
+            self.tidy(&known.registration.path);
+        }
         Some(known)
     }
 
+    #[inline(never)]
     fn find(&self, path: &str) -> Result<usize, usize> {
         self.slots.binary_search_by(|(there, _)| there.as_str().cmp(path))
     }
 
+    #[inline(never)]
     fn slot(&mut self, path: &str) -> &mut Slot {
         let at = self.find(path).unwrap_or_else(|at| {
             self.slots.insert(at, (path.to_owned(), Slot::default()));
@@ -402,9 +386,11 @@ impl Registrations {
         &mut self.slots[at].1
     }
 
+    /// Forgets a path at which nothing is.
+    #[inline(never)]
     fn tidy(&mut self, path: &str) {
         if let Ok(at) = self.find(path)
-            && self.slots[at].1.is_empty()
+            && let Slot { registered: None, stream: None, addressed: None, .. } = self.slots[at].1
         {
             self.slots.remove(at);
         }

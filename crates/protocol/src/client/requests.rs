@@ -1,7 +1,8 @@
 //! Calls that one answer ends: requests to other sessions, and what the server is asked about this one.
 
-use super::calls::{Call, CallId, Patience, Purpose, ReadResponse, Response};
+use super::calls::{Call, Patience, Purpose, ReadResponse, Response};
 use super::connection::Way;
+use super::ids::CallId;
 use super::{ClientSession, Event, RequestError};
 use crate::negotiated::Negotiated;
 use crate::time::Moment;
@@ -118,8 +119,8 @@ impl ClientSession {
     /// A call does not wait any more for what becomes of its registration.
     fn stop_waiting(&mut self, call: CallId, purpose: Purpose) {
         match purpose {
-            Purpose::Registration(number) => self.registrations.give_up(number),
-            Purpose::Deregistration(number) => self.registrations.stop_waiting(number, call),
+            Purpose::Registration(handler) => self.registrations.give_up(handler),
+            Purpose::Deregistration(handler) => self.registrations.stop_waiting(handler, call),
             _ => {}
         }
     }
@@ -170,7 +171,8 @@ impl ClientSession {
 
     /// Sends what has waited for a connection.
     pub(super) fn send_unsent(&mut self) {
-        for (call, frame) in self.calls.take_unsent() {
+        for call in self.calls.ids().into_iter().map(CallId) {
+            let Some(frame) = self.calls.take_unsent(call) else { continue };
             match self.connection.way_for(frame.len(), false) {
                 Ok(_) => self.send(frame),
                 // The server takes smaller messages than the one that was there before.

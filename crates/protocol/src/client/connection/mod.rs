@@ -22,6 +22,7 @@ use idle::IdleCheck;
 use recovering::Recovering;
 
 use super::error::{CloseCode, Closed, ConnectCode, ConnectError, RequestError, milliseconds};
+use super::ids::ConnectionId;
 use super::{ClientConfig, State};
 use crate::negotiated::Negotiated;
 use crate::recovery::{Frame, RecoveryBuffer};
@@ -29,10 +30,6 @@ use crate::text;
 use crate::time::Moment;
 use crate::wire::handshake::{Recovery, ResponseCode, SessionToken};
 use crate::wire::primitives::SessionId;
-
-/// A connection of a session, or an attempt to make one. Counts up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConnectionId(pub u64);
 
 /// What follows from something that happened to the connection, for the rest of the session to carry out.
 #[derive(Debug)]
