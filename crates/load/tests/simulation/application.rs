@@ -45,7 +45,7 @@ pub struct Client {
     /// Whether the server broke the protocol, so that the client wants another session.
     pub is_offended: bool,
     /// What the application waits for.
-    pub waiting: BTreeMap<CallId, Waiting>,
+    pub waiting: BTreeMap<CallId, PendingCall>,
     /// Numbers of calls and handlers that it has used.
     calls: u64,
     handler_ids: u64,
@@ -61,7 +61,7 @@ pub struct Client {
 }
 
 #[derive(Clone, Debug)]
-pub enum Waiting {
+pub enum PendingCall {
     Answer(EntryId),
     /// Of a request to a session filter; first the number of sessions, then the responses.
     Responses(EntryId),
@@ -193,7 +193,7 @@ impl World {
             78..86 => self.abort(client),
             86..94 => self.act(client, |core| core.retry_now(now)),
             94..98 => {
-                self.call(client, Waiting::Ping, |core, call| core.ping(now, call));
+                self.call(client, PendingCall::Ping, |core, call| core.ping(now, call));
             }
             98 if self.clients.len() < MAX_CLIENTS => self.join(),
             _ if self.plan.may_close => {
@@ -243,7 +243,7 @@ impl World {
         let request = self.new_request(client, Some(&path), Recipients::Any, patience);
         self.requests[request.0 as usize].wanted = wanted;
         let (now, value) = (self.now, question(request));
-        self.ask(client, request, Waiting::Answer(request), |core, call| {
+        self.ask(client, request, PendingCall::Answer(request), |core, call| {
             core.send_to_path(now, call, &path, value.as_wire(), patience);
         });
     }
@@ -254,7 +254,7 @@ impl World {
         let to = Recipients::One(self::recipient(session));
         let request = self.new_request(client, None, to, patience);
         let (now, value) = (self.now, question(request));
-        self.ask(client, request, Waiting::Answer(request), |core, call| {
+        self.ask(client, request, PendingCall::Answer(request), |core, call| {
             core.send_to_session(now, call, session, STREAM, value.as_wire(), patience);
         });
     }
@@ -264,13 +264,13 @@ impl World {
         let request = self.new_request(client, None, Recipients::All(expected.unwrap_or(u32::MAX)), patience);
         self.requests[request.0 as usize].is_for_everybody = expected.is_some();
         let (now, value) = (self.now, question(request));
-        self.ask(client, request, Waiting::Responses(request), |core, call| {
+        self.ask(client, request, PendingCall::Responses(request), |core, call| {
             core.send_to_filter(now, call, "all", STREAM, value.as_wire(), patience);
         });
     }
 
     /// Begins a call, and lets everything happen that follows at once.
-    fn call(&mut self, client: usize, waiting: Waiting, begin: impl FnOnce(&mut ClientSession, CallId)) -> CallId {
+    fn call(&mut self, client: usize, waiting: PendingCall, begin: impl FnOnce(&mut ClientSession, CallId)) -> CallId {
         let Client { calls, waiting: all, .. } = &mut self.clients[client];
         *calls += 1;
         let call = CallId(*calls);
@@ -284,7 +284,7 @@ impl World {
         &mut self,
         client: usize,
         request: EntryId,
-        waiting: Waiting,
+        waiting: PendingCall,
         begin: impl FnOnce(&mut ClientSession, CallId),
     ) {
         let state = self.clients[client].core.state();
@@ -298,7 +298,7 @@ impl World {
         self.log(|| format!("client {client} registers {path}"));
         self.clients[client].handler_ids += 1;
         let handler = HandlerId(self.clients[client].handler_ids);
-        let waiting = Waiting::Registration(handler, path.to_owned(), self.losses);
+        let waiting = PendingCall::Registration(handler, path.to_owned(), self.losses);
         self.call(client, waiting, |core, call| core.register_handler(now, call, handler, path, &[], true));
     }
 
@@ -318,7 +318,7 @@ impl World {
             handler.is_certain = false;
         }
         self.is_refused_at_once = false;
-        self.call(client, Waiting::Deregistration(id), |core, call| core.deregister_handler(now, call, id));
+        self.call(client, PendingCall::Deregistration(id), |core, call| core.deregister_handler(now, call, id));
         if std::mem::take(&mut self.is_refused_at_once)
             && let Some(handler) = self.clients[client].handlers.get_mut(&id)
         {
@@ -342,7 +342,7 @@ impl World {
         let waiting = self.clients[client].waiting.iter();
         let requests: Vec<_> = waiting
             .filter_map(|(call, waiting)| match waiting {
-                Waiting::Answer(request) | Waiting::Responses(request) => Some((*call, *request)),
+                PendingCall::Answer(request) | PendingCall::Responses(request) => Some((*call, *request)),
                 _ => None,
             })
             .collect();
@@ -426,46 +426,46 @@ impl World {
     fn conclude(&mut self, client: usize, call: CallId, outcome: Result<Response, RequestError>) {
         // The end of a request to a filter is told on its own.
         let waiting = match self.clients[client].waiting.get(&call) {
-            Some(Waiting::Responses(request)) => Some(Waiting::Responses(*request)),
+            Some(PendingCall::Responses(request)) => Some(PendingCall::Responses(*request)),
             _ => self.clients[client].waiting.remove(&call),
         };
         let Some(waiting) = waiting else {
             return self.wrong(|| format!("client {client} is told of {call:?} again: {outcome:?}"));
         };
         match (waiting, outcome) {
-            (Waiting::Answer(request), Ok(Response::Value(value))) => {
+            (PendingCall::Answer(request), Ok(Response::Value(value))) => {
                 self.ledger.answered(request, Stamp::from_bytes(&value.bytes), None);
                 self.check_wanted(request, Stamp::from_bytes(&value.bytes).and_then(|stamp| stamp.recipient));
                 self.settle(request, true);
             }
-            (Waiting::Answer(request), Err(error)) => self.fail(request, &error),
-            (Waiting::Responses(request), Ok(Response::Matched(count))) => {
+            (PendingCall::Answer(request), Err(error)) => self.fail(request, &error),
+            (PendingCall::Responses(request), Ok(Response::Matched(count))) => {
                 self.ledger.matched(request, count);
                 self.requests[request.0 as usize].expected = Some(count);
             }
             // Its end follows, and says the same.
-            (Waiting::Responses(_), Err(_)) => {}
-            (Waiting::Registration(id, path, losses), Ok(Response::Registered)) => {
+            (PendingCall::Responses(_), Err(_)) => {}
+            (PendingCall::Registration(id, path, losses), Ok(Response::Registered)) => {
                 let handler = Handler { path, is_certain: true, since: self.now, losses };
                 self.clients[client].handlers.insert(id, handler);
             }
-            (Waiting::Registration(_, path, _), Err(error)) => {
+            (PendingCall::Registration(_, path, _), Err(error)) => {
                 if matches!(error, RequestError::TimedOut(_)) {
                     self.clients[client].unwanted.insert(path);
                 }
                 self.check_lost(client, &error);
             }
-            (Waiting::Deregistration(handler), Ok(Response::Deregistered)) => {
+            (PendingCall::Deregistration(handler), Ok(Response::Deregistered)) => {
                 self.clients[client].handlers.remove(&handler);
             }
-            (Waiting::Deregistration(_) | Waiting::Ping, Err(error)) => self.check_lost(client, &error),
-            (Waiting::Ping, Ok(Response::Pong(_))) => {}
+            (PendingCall::Deregistration(_) | PendingCall::Ping, Err(error)) => self.check_lost(client, &error),
+            (PendingCall::Ping, Ok(Response::Pong(_))) => {}
             (waiting, outcome) => self.wrong(|| format!("{waiting:?} ended with {outcome:?}")),
         }
     }
 
     fn conclude_filter(&mut self, client: usize, call: CallId, outcome: Result<(), RequestError>) {
-        let Some(Waiting::Responses(request)) = self.clients[client].waiting.remove(&call) else {
+        let Some(PendingCall::Responses(request)) = self.clients[client].waiting.remove(&call) else {
             return self.wrong(|| format!("client {client} is told of the end of {call:?} again: {outcome:?}"));
         };
         match outcome {
@@ -498,7 +498,7 @@ impl World {
 
     fn take_filter_response(&mut self, client: usize, response: FilterResponseReceived) {
         let FilterResponseReceived { call, session, outcome, received, expected } = response;
-        let Some(Waiting::Responses(request)) = self.clients[client].waiting.get(&call) else {
+        let Some(PendingCall::Responses(request)) = self.clients[client].waiting.get(&call) else {
             return self.wrong(|| format!("client {client} is told of {call:?}, for which nobody waits"));
         };
         let request = *request;

@@ -1,4 +1,4 @@
-//! What is drawn from the seed before the story begins, and what goes wrong in it.
+//! The faults of a run, drawn from its seed before it begins, and what they do to it.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use antiphon_protocol::client::{ClientConfig, State};
 use antiphon_protocol::recovery::RecoveryLimits;
 use fastrand::Rng;
 
-use crate::world::{Direction, Link, Turn, World};
+use crate::world::{Direction, SimulatedConnection, Turn, World};
 
 /// Kinds of faults. Each story has its own selection: where everything goes wrong at once, little is seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,7 +174,7 @@ impl World {
                 match fault {
                     Fault::Freeze => {
                         let until = self.now + after(self, 6_000);
-                        self.links[connection].frozen_until = until;
+                        self.connections[connection].frozen_until = until;
                         self.disturb(until);
                         self.schedule(until, Turn::Thaw(connection));
                     }
@@ -201,8 +201,8 @@ impl World {
 
     /// Nothing arrives any more, to the client, to the broker; what is on its way is lost.
     pub fn sever(&mut self, connection: usize, [to_client, to_broker]: [bool; 2]) {
-        let link = &mut self.links[connection];
-        for (pipe, is_severed) in [(&mut link.to_client, to_client), (&mut link.to_broker, to_broker)] {
+        let simulated = &mut self.connections[connection];
+        for (pipe, is_severed) in [(&mut simulated.to_client, to_client), (&mut simulated.to_broker, to_broker)] {
             if is_severed {
                 pipe.is_severed = true;
                 pipe.items.clear();
@@ -223,8 +223,8 @@ impl World {
             return;
         }
         self.replace_broker();
-        for connection in 0..self.links.len() {
-            let Link { client_is_open, broker_is_open, .. } = &mut self.links[connection];
+        for connection in 0..self.connections.len() {
+            let SimulatedConnection { client_is_open, broker_is_open, .. } = &mut self.connections[connection];
             *broker_is_open = false;
             if *client_is_open {
                 self.sever(connection, [true, true]);

@@ -1,10 +1,10 @@
-//! Both cores in a simulated world: one broker, a few clients, links between them, and faults. Time, delays, faults and
+//! A simulation of both cores: one broker, a few clients, connections between them, and faults. Time, delays, faults and
 //! everything that the applications do are drawn from a seed, so that a seed is a whole story that can be told again.
 //!
 //! What must hold whatever happens: each request comes to exactly one end, in time and with a true account of it; no
 //! handler sees a request twice; and soon after the last fault everything works again.
 //!
-//! - `world`: time, the links, and the loop that lets one thing happen after the other.
+//! - `world`: time, the connections, and the loop that lets one thing happen after the other.
 //! - `faults`: what is drawn from the seed before the story begins, and what goes wrong in it.
 //! - `application`: what the applications ask for and answer, and what they check.
 //!

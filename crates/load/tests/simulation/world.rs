@@ -1,4 +1,4 @@
-//! Time, the links between the clients and the broker, and the loop that lets one thing happen after the other.
+//! Simulated time and network, and the loop that runs events in order.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -53,7 +53,7 @@ pub enum Direction {
 
 /// One connection, or an attempt at one. Its number is that of the broker.
 #[derive(Debug)]
-pub struct Link {
+pub struct SimulatedConnection {
     client: usize,
     /// As the client numbers it.
     id: client::ConnectionId,
@@ -97,7 +97,7 @@ pub struct World {
     broker_wakes: Option<Moment>,
     /// How many brokers there were before this one.
     pub generation: u64,
-    pub links: Vec<Link>,
+    pub connections: Vec<SimulatedConnection>,
     pub clients: Vec<Client>,
     pub unreachable_until: Moment,
     pub hanging_until: Moment,
@@ -154,7 +154,7 @@ impl World {
             broker: Broker::new(BrokerConfig { server: 0, ..plan.broker.clone() }, Access::development()),
             broker_wakes: None,
             generation: 0,
-            links: Vec::new(),
+            connections: Vec::new(),
             clients: Vec::new(),
             unreachable_until: Moment(0),
             hanging_until: Moment(0),
@@ -233,8 +233,8 @@ impl World {
         self.unreachable_until = self.now;
         self.hanging_until = self.now;
         self.slow_until = self.now;
-        for link in &mut self.links {
-            link.latency = link.latency.min(Duration::from_millis(20));
+        for simulated in &mut self.connections {
+            simulated.latency = simulated.latency.min(Duration::from_millis(20));
         }
         self.is_over = true;
         self.disturb(self.now);
@@ -243,7 +243,7 @@ impl World {
     /// Why the world is not at rest, if it is not.
     fn what_is_pending(&self) -> Option<String> {
         for (index, client) in self.clients.iter().enumerate() {
-            let is_up = client.connection.is_some_and(|connection| self.links[connection].is_sound(self.now));
+            let is_up = client.connection.is_some_and(|connection| self.connections[connection].is_sound(self.now));
             match client.core.state() {
                 State::Closed if client.is_over => {}
                 State::Connected if is_up => {}
@@ -260,7 +260,7 @@ impl World {
             }
         }
         // It takes the session over when it arrives, although its client has given it up.
-        if let Some(late) = self.links.iter().position(Link::is_late_attempt) {
+        if let Some(late) = self.connections.iter().position(SimulatedConnection::is_late_attempt) {
             return Some(format!("connection {late} is on its way"));
         }
         let open = self.open_clients();
@@ -311,7 +311,7 @@ impl World {
         let is_calm = self.clients.iter().all(|client| {
             client.is_over
                 || client.core.state() == State::Connected
-                    && client.connection.is_some_and(|connection| self.links[connection].is_sound(self.now))
+                    && client.connection.is_some_and(|connection| self.connections[connection].is_sound(self.now))
         });
         // Sessions whose clients have gone without a word get requests too.
         (is_calm && self.broker.session_count() == self.open_clients()).then_some(self.disturbed_at)
@@ -356,7 +356,7 @@ impl World {
             Turn::Arrive(connection, Direction::ToBroker) => self.arrive_at_broker(connection),
             Turn::Thaw(connection) => {
                 for direction in [Direction::ToClient, Direction::ToBroker] {
-                    for _ in 0..self.links[connection].pipe(direction).items.len() {
+                    for _ in 0..self.connections[connection].pipe(direction).items.len() {
                         self.schedule(self.now, Turn::Arrive(connection, direction));
                     }
                 }
@@ -382,7 +382,7 @@ impl World {
                 }
                 Output::Disconnect => {
                     if let Some(connection) = self.clients[client].connection.take() {
-                        self.links[connection].client_is_open = false;
+                        self.connections[connection].client_is_open = false;
                         self.push(connection, Direction::ToBroker, Item::End);
                     }
                 }
@@ -420,8 +420,8 @@ impl World {
             match output {
                 core::Output::Send(ConnectionId(connection), frame) => {
                     let connection = connection as usize;
-                    if !self.links[connection].is_answered {
-                        self.links[connection].is_answered = true;
+                    if !self.connections[connection].is_answered {
+                        self.connections[connection].is_answered = true;
                         self.push(connection, Direction::ToClient, Item::Open(String::new()));
                         let response = ConnectResponse::decode(&frame).expect("a connection response");
                         self.log(|| format!("broker on {connection}: {response:?}"));
@@ -445,7 +445,7 @@ impl World {
 
     /// The broker ends the session on a connection, if there is one.
     pub fn overflow(&mut self, connection: Option<usize>) {
-        if let Some(connection) = connection.filter(|connection| self.links[*connection].broker_is_open) {
+        if let Some(connection) = connection.filter(|connection| self.connections[*connection].broker_is_open) {
             self.tell_broker(|broker| broker.handle_overflow(ConnectionId(connection as u64)));
         }
     }
@@ -460,11 +460,11 @@ impl World {
     }
 
     fn connect(&mut self, client: usize, id: client::ConnectionId) {
-        let connection = self.links.len();
+        let connection = self.connections.len();
         let query = self.clients[client].core.connect_query(Credentials::None);
         let is_slow = self.now < self.slow_until;
         let latency = milliseconds(&mut self.random, if is_slow { 100..1_500 } else { 0..20 });
-        self.links.push(Link {
+        self.connections.push(SimulatedConnection {
             client,
             id,
             to_client: Pipe::default(),
@@ -490,9 +490,9 @@ impl World {
     }
 
     fn push(&mut self, connection: usize, direction: Direction, item: Item) {
-        let (now, link) = (self.now, &mut self.links[connection]);
-        let latency = link.latency.mul_f64(1.0 + self.random.f64());
-        let pipe = link.pipe(direction);
+        let (now, simulated) = (self.now, &mut self.connections[connection]);
+        let latency = simulated.latency.mul_f64(1.0 + self.random.f64());
+        let pipe = simulated.pipe(direction);
         if pipe.is_severed {
             return;
         }
@@ -504,18 +504,18 @@ impl World {
 
     /// What arrives now, if anything does.
     fn next_item(&mut self, connection: usize, direction: Direction) -> Option<Item> {
-        let (now, link) = (self.now, &mut self.links[connection]);
-        if now < link.frozen_until {
+        let (now, simulated) = (self.now, &mut self.connections[connection]);
+        if now < simulated.frozen_until {
             return None;
         }
-        let items = &mut link.pipe(direction).items;
+        let items = &mut simulated.pipe(direction).items;
         let is_there = items.front().is_some_and(|(at, _)| *at <= now);
         if is_there { items.pop_front().map(|(_, item)| item) } else { None }
     }
 
     fn arrive_at_client(&mut self, connection: usize) {
         let Some(item) = self.next_item(connection, Direction::ToClient) else { return };
-        let Link { client, id, client_is_open: true, .. } = self.links[connection] else { return };
+        let SimulatedConnection { client, id, client_is_open: true, .. } = self.connections[connection] else { return };
         let now = self.now;
         match item {
             Item::Open(_) => self.act(client, |core| core.handle_open(id)),
@@ -525,8 +525,8 @@ impl World {
     }
 
     fn end_at_client(&mut self, connection: usize) {
-        let Link { client, id, client_is_open: true, .. } = self.links[connection] else { return };
-        self.links[connection].client_is_open = false;
+        let SimulatedConnection { client, id, client_is_open: true, .. } = self.connections[connection] else { return };
+        self.connections[connection].client_is_open = false;
         self.clients[client].connection = None;
         self.log(|| format!("client {client} loses connection {connection}"));
         let now = self.now;
@@ -538,7 +538,7 @@ impl World {
         let (now, id) = (self.now, ConnectionId(connection as u64));
         match item {
             Item::Open(query) => {
-                self.links[connection].broker_is_open = true;
+                self.connections[connection].broker_is_open = true;
                 let request = ConnectRequest::from_query(&query).expect("our own query");
                 let random = std::array::from_fn(|index| match index {
                     0..8 => connection.to_be_bytes()[index],
@@ -548,7 +548,7 @@ impl World {
                 let arrival = Arrival { client_ip: "192.0.2.1".into(), start_time: 0, random };
                 self.tell_broker(|broker| broker.handle_connect(now, id, &request, &arrival));
             }
-            Item::Frame(frame) if self.links[connection].broker_is_open => {
+            Item::Frame(frame) if self.connections[connection].broker_is_open => {
                 self.tell_broker(|broker| broker.handle_frame(now, id, &frame));
             }
             Item::Frame(_) => {}
@@ -557,8 +557,8 @@ impl World {
     }
 
     fn end_at_broker(&mut self, connection: usize) {
-        let link = &mut self.links[connection];
-        if !std::mem::take(&mut link.broker_is_open) {
+        let simulated = &mut self.connections[connection];
+        if !std::mem::take(&mut simulated.broker_is_open) {
             return;
         }
         self.log(|| format!("the broker loses connection {connection}"));
@@ -584,7 +584,7 @@ impl World {
     }
 }
 
-impl Link {
+impl SimulatedConnection {
     fn pipe(&mut self, direction: Direction) -> &mut Pipe {
         match direction {
             Direction::ToClient => &mut self.to_client,
