@@ -31,13 +31,15 @@ export function addressesIn(module) {
  */
 export function blankPanics(module, before, texts = panicTexts) {
   const data = new Data(module);
-  const places = data.places().filter(({ place }) => !data.isUsed(place));
-  for (const { place, file } of places) {
+  const files = [];
+  for (const { place, file } of data.places()) {
     const name = data.text(file);
     if (!isAbsolute(name) && !existsSync(fromRoot(name))) throw new Error(`there is no ${name}, which a panic names`);
-    data.blank(place);
+    if (!data.isUsed(place)) data.blank(place);
+    files.push(file);
   }
-  for (const { file } of places) if (!data.isUsed(file)) data.blank(file);
+  // A place that is in use still is one, and nothing but a panic would tell it.
+  for (const file of files) if (!data.isUsedByCode(file)) data.blank(file);
   const missing = texts.filter((text) => {
     const ranges = [...data.rangesOf(text), ...data.rangesOf(template(text))];
     const found = ranges.filter((range) => before.has(range.start) && !data.isUsed(range));
@@ -55,6 +57,8 @@ function template(text) {
   const pieces = text.split("{}").map((piece) => (piece === "" ? "" : String.fromCharCode(piece.length) + piece));
   return `${pieces.join("\xc0")}\0`;
 }
+
+const isIn = ({ start, end }, address) => start <= address && address < end;
 
 /** The name of a memory that has none. */
 const MEMORY = "0";
@@ -106,9 +110,12 @@ class Data {
   }
 
   /** Whether the code or other data may point into a range. */
-  isUsed({ start, end }) {
-    const isInside = (address) => start <= address && address < end;
-    return [...this.#inCode].some(isInside) || [...this.#words()].some(({ value }) => isInside(value));
+  isUsed(range) {
+    return this.isUsedByCode(range) || [...this.#words()].some(({ value }) => isIn(range, value));
+  }
+
+  isUsedByCode(range) {
+    return [...this.#inCode].some((address) => isIn(range, address));
   }
 
   blank({ start, end }) {
