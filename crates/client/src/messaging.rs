@@ -13,7 +13,7 @@ use crate::error::{RequestError, unexpected};
 use crate::gather::Gathering;
 use crate::handle::Handle;
 use crate::lock::Ref;
-use crate::platform::{self, BoxFuture, MaybeSend, MaybeSync};
+use crate::platform::{BoxFuture, MaybeSend, MaybeSync};
 use crate::registration::{AddRequestHandler, AddStreamHandler, FilterRegistration};
 use crate::requests::{HandlerFn, Rejection, Request};
 use crate::responses::{FilterResponse, ResponseFn};
@@ -283,7 +283,7 @@ impl IntoFuture for AskMany {
             let Sent { expected, call, mut responses } = send_to_many(&handle, &filter, draft).await?;
             // Without the handle: it does not keep the session open.
             let shared = handle.shared.clone();
-            platform::spawn(async move {
+            handle.shared.spawner.spawn(async move {
                 while let Some(Ok(response)) = responses.next().await {
                     let handler = on_response.clone().or_else(|| shared.filter_handlers.get().get(&filter).cloned());
                     if let Some(handler) = handler {

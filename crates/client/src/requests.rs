@@ -1,6 +1,6 @@
 //! Requests of other sessions, and the handlers that answer them.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use antiphon_protocol::client::{HandlerId, ReceivedRequest, RequestId, Sender};
@@ -113,8 +113,8 @@ pub(crate) type HandlerFn = SharedFn<Request, BoxFuture<Answer>>;
 pub(crate) struct Handlers {
     handlers: HashMap<HandlerId, Handler>,
     last: u64,
-    /// Ends the answering of requests.
-    answering: HashMap<RequestId, AbortHandle>,
+    /// Those that have not been answered.
+    requests: HashMap<RequestId, Progress>,
     is_over: bool,
 }
 
@@ -126,8 +126,16 @@ pub(crate) struct Handler {
     answer: HandlerFn,
     max_concurrent: usize,
     running: usize,
-    /// Those that wait for their turn.
-    waiting: VecDeque<(RequestId, Request)>,
+    /// Those that wait for their turn, in the order in which they came.
+    waiting: BTreeMap<RequestId, Request>,
+}
+
+/// How far a request is.
+enum Progress {
+    /// For its turn at this handler.
+    Waiting(HandlerId),
+    /// By a task that this ends.
+    BeingAnswered(AbortHandle),
 }
 
 /// A request whose turn it is.
@@ -152,7 +160,7 @@ impl Handlers {
         }
         self.last += 1;
         let id = HandlerId(self.last);
-        let (path, waiting) = (path.to_owned(), VecDeque::new());
+        let (path, waiting) = (path.to_owned(), BTreeMap::new());
         self.handlers.insert(
             id,
             Handler { path, is_registered, is_removed: false, answer, max_concurrent, running: 0, waiting },
@@ -178,7 +186,8 @@ impl Handlers {
     pub fn receive(&mut self, id: RequestId, chosen: HandlerId, request: Request) -> Result<Option<Turn>, Request> {
         let Some(handler) = self.handlers.get_mut(&chosen) else { return Err(request) };
         if handler.running >= handler.max_concurrent {
-            handler.waiting.push_back((id, request));
+            handler.waiting.insert(id, request);
+            self.requests.insert(id, Progress::Waiting(chosen));
             return Ok(None);
         }
         handler.running += 1;
@@ -187,15 +196,15 @@ impl Handlers {
 
     /// Remembers how to end the answering of a request.
     pub fn begin(&mut self, id: RequestId, abort: AbortHandle) {
-        self.answering.insert(id, abort);
+        self.requests.insert(id, Progress::BeingAnswered(abort));
     }
 
     /// A request is answered, or not to be answered any more. Returns the one whose turn it is then, and what the caller
     /// has to drop, outside of any lock.
     pub fn finish(&mut self, id: RequestId, chosen: HandlerId) -> (Option<Turn>, Option<Handler>) {
-        self.answering.remove(&id);
+        self.requests.remove(&id);
         let Some(handler) = self.handlers.get_mut(&chosen) else { return (None, None) };
-        if let Some((id, request)) = handler.waiting.pop_front() {
+        if let Some((id, request)) = handler.waiting.pop_first() {
             return (Some(Turn { handler: chosen, id, request, answer: handler.answer.clone() }), None);
         }
         handler.running -= 1;
@@ -204,20 +213,24 @@ impl Handlers {
 
     /// The answer to a request can no longer be delivered.
     pub fn abandon(&mut self, id: RequestId) {
-        if let Some(abort) = self.answering.remove(&id) {
-            abort.abort();
-            return;
-        }
-        for handler in self.handlers.values_mut() {
-            handler.waiting.retain(|(waiting, _)| *waiting != id);
+        match self.requests.remove(&id) {
+            Some(Progress::BeingAnswered(abort)) => abort.abort(),
+            Some(Progress::Waiting(handler)) => {
+                if let Some(handler) = self.handlers.get_mut(&handler) {
+                    handler.waiting.remove(&id);
+                }
+            }
+            None => {}
         }
     }
 
     /// The session is over. What the program gave us is dropped by the caller, outside of any lock.
     pub fn close(&mut self) -> impl Sized + use<> {
         self.is_over = true;
-        for (_, abort) in self.answering.drain() {
-            abort.abort();
+        for (_, progress) in self.requests.drain() {
+            if let Progress::BeingAnswered(abort) = progress {
+                abort.abort();
+            }
         }
         std::mem::take(&mut self.handlers)
     }
@@ -226,5 +239,54 @@ impl Handlers {
 impl fmt::Debug for Handlers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handlers").field("handlers", &self.handlers.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use antiphon_protocol::wire::primitives::SessionId;
+
+    use super::*;
+    use crate::lock::Ref;
+
+    fn request() -> Request {
+        let sender = Sender { session: SessionId { server: 1, value: 2 }, properties: Vec::new() };
+        Request { path: "a".to_owned(), sender: Some(sender), value: Value::int64(1) }
+    }
+
+    /// One handler that answers one request at a time, and three requests.
+    fn busy() -> (Handlers, HandlerId) {
+        let mut handlers = Handlers::default();
+        let answer: HandlerFn = Ref::new(|_| Box::pin(async { Ok(Value::int64(2)) }));
+        let handler = handlers.add("a", true, 1, answer).expect("open");
+        assert!(handlers.receive(RequestId(1), handler, request()).is_ok_and(|turn| turn.is_some()));
+        for id in 2..=3 {
+            assert!(handlers.receive(RequestId(id), handler, request()).is_ok_and(|turn| turn.is_none()));
+        }
+        (handlers, handler)
+    }
+
+    #[test]
+    fn a_request_that_is_abandoned_before_its_turn_never_has_one() {
+        let (mut handlers, handler) = busy();
+        handlers.abandon(RequestId(2));
+        let (turn, _) = handlers.finish(RequestId(1), handler);
+        assert_eq!(turn.map(|turn| turn.id), Some(RequestId(3)));
+        let (turn, _) = handlers.finish(RequestId(3), handler);
+        assert!(turn.is_none());
+    }
+
+    #[test]
+    fn a_handler_that_is_removed_answers_what_it_was_given_before() {
+        let (mut handlers, handler) = busy();
+        let (path, gone) = handlers.remove(handler);
+        assert_eq!((path.as_deref(), gone.is_some()), (Some("a"), false));
+        for id in 2..=3 {
+            let (turn, gone) = handlers.finish(RequestId(id - 1), handler);
+            assert_eq!((turn.map(|turn| turn.id), gone.is_some()), (Some(RequestId(id)), false));
+        }
+        let (turn, gone) = handlers.finish(RequestId(3), handler);
+        assert!(turn.is_none() && gone.is_some());
+        assert!(handlers.receive(RequestId(4), handler, request()).is_err());
     }
 }

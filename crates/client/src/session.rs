@@ -15,7 +15,6 @@ use crate::handle::Handle;
 use crate::lock::Ref;
 use crate::messaging::Messaging;
 use crate::options::{Options, server_address};
-use crate::platform;
 use crate::shared::Shared;
 use crate::task::Task;
 
@@ -48,7 +47,7 @@ pub async fn connect(url: &str, options: Options) -> Result<Session, ConnectErro
     let (closing, closed) = oneshot::channel();
     let shared = Ref::new(Shared::new(address, &options, closed));
     let session = Session(Handle::new(shared.clone()));
-    platform::spawn(Task::new(shared, options, connecting, closing).run());
+    shared.spawner.spawn(Task::new(shared.clone(), options, connecting, closing).run());
     let stopped = || ConnectError { code: ConnectCode::ConnectionError, message: STOPPED.to_owned() };
     connected.await.unwrap_or_else(|_| Err(stopped()))?;
     Ok(session)

@@ -23,7 +23,7 @@ use crate::error::RequestError;
 use crate::events::Listeners;
 use crate::lock::{Lock, Ref};
 use crate::options::Options;
-use crate::platform::{self, SharedFn};
+use crate::platform::{self, SharedFn, Spawner};
 use crate::requests::{Answer, Handlers, Rejection, Turn};
 use crate::responses::FilterResponse;
 use crate::signal::Signal;
@@ -41,6 +41,7 @@ pub(crate) struct Shared {
     /// Settles when the session is over.
     pub closed: SharedFuture<oneshot::Receiver<Closed>>,
     pub request_timeout: Duration,
+    pub spawner: Spawner,
 }
 
 /// What a session is called.
@@ -63,6 +64,7 @@ impl Shared {
             filter_handlers: Lock::default(),
             listeners: Listeners::default(),
             closed: closed.shared(),
+            spawner: Spawner::here(),
         }
     }
 
@@ -126,7 +128,7 @@ impl Shared {
         let (abort, registration) = AbortHandle::new_pair();
         self.handlers.get().begin(id, abort);
         let shared = self.clone();
-        platform::spawn(async move {
+        self.spawner.spawn(async move {
             // A handler that panics has failed; the session has not.
             let answering = AssertUnwindSafe(async move { answer(request).await }).catch_unwind();
             if let Ok(answer) = Abortable::new(answering, registration).await {

@@ -82,6 +82,10 @@ impl Task {
                 Step::Rang => shared.driver.handle_timeout(&mut self),
                 Step::Socket(connection, event) => self.handle_socket(connection, event),
             }
+            if !self.is_over {
+                // Nobody waits for a goodbye on a connection that was lost.
+                self.leaving = None;
+            }
         }
         let leaving = self.leaving.take();
         // Those who wait learn that it is over before the goodbye is said.

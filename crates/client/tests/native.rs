@@ -211,3 +211,20 @@ async fn when_the_runtime_stops_everything_settles() {
     assert_eq!(error.code(), "SESSION_CLOSED");
     assert_eq!(session.events().next().await, None);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_can_be_used_from_threads_that_know_no_runtime() {
+    let broker = TestBroker::start().await;
+    let session = broker.connect().await;
+    let messaging = session.messaging();
+    let answered = std::thread::spawn(move || {
+        futures_executor::block_on(async {
+            messaging.add_request_handler("a", async |_| Ok("answer")).await?;
+            let filter = messaging.send_request_to_filter("none is 'x'", "a", ()).await?;
+            let answer = messaging.send_request_to_path("a", ()).await?;
+            Ok::<_, RequestError>((filter, answer.decode::<String>()?))
+        })
+    });
+    let answered = tokio::task::spawn_blocking(|| answered.join().expect("no panic")).await.expect("no panic");
+    assert_eq!(answered, Ok((0, "answer".to_owned())));
+}

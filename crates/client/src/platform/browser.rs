@@ -45,9 +45,17 @@ pub(crate) fn random() -> f64 {
     js_sys::Math::random()
 }
 
-/// Runs a task on the page's event loop.
-pub(crate) fn spawn(task: impl Future<Output = ()> + 'static) {
-    wasm_bindgen_futures::spawn_local(task);
+/// Runs tasks on the event loop of the page or worker.
+pub(crate) struct Spawner;
+
+impl Spawner {
+    pub fn here() -> Self {
+        Self
+    }
+
+    pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        wasm_bindgen_futures::spawn_local(task);
+    }
 }
 
 /// A timer that can be set again.

@@ -14,13 +14,13 @@ mod native;
 mod native_socket;
 
 #[cfg(target_arch = "wasm32")]
-pub(crate) use browser::{Alarm, BoxFuture, CLIENT_TYPE, SharedFn, environment, now, random, spawn};
+pub(crate) use browser::{Alarm, BoxFuture, CLIENT_TYPE, SharedFn, Spawner, environment, now, random};
 #[cfg(target_arch = "wasm32")]
 pub use browser::{MaybeSend, MaybeSync};
 #[cfg(target_arch = "wasm32")]
 pub(crate) use browser_socket::{MessageBytes, Socket};
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use native::{Alarm, BoxFuture, CLIENT_TYPE, SharedFn, environment, now, random, spawn};
+pub(crate) use native::{Alarm, BoxFuture, CLIENT_TYPE, SharedFn, Spawner, environment, now, random};
 #[cfg(not(target_arch = "wasm32"))]
 pub use native::{MaybeSend, MaybeSync};
 #[cfg(not(target_arch = "wasm32"))]

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use antiphon_protocol::time::Moment;
+use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// `Send` natively, where tasks move between threads; nothing in a browser.
@@ -41,9 +42,18 @@ pub(crate) fn random() -> f64 {
     fastrand::f64()
 }
 
-/// Runs a task in the tokio runtime that the caller is in.
-pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
-    tokio::spawn(task);
+/// Runs tasks in the tokio runtime that a session was opened in.
+pub(crate) struct Spawner(Handle);
+
+impl Spawner {
+    /// Of the runtime that the caller is in, which it must be.
+    pub fn here() -> Self {
+        Self(Handle::current())
+    }
+
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.spawn(task);
+    }
 }
 
 /// A timer that can be set again.
