@@ -14,7 +14,7 @@ use crate::session::{Session, credentials_from_js};
 use crate::value::as_wire;
 
 /// A session at work. No method throws; what becomes of a call, the listener is told.
-#[wasm_bindgen(skip_typescript)]
+#[wasm_bindgen]
 pub struct Client {
     session: Session,
 }
@@ -25,7 +25,7 @@ impl Client {
     /// `properties`. Times are in milliseconds, that for reconnecting 0 for not at all; `max_message_size` is the largest
     /// message taken from the server, in bytes.
     #[expect(clippy::too_many_arguments, reason = "each crosses the boundary by itself")]
-    #[wasm_bindgen(constructor, skip_typescript)]
+    #[wasm_bindgen(constructor)]
     pub fn new(
         listener: Listener,
         address: String,
@@ -53,20 +53,17 @@ impl Client {
     }
 
     /// Starts connecting; `elapsed` milliseconds of the time allowed have passed already.
-    #[wasm_bindgen(skip_typescript)]
     pub fn connect(&self, elapsed: f64) {
         let elapsed = milliseconds(elapsed).as_micros() as u64;
         self.session.change(|core, now| core.connect(Moment(now.0.saturating_sub(elapsed))));
     }
 
     /// Ends the session.
-    #[wasm_bindgen(skip_typescript)]
     pub fn close(&self) {
         self.session.change(|core, now| core.close(now));
     }
 
     /// Ends the session because the page is left: there will be no event of its connection any more.
-    #[wasm_bindgen(skip_typescript)]
     pub fn leave(&self) {
         self.session.change(|core, now| {
             core.close(now);
@@ -78,7 +75,6 @@ impl Client {
 
     /// The page was frozen or hidden, or is back on the network; with `restored`, it comes from the back/forward cache,
     /// where no connection lives.
-    #[wasm_bindgen(skip_typescript)]
     pub fn wake(&self, restored: bool) {
         self.session.change(|core, now| {
             match core.connection() {
@@ -94,7 +90,7 @@ impl Client {
     }
 
     /// Says how long to wait before the attempt to reconnect that is due, in milliseconds, if the application says so.
-    #[wasm_bindgen(js_name = retryAfter, skip_typescript)]
+    #[wasm_bindgen(js_name = retryAfter)]
     pub fn retry_after(&self, delay: Option<f64>) {
         self.session.driver().retry_after(&mut &self.session, delay.map(milliseconds));
     }
@@ -103,7 +99,6 @@ impl Client {
     /// session filter `whom` matches (2). The value is of data type `code`; `timeout` is in milliseconds; with `wait` it
     /// waits for a connection while there is none.
     #[expect(clippy::too_many_arguments, reason = "each crosses the boundary by itself")]
-    #[wasm_bindgen(skip_typescript)]
     pub fn send(
         &self,
         call: f64,
@@ -130,76 +125,70 @@ impl Client {
     }
 
     /// Sends a service request with this body.
-    #[wasm_bindgen(skip_typescript)]
     pub fn invoke(&self, call: f64, service: u32, body: &[u8]) {
         self.session.change(|core, now| core.invoke(now, id(call), service, body));
     }
 
     /// Measures a round trip.
-    #[wasm_bindgen(skip_typescript)]
     pub fn ping(&self, call: f64) {
         self.session.change(|core, now| core.ping(now, id(call)));
     }
 
     /// Asks for the session's own properties.
-    #[wasm_bindgen(js_name = getProperties, skip_typescript)]
+    #[wasm_bindgen(js_name = getProperties)]
     pub fn get_properties(&self, call: f64, keys: &Array) {
         let keys = strings(keys);
         self.session.change(|core, now| core.get_properties(now, id(call), &keys));
     }
 
     /// Gives the session another principal; `credentials` are a string, bytes or undefined.
-    #[wasm_bindgen(js_name = changePrincipal, skip_typescript)]
+    #[wasm_bindgen(js_name = changePrincipal)]
     pub fn change_principal(&self, call: f64, principal: &str, credentials: &JsValue) {
         let credentials = credentials_from_js(credentials);
         self.session.change(|core, now| core.change_principal(now, id(call), principal, &credentials));
     }
 
     /// Registers a request handler.
-    #[wasm_bindgen(js_name = registerHandler, skip_typescript)]
+    #[wasm_bindgen(js_name = registerHandler)]
     pub fn register_handler(&self, call: f64, handler: f64, path: &str, property_keys: &Array, reregister: bool) {
         let (handler, keys) = (HandlerId(handler as u64), strings(property_keys));
         self.session.change(|core, now| core.register_handler(now, id(call), handler, path, &keys, reregister));
     }
 
     /// Takes a registration back.
-    #[wasm_bindgen(js_name = deregisterHandler, skip_typescript)]
+    #[wasm_bindgen(js_name = deregisterHandler)]
     pub fn deregister_handler(&self, call: f64, handler: f64) {
         self.session.change(|core, now| core.deregister_handler(now, id(call), HandlerId(handler as u64)));
     }
 
     /// Nothing more is to be told of this call.
-    #[wasm_bindgen(skip_typescript)]
     pub fn abandon(&self, call: f64) {
         self.session.change(|core, _| core.abandon(id(call)));
     }
 
     /// Adds a stream.
-    #[wasm_bindgen(js_name = addStream, skip_typescript)]
+    #[wasm_bindgen(js_name = addStream)]
     pub fn add_stream(&self, handler: f64, path: &str, addressed: bool) {
         self.session.change(|core, _| core.add_stream(HandlerId(handler as u64), path, addressed));
     }
 
     /// Removes a stream.
-    #[wasm_bindgen(js_name = removeStream, skip_typescript)]
+    #[wasm_bindgen(js_name = removeStream)]
     pub fn remove_stream(&self, handler: f64) {
         self.session.change(|core, _| core.remove_stream(HandlerId(handler as u64)));
     }
 
     /// Answers a request.
-    #[wasm_bindgen(skip_typescript)]
     pub fn respond(&self, request: f64, code: u8, bytes: &[u8]) {
         self.session.change(|core, _| core.respond(RequestId(request as u64), Ok(as_wire(code, bytes))));
     }
 
     /// Answers a request with an error.
-    #[wasm_bindgen(skip_typescript)]
     pub fn refuse(&self, request: f64, reason: i32, text: &str) {
         self.session.change(|core, _| core.respond(RequestId(request as u64), Err((ErrorReason(reason), text))));
     }
 
     /// Whether the listener is told of messages as they pass.
-    #[wasm_bindgen(skip_typescript)]
     pub fn inspect(&self, is_wanted: bool) {
         self.session.driver().set_inspecting(is_wanted);
     }
@@ -207,26 +196,23 @@ impl Client {
     // What happens on a WebSocket.
 
     /// It is open.
-    #[wasm_bindgen(skip_typescript)]
     pub fn opened(&self, connection: f64) {
         self.session.driver().handle_open(&mut &self.session, connection_id(connection));
     }
 
     /// A binary message has arrived.
-    #[wasm_bindgen(skip_typescript)]
     pub fn received(&self, connection: f64, frame: &[u8]) {
         self.session.driver().handle_frame(&mut &self.session, connection_id(connection), frame);
     }
 
     /// A message has arrived that is not binary; no peer of ours sends these.
-    #[wasm_bindgen(js_name = receivedText, skip_typescript)]
+    #[wasm_bindgen(js_name = receivedText)]
     pub fn received_text(&self, connection: f64) {
         let text = "the server sent a text message";
         self.session.driver().handle_violation(&mut &self.session, connection_id(connection), text);
     }
 
     /// Nothing follows.
-    #[wasm_bindgen(skip_typescript)]
     pub fn disconnected(&self, connection: f64, code: u16, reason: &str) {
         self.session.driver().handle_closed(&mut &self.session, connection_id(connection), code, reason);
     }

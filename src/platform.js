@@ -53,6 +53,10 @@ export function report(error) {
 /**
  * The same functions, but what they throw is reported and nothing comes of it: for callers that an error would leave in the
  * middle of something.
+ *
+ * @template T
+ * @param {T} functions
+ * @returns {T}
  */
 export function guarded(functions) {
   const entries = Object.entries(functions).map(([name, run]) => {

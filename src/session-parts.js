@@ -53,7 +53,7 @@ export class SessionParts {
     const { address, config, signal } = this.#options;
     atWork.add(this);
     try {
-      this.client.port = create(this.#listener(), address, ...config);
+      this.client.port = create(this.listener(), address, ...config);
     } catch (error) {
       this.#release();
       throw error;
@@ -62,7 +62,7 @@ export class SessionParts {
   }
 
   /** All that the client calls. What is thrown there must not get into Rust, which would be left in the middle of something. */
-  #listener() {
+  listener() {
     return guarded({
       ...this.life.listener,
       ...this.calls.listener,
