@@ -85,7 +85,9 @@ async function bindgen(wasm, folder, ...options) {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   const output = ["--out-name", "antiphon", "--out-dir", folder];
-  await must(wasmBindgen, ["--target", "web", ...options, ...output, wasm], { show: "failure" });
+  // All platforms that we run on have TextEncoder.encodeInto.
+  const platform = ["--target", "web", "--encode-into", "always"];
+  await must(wasmBindgen, [...platform, ...options, ...output, wasm], { show: "failure" });
 }
 
 /** The package in `folder`: a file for each entry, the WebAssembly, and the types. */

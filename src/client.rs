@@ -111,17 +111,18 @@ impl Client {
         wait: bool,
     ) {
         let (value, patience) = (as_wire(code, bytes), Patience { timeout: milliseconds(timeout), wait });
-        match recipient {
-            TO_PATH => self.session.change(|core, now| core.send_to_path(now, id(call), path, value, patience)),
-            TO_SESSION => match whom.parse::<SessionId>() {
-                Ok(session) => {
-                    self.session
-                        .change(|core, now| core.send_to_session(now, id(call), session, path, value, patience));
-                }
-                Err(_) => self.session.listener().tell_invalid_argument(call, InvalidSessionId::MESSAGE),
-            },
-            _ => self.session.change(|core, now| core.send_to_filter(now, id(call), whom, path, value, patience)),
+        let session = match recipient {
+            TO_SESSION => whom.parse::<SessionId>().ok(),
+            _ => None,
+        };
+        if recipient == TO_SESSION && session.is_none() {
+            return self.session.listener().tell_invalid_argument(call, InvalidSessionId::MESSAGE);
         }
+        self.session.change(|core, now| match (recipient, session) {
+            (_, Some(session)) => core.send_to_session(now, id(call), session, path, value, patience),
+            (TO_FILTER, _) => core.send_to_filter(now, id(call), whom, path, value, patience),
+            _ => core.send_to_path(now, id(call), path, value, patience),
+        });
     }
 
     /// Sends a service request with this body.
@@ -219,8 +220,8 @@ impl Client {
 }
 
 // Whom a request is for: `Recipient` in `boundary.ts`.
-const TO_PATH: u8 = 0;
 const TO_SESSION: u8 = 1;
+const TO_FILTER: u8 = 2;
 
 /// Numbers that count up from 1 in JavaScript, where a float holds them exactly.
 fn id(call: f64) -> CallId {
