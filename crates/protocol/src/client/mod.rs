@@ -466,30 +466,33 @@ impl ClientSession {
 
     /// Tells everyone who waits, in both directions, that nothing will come any more.
     fn settle_everything(&mut self, error: &RequestError) {
-        for id in self.calls.ids().into_iter().map(CallId) {
-            if let Some(call) = self.calls.end(id) {
-                self.settle(id, call, error);
-            }
-        }
+        self.settle_calls(error, true);
         self.registrations.clear();
         self.abandon_received(&RequestError::SessionClosed { sent: true });
     }
 
     /// The server has discarded every conversation: fails what was asked, and registers the request handlers again.
     fn lose_messages(&mut self) {
-        let mut requests = 0;
-        for id in self.calls.ids().into_iter().map(CallId) {
-            if !self.calls.is_unsent(id)
-                && let Some(call) = self.calls.end(id)
-            {
-                requests += usize::from(call.is_request());
-                self.settle(id, call, &RequestError::ConnectionLost);
-            }
-        }
+        let requests = self.settle_calls(&RequestError::ConnectionLost, false);
         let handlers = self.lose_registrations();
         self.abandon_received(&RequestError::ConnectionLost);
         self.deliver(Event::MessagesLost { requests, handlers });
         self.register_again();
+    }
+
+    /// Ends the calls whose answers will not come: all, or those that have been sent. Returns how many requests they are.
+    #[inline(never)]
+    fn settle_calls(&mut self, error: &RequestError, with_unsent: bool) -> usize {
+        let mut requests = 0;
+        for id in self.calls.ids().into_iter().map(CallId) {
+            if (with_unsent || !self.calls.is_unsent(id))
+                && let Some(call) = self.calls.end(id)
+            {
+                requests += usize::from(call.is_request());
+                self.settle(id, call, error);
+            }
+        }
+        requests
     }
 
     /// Nobody can be answered any more.

@@ -1,0 +1,192 @@
+//! What a client asks for when it opens a WebSocket (section 2).
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+
+use super::properties::{properties_from_text, properties_to_json, properties_to_list};
+use super::secrets::Credentials;
+use crate::text;
+use crate::text::hexadecimal_digit;
+
+/// Set by every client of today (section 2.5).
+pub const CAPABILITY_UNIFIED: u32 = 8;
+
+/// What a client asks for when it opens a WebSocket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectRequest {
+    /// `WB` for a browser; section 2.4 has others.
+    pub client_type: String,
+    /// Protocol version that the client wants to speak.
+    pub version: u8,
+    /// Capability bits (section 2.5).
+    pub capabilities: u32,
+    /// Milliseconds that the server is asked to keep the session when its connection is lost; 0 for not at all.
+    pub reconnect_timeout: u64,
+    /// Who wants to connect; none for anonymous.
+    pub principal: Option<String>,
+    /// Proof of that.
+    pub credentials: Credentials,
+    /// Proposed session properties, in the order given; none if the parameter is missing.
+    pub properties: Option<Vec<(String, String)>>,
+    /// Takes up an existing session instead of opening one.
+    pub recovery: Option<Recovery>,
+}
+
+/// The part of a connect request that makes it a reconnection (section 10).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovery {
+    /// As the client sent it; compare it in constant time.
+    pub token: String,
+    /// `cs`: number of the oldest message that the client can send again.
+    pub oldest_sent: u64,
+    /// `ss`: number of the last message that the client received.
+    pub last_received: u64,
+}
+
+/// Why the parameters of an upgrade request are not a connect request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HandshakeError {
+    /// Not one of ours: there is no parameter `v`.
+    #[error("the parameter {0} is missing")]
+    Missing(&'static str),
+    /// A parameter whose value cannot be read.
+    #[error("the parameter {0} cannot be read")]
+    Malformed(&'static str),
+}
+
+/// Escapes what `encodeURIComponent` escapes. By hand, because the table of a library would be downloaded by every page.
+fn escape_component(value: &str, out: &mut String) {
+    for byte in value.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'\'' | b'(' | b')' => {
+                out.push(byte.into());
+            }
+            _ => {
+                out.push('%');
+                out.push(hexadecimal_digit(u32::from(byte >> 4)).to_ascii_uppercase());
+                out.push(hexadecimal_digit(u32::from(byte & 0xf)).to_ascii_uppercase());
+            }
+        }
+    }
+}
+
+impl ConnectRequest {
+    /// The query of the URL to open, without the question mark: what a browser can send.
+    #[must_use]
+    pub fn to_query(&self) -> String {
+        let mut query = String::new();
+        for (name, value) in self.parameters(properties_to_json, true) {
+            if !query.is_empty() {
+                query.push('&');
+            }
+            query.push_str(name);
+            query.push('=');
+            escape_component(&value, &mut query);
+        }
+        query
+    }
+
+    /// The same as HTTP headers: names and values.
+    #[must_use]
+    pub fn to_headers(&self) -> Vec<(&'static str, String)> {
+        self.parameters(properties_to_list, false)
+    }
+
+    /// Reads the query of an upgrade request, without the question mark. Unknown parameters are ignored.
+    ///
+    /// # Errors
+    ///
+    /// [`HandshakeError`] if there is no version, or a known parameter makes no sense.
+    pub fn from_query(query: &str) -> Result<Self, HandshakeError> {
+        let mut parameters = Vec::new();
+        for pair in query.split('&') {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            // A `+` stays a `+`: Base64 uses it, and old clients do not escape it (section 2.2).
+            let value = percent_decode_str(value).decode_utf8().map_err(|_| HandshakeError::Malformed("query"))?;
+            parameters.push((name, value));
+        }
+        Self::from_parameters(|name| {
+            parameters.iter().find(|(other, _)| *other == name).map(|(_, value)| Cow::Borrowed(value.as_ref()))
+        })
+    }
+
+    /// Reads the headers of an upgrade request; `header` looks one up by its lower-case name.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::from_query`].
+    pub fn from_headers<'a>(header: impl Fn(&'static str) -> Option<&'a str>) -> Result<Self, HandshakeError> {
+        Self::from_parameters(|name| header(name).map(Cow::Borrowed))
+    }
+
+    fn from_parameters<'a>(get: impl Fn(&'static str) -> Option<Cow<'a, str>>) -> Result<Self, HandshakeError> {
+        fn number<T: std::str::FromStr>(name: &'static str, text: &str) -> Result<T, HandshakeError> {
+            text.trim().parse().map_err(|_| HandshakeError::Malformed(name))
+        }
+        let version = get("v").ok_or(HandshakeError::Missing("v"))?;
+        let optional = |name, missing| get(name).map_or(Ok(missing), |text| number(name, &text));
+        let recovery = match get("c") {
+            Some(token) => Some(Recovery {
+                token: token.into_owned(),
+                oldest_sent: optional("cs", 0)?,
+                last_received: optional("ss", 0)?,
+            }),
+            None => None,
+        };
+        Ok(Self {
+            client_type: get("ty").unwrap_or_default().into_owned(),
+            version: number("v", &version)?,
+            capabilities: get("ca").map_or(Ok(0), |text| number("ca", &text))?,
+            reconnect_timeout: optional("r", 0)?,
+            principal: get("username").map(Cow::into_owned),
+            credentials: get("password").map_or(Ok(Credentials::None), |text| {
+                Credentials::from_parameter(&text).ok_or(HandshakeError::Malformed("password"))
+            })?,
+            properties: get("sp")
+                .map(|text| properties_from_text(&text).ok_or(HandshakeError::Malformed("sp")))
+                .transpose()?,
+            recovery,
+        })
+    }
+
+    /// Names and values in the order of the official clients: with a query, who connects comes last.
+    fn parameters(
+        &self,
+        write_properties: fn(&[(String, String)]) -> String,
+        principal_last: bool,
+    ) -> Vec<(&'static str, String)> {
+        let mut parameters = vec![
+            ("ty", self.client_type.clone()),
+            ("v", text![self.version]),
+            ("ca", text![self.capabilities]),
+            ("r", text![self.reconnect_timeout]),
+        ];
+        if !principal_last {
+            self.append_principal(&mut parameters);
+        }
+        if let Some(Recovery { token, oldest_sent, last_received }) = &self.recovery {
+            parameters.push(("c", token.clone()));
+            parameters.push(("cs", text![*oldest_sent]));
+            parameters.push(("ss", text![*last_received]));
+        }
+        if let Some(properties) = &self.properties {
+            parameters.push(("sp", write_properties(properties)));
+        }
+        if principal_last {
+            self.append_principal(&mut parameters);
+        }
+        parameters
+    }
+
+    fn append_principal(&self, parameters: &mut Vec<(&'static str, String)>) {
+        let Some(principal) = &self.principal else { return };
+        let credentials = match &self.credentials {
+            Credentials::None if principal.is_empty() => String::new(),
+            credentials => credentials.to_parameter(),
+        };
+        parameters.push(("username", principal.clone()));
+        parameters.push(("password", credentials));
+    }
+}
