@@ -6,10 +6,11 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import diffusion from "diffusion";
 import { startBroker } from "../support/broker.mjs";
+import { ABORT, CLOSE_REQUEST, ERROR, RESPONSE } from "../support/wire.mjs";
 import { refused } from "./support/assert.mjs";
 import { connectByJavaScript } from "./support/javascript.mjs";
 import { control } from "./support/peers.mjs";
-import { ABORT, CLOSE_REQUEST, ERROR, RESPONSE, startRelay } from "./support/relay.mjs";
+import { startRelay } from "./support/relay.mjs";
 import { openWorld } from "./support/world.mjs";
 
 const json = diffusion.datatypes.json();

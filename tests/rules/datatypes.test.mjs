@@ -4,9 +4,9 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { datatypes } from "antiphon";
 import { startBroker } from "../support/broker.mjs";
+import { DELIVERY, readDelivery, readFilterResponse, value } from "../support/wire.mjs";
 import { assertError, collect, fails, open, openAll, thrown, unique } from "./support/client.mjs";
 import { connectPeer } from "./support/endpoint.mjs";
-import { DELIVERY, readDelivery, readFilterResponse, value } from "./support/wire.mjs";
 
 const broker = await startBroker();
 after(() => broker.stop());

@@ -4,8 +4,6 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { ConnectError, connect, InvalidFilterError, MessagingError, RejectedRequestError } from "antiphon";
 import { startBroker } from "../support/broker.mjs";
-import { assertError, collect, fails, open, options, rejection, thrown, unique } from "./support/client.mjs";
-import { connectPeer, SCRIPTED_ID, startServer } from "./support/endpoint.mjs";
 import {
   DELIVERY,
   FILTER_RESPONSE,
@@ -17,7 +15,9 @@ import {
   string,
   USER_PING,
   varint,
-} from "./support/wire.mjs";
+} from "../support/wire.mjs";
+import { assertError, collect, fails, open, options, rejection, thrown, unique } from "./support/client.mjs";
+import { connectPeer, SCRIPTED_ID, startServer } from "./support/endpoint.mjs";
 
 /** The reasons of protocol.md 5.2, with the outcomes of the table of the public surface; and some that nobody knows. */
 const REASONS = [

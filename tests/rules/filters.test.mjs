@@ -7,9 +7,9 @@ import { escapeFilter, InvalidFilterError, MessagingError } from "antiphon";
 import { fromRoot } from "../../scripts/lib/paths.mjs";
 import { names, tableIn } from "../docs/support/tables.mjs";
 import { startBroker } from "../support/broker.mjs";
+import { readFilterOutcome, SEND_TO_PATH, text } from "../support/wire.mjs";
 import { assertError, collect, open, options, randomNumbers, rejection, seed, unique } from "./support/client.mjs";
 import { connectPeer } from "./support/endpoint.mjs";
-import { readFilterOutcome, SEND_TO_PATH, text } from "./support/wire.mjs";
 
 const broker = await startBroker();
 after(() => broker.stop());

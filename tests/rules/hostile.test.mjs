@@ -5,8 +5,6 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { datatypes } from "antiphon";
 import { startBroker } from "../support/broker.mjs";
-import { assertError, collect, fails, open, randomNumbers, rejection, seed, thrown } from "./support/client.mjs";
-import { connectPeer, startServer } from "./support/endpoint.mjs";
 import {
   cborText,
   DELIVERY,
@@ -23,7 +21,9 @@ import {
   text,
   value,
   varint,
-} from "./support/wire.mjs";
+} from "../support/wire.mjs";
+import { assertError, collect, fails, open, randomNumbers, rejection, seed, thrown } from "./support/client.mjs";
+import { connectPeer, startServer } from "./support/endpoint.mjs";
 
 const broker = await startBroker();
 after(() => broker.stop());

@@ -4,9 +4,9 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { RejectedRequestError } from "antiphon";
 import { startBroker } from "../support/broker.mjs";
+import { DELIVERY, join, list, REGISTER, RESPONSE, Reader, sessionId, string, text, varint } from "../support/wire.mjs";
 import { collect, fails, gate, open, openAll, unique } from "./support/client.mjs";
 import { startServer } from "./support/endpoint.mjs";
-import { DELIVERY, join, list, REGISTER, RESPONSE, Reader, sessionId, string, text, varint } from "./support/wire.mjs";
 
 const broker = await startBroker();
 after(() => broker.stop());

@@ -8,9 +8,9 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { datatypes, RejectedRequestError } from "antiphon";
 import { startBroker } from "../support/broker.mjs";
+import { DELIVERY, SEND_TO_PATH, text, value } from "../support/wire.mjs";
 import { assertError, collect, fails, gate, isSettled, open, openAll, rejection, unique } from "./support/client.mjs";
 import { connectPeer, SCRIPTED_ID, startServer } from "./support/endpoint.mjs";
-import { DELIVERY, SEND_TO_PATH, text, value } from "./support/wire.mjs";
 
 const broker = await startBroker(["--request-timeout-for", "impatient=100ms"]);
 after(() => broker.stop());

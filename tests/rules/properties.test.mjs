@@ -4,9 +4,9 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { ALL_FIXED_PROPERTIES, ALL_USER_PROPERTIES } from "antiphon";
 import { startBroker } from "../support/broker.mjs";
+import { readDelivery } from "../support/wire.mjs";
 import { collect, open, unique } from "./support/client.mjs";
 import { connectPeer } from "./support/endpoint.mjs";
-import { readDelivery } from "./support/wire.mjs";
 
 const broker = await startBroker();
 after(() => broker.stop());

@@ -1,7 +1,5 @@
 // Rules S-1 to S-11 and L-1 to L-4 of sessions and connections: what an application and a wire peer see of them.
-//
-// Not here, since they belong to reconnection: S-5, S-6, S-7, S-10, the disconnected half of S-8 and S-11, L-3, L-5 and
-// L-6.
+// What becomes of a session without a connection is in reconnection/.
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -9,8 +7,6 @@ import { createServer, Socket } from "node:net";
 import { after, test } from "node:test";
 import { ConnectError, connect } from "antiphon";
 import { startBroker } from "../support/broker.mjs";
-import { assertError, collect, fails, isSettled, open, options, rejection, thrown, unique } from "./support/client.mjs";
-import { connectPeer, SCRIPTED_ID, startServer } from "./support/endpoint.mjs";
 import {
   ABORT,
   REQUEST,
@@ -21,7 +17,9 @@ import {
   SYSTEM_PING,
   text,
   USER_PING,
-} from "./support/wire.mjs";
+} from "../support/wire.mjs";
+import { assertError, collect, fails, isSettled, open, options, rejection, thrown, unique } from "./support/client.mjs";
+import { connectPeer, SCRIPTED_ID, startServer } from "./support/endpoint.mjs";
 
 const broker = await startBroker(["--log", "trace"]);
 after(() => broker.stop());

@@ -3,6 +3,7 @@
 
 import { EventEmitter, once } from "node:events";
 import { WebSocket, WebSocketServer } from "ws";
+import { readFrame } from "../../support/wire.mjs";
 
 /** Headers that are between the ends of one connection. Official Python puts its parameters among the others. */
 const OWN_HEADERS = /^(host|connection|upgrade|sec-websocket-.*)$/;
@@ -31,7 +32,7 @@ export async function startRelay(broker, rewrite = (message) => message) {
   function pass(from, source, destination, change = (message) => message) {
     source.on("message", (bytes) => {
       const message = change(bytes);
-      messages.push({ from, ...parse(message) });
+      messages.push({ from, ...readFrame(message) });
       destination.send(message);
       events.emit("change");
     });
@@ -58,36 +59,4 @@ export async function startRelay(broker, rewrite = (message) => message) {
       await once(server, "close");
     },
   };
-}
-
-/** Message types (protocol.md 4.1). */
-export const REQUEST = 0;
-export const RESPONSE = 6;
-export const ERROR = 7;
-export const ABORT = 28;
-export const CLOSE_REQUEST = 29;
-
-function parse(bytes) {
-  const [type] = bytes;
-  let offset = 1;
-  const varint = () => {
-    let value = 0n;
-    for (let shift = 0n; ; shift += 7n) {
-      const byte = bytes[offset];
-      offset += 1;
-      value |= BigInt(byte & 0x7f) << shift;
-      if (byte < 0x80) return value;
-    }
-  };
-  if (type === REQUEST)
-    return { type, service: Number(varint()), conversation: varint(), body: bytes.subarray(offset) };
-  if (type === RESPONSE) return { type, conversation: varint(), body: bytes.subarray(offset) };
-  if (type === ERROR) {
-    const conversation = varint();
-    const length = Number(varint());
-    const text = bytes.toString("utf8", offset, offset + length);
-    offset += length;
-    return { type, conversation, text, reason: Number(varint()) };
-  }
-  return { type };
 }

@@ -70,6 +70,9 @@ export function gate() {
   return { opened, open };
 }
 
+/** A filter that only these sessions match. */
+export const filterFor = (...sessions) => `$SessionId in [${sessions.map(({ id }) => `'${id}'`).join(" ")}]`;
+
 /** Everything that a gathering gives, until it ends or throws. */
 export async function collect(gathering) {
   const results = [];

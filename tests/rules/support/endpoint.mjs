@@ -24,19 +24,23 @@ import {
   sessionId,
   string,
   varint,
-} from "./wire.mjs";
+} from "../../support/wire.mjs";
 
 /** One end of a connection, after the connection response. */
 class Endpoint {
   #received = [];
   #changed = new EventEmitter().setMaxListeners(0);
   #conversations = 0n;
+  /** When it was made, in ms. */
+  at = performance.now();
   /** Resolves when the connection is closed, with the code. */
   closed;
   isClosed = false;
 
-  constructor(socket) {
+  /** `query` is the parameters of the connection (section 2.2), as the client gave them. */
+  constructor(socket, query) {
     this.socket = socket;
+    this.query = query;
     socket.on("message", (bytes) => {
       this.#received.push(readFrame(bytes));
       this.#changed.emit("change");
@@ -68,6 +72,11 @@ class Endpoint {
       Object.entries(pattern).every(([key, wanted]) => [wanted].flat().includes(message[key]));
     const index = this.#received.findIndex(isAlike);
     return index < 0 ? undefined : this.#received.splice(index, 1)[0];
+  }
+
+  /** How many messages are there that nobody has taken yet. */
+  get untaken() {
+    return this.#received.length;
   }
 
   send(message) {
@@ -176,14 +185,19 @@ export const SCRIPTED_ID = "00000000000000ab-0000000000000001";
  * Starts a server that is scripted.
  *
  * @param {(message: object, connection: Endpoint) => void} serve gets every message of every client but the goodbyes
- * @param {object | Buffer | null} response the connection response: its fields, its bytes, or none
+ * @param {object | Buffer | null | Array<object | Buffer | null>} responses the connection response: its fields, its
+ *   bytes, or none; or one for each connection in turn, of which the last holds for all further ones
  */
-export async function startServer(serve = () => {}, response = {}) {
+export async function startServer(serve = () => {}, responses = {}) {
+  const script = [responses].flat();
   const server = new WebSocketServer({ host: "127.0.0.1", port: 0 });
   await once(server, "listening");
   const connections = [];
-  server.on("connection", (socket) => {
-    const connection = new Endpoint(socket);
+  const changed = new EventEmitter();
+  server.on("connection", (socket, { url }) => {
+    const query = Object.fromEntries(new URL(url, "ws://server").searchParams);
+    const response = script[Math.min(connections.length, script.length - 1)];
+    const connection = new Endpoint(socket, query);
     connections.push(connection);
     socket.on("message", (bytes) => {
       const message = readFrame(bytes);
@@ -193,10 +207,16 @@ export async function startServer(serve = () => {}, response = {}) {
     });
     if (response instanceof Buffer) socket.send(response);
     else if (response) socket.send(connectionResponse({ id: SCRIPTED_ID, ...response }));
+    changed.emit("change");
   });
   return {
     url: `ws://127.0.0.1:${server.address().port}/diffusion`,
     connections,
+    /** The connection with this number, counted from 0; waits for it. */
+    async connection(number) {
+      while (connections.length <= number) await once(changed, "change");
+      return connections[number];
+    },
     async stop() {
       for (const client of server.clients) client.terminate();
       server.close();

@@ -60,14 +60,27 @@ export function frame({ type, service, conversation, body = Buffer.alloc(0), tex
   return head;
 }
 
-/** A connection response (section 3): only the version and the code, unless the code is one of success. */
-export function connectionResponse({ version = 25, code = 100, id, pingPeriod = 0, maxMessageSize = 1 << 25 }) {
+/** The session token of every connection response here. */
+export const TOKEN = "A".repeat(24);
+
+/**
+ * A connection response (section 3): only the version and the code, unless the code is one of success. The largest size
+ * of a message has the same place as, in a 105, the number of the message to go on from, `recovery`.
+ */
+export function connectionResponse({
+  version = 25,
+  code = 100,
+  id,
+  pingPeriod = 0,
+  maxMessageSize = 1 << 25,
+  recovery = maxMessageSize,
+}) {
   const head = Buffer.from([0x23, version, code]);
   if (![100, 105, 106].includes(code)) return head;
   const tail = Buffer.alloc(12);
   tail.writeBigInt64BE(BigInt(pingPeriod));
-  tail.writeInt32BE(maxMessageSize, 8);
-  return join(head, Buffer.from(id.replace("-", ""), "hex"), Buffer.from("A".repeat(24)), tail);
+  tail.writeInt32BE(recovery, 8);
+  return join(head, Buffer.from(id.replace("-", ""), "hex"), Buffer.from(TOKEN), tail);
 }
 
 // ---- Reading ----

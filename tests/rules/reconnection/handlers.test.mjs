@@ -1,0 +1,50 @@
+// Rule S-10: handlers of a session that has no connection.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { fails, isSettled, unique } from "../support/client.mjs";
+import { connectPeer } from "../support/endpoint.mjs";
+import { anotherBroker, broker, cutter, loseFor, open } from "./support.mjs";
+
+test("S-10 a connected handler is preferred to one that is not", async (t) => {
+  const path = unique("preferred");
+  const [asker, there] = [await open(t, broker), await open(t, broker)];
+  const away = await connectPeer(broker, { query: { r: 60_000 } });
+  await away.register(path);
+  await there.messaging.addRequestHandler(path, () => "there");
+  await away.cut();
+  // A filter does not match it any more when the broker has noticed.
+  while ((await asker.messaging.sendRequestToFilter(`$SessionId is '${away.id}'`, path, 1)) > 0);
+  const sends = Array.from({ length: 20 }, () => asker.messaging.sendRequestToPath(path, null));
+  assert.deepEqual(await Promise.all(sends), Array(20).fill("there"));
+});
+
+test("S-10 a handler without a connection gets its requests when it is back", async (t) => {
+  const between = await cutter(t);
+  const path = unique("away");
+  const [asker, above, away] = [await open(t, broker), await open(t, broker), await open(t, between)];
+  await above.messaging.addRequestHandler(path, () => "above");
+  await away.messaging.addRequestHandler(`${path}/below`, (request) => `${request} received`);
+  await loseFor(between, away);
+  const sent = asker.messaging.sendRequestToPath(`${path}/below`, "queued");
+  await asker.ping();
+  assert.equal(await isSettled(sent), false);
+  between.open();
+  assert.equal(await sent, "queued received");
+});
+
+test("S-10 a request for a handler without a connection waits no longer than the broker's own time", async (t) => {
+  const impatient = await anotherBroker(t, "--request-timeout", "100ms");
+  const asker = await open(t, impatient);
+  const away = await connectPeer(impatient, { query: { r: 60_000 } });
+  await away.register("away");
+  await away.cut();
+  await fails(asker.messaging.sendRequestToPath("away", 1), {
+    code: "REQUEST_TIME_OUT",
+    reason: 102,
+    outcome: "unknown",
+  });
+  const back = await connectPeer(impatient, { query: { c: away.token, cs: 1, ss: 1 } });
+  assert.equal(back.code, 105);
+  await back.close();
+});
