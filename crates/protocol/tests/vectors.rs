@@ -298,9 +298,8 @@ fn describe_request(request: &ServiceRequest<'_>) -> (Vec<u8>, Json) {
         ServiceRequest::ChangeOwnPrincipal(body) => (encoded(body), json!({ "principal": body.principal })),
         ServiceRequest::CloseClient(session) => (encoded(session), json!({ "sessionId": session.to_string() })),
         ServiceRequest::SetProperties(body) => (encoded(body), json!({ "sessionId": body.session.to_string() })),
-        ServiceRequest::SystemPing(()) | ServiceRequest::UserPing(()) | ServiceRequest::GetOwnProperties(()) => {
-            (Vec::new(), json!({}))
-        }
+        // Those without a body. Of a service with one, the bytes would not be those that were recorded.
+        _ => (Vec::new(), json!({})),
     }
 }
 
