@@ -1,6 +1,7 @@
 //! Class `Client`: a session as JavaScript calls it, the interfaces `ClientPort` and `SocketPort` of `boundary.ts`.
 //! Arguments are checked there.
 
+use antiphon_client::driver::PageEvent;
 use antiphon_protocol::client::{CallId, ClientConfig, ConnectionId, HandlerId, Patience, RequestId};
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::error_reason::ErrorReason;
@@ -65,28 +66,13 @@ impl Client {
 
     /// Ends the session because the page is left: there will be no event of its connection any more.
     pub fn leave(&self) {
-        self.session.change(|core, now| {
-            core.close(now);
-            if let Some(connection) = core.connection() {
-                core.handle_disconnected(now, connection, "the page was left");
-            }
-        });
+        self.session.driver().handle_page(&mut &self.session, PageEvent::Left);
     }
 
     /// The page was frozen or hidden, or is back on the network; with `restored`, it comes from the back/forward cache,
     /// where no connection lives.
     pub fn wake(&self, restored: bool) {
-        self.session.change(|core, now| {
-            match core.connection() {
-                // The events of a connection that died in the cache are late.
-                Some(connection) if restored => {
-                    core.handle_disconnected(now, connection, "the page was in the back/forward cache");
-                }
-                // Timers are late then.
-                _ => core.handle_timeout(now),
-            }
-            core.retry_now(now);
-        });
+        self.session.driver().handle_page(&mut &self.session, PageEvent::Woken { restored });
     }
 
     /// Says how long to wait before the attempt to reconnect that is due, in milliseconds, if the application says so.

@@ -59,6 +59,18 @@ pub trait Host {
     fn inspected(&mut self, _direction: Direction, _inspected: &Inspected<'_>, _size: usize) {}
 }
 
+/// What happens to a page that its connections do not tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageEvent {
+    /// It is left for good.
+    Left,
+    /// It was frozen, hidden or without a network.
+    Woken {
+        /// From the back/forward cache.
+        restored: bool,
+    },
+}
+
 /// A session at work: its core, and how far what it asked for has been carried out.
 pub struct Driver {
     /// Up to where our query begins.
@@ -198,6 +210,30 @@ impl Driver {
     /// The connection is gone, or was never made; `reason` is for people.
     pub fn handle_disconnected(&self, host: &mut impl Host, connection: ConnectionId, reason: &str) {
         self.change(host, |core, now| core.handle_disconnected(now, connection, reason));
+    }
+
+    /// Something has happened to the page.
+    pub fn handle_page(&self, host: &mut impl Host, event: PageEvent) {
+        self.change(host, |core, now| match (event, core.connection()) {
+            (PageEvent::Left, connection) => {
+                core.close(now);
+                // There will be no event of its connection any more.
+                if let Some(connection) = connection {
+                    core.handle_disconnected(now, connection, "the page was left");
+                }
+            }
+            (PageEvent::Woken { restored }, connection) => {
+                match connection {
+                    // No connection lives in the cache, and the events of its end are late.
+                    Some(connection) if restored => {
+                        core.handle_disconnected(now, connection, "the page was in the back/forward cache");
+                    }
+                    // Timers are late then.
+                    _ => core.handle_timeout(now),
+                }
+                core.retry_now(now);
+            }
+        });
     }
 
     /// The time of [`Host::wake_at`] has come.

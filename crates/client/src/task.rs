@@ -12,11 +12,11 @@ use antiphon_protocol::wire::handshake::Credentials;
 use futures_channel::oneshot;
 use futures_util::{FutureExt, select};
 
-use crate::driver::Host;
+use crate::driver::{Host, PageEvent};
 use crate::events::SessionEvent;
 use crate::lock::Ref;
 use crate::options::Options;
-use crate::platform::{self, Alarm, BoxFuture, Socket, SocketEvent};
+use crate::platform::{self, Alarm, BoxFuture, Page, Socket, SocketEvent};
 use crate::requests::Rejection;
 use crate::shared::Shared;
 
@@ -29,6 +29,7 @@ pub(crate) struct Task {
     /// Credentials that are being waited for.
     asking: Option<(ConnectionId, BoxFuture<Result<Credentials, String>>)>,
     alarm: Alarm,
+    page: Page,
     state: State,
     /// Whoever waits for the session to be open.
     connecting: Option<oneshot::Sender<Result<(), ConnectError>>>,
@@ -42,6 +43,7 @@ enum Step {
     Changed,
     Credentials(ConnectionId, Result<Credentials, String>),
     Rang,
+    Page(PageEvent),
     Socket(ConnectionId, SocketEvent),
 }
 
@@ -59,6 +61,7 @@ impl Task {
             leaving: None,
             asking: None,
             alarm: Alarm::default(),
+            page: Page::new(),
             state: State::Connecting,
             connecting: Some(connecting),
             closing: Some(closing),
@@ -80,6 +83,7 @@ impl Task {
                     shared.driver.handle_disconnected(&mut self, connection, &reason);
                 }
                 Step::Rang => shared.driver.handle_timeout(&mut self),
+                Step::Page(event) => shared.driver.handle_page(&mut self, event),
                 Step::Socket(connection, event) => self.handle_socket(connection, event),
             }
             if !self.is_over {
@@ -96,15 +100,17 @@ impl Task {
     }
 
     async fn next(&mut self) -> Step {
-        let Self { shared, socket, asking, alarm, .. } = self;
+        let Self { shared, socket, asking, alarm, page, .. } = self;
         let mut changed = pin!(shared.changed.raised().fuse());
         let mut asked = pin!(credentials(asking).fuse());
         let mut rang = pin!(alarm.ring().fuse());
         let mut happened = pin!(socket_event(socket).fuse());
+        let mut told = pin!(page.next().fuse());
         select! {
             () = changed => Step::Changed,
             (connection, credentials) = asked => Step::Credentials(connection, credentials),
             () = rang => Step::Rang,
+            event = told => Step::Page(event),
             (connection, event) = happened => Step::Socket(connection, event),
         }
     }

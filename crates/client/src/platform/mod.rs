@@ -2,10 +2,13 @@
 //! the same items; the target decides which one is compiled.
 //!
 //! - `native`: tokio; its WebSocket in `native_socket.rs`.
-//! - `browser`: timers and tasks of the page or worker; its WebSocket in `browser_socket.rs`.
+//! - `browser`: timers and tasks of the page or worker; its WebSocket in `browser_socket.rs`, the
+//!   events of the page in `browser_page.rs`.
 
 #[cfg(target_arch = "wasm32")]
 mod browser;
+#[cfg(target_arch = "wasm32")]
+mod browser_page;
 #[cfg(target_arch = "wasm32")]
 mod browser_socket;
 #[cfg(not(target_arch = "wasm32"))]
@@ -18,9 +21,11 @@ pub(crate) use browser::{Alarm, BoxFuture, CLIENT_TYPE, SharedFn, Spawner, envir
 #[cfg(target_arch = "wasm32")]
 pub use browser::{MaybeSend, MaybeSync};
 #[cfg(target_arch = "wasm32")]
+pub(crate) use browser_page::Page;
+#[cfg(target_arch = "wasm32")]
 pub(crate) use browser_socket::{MessageBytes, Socket};
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use native::{Alarm, BoxFuture, CLIENT_TYPE, SharedFn, Spawner, environment, now, random};
+pub(crate) use native::{Alarm, BoxFuture, CLIENT_TYPE, Page, SharedFn, Spawner, environment, now, random};
 #[cfg(not(target_arch = "wasm32"))]
 pub use native::{MaybeSend, MaybeSync};
 #[cfg(not(target_arch = "wasm32"))]

@@ -9,6 +9,8 @@ use antiphon_protocol::time::Moment;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::driver::PageEvent;
+
 /// `Send` natively, where tasks move between threads; nothing in a browser.
 pub trait MaybeSend: Send {}
 impl<T: Send + ?Sized> MaybeSend for T {}
@@ -83,5 +85,18 @@ impl Alarm {
             }
             _ => pending().await,
         }
+    }
+}
+
+/// The page that a session is of: natively there is none, and nothing happens to it.
+pub(crate) struct Page;
+
+impl Page {
+    pub fn new() -> Self {
+        Self
+    }
+
+    pub async fn next(&mut self) -> PageEvent {
+        pending().await
     }
 }
