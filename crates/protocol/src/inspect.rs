@@ -1,17 +1,16 @@
-//! What messages say, for people who watch them pass.
+//! Describes messages for people who watch them (`session.inspect`).
 
 use crate::conversation::Conversations;
-use crate::wire::decode_all;
 use crate::wire::envelope::Message;
 use crate::wire::layouts::{
-    FilterAnswer, FilterResponse, ForwardedRequest, RegisterHandler, SendToFilter, SendToPath, SendToSession,
-    SerialisedValue,
+    FilterAnswer, FilterResponse, ForwardedRequest, RegisterHandler, SendToPath, SerialisedValue,
 };
 use crate::wire::primitives::ConversationId;
 use crate::wire::services::{
     FilterResponseDelivery, MessagingFilterSender, MessagingReceiverClient, MessagingReceiverServer, MessagingSend,
     Registration, Service,
 };
+use crate::wire::{DecodeError, decode_all};
 
 /// Watches both directions of one connection, so that it knows what a response answers.
 #[derive(Debug, Default)]
@@ -104,32 +103,25 @@ impl Inspector {
 fn path_and_value(service: u32, body: &[u8]) -> Option<(Option<&str>, Option<SerialisedValue<'_>>)> {
     // Not by `ServiceRequest`: the code for reading what is not shown is not worth its download.
     Some(match service {
-        MessagingSend::ID => {
-            let SendToPath { path, request } = decode_all(body).ok()?;
-            (Some(path), Some(request))
-        }
-        MessagingReceiverServer::ID => {
-            let SendToSession { path, request, .. } = decode_all(body).ok()?;
-            (Some(path), Some(request))
-        }
-        MessagingFilterSender::ID => {
-            let SendToFilter { path, request, .. } = decode_all(body).ok()?;
-            (Some(path), Some(request))
-        }
+        MessagingSend::ID => sent(decode_all(body))?,
+        MessagingReceiverServer::ID => sent(SendToPath::of_send_to_session(body))?,
+        MessagingFilterSender::ID => sent(SendToPath::of_send_to_filter(body))?,
         MessagingReceiverClient::ID => {
             let ForwardedRequest { path, request, .. } = decode_all(body).ok()?;
             (Some(path), Some(request))
         }
-        Registration::ID => {
-            let RegisterHandler { path, .. } = decode_all(body).ok()?;
-            (Some(path), None)
-        }
+        Registration::ID => (Some(RegisterHandler::path_in(body).ok()?), None),
         FilterResponseDelivery::ID => match decode_all(body).ok()? {
             FilterResponse { answer: FilterAnswer::Response(value), .. } => (None, Some(value)),
             _ => return None,
         },
         _ => return None,
     })
+}
+
+fn sent<'a>(request: Result<SendToPath<'a>, DecodeError>) -> Option<(Option<&'a str>, Option<SerialisedValue<'a>>)> {
+    let SendToPath { path, request } = request.ok()?;
+    Some((Some(path), Some(request)))
 }
 
 #[cfg(test)]

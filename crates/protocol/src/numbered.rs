@@ -1,4 +1,4 @@
-//! A map from numbers that are given out counting up, for everything that is named by such a number.
+//! A map whose keys are numbers given out in ascending order.
 
 /// Entries by number, in the order of the numbers.
 ///

@@ -1,4 +1,4 @@
-//! Why something did not work, for programs and for people.
+//! Errors of the client: codes, outcomes, messages.
 
 use std::borrow::Cow;
 use std::time::Duration;

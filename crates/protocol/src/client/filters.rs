@@ -1,4 +1,4 @@
-//! Requests to a session filter: the count first, then one answer from every session that matched.
+//! Requests to a session filter: first the count, then one result per session.
 
 use super::calls::{Patience, Purpose, Response};
 use super::error::{FilterFault, RequestError};

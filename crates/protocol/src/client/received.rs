@@ -1,4 +1,4 @@
-//! Requests that the application is answering.
+//! Received requests that the application has not answered yet.
 
 use super::ids::{HandlerId, RequestId};
 use crate::numbered::Numbered;

@@ -1,4 +1,4 @@
-//! Calls that one answer ends: requests to other sessions, and what the server is asked about this one.
+//! Calls that a single response ends: requests to other sessions, and questions to the server about this one.
 
 use super::calls::{Call, Patience, Purpose, ReadResponse, Response};
 use super::connection::Way;

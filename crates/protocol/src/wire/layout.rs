@@ -181,23 +181,6 @@ macro_rules! layout {
             }
         }
     };
-    ($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty,)* }) => {
-        $(#[$meta])*
-        #[derive(Clone, Debug, PartialEq)]
-        pub struct $name { $($(#[$field_meta])* pub $field: $type,)* }
-
-        impl $crate::wire::Encode for $name {
-            fn encode(&self, out: &mut Vec<u8>) {
-                $($crate::wire::Encode::encode(&self.$field, out);)*
-            }
-        }
-
-        impl<'a> $crate::wire::Decode<'a> for $name {
-            fn decode(input: &mut $crate::wire::Reader<'a>) -> Result<Self, $crate::wire::DecodeError> {
-                Ok(Self { $($field: <$type as $crate::wire::Decode<'a>>::decode(input)?,)* })
-            }
-        }
-    };
 }
 
 /// Declares a choice: a byte that says which form follows.

@@ -3,6 +3,7 @@
 use super::error_reason::ErrorReason;
 use super::layout::{choice, layout};
 use super::primitives::{ConversationId, SessionId};
+use super::{Decode, DecodeError, Reader};
 
 /// Session properties, or the part of them that was asked for. Order carries no meaning.
 pub type Properties<'a> = Vec<(&'a str, &'a str)>;
@@ -264,5 +265,72 @@ choice! {
         1 => Password(&'a str),
         /// Bytes that the server's authenticator understands.
         2 => Custom(&'a [u8]),
+    }
+}
+
+// Parts of bodies, for who does not need the rest: reading all of them would be a kilobyte in every page.
+
+impl<'a> SendToPath<'a> {
+    /// The path and the request of a [`SendToSession`].
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] if the body is something else.
+    pub fn of_send_to_session(body: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut input = Reader::new(body);
+        SessionId::decode(&mut input)?;
+        Self::decode(&mut input)
+    }
+
+    /// The path and the request of a [`SendToFilter`].
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] if the body is something else.
+    pub fn of_send_to_filter(body: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut input = Reader::new(body);
+        ConversationId::decode(&mut input)?;
+        <&str>::decode(&mut input)?;
+        Self::decode(&mut input)
+    }
+}
+
+impl<'a> RegisterHandler<'a> {
+    /// The path of one.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] if the body is something else.
+    pub fn path_in(body: &'a [u8]) -> Result<&'a str, DecodeError> {
+        let mut input = Reader::new(body);
+        u32::decode(&mut input)?;
+        <&str>::decode(&mut input)?;
+        <&str>::decode(&mut input)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::encoded;
+
+    #[test]
+    fn parts_of_bodies_are_what_the_whole_has() {
+        let request = SerialisedValue { type_name: "json", bytes: b"\xf6" };
+        let expected = Ok(SendToPath { path: "path", request: request.clone() });
+        let session = SessionId { server: 1, value: 2 };
+        let body = encoded(&SendToSession { session, path: "path", request: request.clone() });
+        assert_eq!(SendToPath::of_send_to_session(&body), expected);
+        let filter_conversation = ConversationId(300);
+        let body = encoded(&SendToFilter { filter_conversation, filter: "all", path: "path", request });
+        assert_eq!(SendToPath::of_send_to_filter(&body), expected);
+        let body = encoded(&RegisterHandler {
+            delivery_service: 88,
+            control_group: "default",
+            path: "path",
+            property_keys: vec!["key"],
+            registration: ConversationId(1),
+        });
+        assert_eq!(RegisterHandler::path_in(&body), Ok("path"));
     }
 }

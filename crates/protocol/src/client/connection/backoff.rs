@@ -1,4 +1,4 @@
-//! How long to wait before an attempt to reconnect.
+//! The back-off: how long to wait before an attempt to reconnect (rules S-12).
 
 use std::time::Duration;
 

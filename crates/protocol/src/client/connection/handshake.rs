@@ -1,4 +1,4 @@
-//! What the first message of a server means for a session.
+//! Interprets the first message of a server on a connection.
 
 use crate::client::error::ConnectCode;
 use crate::negotiated::Negotiated;

@@ -1,4 +1,4 @@
-//! Noticing that nothing comes from the server any more.
+//! The idle check: notices that nothing comes from the server any more (rules L-5).
 
 use std::time::Duration;
 

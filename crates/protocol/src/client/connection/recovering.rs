@@ -1,4 +1,4 @@
-//! Looking for another connection for an open session: one attempt after the other, until one succeeds or time is up.
+//! Reconnection attempts for an open session, one after another until one succeeds or time is up.
 
 use std::time::Duration;
 
