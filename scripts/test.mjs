@@ -2,6 +2,7 @@
 // them up. `node scripts/test.mjs STEP...` runs some steps and what they need. A step that fails does not stop those that
 // can do without it; a test step in which no test ran has failed.
 
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { stripVTControlCharacters } from "node:util";
 import { installTools } from "../tests/package/support/tools.mjs";
@@ -18,6 +19,8 @@ const WASM = ["--target", "wasm32-unknown-unknown"];
 const NATIVE = ["--workspace", "--exclude", "antiphon", "--exclude", "antiphon-tools", "--locked"];
 
 const TIME_LIMIT = "--test-timeout=300000"; // ms, for one file: a test that hangs has to show as failed
+// Files of tests that run at once. They wait for sockets and browsers more than they compute.
+const AT_ONCE = `--test-concurrency=${availableParallelism() + 1}`;
 
 /**
  * In the order in which they run. `tests` is what a step does when it returns how many tests passed and failed; those
@@ -122,7 +125,7 @@ async function nodeTests(folder, select = () => true) {
   const files = filesBelow(fromRoot(folder)).filter((path) => /\.(test|spec)\.mjs$/.test(path) && select(path));
   if (files.length === 0) return { passed: 0, failed: 0, status: 0 };
   const paths = files.map((path) => join(folder, path));
-  const { status, output } = await test(process.execPath, ["--test", "--test-reporter=spec", TIME_LIMIT, ...paths]);
+  const { status, output } = await test(process.execPath, ["--test", "--test-reporter=spec", TIME_LIMIT, AT_ONCE, ...paths]);
   const count = (name) => Number(new RegExp(`^ℹ ${name} (\\d+)$`, "m").exec(output)?.[1] ?? 0);
   return { passed: count("pass"), failed: count("fail") + count("cancelled"), status };
 }

@@ -1,4 +1,4 @@
-// Values and filters from a stranger: an error with its code, or the exact value back; and after each of them the same
+// Hostile values and filters: an error with its code, or the exact value back; and after each of them the same
 // client and the same broker answer a good request.
 
 import assert from "node:assert/strict";

@@ -15,7 +15,6 @@ export const SEND_TO_PATH = 85; // towards a client: the delivery of an addresse
 export const SEND_TO_SESSION = 86;
 export const DELIVERY = 88; // to a registered handler
 export const REGISTER = 97;
-export const DEREGISTER = 98;
 export const SEND_TO_FILTER = 102;
 export const FILTER_RESPONSE = 103;
 
