@@ -18,9 +18,13 @@ import { packed } from "./lib/tarball.mjs";
 const WASM = ["--target", "wasm32-unknown-unknown"];
 const NATIVE = ["--workspace", "--exclude", "antiphon", "--exclude", "antiphon-tools", "--locked"];
 
-const TIME_LIMIT = "--test-timeout=300000"; // ms, for one file: a test that hangs has to show as failed
-// Files of tests that run at once. They wait for sockets and browsers more than they compute.
-const AT_ONCE = `--test-concurrency=${availableParallelism() + 1}`;
+const RUNNER = [
+  "--test",
+  "--test-reporter=spec",
+  "--test-timeout=300000", // ms, for one file: a test that hangs has to show as failed
+  // Files that run at once. They wait for sockets and browsers more than they compute.
+  `--test-concurrency=${availableParallelism() + 1}`,
+];
 
 /**
  * In the order in which they run. `tests` is what a step does when it returns how many tests passed and failed; those
@@ -125,7 +129,7 @@ async function nodeTests(folder, select = () => true) {
   const files = filesBelow(fromRoot(folder)).filter((path) => /\.(test|spec)\.mjs$/.test(path) && select(path));
   if (files.length === 0) return { passed: 0, failed: 0, status: 0 };
   const paths = files.map((path) => join(folder, path));
-  const { status, output } = await test(process.execPath, ["--test", "--test-reporter=spec", TIME_LIMIT, AT_ONCE, ...paths]);
+  const { status, output } = await test(process.execPath, [...RUNNER, ...paths]);
   const count = (name) => Number(new RegExp(`^ℹ ${name} (\\d+)$`, "m").exec(output)?.[1] ?? 0);
   return { passed: count("pass"), failed: count("fail") + count("cancelled"), status };
 }
