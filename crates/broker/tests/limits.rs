@@ -75,7 +75,7 @@ struct Sessions {
     asked: i64,
 }
 
-/// What came of a request to a filter.
+/// The outcome of a request to a filter.
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
     /// The count, and for every answer in order the number of the session and the reason if it is an error.

@@ -1,4 +1,4 @@
-//! Who gets a request, and what the sender hears of it.
+//! Routing: who gets a request, and what the sender is told.
 
 mod support;
 

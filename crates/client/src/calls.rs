@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use antiphon_protocol::client::{CallId, FilterResponseReceived, RequestError, Response};
 use futures_channel::{mpsc, oneshot};
 
-/// What a call came to.
+/// The outcome of a call.
 pub(crate) type Outcome = Result<Response, RequestError>;
 
 /// The responses to a request that went to a session filter, or why no more will come.
 pub(crate) type FilterOutcome = Result<FilterResponseReceived, RequestError>;
 
-/// Those who wait, by call.
+/// The open calls, each with whoever waits for it.
 #[derive(Debug, Default)]
 pub(crate) struct Calls {
     pending: HashMap<CallId, PendingCall>,

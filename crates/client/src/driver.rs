@@ -19,7 +19,7 @@ use antiphon_protocol::wire::handshake::Credentials;
 
 use crate::lock::Lock;
 
-/// What can do what the core wants done: the platform and the application of one face.
+/// The platform and the application of one face, which carry out what the core wants done.
 ///
 /// Every method may call the driver again.
 pub trait Host {
@@ -49,7 +49,7 @@ pub trait Host {
     /// counted from 1.
     fn retry(&mut self, attempt: u32);
 
-    /// What the session is doing has changed.
+    /// The state of the session has changed.
     fn state_changed(&mut self, state: State);
 
     /// Tell the application.

@@ -10,11 +10,11 @@ use futures_util::Stream;
 
 use crate::lock::{Lock, Ref};
 
-/// What happens to a session.
+/// An event of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SessionEvent {
-    /// What the session is doing has changed.
+    /// The state of the session has changed.
     StateChanged {
         /// Before.
         from: State,
@@ -52,7 +52,7 @@ pub enum SessionEvent {
     Closed(Closed),
 }
 
-/// What happens to a session from some moment on; ends with the session. Of more than 64 events that nobody has taken,
+/// The events of a session from some moment on; ends with the session. Of more than 64 events that nobody has taken,
 /// the oldest are lost.
 #[derive(Debug)]
 pub struct Events(Ref<Lock<Queue>>);
@@ -83,7 +83,7 @@ impl Stream for Events {
     }
 }
 
-/// Those who listen to a session.
+/// The listeners of a session.
 #[derive(Debug, Default)]
 pub(crate) struct Listeners(Lock<List>);
 

@@ -14,10 +14,10 @@ use crate::lock::Ref;
 use crate::shared::Call;
 use crate::value::Value;
 
-/// What one session made of a request that went to many.
+/// One session's result of a request that went to many.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gathered {
-    /// Who answers.
+    /// The session that answers.
     pub session: SessionId,
     /// The response, or why there is none.
     pub outcome: Result<Value, RequestError>,

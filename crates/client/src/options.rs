@@ -1,4 +1,4 @@
-//! How to connect: the options of [`connect`](crate::connect), and the address of a server.
+//! The options of [`connect`](crate::connect), and the address of a server.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use antiphon_protocol::wire::handshake::Credentials;
 use crate::lock::Ref;
 use crate::platform::{self, BoxFuture, MaybeSend, MaybeSync, SharedFn};
 
-/// How a session connects. What is not set is as `Options::new()` says.
+/// The options of a session. What is not set is as `Options::new()` says.
 ///
 /// ```
 /// # use std::time::Duration;

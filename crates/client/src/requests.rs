@@ -61,7 +61,7 @@ impl From<ReceivedRequest> for Request {
     }
 }
 
-/// Why a handler gives no answer. Whoever asked gets it as an error whose outcome is `failed`.
+/// A handler's refusal to answer. The sender gets it as an error whose outcome is `failed`.
 ///
 /// ```
 /// # use antiphon_client::{Rejection, Request};
@@ -102,7 +102,7 @@ impl<E: std::error::Error + 'static> From<E> for Rejection {
     }
 }
 
-/// What a handler makes of a request.
+/// A handler's answer to a request.
 pub(crate) type Answer = Result<Value, Rejection>;
 
 /// A function of the program that answers requests.

@@ -10,7 +10,7 @@ use crate::value::Value;
 /// The answer of one session to a request that went to a session filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilterResponse {
-    /// Who answers.
+    /// The session that answers.
     pub session: SessionId,
     /// As it was sent to.
     pub filter: String,

@@ -85,7 +85,7 @@ impl Session {
         self.0.shared.identity.get().principal.clone()
     }
 
-    /// What the session is doing.
+    /// The state of the session.
     #[must_use]
     pub fn state(&self) -> State {
         self.0.shared.driver.with_core(|core| core.state())
@@ -97,7 +97,7 @@ impl Session {
         Messaging::new(self.0.clone())
     }
 
-    /// What happens to the session from now on.
+    /// The events of the session from now on.
     #[must_use]
     pub fn events(&self) -> Events {
         self.0.shared.listeners.listen()

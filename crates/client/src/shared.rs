@@ -44,7 +44,7 @@ pub(crate) struct Shared {
     pub spawner: Spawner,
 }
 
-/// What a session is called.
+/// The identity of a session.
 pub(crate) struct Identity {
     /// None before it is open.
     pub session: Option<SessionId>,

@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use futures_util::task::AtomicWaker;
 
-/// Says to one task that there is something to do. Said twice before it looks, it is said once.
+/// Tells a task that there is something to do. Signals that come before it looks count as one.
 #[derive(Debug, Default)]
 pub(crate) struct Signal {
     is_raised: AtomicBool,

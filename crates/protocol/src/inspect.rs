@@ -20,7 +20,7 @@ pub struct Inspector {
     received: Conversations<Asked>,
 }
 
-/// Which way a message goes.
+/// The direction of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// To the server.
@@ -44,7 +44,7 @@ pub struct Inspected<'a> {
     pub value: Option<SerialisedValue<'a>>,
 }
 
-/// What a message of a service is.
+/// The kind of a message of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// It asks.

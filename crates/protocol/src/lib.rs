@@ -1,4 +1,4 @@
-//! What both ends of an Antiphon connection agree on, and the rules of the client's end.
+//! The protocol of an Antiphon connection, as both ends know it, and the rules of the client's end.
 //!
 //! Nothing in this crate opens a socket, reads a clock, draws a random number or knows JavaScript. Bytes and
 //! time come in as parameters; bytes and events go out. The browser client, the broker and the tests share it.

@@ -1,8 +1,8 @@
-//! What both ends of a connection agreed on; used by both ends.
+//! The parameters that both ends of a connection agreed on; used by both ends.
 
 use std::time::Duration;
 
-/// What holds on a connection, as the connection response says it (section 3.1).
+/// The parameters of a connection, as the connection response gives them (section 3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Negotiated {
     /// The protocol version that is spoken.

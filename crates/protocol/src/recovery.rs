@@ -28,7 +28,7 @@ impl AsRef<[u8]> for Frame {
     }
 }
 
-/// How much is kept of what was sent. Whatever is older is forgotten; a gap that reaches there cannot be bridged.
+/// The limits of a recovery buffer. Whatever is older is forgotten; a gap that reaches there cannot be bridged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecoveryLimits {
     /// Most messages.
@@ -44,7 +44,7 @@ impl Default for RecoveryLimits {
     }
 }
 
-/// What was sent on a session, numbered from 1 across its connections (section 10).
+/// The messages sent on a session, numbered from 1 across its connections (section 10).
 ///
 /// Memory is taken as it is needed.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use antiphon_protocol::recovery::RecoveryLimits;
 use super::path::NormalPath;
 use super::timeouts::PathTimeouts;
 
-/// How the broker behaves.
+/// The configuration of a broker.
 #[derive(Clone, Debug)]
 pub struct BrokerConfig {
     /// First half of all session IDs of this broker instance.

@@ -28,7 +28,7 @@ pub(super) struct Exchange {
     pub bytes: usize,
 }
 
-/// How an answer is passed on.
+/// The form in which an answer is passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReplyTo {
     /// As the answer to the request itself.
@@ -48,7 +48,7 @@ pub(super) struct Exchanges {
     deadlines: Timers<usize>,
 }
 
-/// What a session has to do with them.
+/// One session's share in the exchanges.
 #[derive(Debug, Default)]
 struct Share {
     /// Number of those that it is the sender of.

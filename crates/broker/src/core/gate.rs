@@ -10,7 +10,7 @@ use super::path::NormalPath;
 use super::per_session::SessionKey;
 use super::refusal::Refusal;
 
-/// What a session may be permitted to do: one name for each operation that takes a permission, or could.
+/// An action that may need a permission: one name for each operation that takes a permission, or could.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     /// To ask whichever session handles a path.

@@ -64,7 +64,7 @@ use sessions::Sessions;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(pub u64);
 
-/// What comes with a connection besides the request itself.
+/// The circumstances of a new connection, besides the request itself.
 #[derive(Clone, Debug)]
 pub struct Arrival {
     /// `$ClientIP`: the address without the port.
@@ -75,7 +75,7 @@ pub struct Arrival {
     pub random: [u8; 18],
 }
 
-/// What the broker wants done. Returned by [`Broker::poll_output`].
+/// An instruction of the broker to whoever runs its sockets. Returned by [`Broker::poll_output`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Output {
     /// Send this as one binary WebSocket message.

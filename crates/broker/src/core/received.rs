@@ -15,7 +15,7 @@ pub(super) struct Received {
     past: Past,
 }
 
-/// What the next messages may have to do with those before.
+/// How the next messages may relate to earlier ones.
 #[derive(Debug, Default)]
 enum Past {
     /// Nothing.

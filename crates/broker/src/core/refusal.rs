@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::layouts::ServiceFailure;
 
-/// Why a request comes to nothing, as its sender is told.
+/// The refusal of a request, as its sender is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub reason: ErrorReason,

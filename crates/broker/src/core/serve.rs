@@ -16,7 +16,7 @@ use super::Broker;
 use super::per_session::SessionKey;
 use super::refusal::Refusal;
 
-/// Who asks, when, and in which conversation.
+/// The origin of a request: session, time and conversation.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asker {
     pub now: Moment,
@@ -24,7 +24,7 @@ pub(super) struct Asker {
     pub conversation: ConversationId,
 }
 
-/// What a session that asked is sent.
+/// The answer to a session's request.
 #[derive(Debug)]
 pub(super) enum Answer {
     /// This message.

@@ -19,7 +19,7 @@ use super::properties::{SessionProperties, TooLarge};
 use super::received::Received;
 use super::timers::Timers;
 
-/// What the broker knows of a session, besides what others keep by its key.
+/// The broker's record of a session, besides what others keep by its key.
 #[derive(Debug)]
 pub(super) struct Session {
     id: SessionId,
@@ -54,7 +54,7 @@ pub(super) struct Connection {
     pub negotiated: Negotiated,
 }
 
-/// What a session begins with, besides its ID.
+/// The data that a session begins with, besides its ID.
 #[derive(Debug)]
 pub(super) struct NewSession {
     pub token: SessionToken,

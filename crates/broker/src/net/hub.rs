@@ -1,4 +1,4 @@
-//! The task that owns the core. Connections send it what happened; it carries out what the core says.
+//! The task that owns the core. Connections send it events; it carries out the core's outputs.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,13 +15,13 @@ use crate::core::{Arrival, Broker, ConnectionId, Output};
 /// Events that may wait for the core; a connection that has more to say waits, and so does its client.
 const QUEUED_EVENTS: usize = 1024;
 
-/// What the task of the hub is told.
+/// An event for the hub's task.
 enum Event {
     Connection(ConnectionId, ConnectionEvent),
     ShutDown,
 }
 
-/// Something that happened on a connection.
+/// An event on a connection.
 pub(super) enum ConnectionEvent {
     Opened {
         request: Box<ConnectRequest>,
@@ -50,7 +50,7 @@ impl Reporter {
     }
 }
 
-/// The way to a running hub.
+/// A handle to a running hub.
 pub(super) struct Hub {
     events: mpsc::Sender<Event>,
     connections: AtomicU64,
@@ -76,7 +76,7 @@ impl Hub {
     }
 }
 
-/// The only one that touches the broker's core.
+/// The hub's task, the only owner of the broker's core.
 struct HubTask {
     broker: Broker,
     outboxes: HashMap<ConnectionId, Outbox>,

@@ -25,7 +25,7 @@ use super::outbox::Outbox;
 use super::site::Site;
 use crate::core::{Arrival, Broker};
 
-/// What one connection may take before it has a session.
+/// The limits of a connection before it has a session.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// To send a complete HTTP request.

@@ -1,4 +1,5 @@
-//! What waits to be sent to one client: the hub puts it in, the connection takes it out, and it has bounds.
+//! The outbox of a connection: the hub adds messages, the connection takes and sends them; their number and bytes are
+//! bounded (rules L-3).
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -46,7 +47,7 @@ struct Amount {
     bytes: usize,
 }
 
-/// How much was put in and not sent yet.
+/// The messages and bytes that were put in and are not sent yet.
 #[derive(Default)]
 struct Backlog {
     messages: AtomicUsize,

@@ -13,7 +13,7 @@ pub struct Filter {
     pub meaning: Meaning,
 }
 
-/// What a text means as a filter.
+/// The meaning of a text as a filter.
 #[derive(Clone)]
 pub enum Meaning {
     Tree(Tree),

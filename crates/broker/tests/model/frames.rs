@@ -57,7 +57,7 @@ impl From<SerialisedValue<'_>> for Payload {
     }
 }
 
-/// Something that happens to the broker.
+/// An event for the broker.
 #[derive(Clone, Debug)]
 pub enum Step {
     Connect(Client, ConnectRequest),
@@ -145,7 +145,7 @@ pub enum Sent {
     Malformed(Vec<u8>),
 }
 
-/// What a client says to a request.
+/// A client's answer to a request.
 #[derive(Clone, Debug)]
 pub enum Answer {
     Value(Payload),
@@ -295,7 +295,7 @@ pub enum Frame {
     Closed,
 }
 
-/// What a request came to.
+/// The outcome of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     Empty,

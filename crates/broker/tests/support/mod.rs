@@ -26,7 +26,7 @@ pub struct Client(pub usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Pending(pub Client, pub CallId);
 
-/// What a client's handlers do with the requests they get.
+/// The behaviour of a client's handlers.
 #[derive(Clone, Debug)]
 pub enum Behaviour {
     /// Answer with this text.

@@ -23,7 +23,7 @@ pub(crate) type SharedFn<A, R> = std::rc::Rc<dyn Fn(A) -> R>;
 /// A browser, whichever language the page is written in (section 2.4).
 pub(crate) const CLIENT_TYPE: &str = "WB";
 
-/// What the session property `$Environment` says.
+/// The value of the session property `$Environment`.
 pub(crate) fn environment() -> String {
     concat!("RUST_WASM_", env!("CARGO_PKG_VERSION")).to_owned()
 }

@@ -31,7 +31,7 @@ pub use native::{MaybeSend, MaybeSync};
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use native_socket::{MessageBytes, Socket};
 
-/// What happens on a WebSocket.
+/// An event on a WebSocket.
 pub(crate) enum SocketEvent {
     Open,
     /// A binary message.

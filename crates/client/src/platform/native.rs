@@ -27,7 +27,7 @@ pub(crate) type SharedFn<A, R> = std::sync::Arc<dyn Fn(A) -> R + Send + Sync>;
 /// Of no official client; servers report it as OTHER (section 2.4).
 pub(crate) const CLIENT_TYPE: &str = "WR";
 
-/// What the session property `$Environment` says.
+/// The value of the session property `$Environment`.
 pub(crate) fn environment() -> String {
     format!("RUST_{}_{}", std::env::consts::OS, env!("CARGO_PKG_VERSION"))
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
-/// Whatever json can say.
+/// Any value of data type json.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Item {
     Null,

@@ -76,7 +76,7 @@ pub fn js_handler(function: Function) -> impl Fn(Request) -> BoxFuture<Result<Js
     }
 }
 
-/// What a function of JavaScript has returned.
+/// The value that a JavaScript function returned.
 pub struct JsAnswer(JsValue);
 
 impl IntoValue for JsAnswer {

@@ -26,7 +26,7 @@ use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::layouts::SerialisedValue;
 use serde::{Deserialize, Serialize};
 
-/// What a request or a response carries: the name of a data type, and bytes.
+/// The value of a request or response: the name of a data type, and bytes.
 ///
 /// ```
 /// # use antiphon_client::{DataType, Value};
@@ -153,7 +153,7 @@ impl fmt::Debug for Value {
     }
 }
 
-/// What can be sent.
+/// A type whose values can be sent.
 ///
 /// Whatever serde can serialise goes as data type json; as the answer to a request of another data type it goes as that
 /// one, if it can hold the value without loss, which is what the one who asks expects. A [`Value`] goes as it is.

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// What happens to every connection of a [`Proxy`](super::Proxy).
+/// The faults on every connection of a [`Proxy`](super::Proxy).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Faults {
     /// From it everything is drawn that is left to chance.

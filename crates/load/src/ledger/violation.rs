@@ -50,7 +50,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// What a ledger has to say at the end.
+/// The verdict of a ledger.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
     /// How often each of them was seen. The invariant holds if there are none.

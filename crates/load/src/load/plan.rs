@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-/// What load to make.
+/// The load to make.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Of the broker's WebSocket.

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::plan::Kind;
 
-/// What came of it.
+/// The result of a run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// As in the plan.
@@ -34,7 +34,7 @@ pub struct Report {
     pub examples: Vec<String>,
 }
 
-/// What became of the connections that were lost, if sessions reconnect.
+/// The recovery of lost connections, if sessions reconnect.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Recovery {
     /// How often a session lost its connection.
@@ -57,7 +57,7 @@ pub struct Recovery {
     pub latency: Latency,
 }
 
-/// What came of the requests of one kind.
+/// The results of the requests of one kind.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct KindReport {
     /// How many were sent.

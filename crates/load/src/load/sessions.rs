@@ -29,7 +29,7 @@ const PARALLEL: usize = 64;
 /// Thousands of sessions that connect to a busy machine take their time.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Why no load could be made.
+/// An error that prevents the load.
 #[derive(Debug, PartialEq)]
 pub enum LoadError {
     /// A session could not be opened.

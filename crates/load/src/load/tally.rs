@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::report::{KindReport, Latency, Recovery};
 
-/// What came of the requests of one kind.
+/// Counts the results of the requests of one kind.
 #[derive(Default)]
 pub(super) struct RequestTally {
     requests: u64,
@@ -39,7 +39,7 @@ impl RequestTally {
     }
 }
 
-/// What became of the connections that were lost.
+/// Counts lost connections and their recovery.
 #[derive(Default)]
 pub(super) struct RecoveryTally {
     disconnections: usize,

@@ -81,7 +81,7 @@ pub struct Handler {
     losses: u64,
 }
 
-/// What is known of a request besides what the ledger knows.
+/// A request, beyond what the ledger knows of it.
 #[derive(Debug)]
 pub struct Request {
     client: usize,
@@ -107,7 +107,7 @@ pub struct Request {
     is_for_everybody: bool,
 }
 
-/// What a handler makes of a request.
+/// The way a handler treats a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
     Answer,

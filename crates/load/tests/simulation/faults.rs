@@ -55,7 +55,7 @@ impl Fault {
     }
 }
 
-/// What holds throughout a story.
+/// The settings of a story.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub clients: usize,

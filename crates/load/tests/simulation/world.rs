@@ -14,7 +14,7 @@ use fastrand::Rng;
 use crate::application::{Answer, Client, Request};
 use crate::faults::{Plan, chance, milliseconds};
 
-/// What a run has seen.
+/// Counts what occurred in a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     pub requests: u64,
@@ -28,7 +28,7 @@ pub struct Tally {
     pub turns: u64,
 }
 
-/// Something that is to happen.
+/// An event that is due.
 #[derive(Debug)]
 pub enum Turn {
     /// What comes next on a connection, arrives.

@@ -12,7 +12,7 @@ use crate::time::Moment;
 use crate::value::Value;
 use crate::wire::primitives::ConversationId;
 
-/// What a call came to.
+/// The response to a call.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Response {
     /// The recipient's response.

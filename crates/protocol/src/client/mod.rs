@@ -46,7 +46,7 @@ use crate::wire::handshake::{CAPABILITY_UNIFIED, ConnectRequest, Credentials};
 use crate::wire::layouts::ServiceFailure;
 use crate::wire::primitives::SessionId;
 
-/// How a session connects and what it allows.
+/// The configuration of a session.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
     /// E.g. `WB` for a browser (section 2.4).
@@ -86,7 +86,7 @@ impl Default for ClientConfig {
     }
 }
 
-/// What the session wants done. Returned by [`ClientSession::poll_output`].
+/// An instruction of the session to its driver. Returned by [`ClientSession::poll_output`].
 #[derive(Debug, PartialEq)]
 pub enum Output {
     /// Open a connection with the query of [`ClientSession::connect_query`].
@@ -103,7 +103,7 @@ pub enum Output {
     WakeAt(Moment),
 }
 
-/// What the application is told.
+/// An event for the application.
 #[derive(Debug, PartialEq)]
 pub enum Event {
     /// The session is open.
@@ -161,7 +161,7 @@ pub enum Event {
     Closed(Closed),
 }
 
-/// What a session is doing.
+/// The state of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// On the way to the connection response.

@@ -20,7 +20,7 @@ pub struct ReceivedRequest {
     pub request: Value,
 }
 
-/// Who sent a request.
+/// The sender of a request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sender {
     /// Its session.

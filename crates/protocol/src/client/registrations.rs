@@ -51,7 +51,7 @@ struct Known {
     life: Life,
 }
 
-/// Where a registration is on its way from the application to the server and back.
+/// The progress of a registration from the application to the server and back.
 #[derive(Debug)]
 enum Life {
     /// The server was asked to make it.
@@ -65,7 +65,7 @@ enum Life {
     Deregistering(Vec<CallId>),
 }
 
-/// What the server was asked in a conversation about a registration.
+/// A question to the server about a registration; one in each conversation.
 #[derive(Clone, Copy, Debug)]
 enum Question {
     Register(CallId),
@@ -84,7 +84,7 @@ pub(super) enum Effect {
     TakeBack(Registration),
 }
 
-/// What is at one path.
+/// The functions at one path.
 #[derive(Debug, Default)]
 struct Slot {
     /// The request handler that the server has accepted there: it holds one for each path.

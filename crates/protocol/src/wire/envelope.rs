@@ -1,4 +1,4 @@
-//! What every message after the connection response begins with: message type, conversation ID (section 4.1).
+//! The envelope of every message after the connection response: message type, conversation ID (section 4.1).
 
 use super::layouts::ServiceFailure;
 use super::primitives::ConversationId;

@@ -1,6 +1,6 @@
 //! THE place for the session filter language: parse and match (rules 3).
 //!
-//! A filter is text from a stranger: its length and depth are limited, regular expressions take time in proportion to
+//! A filter is untrusted text: its length and depth are limited, regular expressions take time in proportion to
 //! what they are matched against, and every error says where it is.
 //!
 //! - the tree and what it matches are here.

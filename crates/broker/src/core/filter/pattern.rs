@@ -1,4 +1,4 @@
-//! Regular expressions of session filters: both pattern and value come from strangers, so both compiling and matching
+//! Regular expressions of session filters: both pattern and value are untrusted, so both compiling and matching
 //! have a bound.
 
 use std::cell::RefCell;

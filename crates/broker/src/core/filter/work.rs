@@ -4,7 +4,7 @@
 /// second, during which nobody else is served. Enough for 10,000 sessions and 300 clauses.
 pub const MAX_WORK: usize = 3_000_000;
 
-/// What may still be done for one filter, so that it cannot hold up everybody else for long.
+/// The work that may still be done for one filter, so that it cannot hold up everybody else for long.
 #[derive(Debug)]
 pub struct Work(usize);
 

@@ -24,6 +24,7 @@ pub fn delay(attempt: u32, random: f64) -> Duration {
 mod tests {
     use super::*;
 
+    /// S-12.
     #[test]
     fn the_wait_doubles_from_a_tenth_of_a_second_to_five_seconds() {
         let longest = |attempt| delay(attempt, 1.0).as_millis();

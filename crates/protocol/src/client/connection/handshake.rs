@@ -6,7 +6,7 @@ use crate::text;
 use crate::wire::handshake::{ConnectResponse, NEWEST_VERSION, OLDEST_VERSION, ResponseCode, SessionToken};
 use crate::wire::primitives::SessionId;
 
-/// The server serves the session on this connection.
+/// The server accepted the connection.
 #[derive(Debug)]
 pub struct Accepted {
     /// Of the session.
@@ -19,7 +19,7 @@ pub struct Accepted {
     pub resend_from: Option<u64>,
 }
 
-/// The server does not, and why.
+/// The server refused the connection, and why.
 #[derive(Debug)]
 pub struct Refusal {
     /// The server's own, if it refused in due form.

@@ -1,4 +1,4 @@
-//! The phases of a session: connecting, connected, looking for another connection, saying goodbye, over (section 10).
+//! The phases of a session: connecting, connected, looking for another connection, closing, over (section 10).
 //!
 //! [`Connection`] knows which phase it is, and what went over the connections of the session, so that another one can go on
 //! where the last one ended. Nobody else writes its fields: the session tells it what happened, and it returns the [`Step`]
@@ -31,7 +31,7 @@ use crate::time::Moment;
 use crate::wire::handshake::{Recovery, ResponseCode, SessionToken};
 use crate::wire::primitives::SessionId;
 
-/// What follows from something that happened to the connection, for the rest of the session to carry out.
+/// A consequence of an event on the connection, for the rest of the session to carry out.
 #[derive(Debug)]
 pub(super) enum Step {
     Nothing,
@@ -130,7 +130,7 @@ impl Attempts {
     }
 }
 
-/// What is known of an open session.
+/// The state of an open session.
 #[derive(Debug)]
 struct Established {
     session: SessionId,
