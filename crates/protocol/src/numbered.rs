@@ -3,7 +3,7 @@
 /// Entries by number, in the order of the numbers.
 ///
 /// Finding takes time in proportion to the logarithm of their number. New numbers come last, where adding is cheap; removing
-/// is cheap wherever it is. Memory stays in proportion to the most entries that there were since it was empty.
+/// is cheap wherever it is. Memory stays in proportion to the most entries that there were at a time.
 #[derive(Debug)]
 pub struct Numbered<T> {
     index: Index,
@@ -39,7 +39,6 @@ impl<T> Numbered<T> {
         let entry = self.slots.get_mut(slot)?.take();
         if self.index.is_empty() {
             self.slots.clear();
-            self.slots.shrink_to(SPARE_PLACES);
         }
         entry
     }
@@ -137,9 +136,7 @@ impl Index {
         if self.len == 0 {
             self.slots = 0;
             self.free.clear();
-            self.free.shrink_to(SPARE_PLACES);
             self.places.clear();
-            self.places.shrink_to(SPARE_PLACES);
         } else if self.places.len() > 2 * self.len + SPARE_PLACES {
             self.places.retain(|place| place.slot.is_some());
         }
