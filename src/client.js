@@ -1,4 +1,4 @@
-// What applications use, whatever entry of the package they import.
+// The public API, which both entries of the package export.
 
 import { applyContract, contractOf } from "./contract.js";
 import { ConnectError, callSite, seenFrom } from "./error.js";

@@ -1,4 +1,4 @@
-//! The clock.
+//! Reads the platform's clock.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-// Contracts that are checked at run time: Standard Schemas by path.
+// Checks values at run time against a contract: Standard Schemas by path.
 
 import { ConnectError, callSite, InvalidRequestError, MessagingError, seenFrom } from "./error.js";
 import { invalid, isFunction } from "./options.js";

@@ -1,4 +1,4 @@
-//! Panics that can be read. A release has none of it: there a panic is a trap, and its text would be a seventh of the
+//! Readable panic messages. A release has none of it: there a panic is a trap, and its text would be a seventh of the
 //! download.
 
 use std::panic;

@@ -1,4 +1,4 @@
-// Gathering the responses to a request that goes to many.
+// Iterates over the responses to a request to a session filter.
 
 import { MessagingError, seenFrom } from "./error.js";
 import { Collector } from "./filter-calls.js";

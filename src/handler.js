@@ -1,4 +1,4 @@
-// A function of the application that answers requests: its options, its turn, what it returns or throws.
+// A function of the application that answers requests: its options, its queue, what it returns or throws.
 
 import { describeThrown } from "./error.js";
 import { callable, isBoolean, isFunction, isMissing, members, optional, strings } from "./options.js";
@@ -11,7 +11,7 @@ import {
 } from "./tables.js";
 import { decode, encodeAnswer, typeCode } from "./value.js";
 
-/** What a request handler learns about a request besides its value. */
+/** The context of a request: what its handler learns besides its value. */
 export class RequestContext {
   #controller;
   #abandoned;

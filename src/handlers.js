@@ -7,7 +7,7 @@ import { WARN } from "./platform.js";
 import { REASON_CALLBACK_EXCEPTION, REASON_INVALID_DATA } from "./tables.js";
 import { typeName } from "./value.js";
 
-/** What answers the requests to a session. */
+/** The handlers of a session. */
 export class Handlers {
   #client;
   #log;

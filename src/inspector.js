@@ -1,11 +1,11 @@
-// Watching messages pass, for people.
+// Reports messages to the listeners of `session.inspect`.
 
 import { isFunction } from "./options.js";
 import { call } from "./platform.js";
 import { SERVICES } from "./tables.js";
 import { decode, typeName } from "./value.js";
 
-/** Those who watch the messages of a session. */
+/** The listeners of `session.inspect`. */
 export class Inspectors {
   #client;
   #inspectors = new Set();

@@ -3,7 +3,7 @@
 import { ConnectError, messagingError } from "./error.js";
 import { Deferred, Emitter, INFO, PageListeners } from "./platform.js";
 
-/** What a session is at the moment, and who is told when that changes. */
+/** The state of a session, and its listeners. */
 export class Lifecycle {
   id = "";
   principal;

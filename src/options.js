@@ -198,7 +198,7 @@ export function invalid(message, cause) {
 
 const ENVIRONMENT = "$Environment";
 
-/** What the session property `$Environment` says, e.g. `BROWSER_Chrome_156` or `NODE_linux_22.11.0`. */
+/** The value of the session property `$Environment`, e.g. `BROWSER_Chrome_156` or `NODE_linux_22.11.0`. */
 function environment() {
   const { process, navigator } = globalThis;
   if (process?.versions?.node) return `NODE_${process.platform}_${process.versions.node}`;

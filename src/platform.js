@@ -1,4 +1,4 @@
-// Listeners, promises, the page, the console.
+// Helpers over the platform: listeners, promises, the page, the console.
 
 /** Keeps listeners by event name. */
 export class Emitter {

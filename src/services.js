@@ -1,4 +1,4 @@
-// The services of the protocol, for what this package has no method for.
+// Calls services of the protocol that this package has no method for, by name or number.
 
 import { callSite } from "./error.js";
 import { named } from "./platform.js";

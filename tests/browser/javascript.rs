@@ -1,4 +1,4 @@
-//! Values of JavaScript, and functions of JavaScript as handlers.
+//! JavaScript values as requests and responses, JavaScript functions as handlers.
 
 use antiphon::{DataType, Outcome, Value, connect, js_handler};
 use js_sys::{Function, JSON, Object, Reflect};

@@ -1,4 +1,4 @@
-//! What happens to the page.
+//! Sessions of a page that is left, wakes, or is restored.
 
 use std::time::Duration;
 

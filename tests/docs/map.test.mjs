@@ -1,4 +1,4 @@
-// What ARCHITECTURE.md says about files, held against the files: the map names them all, the large ones say why they are
+// Checks what ARCHITECTURE.md says about files: the map names them all, the large ones say why they are
 // one room, and no two of them import each other in a circle.
 
 import assert from "node:assert/strict";

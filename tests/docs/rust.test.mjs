@@ -1,4 +1,4 @@
-// The examples of docs/rust.md are code that is tested, natively and in a browser: crates/client/tests/shared/examples.rs.
+// Checks that the examples of docs/rust.md are code that is tested, natively and in a browser: crates/client/tests/shared/examples.rs.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";

@@ -1,4 +1,4 @@
-// What the cases are written in: `test`, assertions, and sessions that end with their test.
+// The vocabulary of the cases: `test`, assertions, and sessions that end with their test.
 
 import { ConnectError, connect, MessagingError } from "antiphon";
 

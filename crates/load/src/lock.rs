@@ -1,4 +1,4 @@
-//! Locks that do not care about panics.
+//! Locks a mutex, poisoned or not.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,4 +1,4 @@
-//! The proxy that does to connections what networks do to them: as a library and as a command.
+//! The fault proxy, as a library and as a command.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-// What a server can say to a reconnection, and what the client makes of it.
+// The answers of a server to a reconnection, and how the client reacts.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

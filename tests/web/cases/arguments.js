@@ -1,4 +1,4 @@
-// What cannot be used is refused, and does not throw.
+// Unusable arguments reject; nothing throws.
 
 import { connect } from "antiphon";
 import { BROKER, fails, failsToConnect, ok, open, rejection, same, test, unique } from "../support.js";

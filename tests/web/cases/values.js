@@ -1,4 +1,4 @@
-// What arrives is what was sent.
+// Values arrive as they were sent.
 
 import { datatypes } from "antiphon";
 import { fails, ok, open, same, test, unique } from "../support.js";

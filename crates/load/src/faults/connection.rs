@@ -1,4 +1,4 @@
-//! What is to become of one connection: whether it is frozen, and when it is cut.
+//! The fate of one proxied connection: whether it is frozen, and when it is cut.
 
 use std::future::pending;
 use std::sync::Mutex;

@@ -1,4 +1,4 @@
-//! What can be done to connections, and to which.
+//! The faults that the proxy can cause, and on which connections.
 
 use std::num::NonZeroU64;
 use std::ops::RangeInclusive;

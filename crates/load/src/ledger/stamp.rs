@@ -1,4 +1,4 @@
-//! What stands in the values that are sent, so that an answer shows to which request it belongs.
+//! The stamp in every value that is sent, by which an answer shows to which request it belongs.
 
 /// Names a request in the account of one ledger; they count up from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,4 +1,4 @@
-//! What breaks the invariant of a ledger, and what it says of that at the end.
+//! Violations of the invariant of a ledger, and its verdict.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! What load to make.
+//! The plan of a load: sessions, requests, rate.
 
 use std::time::Duration;
 

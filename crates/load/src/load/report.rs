@@ -1,4 +1,4 @@
-//! What came of a load, for people and as JSON.
+//! The report of a load, for people and as JSON.
 
 use std::collections::BTreeMap;
 use std::fmt;

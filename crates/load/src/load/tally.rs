@@ -1,4 +1,4 @@
-//! What is counted while a load runs.
+//! Counts and latencies, collected while a load runs.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
