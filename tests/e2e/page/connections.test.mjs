@@ -46,8 +46,9 @@ pageTest("the right password shows the principal", async (open) => {
 
 pageTest(
   "when the connection breaks, the page shows it within 2 s, reconnects by itself, and nothing is lost",
-  async (open) => {
+  async (open, context) => {
     const cutter = await startCutter(broker);
+    context.once("close", () => cutter.stop());
     const address = `${broker.httpUrl}?broker=${cutter.url}`;
     const [answerer, asker] = [await open(address), await open(address)];
     await register(answerer, "steady", "() => new Promise((done) => { globalThis.release = () => done('at last'); })");
@@ -79,7 +80,6 @@ pageTest(
     await answerer.bringToFront();
     await answerer.getByRole("button", { name: "Unregister steady" }).click();
     await answerPanel(answerer).getByText("None yet").waitFor();
-    await cutter.stop();
   },
   { expected: NO_CONNECTION },
 );
