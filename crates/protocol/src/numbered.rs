@@ -160,6 +160,10 @@ impl Index {
     #[inline(never)]
     fn place_of(&self, number: u64) -> Result<usize, usize> {
         let (mut low, mut high) = (0, self.places.len());
+        // New numbers come last.
+        if self.places.last().is_none_or(|last| last.number < number) {
+            low = high;
+        }
         while low < high {
             let middle = low + (high - low) / 2;
             let there = self.places[middle].number;

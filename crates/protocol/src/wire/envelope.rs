@@ -89,7 +89,11 @@ impl<'a> Message<'a> {
     /// The bytes of one WebSocket message. [`Message::Topic`] has none: we never send it.
     #[must_use]
     pub fn to_frame(&self) -> Vec<u8> {
-        let mut frame = Vec::new();
+        let size = match self {
+            Self::ServiceRequest { body, .. } | Self::ServiceResponse { body, .. } => body.len(),
+            _ => 0,
+        };
+        let mut frame = Vec::with_capacity(size + 16);
         match self {
             Self::ServiceRequest { service, conversation, body } => {
                 frame.push(SERVICE_REQUEST);
@@ -126,10 +130,14 @@ pub fn request_frame<S: Service>(conversation: ConversationId, request: &S::Requ
     frame
 }
 
+/// Bytes of most messages; a larger one costs one allocation more.
+const SMALL: usize = 64;
+
 /// The message that answers a request to `S` with `response`, encoded in one go.
 #[must_use]
 pub fn response_frame<S: Service>(conversation: ConversationId, response: &S::Response<'_>) -> Vec<u8> {
-    let mut frame = vec![SERVICE_RESPONSE];
+    let mut frame = Vec::with_capacity(SMALL);
+    frame.push(SERVICE_RESPONSE);
     conversation.encode(&mut frame);
     response.encode(&mut frame);
     frame
