@@ -16,8 +16,7 @@ const LONGEST: Duration = Duration::from_secs(5);
 pub fn delay(attempt: u32, random: f64) -> Duration {
     let doublings = attempt.saturating_sub(1).min(10);
     let longest = FIRST.saturating_mul(1 << doublings).min(LONGEST);
-    // At most five million: a float holds that exactly.
-    Duration::from_micros((longest.as_micros() as f64 * random) as u64)
+    Duration::from_micros((longest.as_secs_f64() * random * 1e6) as u64)
 }
 
 #[cfg(test)]
