@@ -113,7 +113,8 @@ async function bundle(entry, { minify } = { minify: true }) {
   const { output } = await input.generate({ format: "esm", minify, codeSplitting: false });
   if (output.length !== 1) throw new Failure(`${entry} became ${output.length} files`);
   // Bundlers look for a string there, and not all of them know that this is one.
-  return output[0].code.replaceAll("`antiphon_bg.wasm`", '"antiphon_bg.wasm"');
+  const code = output[0].code.replaceAll("`antiphon_bg.wasm`", '"antiphon_bg.wasm"');
+  return minify ? code.replaceAll("/* @__PURE__ */ ", "") : code;
 }
 
 /** Prints the size of what a browser downloads for each entry. */

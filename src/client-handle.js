@@ -1,4 +1,4 @@
-// The client in Rust, for as long as a session has one.
+// Holds the client in Rust for as long as a session needs it.
 
 /** Holds the client: see `ClientPort` in boundary.ts. It is gone before the session begins and after its end. */
 export class ClientHandle {

@@ -58,30 +58,6 @@ export class FilterCall extends Call {
   }
 }
 
-/** The handlers of responses that are there for every request to a filter. */
-export class FilterHandlers {
-  /** By the text of the filter. */
-  #handlers = new Map();
-
-  add(filter, handler) {
-    this.#handlers.set(filter, callable(handler, "a filter response handler"));
-    return {
-      filter,
-      close: () => {
-        if (this.#handlers.get(filter) === handler) this.#handlers.delete(filter);
-      },
-    };
-  }
-
-  get(filter) {
-    return this.#handlers.get(filter);
-  }
-
-  clear() {
-    this.#handlers.clear();
-  }
-}
-
 /** Takes the responses to one request, and is told when no more will come. */
 export class Collector {
   constructor(take, end) {

@@ -5,7 +5,7 @@ import { callSite, messagingError } from "./error.js";
 import { FilterCall } from "./filter-calls.js";
 import { gather } from "./gather.js";
 import { Handler } from "./handler.js";
-import { invalid, prepareRequest, text } from "./options.js";
+import { callable, invalid, prepareRequest, text } from "./options.js";
 import { closeWhenDisposed, named } from "./platform.js";
 import { ServiceLocator } from "./services.js";
 
@@ -69,8 +69,15 @@ export class Messaging {
   }
 
   addFilterResponseHandler(filter, handler) {
-    this.#parts.life.assertOpen();
-    return this.#parts.filterHandlers.add(text("filter", filter), handler);
+    const { filterHandlers, life } = this.#parts;
+    life.assertOpen();
+    filterHandlers.set(text("filter", filter), callable(handler, "a filter response handler"));
+    return {
+      filter,
+      close() {
+        if (filterHandlers.get(filter) === handler) filterHandlers.delete(filter);
+      },
+    };
   }
 
   gather(filter, path, request, options) {

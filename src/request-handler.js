@@ -1,4 +1,4 @@
-// Class `RequestHandler`.
+// Class `RequestHandler`: a request handler as an object, and what counts as one.
 
 import { isFunction, isMissing } from "./options.js";
 import { named } from "./platform.js";

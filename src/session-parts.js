@@ -4,7 +4,6 @@
 import { Calls } from "./calls.js";
 import { ClientHandle } from "./client-handle.js";
 import { messagingError, textOf } from "./error.js";
-import { FilterHandlers } from "./filter-calls.js";
 import { Handlers } from "./handlers.js";
 import { Inspectors } from "./inspector.js";
 import { Lifecycle } from "./lifecycle.js";
@@ -24,7 +23,8 @@ export function failAll(cause) {
 export class SessionParts {
   client = new ClientHandle();
   calls = new Calls();
-  filterHandlers = new FilterHandlers();
+  /** What takes responses to requests to a filter, by its text. */
+  filterHandlers = new Map();
   inspectors = new Inspectors(this.client);
   handlers;
   life;
@@ -69,6 +69,7 @@ export class SessionParts {
       ...this.handlers.listener,
       ...this.inspectors.listener,
       ...this.#socketEvents.shim,
+      failure: (...details) => details,
       webSocket: () => this.#options.webSocket,
       credentials: () => this.#credentials(),
       describe: (thrown) => this.#describe(thrown),

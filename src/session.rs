@@ -110,7 +110,7 @@ impl Host for &Session {
             return;
         }
         // Rounded up: a timer must not ring before its time only to be set again.
-        let delay = u32::try_from(at.since(now()).as_micros().div_ceil(1000)).unwrap_or(u32::MAX);
+        let delay = u32::try_from(at.0.saturating_sub(now().0).div_ceil(1000)).unwrap_or(u32::MAX);
         let session = self.clone();
         let timer = Timeout::new(delay.min(LONGEST_TIMER), move || {
             session.0.timer.take();

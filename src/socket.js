@@ -1,5 +1,4 @@
-// What the client in Rust needs of JavaScript to have a WebSocket that may be none of the browser's: its events, read so
-// that nothing in them can do harm.
+// Guards a WebSocket that may be the application's: its events are read so that nothing in them can do harm.
 
 import { closeQuietly, guarded, report } from "./platform.js";
 

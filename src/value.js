@@ -1,11 +1,11 @@
-// Values of the six data types: their classes, and the way between JavaScript and (type, bytes). Everything else in the
-// client carries a value as a type and bytes and never looks inside. What is in the bytes is written by `value-writer.js`
-// and read by `value-reader.js`.
+// Values of the six data types: their classes, and conversion between JavaScript values and (type, bytes). Everything else
+// in the client carries a value as a type and bytes and never looks inside; `value-writer.js` writes what is in the bytes,
+// `value-reader.js` reads it.
 //
-// How often the bytes of a value are copied on their way out: from the writer into the WebAssembly, since code of the
-// application runs while they are written, which may use the same memory; from there into the message, whose head has to
-// come first; and, only with `reconnect`, into the buffer of what may have to be sent again. The browser takes the message
-// out of the memory of the WebAssembly itself; for the WebSocket of an application it is copied, since that may keep it.
+// The bytes of a value are copied twice on their way out: from the writer into the WebAssembly, since code of the
+// application runs while they are written, which may use the same memory; and from there into the message, whose head has
+// to come first. What may have to be sent again is that message, not a copy. The browser takes it out of the memory of the
+// WebAssembly itself; for the WebSocket of an application it is copied once more, since that may keep it.
 
 import { MessagingError } from "./error.js";
 import { named } from "./platform.js";

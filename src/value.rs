@@ -1,4 +1,4 @@
-//! Values between JavaScript, which has their data type as a number, and the wire, which has it as a name. What is in
+//! Converts values between JavaScript, which has their data type as a number, and the wire, which has its name. What is in
 //! them is written and read in JavaScript.
 
 use antiphon_protocol::value::{DataType, Value};

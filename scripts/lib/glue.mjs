@@ -9,7 +9,7 @@ export function asFunction(glue) {
   const end = glue.indexOf("let wasmModule, wasmInstance, wasm;");
   if (end < 0 || /^import /m.test(glue))
     throw new Error("the generated glue is not what it was; see scripts/lib/glue.mjs");
-  const body = glue.slice(0, end).replace(/^export /gm, "");
+  const body = UNUSED.reduce((code, text) => code.replaceAll(text, ""), glue.slice(0, end).replace(/^export /gm, ""));
   return `export function bindings(guard) {
 let wasm;
 ${body}
@@ -25,3 +25,9 @@ return {
 }
 `;
 }
+
+/** What the generator adds for platforms that we do not run on, and for those who dispose of a client, which nobody has. */
+const UNUSED = [
+  /\(typeof FinalizationRegistry === 'undefined'\)\n\s*\? \{.*\n\s*: /g,
+  "if (Symbol.dispose) Client.prototype[Symbol.dispose] = Client.prototype.free;\n",
+];
