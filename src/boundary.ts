@@ -42,6 +42,10 @@ export interface ClientPort {
   leave(): void;
   /** The page was frozen or hidden, or is back on the network; or it is `restored` from the back/forward cache. */
   wake(restored: boolean): void;
+  /** Answers `credentialsWanted`: opens the connection, unless it was given up meanwhile. */
+  connectWith(connection: ConnectionNumber, credentials: string | Uint8Array | undefined): void;
+  /** Answers `credentialsWanted`: there are none, for a reason that people can read. */
+  cannotConnect(connection: ConnectionNumber, reason: string): void;
   /** Answers `retryWanted`; without `delay` the client chooses one. */
   retryAfter(delay?: number): void;
 
@@ -93,6 +97,8 @@ export interface ClientListener {
   reconnected(session: string, maxMessageSize: number, lossless: boolean, newSession: boolean): void;
   /** Nothing follows. */
   closed(code: string, reason: string): void;
+  /** Asks what to connect with; `connectWith` or `cannotConnect` answers, now or later. */
+  credentialsWanted(connection: ConnectionNumber): void;
   /** Asks how long to wait before an attempt to reconnect, counted from 1; `retryAfter` answers. */
   retryWanted(attempt: number): void;
 
@@ -151,8 +157,6 @@ export interface ClientListener {
 export interface SocketShim {
   /** The constructor that the application named. */
   webSocket(): (new (url: string) => object) | undefined;
-  /** What to connect with; asked for at each connection. */
-  credentials(): string | Uint8Array | undefined | Promise<string | Uint8Array | undefined>;
   /** What became of a connection that could not be tried, because this was thrown. */
   describe(thrown: unknown): string;
   /** Passes the events of a WebSocket on to `SocketPort`. Returns what is wrong with it, if anything. */

@@ -5,13 +5,14 @@ use antiphon_client::driver::PageEvent;
 use antiphon_protocol::client::{CallId, ClientConfig, ConnectionId, HandlerId, Patience, RequestId};
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::error_reason::ErrorReason;
+use antiphon_protocol::wire::handshake::Credentials;
 use antiphon_protocol::wire::primitives::{InvalidSessionId, SessionId};
-use js_sys::Array;
+use js_sys::{Array, Uint8Array};
 use wasm_bindgen::prelude::*;
 
 use crate::clock::milliseconds;
 use crate::listener::Listener;
-use crate::session::{Session, credentials_from_js};
+use crate::session::Session;
 use crate::value::as_wire;
 
 /// A session at work. No method throws; what becomes of a call, the listener is told.
@@ -73,6 +74,19 @@ impl Client {
     /// where no connection lives.
     pub fn wake(&self, restored: bool) {
         self.session.driver().handle_page(&mut &self.session, PageEvent::Woken { restored });
+    }
+
+    /// Opens a connection with credentials: a string, bytes or undefined.
+    #[wasm_bindgen(js_name = connectWith)]
+    pub fn connect_with(&self, connection: f64, credentials: &JsValue) {
+        let credentials = credentials_from_js(credentials);
+        self.session.driver().open(&mut &self.session, connection_id(connection), credentials);
+    }
+
+    /// There are no credentials for a connection; `reason` is for people.
+    #[wasm_bindgen(js_name = cannotConnect)]
+    pub fn cannot_connect(&self, connection: f64, reason: &str) {
+        self.session.driver().handle_disconnected(&mut &self.session, connection_id(connection), reason);
     }
 
     /// Says how long to wait before the attempt to reconnect that is due, in milliseconds, if the application says so.
@@ -221,4 +235,15 @@ fn connection_id(connection: f64) -> ConnectionId {
 /// An array of strings.
 fn strings(array: &Array) -> Vec<String> {
     array.iter().filter_map(|item| item.as_string()).collect()
+}
+
+/// What `options.js` has checked: a string, bytes or undefined.
+fn credentials_from_js(value: &JsValue) -> Credentials {
+    match value.as_string() {
+        Some(password) => Credentials::Password(password),
+        None => match value.dyn_ref::<Uint8Array>() {
+            Some(bytes) => Credentials::Custom(bytes.to_vec()),
+            None => Credentials::None,
+        },
+    }
 }

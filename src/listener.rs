@@ -6,7 +6,7 @@ use antiphon_protocol::client::{
 };
 use antiphon_protocol::inspect::{Direction, Inspected};
 use antiphon_protocol::value::DataType;
-use js_sys::Function;
+use js_sys::{Array, Function};
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
 use web_sys::WebSocket;
@@ -33,6 +33,8 @@ extern "C" {
     fn reconnected(this: &Listener, session: &str, max_message_size: f64, lossless: bool, new_session: bool);
     #[wasm_bindgen(method)]
     fn closed(this: &Listener, code: &str, reason: &str);
+    #[wasm_bindgen(method, js_name = credentialsWanted)]
+    pub fn credentials_wanted(this: &Listener, connection: f64);
     #[wasm_bindgen(method, js_name = retryWanted)]
     pub fn retry_wanted(this: &Listener, attempt: u32);
 
@@ -89,25 +91,11 @@ extern "C" {
         size: u32,
     );
 
-    /// What a `MessagingError` is made of: a `Failure` of `boundary.ts`.
-    #[wasm_bindgen(method)]
-    fn failure(
-        this: &Listener,
-        code: &str,
-        message: &str,
-        outcome: &str,
-        reason: Option<i32>,
-        faults: &JsValue,
-    ) -> JsValue;
-
     // What a WebSocket needs.
 
     /// The constructor of WebSockets, if the application named one.
     #[wasm_bindgen(method, js_name = webSocket)]
     pub fn web_socket(this: &Listener) -> Option<Function>;
-    /// What to connect with: a string, bytes, undefined, or a promise of one of them.
-    #[wasm_bindgen(method)]
-    pub fn credentials(this: &Listener) -> JsValue;
     /// What became of a connection that could not be tried, because of this.
     #[wasm_bindgen(method)]
     pub fn describe(this: &Listener, thrown: &JsValue) -> String;
@@ -139,13 +127,11 @@ impl Listener {
             Event::CallEnded { call, outcome } => self.tell_outcome(call, outcome),
             Event::FilterResponseReceived(response) => self.tell_filter_response(response),
             Event::FilterCallEnded { call, outcome } => {
-                let failure = outcome.err().map_or(JsValue::UNDEFINED, |error| self.failure_of(&error));
+                let failure = outcome.err().map_or(JsValue::UNDEFINED, |error| failure(&error));
                 self.filter_ended(call.0 as f64, &failure);
             }
             Event::RequestReceived(request) => self.tell_request(request),
-            Event::RequestAbandoned { request, error } => {
-                self.request_abandoned(request.0 as f64, &self.failure_of(&error))
-            }
+            Event::RequestAbandoned { request, error } => self.request_abandoned(request.0 as f64, &failure(&error)),
             Event::Disconnected(reason) => self.disconnected(&reason),
             Event::MessagesLost { requests, handlers } => self.messages_lost(requests as u32, handlers as u32),
             Event::HandlerLost(handler) => self.handler_lost(handler.0 as f64),
@@ -169,28 +155,16 @@ impl Listener {
             Ok(Response::Pong(time)) => (time.as_secs_f64() * 1000.0).into(),
             Ok(Response::Properties(properties)) => to_js(&properties),
             Ok(Response::PrincipalChanged(changed)) => changed.into(),
-            Err(error) => return self.call_failed(call, &self.failure_of(&error)),
+            Err(error) => return self.call_failed(call, &failure(&error)),
         };
         self.call_ended(call, &response);
-    }
-
-    #[cold]
-    fn failure_of(&self, error: &RequestError) -> JsValue {
-        let faults = match error {
-            RequestError::InvalidFilter(faults) => {
-                to_js(&faults.iter().map(|fault| (&*fault.message, fault.line, fault.column)).collect::<Vec<_>>())
-            }
-            _ => JsValue::UNDEFINED,
-        };
-        let reason = error.reason().map(|reason| reason.0);
-        self.failure(&error.code(), &error.message(), error.outcome().as_str(), reason, &faults)
     }
 
     /// Tells that a call failed, because of an argument that cannot be used.
     #[cold]
     pub fn tell_invalid_argument(&self, call: f64, message: &str) {
-        let failure = self.failure("INVALID_ARGUMENT", message, Outcome::NotSent.as_str(), None, &JsValue::UNDEFINED);
-        self.call_failed(call, &failure);
+        let [code, message, outcome] = ["INVALID_ARGUMENT", message, Outcome::NotSent.as_str()].map(JsValue::from);
+        self.call_failed(call, &Array::of3(&code, &message, &outcome));
     }
 
     fn tell_filter_response(&self, response: FilterResponseReceived) {
@@ -201,7 +175,7 @@ impl Listener {
                 let (code, name) = code_and_name(&value);
                 self.filter_answered(call, &session, received, expected, code, name, &value.bytes);
             }
-            Err(error) => self.filter_failed(call, &session, received, expected, &self.failure_of(&error)),
+            Err(error) => self.filter_failed(call, &session, received, expected, &failure(&error)),
         }
     }
 
@@ -234,6 +208,20 @@ impl Listener {
             size as u32,
         );
     }
+}
+
+/// What a `MessagingError` is made of: code, message, outcome, reason, faults of a session filter.
+#[cold]
+fn failure(error: &RequestError) -> JsValue {
+    let faults = match error {
+        RequestError::InvalidFilter(faults) => {
+            to_js(&faults.iter().map(|fault| (&*fault.message, fault.line, fault.column)).collect::<Vec<_>>())
+        }
+        _ => JsValue::UNDEFINED,
+    };
+    let reason = error.reason().map(|reason| reason.0).into();
+    let [code, message, outcome] = [&*error.code(), &*error.message(), error.outcome().as_str()].map(JsValue::from);
+    Array::of5(&code, &message, &outcome, &reason, &faults).into()
 }
 
 /// Texts, numbers and lists of them, in which nothing can fail.

@@ -69,26 +69,33 @@ export class SessionParts {
       ...this.handlers.listener,
       ...this.inspectors.listener,
       ...this.#socketEvents.shim,
-      failure: (...details) => details,
       webSocket: () => this.#options.webSocket,
-      credentials: () => this.#credentials(),
+      credentialsWanted: (connection) => this.#giveCredentials(connection),
       describe: (thrown) => this.#describe(thrown),
       retryWanted: (attempt) => this.client.port?.retryAfter(this.#retryDelay(attempt)),
     });
   }
 
-  /** A string, bytes, undefined, or a promise of one of them. */
-  #credentials() {
+  /** Answers the client, which wants to connect: with what the options have, or what their function gives. */
+  #giveCredentials(connection) {
     const { credentials } = this.#options;
     this.life.cause = undefined;
-    if (!isFunction(credentials)) return credentials;
+    if (!isFunction(credentials)) {
+      this.client.port.connectWith(connection, credentials);
+      return;
+    }
     const asked = new Promise((resolve) => {
       resolve(credentials());
     });
-    return asked.then(checkedCredentials, (error) => {
-      this.life.cause = error;
-      throw new Error(`the credentials function failed: ${textOf(error)}`);
-    });
+    asked
+      .then(checkedCredentials, (error) => {
+        this.life.cause = error;
+        throw new Error(`the credentials function failed: ${textOf(error)}`);
+      })
+      .then(
+        (checked) => this.client.port?.connectWith(connection, checked),
+        (error) => this.client.port?.cannotConnect(connection, this.#describe(error)),
+      );
   }
 
   /** What kept us from trying to connect, for people. */

@@ -10,11 +10,8 @@ use antiphon_protocol::client::{ClientConfig, ClientSession, ConnectionId, Event
 use antiphon_protocol::inspect::{Direction, Inspected};
 use antiphon_protocol::recovery::Frame;
 use antiphon_protocol::time::Moment;
-use antiphon_protocol::wire::handshake::Credentials;
 use gloo_timers::callback::Timeout;
-use js_sys::{Math, Promise};
-use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::{JsFuture, spawn_local};
+use js_sys::Math;
 
 use crate::clock::now;
 use crate::listener::Listener;
@@ -62,22 +59,7 @@ impl Host for &Session {
     }
 
     fn connect(&mut self, connection: ConnectionId) {
-        match self.listener().credentials().dyn_into::<Promise>() {
-            Ok(promise) => {
-                let session = self.clone();
-                spawn_local(async move {
-                    let driver = session.driver();
-                    match JsFuture::from(promise).await {
-                        Ok(credentials) => driver.open(&mut &session, connection, credentials_from_js(&credentials)),
-                        Err(thrown) => {
-                            let reason = session.listener().describe(&thrown);
-                            driver.handle_disconnected(&mut &session, connection, &reason);
-                        }
-                    }
-                });
-            }
-            Err(credentials) => self.driver().open(self, connection, credentials_from_js(&credentials)),
-        }
+        self.listener().credentials_wanted(connection.0 as f64);
     }
 
     fn open(&mut self, connection: ConnectionId, url: String) {
@@ -142,14 +124,3 @@ impl Host for &Session {
 
 /// What timers of browsers can be set to, in milliseconds; a longer wait takes several.
 const LONGEST_TIMER: u32 = i32::MAX as u32;
-
-/// What `options.js` has checked: a string, bytes or undefined.
-pub fn credentials_from_js(value: &JsValue) -> Credentials {
-    match value.as_string() {
-        Some(password) => Credentials::Password(password),
-        None => match value.dyn_ref::<js_sys::Uint8Array>() {
-            Some(bytes) => Credentials::Custom(bytes.to_vec()),
-            None => Credentials::None,
-        },
-    }
-}
