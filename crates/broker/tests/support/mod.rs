@@ -2,21 +2,25 @@
 
 #![allow(dead_code, reason = "each test file uses its part of it")]
 
+mod drive;
+
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use antiphon_broker::core::access::Access;
-use antiphon_broker::core::{self, Arrival, Broker, BrokerConfig, ConnectionId};
+use antiphon_broker::core::{Broker, BrokerConfig, ConnectionId};
 use antiphon_protocol::client::{
-    CallId, ClientConfig, ClientSession, Closed, ConnectError, Event, FilterResponseReceived, HandlerId, Output,
+    self, CallId, ClientConfig, ClientSession, Closed, ConnectError, Event, FilterResponseReceived, HandlerId,
     Patience, ReceivedRequest, RequestError, RequestId, Response, Sender,
 };
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::value::{DataType, Value};
 use antiphon_protocol::wire::envelope::Message;
 use antiphon_protocol::wire::error_reason::ErrorReason;
-use antiphon_protocol::wire::handshake::{ConnectRequest, Credentials};
+use antiphon_protocol::wire::handshake::Credentials;
 use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
+
+use drive::Wires;
 
 /// A client of the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -181,7 +185,7 @@ impl Network {
         peer.calls += 1;
         let call = CallId(peer.calls);
         begin(&mut peer.core, self.now, call);
-        self.drive_client(client);
+        self.drive_client(client.0);
         Pending(client, call)
     }
 
@@ -401,7 +405,7 @@ impl Network {
 
     /// Carries one message, or does one other thing; false if there is nothing to do. Time stands still.
     pub fn step(&mut self) -> bool {
-        (0..self.peers.len()).map(Client).any(|client| {
+        (0..self.peers.len()).any(|client| {
             self.drive_client(client)
                 || self.deliver_to_broker(client)
                 || self.drive_broker()
@@ -485,10 +489,10 @@ impl Network {
         loop {
             let mut moved = false;
             for index in 0..self.peers.len() {
-                moved |= self.drive_client(Client(index));
-                moved |= self.deliver_to_broker(Client(index));
+                moved |= self.drive_client(index);
+                moved |= self.deliver_to_broker(index);
                 moved |= self.drive_broker();
-                moved |= self.deliver_to_client(Client(index));
+                moved |= self.deliver_to_client(index);
             }
             moved |= self.drive_broker();
             if !moved {
@@ -497,64 +501,16 @@ impl Network {
         }
     }
 
-    fn drive_client(&mut self, client: Client) -> bool {
-        let mut moved = false;
-        while let Some(output) = self.peers[client.0].core.poll_output() {
-            moved = true;
-            match output {
-                Output::Connect(_) => self.open(client),
-                Output::Send(frame) => self.peers[client.0].to_broker.push_back(frame.to_vec()),
-                Output::Disconnect => {
-                    // What was sent before arrives before the end of the connection.
-                    self.deliver_to_broker(client);
-                    self.drive_broker();
-                    let peer = &mut self.peers[client.0];
-                    peer.to_broker.clear();
-                    peer.to_client.clear();
-                    if let Some(connection) = peer.connection.take() {
-                        self.broker.handle_disconnected(self.now, connection);
-                    }
-                }
-                Output::Retry(attempt) => {
-                    let now = self.now;
-                    self.peers[client.0].core.retry_after(now, Some(RETRY_DELAY * attempt), 0.0);
-                }
-                Output::WakeAt(at) => self.peers[client.0].wakes = Some(at),
-                Output::Deliver(event) => self.handle(client, event),
-            }
-        }
-        moved
-    }
-
-    fn open(&mut self, client: Client) {
-        if self.is_unreachable {
-            self.peers[client.0].lose(self.now, "nobody listens");
-            return;
-        }
-        self.next_connection += 1;
-        let connection = ConnectionId(self.next_connection);
-        let peer = &mut self.peers[client.0];
-        peer.connection = Some(connection);
-        // What was stopped was the connection before.
-        peer.frozen = self.new_are_frozen;
-        peer.core.handle_open(peer.core.connection().expect("connecting"));
-        let query = peer.core.connect_query(peer.credentials.clone());
-        let request = ConnectRequest::from_query(&query).expect("our own query");
-        let arrival =
-            Arrival { client_ip: "192.0.2.1".into(), start_time: 1_700_000_000_000, random: token_bytes(connection.0) };
-        self.broker.handle_connect(self.now, connection, &request, &arrival);
-    }
-
-    fn deliver_to_broker(&mut self, client: Client) -> bool {
-        let peer = &mut self.peers[client.0];
+    fn deliver_to_broker(&mut self, client: usize) -> bool {
+        let peer = &mut self.peers[client];
         let Some(connection) = peer.connection.filter(|_| !peer.frozen) else { return false };
         let Some(frame) = peer.to_broker.pop_front() else { return false };
         self.broker.handle_frame(self.now, connection, &frame);
         true
     }
 
-    fn deliver_to_client(&mut self, client: Client) -> bool {
-        let peer = &mut self.peers[client.0];
+    fn deliver_to_client(&mut self, client: usize) -> bool {
+        let peer = &mut self.peers[client];
         if peer.frozen {
             return false;
         }
@@ -562,47 +518,63 @@ impl Network {
         peer.take(self.now, frame);
         true
     }
+}
 
-    fn drive_broker(&mut self) -> bool {
-        let mut moved = false;
-        while let Some(output) = self.broker.poll_output() {
-            moved = true;
-            match output {
-                core::Output::Send(connection, frame) => {
-                    if let Some(peer) = self.peer_on(connection) {
-                        peer.to_client.push_back(frame.to_vec());
-                    }
-                }
-                core::Output::Close(connection) => {
-                    let now = self.now;
-                    let index = self.peers.iter().position(|peer| peer.connection == Some(connection) && !peer.frozen);
-                    if let Some(index) = index {
-                        // What was sent before arrives before the end of the connection.
-                        for frame in std::mem::take(&mut self.peers[index].to_client) {
-                            self.peers[index].take(now, frame);
-                        }
-                        // The client may have turned away from this connection by itself.
-                        self.drive_client(Client(index));
-                        let peer = &mut self.peers[index];
-                        if peer.connection == Some(connection) {
-                            peer.connection = None;
-                            peer.lose(now, "closed by the broker");
-                        }
-                    }
-                    self.broker.handle_disconnected(now, connection);
-                }
-                core::Output::WakeAt(at) => self.broker_wakes = Some(at),
-            }
+impl Wires for Network {
+    fn now(&self) -> Moment {
+        self.now
+    }
+
+    fn broker(&mut self) -> &mut Broker {
+        &mut self.broker
+    }
+
+    fn core(&mut self, client: usize) -> &mut ClientSession {
+        &mut self.peers[client].core
+    }
+
+    fn open(&mut self, client: usize, id: client::ConnectionId) {
+        let peer = &mut self.peers[client];
+        if self.is_unreachable {
+            peer.lose(self.now, "nobody listens");
+            return;
         }
-        moved
+        self.next_connection += 1;
+        let connection = ConnectionId(self.next_connection);
+        peer.connection = Some(connection);
+        // What was stopped was the connection before.
+        peer.frozen = self.new_are_frozen;
+        peer.core.handle_open(id);
+        let query = peer.core.connect_query(peer.credentials.clone());
+        self.arrive(connection, &query, token_bytes(connection.0));
     }
 
-    fn peer_on(&mut self, connection: ConnectionId) -> Option<&mut Peer> {
-        self.peers.iter_mut().find(|peer| peer.connection == Some(connection))
+    fn send_to_broker(&mut self, client: usize, frame: Vec<u8>) {
+        self.peers[client].to_broker.push_back(frame);
     }
 
-    fn handle(&mut self, client: Client, event: Event) {
-        let peer = &mut self.peers[client.0];
+    fn disconnect(&mut self, client: usize) {
+        // What was sent before arrives before the end of the connection.
+        self.deliver_to_broker(client);
+        self.drive_broker();
+        let peer = &mut self.peers[client];
+        peer.to_broker.clear();
+        peer.to_client.clear();
+        if let Some(connection) = peer.connection.take() {
+            self.broker.handle_disconnected(self.now, connection);
+        }
+    }
+
+    fn retry(&mut self, client: usize, attempt: u32) {
+        self.peers[client].core.retry_after(self.now, Some(RETRY_DELAY * attempt), 0.0);
+    }
+
+    fn wake_client(&mut self, client: usize, at: Moment) {
+        self.peers[client].wakes = Some(at);
+    }
+
+    fn deliver(&mut self, client: usize, event: Event) {
+        let peer = &mut self.peers[client];
         match event {
             Event::Connected(session) => peer.session = Some(session),
             Event::Reconnected { session, .. } => {
@@ -632,6 +604,35 @@ impl Network {
                 }
             }
         }
+    }
+
+    fn send_to_client(&mut self, connection: ConnectionId, frame: Vec<u8>) {
+        if let Some(peer) = self.peers.iter_mut().find(|peer| peer.connection == Some(connection)) {
+            peer.to_client.push_back(frame);
+        }
+    }
+
+    fn close(&mut self, connection: ConnectionId) {
+        let now = self.now;
+        let client = self.peers.iter().position(|peer| peer.connection == Some(connection) && !peer.frozen);
+        if let Some(client) = client {
+            // What was sent before arrives before the end of the connection.
+            for frame in std::mem::take(&mut self.peers[client].to_client) {
+                self.peers[client].take(now, frame);
+            }
+            // The client may have turned away from this connection by itself.
+            self.drive_client(client);
+            let peer = &mut self.peers[client];
+            if peer.connection == Some(connection) {
+                peer.connection = None;
+                peer.lose(now, "closed by the broker");
+            }
+        }
+        self.broker.handle_disconnected(now, connection);
+    }
+
+    fn wake_broker(&mut self, at: Moment) {
+        self.broker_wakes = Some(at);
     }
 }
 

@@ -11,6 +11,8 @@
 //! `ANTIPHON_SIMULATION_SEEDS=1000000` tells more stories, `ANTIPHON_SEED=n` tells one.
 
 mod application;
+#[path = "../../../broker/tests/support/drive.rs"]
+mod drive;
 mod faults;
 mod world;
 

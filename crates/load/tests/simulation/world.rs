@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use antiphon_broker::core::access::Access;
-use antiphon_broker::core::{self, Arrival, Broker, BrokerConfig, ConnectionId};
+use antiphon_broker::core::{Broker, BrokerConfig, ConnectionId};
 use antiphon_load::ledger::Ledger;
-use antiphon_protocol::client::{self, ClientSession, Output, RequestId, State};
+use antiphon_protocol::client::{self, ClientSession, Event, RequestId, State};
 use antiphon_protocol::time::Moment;
-use antiphon_protocol::wire::handshake::{ConnectRequest, ConnectResponse, Credentials, ResponseCode};
+use antiphon_protocol::wire::handshake::{ConnectResponse, Credentials, ResponseCode};
 use fastrand::Rng;
 
 use crate::application::{Answer, Client, Request};
+use crate::drive::Wires;
 use crate::faults::{Plan, chance, milliseconds};
 
 /// Counts what occurred in a run.
@@ -335,7 +336,7 @@ impl World {
             } else if self.broker_wakes == Some(at) {
                 self.broker_wakes = None;
                 let now = self.now;
-                self.tell_broker(|broker| broker.handle_timeout(now));
+                self.tell_broker(|world| world.broker.handle_timeout(now));
             } else if let Some(client) = self.clients.iter().position(|client| client.wakes == Some(at)) {
                 self.clients[client].wakes = None;
                 let now = self.now;
@@ -372,81 +373,27 @@ impl World {
     /// Lets a client do something, then everything that follows at once.
     pub fn act<T>(&mut self, client: usize, action: impl FnOnce(&mut ClientSession) -> T) -> T {
         let result = action(&mut self.clients[client].core);
-        while let Some(output) = self.clients[client].core.poll_output() {
-            match output {
-                Output::Connect(id) => self.connect(client, id),
-                Output::Send(frame) => {
-                    if let Some(connection) = self.clients[client].connection {
-                        self.push(connection, Direction::ToBroker, Item::Frame(frame.to_vec()));
-                    }
-                }
-                Output::Disconnect => {
-                    if let Some(connection) = self.clients[client].connection.take() {
-                        self.connections[connection].client_is_open = false;
-                        self.push(connection, Direction::ToBroker, Item::End);
-                    }
-                }
-                Output::Retry(_) => {
-                    let (now, random) = (self.now, self.random.f64());
-                    self.clients[client].core.retry_after(now, None, random);
-                }
-                Output::Deliver(event) => {
-                    self.log(|| format!("client {client}: {event:?}"));
-                    self.handle(client, event);
-                }
-                Output::WakeAt(at) => {
-                    let late = match self.plan.lateness {
-                        Duration::ZERO => Duration::ZERO,
-                        most => Duration::from_micros(self.random.u64(0..most.as_micros() as u64)),
-                    };
-                    self.clients[client].wakes = Some(at + late);
-                }
-            }
-        }
+        self.drive_client(client);
         self.check_explained(client);
         result
     }
 
     /// Tells the broker something, then carries out what follows.
-    fn tell_broker(&mut self, action: impl FnOnce(&mut Broker)) {
+    fn tell_broker(&mut self, action: impl FnOnce(&mut Self)) {
         let before = self.broker.session_count();
-        action(&mut self.broker);
+        action(self);
         if self.broker.session_count() < before {
             self.log(|| "the broker ends a session".into());
             self.losses += 1;
             self.ends += 1;
         }
-        while let Some(output) = self.broker.poll_output() {
-            match output {
-                core::Output::Send(ConnectionId(connection), frame) => {
-                    let connection = connection as usize;
-                    if !self.connections[connection].is_answered {
-                        self.connections[connection].is_answered = true;
-                        self.push(connection, Direction::ToClient, Item::Open(String::new()));
-                        let response = ConnectResponse::decode(&frame).expect("a connection response");
-                        self.log(|| format!("broker on {connection}: {response:?}"));
-                        if matches!(response, ConnectResponse::Accepted { code, .. }
-                            if code == ResponseCode::RECONNECTED_WITH_MESSAGE_LOSS)
-                        {
-                            self.losses += 1;
-                        }
-                    }
-                    self.push(connection, Direction::ToClient, Item::Frame(frame.to_vec()));
-                }
-                core::Output::Close(ConnectionId(connection)) => {
-                    self.push(connection as usize, Direction::ToClient, Item::End);
-                    // The socket says so soon, and the broker hears what it knows.
-                    self.schedule(self.now, Turn::Told(connection as usize, Direction::ToBroker));
-                }
-                core::Output::WakeAt(at) => self.broker_wakes = Some(at),
-            }
-        }
+        self.drive_broker();
     }
 
     /// The broker ends the session on a connection, if there is one.
     pub fn overflow(&mut self, connection: Option<usize>) {
         if let Some(connection) = connection.filter(|connection| self.connections[*connection].broker_is_open) {
-            self.tell_broker(|broker| broker.handle_overflow(ConnectionId(connection as u64)));
+            self.tell_broker(|world| world.broker.handle_overflow(ConnectionId(connection as u64)));
         }
     }
 
@@ -457,36 +404,6 @@ impl World {
         let config = BrokerConfig { server: self.generation, ..self.plan.broker.clone() };
         self.broker = Broker::new(config, Access::development());
         self.broker_wakes = None;
-    }
-
-    fn connect(&mut self, client: usize, id: client::ConnectionId) {
-        let connection = self.connections.len();
-        let query = self.clients[client].core.connect_query(Credentials::None);
-        let is_slow = self.now < self.slow_until;
-        let latency = milliseconds(&mut self.random, if is_slow { 100..1_500 } else { 0..20 });
-        self.connections.push(SimulatedConnection {
-            client,
-            id,
-            to_client: Pipe::default(),
-            to_broker: Pipe::default(),
-            client_is_open: true,
-            broker_is_open: false,
-            frozen_until: Moment(0),
-            latency,
-            is_answered: false,
-        });
-        self.clients[client].connection = Some(connection);
-        self.log(|| format!("client {client} opens connection {connection}, latency {latency:?}"));
-        if self.now < self.unreachable_until {
-            let at = self.now + latency;
-            self.sever(connection, [true, true]);
-            self.schedule(at, Turn::Told(connection, Direction::ToClient));
-        } else {
-            if self.now < self.hanging_until {
-                self.silence(connection);
-            }
-            self.push(connection, Direction::ToBroker, Item::Open(query));
-        }
     }
 
     fn push(&mut self, connection: usize, direction: Direction, item: Item) {
@@ -539,17 +456,15 @@ impl World {
         match item {
             Item::Open(query) => {
                 self.connections[connection].broker_is_open = true;
-                let request = ConnectRequest::from_query(&query).expect("our own query");
                 let random = std::array::from_fn(|index| match index {
                     0..8 => connection.to_be_bytes()[index],
                     8..16 => self.seed.to_be_bytes()[index - 8],
                     _ => 0,
                 });
-                let arrival = Arrival { client_ip: "192.0.2.1".into(), start_time: 0, random };
-                self.tell_broker(|broker| broker.handle_connect(now, id, &request, &arrival));
+                self.tell_broker(|world| world.arrive(id, &query, random));
             }
             Item::Frame(frame) if self.connections[connection].broker_is_open => {
-                self.tell_broker(|broker| broker.handle_frame(now, id, &frame));
+                self.tell_broker(|world| world.broker.handle_frame(now, id, &frame));
             }
             Item::Frame(_) => {}
             Item::End => self.end_at_broker(connection),
@@ -563,7 +478,7 @@ impl World {
         }
         self.log(|| format!("the broker loses connection {connection}"));
         let now = self.now;
-        self.tell_broker(|broker| broker.handle_disconnected(now, ConnectionId(connection as u64)));
+        self.tell_broker(|world| world.broker.handle_disconnected(now, ConnectionId(connection as u64)));
     }
 
     pub fn keep_log(&mut self) {
@@ -581,6 +496,106 @@ impl World {
     /// For people.
     pub fn last_events(&self) -> String {
         self.log.iter().flatten().map(|event| format!("{event}\n")).collect()
+    }
+}
+
+impl Wires for World {
+    fn now(&self) -> Moment {
+        self.now
+    }
+
+    fn broker(&mut self) -> &mut Broker {
+        &mut self.broker
+    }
+
+    fn core(&mut self, client: usize) -> &mut ClientSession {
+        &mut self.clients[client].core
+    }
+
+    fn open(&mut self, client: usize, id: client::ConnectionId) {
+        let connection = self.connections.len();
+        let query = self.clients[client].core.connect_query(Credentials::None);
+        let is_slow = self.now < self.slow_until;
+        let latency = milliseconds(&mut self.random, if is_slow { 100..1_500 } else { 0..20 });
+        self.connections.push(SimulatedConnection {
+            client,
+            id,
+            to_client: Pipe::default(),
+            to_broker: Pipe::default(),
+            client_is_open: true,
+            broker_is_open: false,
+            frozen_until: Moment(0),
+            latency,
+            is_answered: false,
+        });
+        self.clients[client].connection = Some(connection);
+        self.log(|| format!("client {client} opens connection {connection}, latency {latency:?}"));
+        if self.now < self.unreachable_until {
+            let at = self.now + latency;
+            self.sever(connection, [true, true]);
+            self.schedule(at, Turn::Told(connection, Direction::ToClient));
+        } else {
+            if self.now < self.hanging_until {
+                self.silence(connection);
+            }
+            self.push(connection, Direction::ToBroker, Item::Open(query));
+        }
+    }
+
+    fn send_to_broker(&mut self, client: usize, frame: Vec<u8>) {
+        if let Some(connection) = self.clients[client].connection {
+            self.push(connection, Direction::ToBroker, Item::Frame(frame));
+        }
+    }
+
+    fn disconnect(&mut self, client: usize) {
+        if let Some(connection) = self.clients[client].connection.take() {
+            self.connections[connection].client_is_open = false;
+            self.push(connection, Direction::ToBroker, Item::End);
+        }
+    }
+
+    fn retry(&mut self, client: usize, _attempt: u32) {
+        let random = self.random.f64();
+        self.clients[client].core.retry_after(self.now, None, random);
+    }
+
+    fn wake_client(&mut self, client: usize, at: Moment) {
+        let late = match self.plan.lateness {
+            Duration::ZERO => Duration::ZERO,
+            most => Duration::from_micros(self.random.u64(0..most.as_micros() as u64)),
+        };
+        self.clients[client].wakes = Some(at + late);
+    }
+
+    fn deliver(&mut self, client: usize, event: Event) {
+        self.log(|| format!("client {client}: {event:?}"));
+        self.handle(client, event);
+    }
+
+    fn send_to_client(&mut self, ConnectionId(connection): ConnectionId, frame: Vec<u8>) {
+        let connection = connection as usize;
+        if !std::mem::replace(&mut self.connections[connection].is_answered, true) {
+            self.push(connection, Direction::ToClient, Item::Open(String::new()));
+            let response = ConnectResponse::decode(&frame).expect("a connection response");
+            self.log(|| format!("broker on {connection}: {response:?}"));
+            if matches!(response, ConnectResponse::Accepted { code, .. }
+                if code == ResponseCode::RECONNECTED_WITH_MESSAGE_LOSS)
+            {
+                self.losses += 1;
+            }
+        }
+        self.push(connection, Direction::ToClient, Item::Frame(frame));
+    }
+
+    fn close(&mut self, ConnectionId(connection): ConnectionId) {
+        self.push(connection as usize, Direction::ToClient, Item::End);
+        // The socket says so soon, and the broker hears what it knows.
+        self.schedule(self.now, Turn::Told(connection as usize, Direction::ToBroker));
+    }
+
+    fn wake_broker(&mut self, at: Moment) {
+        self.broker_wakes = Some(at);
     }
 }
 
