@@ -6,8 +6,8 @@
 import { TYPE_BINARY, TYPE_DOUBLE, TYPE_INT64, TYPE_RECORD_V2, TYPE_STRING } from "./tables.js";
 import { MAX_DEPTH } from "./value-reader.js";
 
-const SMALL = 64; // bytes; a typed array of that size has no buffer of its own, which would cost more than the rest
-const LARGE = 512; // bytes, when those are not enough
+const SLAB = 16384; // bytes that are allocated at a time
+const LEAST = 512; // bytes that a writer begins with
 const SHORT_TEXT = 64; // code units; below this a loop is faster than TextEncoder
 
 const { isArray } = Array;
@@ -29,10 +29,16 @@ const loneSurrogate = /\p{Surrogate}/u; // with the flag u, a pair is one charac
 export function write(code, value) {
   if (code === TYPE_BINARY) return bytesOf(value) ?? fail("is not a Uint8Array, an ArrayBuffer or a view of one");
   if (code === TYPE_RECORD_V2) return encoder.encode(records(value));
-  const writer = new Writer();
-  writer.writeTyped(code, value);
-  return writer.bytes;
+  return new Writer().writeTyped(code, value);
 }
+
+const NONE = new Uint8Array(0);
+
+/**
+ * What of the last slab no value has: a buffer for each value would take longer than writing it. No byte is given out
+ * twice, so all that values have in common is when they are let go. `NONE` while something is written.
+ */
+let unused = NONE;
 
 // ---- What cannot be written ----
 
@@ -77,15 +83,13 @@ function stepTo(key) {
 
 /** The writer of one value. */
 class Writer {
-  #bytes = new Uint8Array(SMALL);
+  #bytes = unused.length < LEAST ? new Uint8Array(SLAB) : unused;
   #at = 0;
   /** The containers around the member that is being written. */
   #around = [];
 
-  /** What was written. */
-  get bytes() {
-    // The copy of a small array costs less than the buffer that `subarray` would have to make for it.
-    return this.#bytes.length === SMALL ? this.#bytes.slice(0, this.#at) : this.#bytes.subarray(0, this.#at);
+  constructor() {
+    unused = NONE;
   }
 
   writeTyped(code, value) {
@@ -94,6 +98,10 @@ class Writer {
     else if (code === TYPE_INT64) this.#writeInt64(value);
     else if (code === TYPE_DOUBLE) this.#writeDouble(typeof value === "bigint" ? exactDouble(value) : value);
     else if (!this.#write(value, "")) this.#writeByte(0xf6);
+    const bytes = this.#bytes;
+    // Nothing huge is kept after a huge value.
+    if (bytes.length <= SLAB) unused = bytes.subarray(this.#at);
+    return bytes.subarray(0, this.#at);
   }
 
   /** Writes a member of a json value; for undefined it writes nothing and returns false. */
@@ -212,7 +220,7 @@ class Writer {
   }
 
   #grow(room) {
-    const larger = new Uint8Array(Math.max(LARGE, this.#bytes.length * 4, this.#at + room));
+    const larger = new Uint8Array(Math.max(SLAB, this.#bytes.length * 4, this.#at + room));
     larger.set(this.#bytes);
     this.#bytes = larger;
   }
