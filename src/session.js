@@ -88,7 +88,8 @@ export class Session {
     try {
       // This defines the keys, whatever they are.
       call.read = Object.fromEntries;
-      this.#parts.port.getProperties(call.number, propertyKeys(keys));
+      const wanted = propertyKeys(keys);
+      this.#parts.port.getProperties(call.number, wanted);
     } catch (error) {
       calls.cancel(call, error);
     }
@@ -100,11 +101,12 @@ export class Session {
     const call = calls.begin();
     try {
       const name = text("principal", principal);
+      const checked = checkedCredentials(credentials);
       call.read = (changed) => {
         if (changed) life.principal = name;
         return changed;
       };
-      this.#parts.port.changePrincipal(call.number, name, checkedCredentials(credentials));
+      this.#parts.port.changePrincipal(call.number, name, checked);
     } catch (error) {
       calls.cancel(call, error);
     }

@@ -175,6 +175,23 @@ test("E-2 the stack of an error of an argument shows the line that called", asyn
   assert.deepEqual(hidden, []);
 });
 
+test("E-2 what our own checks refuse is refused as such, after the end of the session as well", async (t) => {
+  const quiet = await startServer();
+  t.after(() => quiet.stop());
+  const session = await open(t, quiet);
+  await session.close();
+  for (const call of [
+    session.messaging.sendRequestToPath(7, 1),
+    session.messaging.addRequestHandler("a", 7),
+    session.services.USER_PING.invoke(7),
+    session.getProperties(7),
+    session.changePrincipal(7),
+    session.changePrincipal("a", 7),
+  ]) {
+    await fails(call, { code: "INVALID_ARGUMENT", outcome: "not-sent" });
+  }
+});
+
 test("E-2 what our own checks refuse was not sent", async (t) => {
   const quiet = await startServer();
   t.after(() => quiet.stop());
