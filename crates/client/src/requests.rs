@@ -5,7 +5,7 @@ use std::fmt;
 
 use antiphon_protocol::client::{HandlerId, ReceivedRequest, RequestId, Sender};
 use antiphon_protocol::wire::error_reason::ErrorReason;
-use futures_util::future::AbortHandle;
+use futures_util::future::{AbortHandle, AbortRegistration};
 use serde::Deserialize;
 
 use crate::platform::{BoxFuture, SharedFn};
@@ -144,6 +144,8 @@ pub(crate) struct Turn {
     pub id: RequestId,
     pub request: Request,
     pub answer: HandlerFn,
+    /// Ends the answering when the answer can no longer be delivered, even if that happens before it begins.
+    pub abort: AbortRegistration,
 }
 
 impl Handlers {
@@ -191,12 +193,15 @@ impl Handlers {
             return Ok(None);
         }
         handler.running += 1;
-        Ok(Some(Turn { handler: chosen, id, request, answer: handler.answer.clone() }))
+        let answer = handler.answer.clone();
+        Ok(Some(self.begin(chosen, id, request, answer)))
     }
 
-    /// Remembers how to end the answering of a request.
-    pub fn begin(&mut self, id: RequestId, abort: AbortHandle) {
-        self.requests.insert(id, Progress::BeingAnswered(abort));
+    /// It is the turn of a request.
+    fn begin(&mut self, handler: HandlerId, id: RequestId, request: Request, answer: HandlerFn) -> Turn {
+        let (handle, abort) = AbortHandle::new_pair();
+        self.requests.insert(id, Progress::BeingAnswered(handle));
+        Turn { handler, id, request, answer, abort }
     }
 
     /// A request is answered, or not to be answered any more. Returns the one whose turn it is then, and what the caller
@@ -205,7 +210,8 @@ impl Handlers {
         self.requests.remove(&id);
         let Some(handler) = self.handlers.get_mut(&chosen) else { return (None, None) };
         if let Some((id, request)) = handler.waiting.pop_first() {
-            return (Some(Turn { handler: chosen, id, request, answer: handler.answer.clone() }), None);
+            let answer = handler.answer.clone();
+            return (Some(self.begin(chosen, id, request, answer)), None);
         }
         handler.running -= 1;
         (None, self.take_if_done(chosen))
@@ -274,6 +280,20 @@ mod tests {
         assert_eq!(turn.map(|turn| turn.id), Some(RequestId(3)));
         let (turn, _) = handlers.finish(RequestId(3), handler);
         assert!(turn.is_none());
+    }
+
+    #[test]
+    fn a_request_that_is_abandoned_before_its_answering_begins_is_not_answered() {
+        let (mut handlers, handler) = busy();
+        let (turn, _) = handlers.finish(RequestId(1), handler);
+        let second = turn.expect("the next one").abort.handle();
+        handlers.abandon(RequestId(2));
+        assert!(second.is_aborted());
+        let (turn, _) = handlers.finish(RequestId(2), handler);
+        let third = turn.expect("the last one").abort.handle();
+        assert!(!third.is_aborted());
+        drop(handlers.close());
+        assert!(third.is_aborted());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::primitives::SessionId;
 use futures_channel::{mpsc, oneshot};
 use futures_util::FutureExt;
-use futures_util::future::{AbortHandle, Abortable, Shared as SharedFuture};
+use futures_util::future::{Abortable, Shared as SharedFuture};
 
 use crate::calls::{Calls, FilterOutcome, Outcome};
 use crate::driver::Driver;
@@ -124,14 +124,12 @@ impl Shared {
 
     /// Answers a request whose turn it is, in a task of its own. It is dropped when its answer can no longer be delivered.
     pub fn answer(self: &Ref<Self>, turn: Turn) {
-        let Turn { handler, id, request, answer } = turn;
-        let (abort, registration) = AbortHandle::new_pair();
-        self.handlers.get().begin(id, abort);
+        let Turn { handler, id, request, answer, abort } = turn;
         let shared = self.clone();
         self.spawner.spawn(async move {
             // A handler that panics has failed; the session has not.
             let answering = AssertUnwindSafe(async move { answer(request).await }).catch_unwind();
-            if let Ok(answer) = Abortable::new(answering, registration).await {
+            if let Ok(answer) = Abortable::new(answering, abort).await {
                 let failed =
                     || Err(Rejection::with_reason(ErrorReason::CALLBACK_EXCEPTION, "the request handler failed"));
                 shared.respond(id, &answer.unwrap_or_else(|_| failed()));
