@@ -44,9 +44,7 @@ impl Credentials {
     /// As they travel in an upgrade request.
     #[must_use]
     pub fn to_parameter(&self) -> String {
-        let mut parameter = String::new();
-        append_base64(&encoded(&self.as_wire()), &mut parameter);
-        parameter
+        Base64::encode_string(&encoded(&self.as_wire()))
     }
 
     /// Reads what [`Self::to_parameter`] writes; nothing if it is something else.
@@ -104,33 +102,5 @@ impl SessionToken {
 impl fmt::Debug for SessionToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SessionToken(…)")
-    }
-}
-
-/// By hand, because that of the library is made to hide from whoever measures time what it encodes, and would be a kilobyte
-/// in every page; what a client encodes, it sends at once to whom it is for.
-fn append_base64(bytes: &[u8], out: &mut String) {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for group in bytes.chunks(3) {
-        let bits = (0..3).fold(0, |bits, at| bits << 8 | u32::from(group.get(at).copied().unwrap_or(0)));
-        for at in 0..4 {
-            let digit = DIGITS[(bits >> (18 - 6 * at)) as usize & 0x3f];
-            out.push(if at <= group.len() { char::from(digit) } else { '=' });
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_is_that_of_the_library() {
-        let bytes: Vec<u8> = (0..=255).collect();
-        for length in 0..bytes.len() {
-            let mut encoded = String::new();
-            append_base64(&bytes[..length], &mut encoded);
-            assert_eq!(encoded, Base64::encode_string(&bytes[..length]));
-        }
     }
 }
