@@ -138,7 +138,7 @@ impl Messaging {
 
     /// Take the responses to requests that are sent to exactly this filter, unless they have an
     /// [`on_response`](AskMany::on_response) of their own or are [gathered](Self::gather). Replaces a handler that was
-    /// there before.
+    /// there before. When the session is over, the handler is dropped with its registration.
     pub fn add_filter_response_handler<F>(&self, filter: &str, handler: F) -> FilterRegistration
     where
         F: Fn(FilterResponse) + MaybeSend + MaybeSync + 'static,
@@ -285,7 +285,8 @@ impl IntoFuture for AskMany {
             let shared = handle.shared.clone();
             handle.shared.spawner.spawn(async move {
                 while let Some(Ok(response)) = responses.next().await {
-                    let handler = on_response.clone().or_else(|| shared.filter_handlers.get().get(&filter).cloned());
+                    let handler =
+                        on_response.clone().or_else(|| shared.filter_handlers.get().as_ref()?.get(&filter).cloned());
                     if let Some(handler) = handler {
                         handler(FilterResponse::new(&filter, &path, response));
                     }

@@ -206,7 +206,11 @@ pub struct FilterRegistration {
 
 impl FilterRegistration {
     pub(crate) fn new(handle: Ref<Handle>, filter: &str, handler: ResponseFn) -> Self {
-        let replaced = handle.shared.filter_handlers.get().insert(filter.to_owned(), handler.clone());
+        let replaced = match &mut *handle.shared.filter_handlers.get() {
+            Some(handlers) => handlers.insert(filter.to_owned(), handler.clone()),
+            // It would be kept for good, and whatever it owns, if that is the session.
+            None => None,
+        };
         drop(replaced);
         Self { handle, filter: filter.to_owned(), handler }
     }
@@ -220,6 +224,7 @@ impl FilterRegistration {
     /// Take the handler back, unless another one has taken its place.
     pub fn close(self) {
         let mut handlers = self.handle.shared.filter_handlers.get();
+        let Some(handlers) = &mut *handlers else { return };
         if handlers.get(&self.filter).is_some_and(|handler| Ref::ptr_eq(handler, &self.handler)) {
             // Ours is the last one, and is dropped after the lock.
             handlers.remove(&self.filter);

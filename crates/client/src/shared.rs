@@ -34,8 +34,8 @@ pub(crate) struct Shared {
     pub changed: Signal,
     pub calls: Lock<Calls>,
     pub handlers: Lock<Handlers>,
-    /// For the responses to requests that are sent to exactly this filter.
-    pub filter_handlers: Lock<HashMap<String, SharedFn<FilterResponse, ()>>>,
+    /// For the responses to requests that are sent to exactly this filter. None when the session is over.
+    pub filter_handlers: Lock<Option<HashMap<String, SharedFn<FilterResponse, ()>>>>,
     pub listeners: Listeners,
     pub identity: Lock<Identity>,
     /// Settles when the session is over.
@@ -61,7 +61,7 @@ impl Shared {
             changed: Signal::default(),
             calls: Lock::default(),
             handlers: Lock::default(),
-            filter_handlers: Lock::default(),
+            filter_handlers: Lock::new(Some(HashMap::new())),
             listeners: Listeners::default(),
             closed: closed.shared(),
             spawner: Spawner::here(),
@@ -156,7 +156,7 @@ impl Shared {
         self.calls.get().close();
         let handlers = self.handlers.get().close();
         drop(handlers);
-        let filter_handlers = std::mem::take(&mut *self.filter_handlers.get());
+        let filter_handlers = self.filter_handlers.get().take();
         drop(filter_handlers);
         self.listeners.end();
     }

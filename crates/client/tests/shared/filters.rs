@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use antiphon_client::{FilterResponse, Messaging, Options, Outcome, Rejection, Session, SessionId};
 use futures_channel::mpsc;
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
 
 use super::{LONG, error_of, open, open_with, unique};
 
@@ -98,6 +98,20 @@ pub async fn a_filter_handler_that_is_closed_or_replaced_gets_nothing(broker: &s
     assert_eq!(messaging.send_request_to_filter(&group.filter, "a", ()).await, Ok(3));
     // The handler went with its registration, and the other end with it.
     assert!(responses.next().await.is_none());
+}
+
+pub async fn a_filter_handler_that_is_added_to_a_closed_session_is_not_kept(broker: &str) {
+    let (session, messaging) = open(broker).await;
+    session.close().await;
+    let (handler, mut responses) = collector();
+    // One that owns its session would keep it, and be kept by it, for good.
+    let own = messaging.clone();
+    let owning = move |response| {
+        let _session = &own;
+        handler(response);
+    };
+    drop(messaging.add_filter_response_handler("all", owning));
+    assert_eq!(responses.next().now_or_never(), Some(None));
 }
 
 pub async fn a_filter_that_matches_nobody_gives_zero(broker: &str) {

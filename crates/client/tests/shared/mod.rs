@@ -104,6 +104,7 @@ macro_rules! every_test {
                 a_request_to_a_filter_gives_the_count_and_then_every_response
                 the_handler_of_a_filter_takes_the_responses_to_requests_without_one_of_their_own
                 a_filter_handler_that_is_closed_or_replaced_gets_nothing
+                a_filter_handler_that_is_added_to_a_closed_session_is_not_kept
                 a_filter_that_matches_nobody_gives_zero
                 a_filter_that_does_not_parse_says_where
                 what_is_gathered_is_a_stream_of_values_and_errors
