@@ -31,7 +31,7 @@ impl Broker {
             return Err(ResponseCode::DOWNGRADE);
         }
         if let Some(recovery) = &request.recovery {
-            let key = self.sessions.with_token(&recovery.token).ok_or(ResponseCode::UNKNOWN_SESSION)?;
+            let key = self.sessions.with_token(recovery.token.as_bytes()).ok_or(ResponseCode::UNKNOWN_SESSION)?;
             self.reconnect(now, key, connection, request, recovery);
             return Ok(());
         }

@@ -229,6 +229,16 @@ impl Broker {
         }
     }
 
+    /// A client that can say no more on its connection asks for the end of its session, as a close request does. It shows
+    /// that the session is its own by the token.
+    ///
+    /// Source: section 11.
+    pub fn handle_close(&mut self, token: &[u8]) {
+        if let Some(key) = self.sessions.with_token(token) {
+            self.abort(key);
+        }
+    }
+
     /// The client does not read what it is sent, and more cannot be kept for it. Ends the session (rules L-3).
     pub fn handle_overflow(&mut self, connection: ConnectionId) {
         if let Some(key) = self.sessions.with_connection(connection) {

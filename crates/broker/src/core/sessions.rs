@@ -314,10 +314,10 @@ impl Sessions {
     }
 
     /// The session that has this token.
-    pub fn with_token(&self, token: &str) -> Option<SessionKey> {
-        let key = *self.by_token.get(&hash_of(self.token_key, token.as_bytes()))?;
+    pub fn with_token(&self, token: &[u8]) -> Option<SessionKey> {
+        let key = *self.by_token.get(&hash_of(self.token_key, token))?;
         let session = self.get(key)?;
-        bool::from(session.token.as_bytes().as_slice().ct_eq(token.as_bytes())).then_some(key)
+        bool::from(session.token.as_bytes().as_slice().ct_eq(token)).then_some(key)
     }
 
     /// The sessions of a principal.
@@ -462,7 +462,7 @@ mod tests {
                     let found = session.is_open.then_some(session.key);
                     prop_assert_eq!(sessions.get(session.key).is_some(), session.is_open);
                     prop_assert_eq!(sessions.with_id(sessions.id_of(session.key)), found);
-                    prop_assert_eq!(sessions.with_token(token(number as u64).as_text()), found);
+                    prop_assert_eq!(sessions.with_token(token(number as u64).as_bytes()), found);
                     if let Ok(connection) = session.connection {
                         prop_assert_eq!(sessions.with_connection(connection), found);
                     }

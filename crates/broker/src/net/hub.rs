@@ -18,6 +18,8 @@ const QUEUED_EVENTS: usize = 1024;
 /// An event for the hub's task.
 enum Event {
     Connection(ConnectionId, ConnectionEvent),
+    /// A client presents its token from outside of its connection, to end its session.
+    Close(Bytes),
     ShutDown,
 }
 
@@ -70,6 +72,11 @@ impl Hub {
         Reporter { connection, events: self.events.clone() }
     }
 
+    /// Ends the session that has this token, if there is one.
+    pub async fn close(&self, token: Bytes) {
+        let _ = self.events.send(Event::Close(token)).await;
+    }
+
     /// Ends all sessions, as if every client had asked for it.
     pub async fn shut_down(&self) {
         let _ = self.events.send(Event::ShutDown).await;
@@ -102,6 +109,7 @@ impl HubTask {
             tokio::select! {
                 event = events.recv() => match event {
                     Some(Event::Connection(connection, event)) => self.handle(connection, event),
+                    Some(Event::Close(token)) => self.broker.handle_close(&token),
                     Some(Event::ShutDown) => self.broker.shut_down(),
                     None => return,
                 },
