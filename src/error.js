@@ -26,10 +26,13 @@ export class InvalidFilterError extends MessagingError {
 
 /** Thrown by a request handler that declines: the sender gets code `REJECTED_REQUEST` with this message. */
 export class RejectedRequestError extends Error {
-  /** @param {string} message what the sender is told */
-  // biome-ignore lint/complexity/noUselessConstructor: it fixes the number of parameters, which the types state
-  constructor(message) {
-    super(message);
+  /**
+   * @param {string} message what the sender is told
+   * @param {{ details?: unknown, cause?: unknown }} [options] `details` are for the sender as well, `cause` is not
+   */
+  constructor(message, options) {
+    super(message, options);
+    if (options?.details !== undefined) this.details = options.details;
   }
 }
 

@@ -287,6 +287,15 @@ export interface Session<C extends Contract = AnyContract> {
    */
   ping(): Promise<number>;
   /**
+   * Looks after the connection now, for example when the application knows that the network has changed. While it is
+   * being replaced, the next attempt is made at once.
+   *
+   * @example
+   * session.reconnect();
+   * console.log(session.state); // -> connected
+   */
+  reconnect(): void;
+  /**
    * Gives the session another principal, for example when a token was renewed; the session and its ID stay.
    *
    * @param principal who this session wants to be
@@ -665,7 +674,8 @@ export interface RequestOptions {
   responseType?: DataTypeLike;
   /**
    * Milliseconds from the call to the response, connected or not, then `TIMED_OUT`. The broker waits for handlers 60 s,
-   * or as long as it is told, so more than that does not help. Default: {@link ConnectOptions.requestTimeout}.
+   * or as long as it is told, so more than that does not help. 0: no deadline but the broker's. Default:
+   * {@link ConnectOptions.requestTimeout}.
    */
   timeout?: number;
   /**
@@ -690,7 +700,11 @@ export interface RequestOptions {
  *   requestType: "json",
  *   responseType: "string",
  *   maxConcurrent: 4,
+ *   timeout: 10_000,
  *   reregister: true,
+ *   addressed: true,
+ *   signal: new AbortController().signal,
+ *   whenDisconnected: "wait",
  * };
  * const who: RequestHandler = (_, { sessionProperties }) => `"${sessionProperties.$Principal}"`;
  * await session.messaging.addRequestHandler("who", who, options);
@@ -711,8 +725,26 @@ export interface HandlerOptions {
   responseType?: DataTypeLike;
   /** Requests that it answers at the same time; further ones wait in order. Default: no limit. */
   maxConcurrent?: number;
+  /**
+   * Milliseconds that a request may take here, its time in the queue included; 0: no limit. Then its
+   * {@link RequestContext.signal} is aborted, its place is free for the next one, and the sender is told
+   * `REQUEST_TIME_OUT`. Default: 60 000, which is as long as the broker waits.
+   */
+  timeout?: number;
   /** Whether it is registered again by itself after message loss, or in a new session. Default: true. */
   reregister?: boolean;
+  /**
+   * Whether it also answers requests that are sent to this session by its ID or by a filter, at exactly this path.
+   * Default: false.
+   */
+  addressed?: boolean;
+  /** Closes the registration when it is aborted; before it is registered, the promise rejects with its reason. */
+  signal?: AbortSignal;
+  /**
+   * While there is no connection: an error at once (`NOT_CONNECTED`), or register as soon as there is one. Default:
+   * `"fail"`.
+   */
+  whenDisconnected?: "fail" | "wait";
 }
 
 /**
@@ -723,8 +755,12 @@ export interface HandlerOptions {
  * session.messaging.addStreamHandler("status", () => "idle", options);
  * console.log(await session.messaging.sendRequestToSession("status", session.id, null)); // -> idle
  */
-export interface StreamOptions extends Omit<HandlerOptions, "sessionProperties" | "reregister"> {
-  /** Whether it answers requests that are sent to this session by its ID or by a filter. Default: false. */
+export interface StreamOptions
+  extends Omit<HandlerOptions, "sessionProperties" | "reregister" | "whenDisconnected" | "addressed"> {
+  /**
+   * Whether it answers requests that are sent to this session by its ID or by a filter, in place of those that the
+   * broker forwards because of a registered handler. Default: false.
+   */
   addressed?: boolean;
 }
 
@@ -1260,6 +1296,7 @@ export type Outcome = "not-sent" | "refused" | "failed" | "unknown";
  * } catch (error) {
  *   if (!(error instanceof MessagingError)) throw error;
  *   console.log(error.code, error.reason, error.outcome); // -> UNHANDLED_MESSAGE 109 refused
+ *   console.log(error.cause, error.details); // -> undefined undefined
  * }
  */
 export class MessagingError extends Error {
@@ -1275,6 +1312,10 @@ export class MessagingError extends Error {
   readonly reason?: number;
   /** Whether the request may have been acted on. */
   readonly outcome: Outcome;
+  /** What went wrong in your own code, if it was that: what a schema, a getter or a `credentials` function threw. */
+  readonly cause?: unknown;
+  /** What the handler's error said beside its message, if the other side could send it. */
+  readonly details?: unknown;
 }
 
 /**
@@ -1316,12 +1357,28 @@ export class RejectedRequestError extends Error {
    * Makes one.
    *
    * @param message what the sender is told, at most 1024 characters of it
+   * @param options more about it: `details`, a json value for the sender's error, and `cause`, which stays here
    * @example
    * await session.messaging.addRequestHandler("closed", async () => {
-   *   throw new RejectedRequestError("we are closed today");
+   *   throw new RejectedRequestError("we are closed today", { details: { opens: "Monday" } });
    * });
    */
-  constructor(message: string);
+  constructor(message: string, options?: { details?: Value; cause?: unknown });
+  /**
+   * More for the sender than the message.
+   *
+   * @example
+   * console.log(new RejectedRequestError("sold out", { details: { left: 0 } }).details); // -> { left: 0 }
+   */
+  readonly details?: unknown;
+  /**
+   * What made the handler decline; the sender does not get it.
+   *
+   * @example
+   * const rejected = new RejectedRequestError("no such order", { cause: new RangeError("17") });
+   * console.log(rejected.cause instanceof RangeError); // -> true
+   */
+  readonly cause?: unknown;
 }
 
 /**
@@ -1332,7 +1389,7 @@ export class RejectedRequestError extends Error {
  *   await connect("ws://localhost:8080", { principal: "control", credentials: "wrong" });
  * } catch (error) {
  *   if (!(error instanceof ConnectError)) throw error;
- *   console.log(error.code, error.retryable); // -> ACCESS_DENIED false
+ *   console.log(error.code, error.retryable, error.cause); // -> ACCESS_DENIED false undefined
  * }
  */
 export class ConnectError extends Error {
@@ -1345,6 +1402,8 @@ export class ConnectError extends Error {
   readonly code: string;
   /** Whether the same attempt can succeed later. */
   readonly retryable: boolean;
+  /** What made it fail, if that is known: what the platform, the `credentials` function or an option threw. */
+  readonly cause?: unknown;
 }
 
 /**

@@ -82,6 +82,10 @@ export class Session {
     return call.promise;
   }
 
+  reconnect() {
+    this.#parts.client.port?.wake(false);
+  }
+
   getProperties(keys) {
     const { calls } = this.#parts;
     const call = calls.begin();
