@@ -7,11 +7,11 @@ import { stripVTControlCharacters } from "node:util";
 import { installTools } from "../tests/package/support/tools.mjs";
 import { startBroker } from "../tests/support/broker.mjs";
 import { build, buildBroker, checkSize } from "./build.mjs";
-import { findChromedriver, onPath } from "./lib/chromium.mjs";
+import { findChromedriver, onPath } from "./lib/browsers.mjs";
 import { filesBelow } from "./lib/files.mjs";
 import { fromRoot, wasmTestRunner } from "./lib/paths.mjs";
 import { cargo, Failure, main, must, quiet, run, say } from "./lib/run.mjs";
-import { browser, nodeModules, pythonClient, rust } from "./lib/setup.mjs";
+import { browser, nodeModules, otherBrowsers, pythonClient, rust } from "./lib/setup.mjs";
 import { packed } from "./lib/tarball.mjs";
 
 const WASM = ["--target", "wasm32-unknown-unknown"];
@@ -47,6 +47,8 @@ const steps = {
   package: { needs: ["build", "browser"], tests: () => packageTests((path) => !isFull(path)) },
   tools: { run: installTools, onRequest: true },
   bundlers: { needs: ["build", "browser", "tools"], tests: () => packageTests(isFull), onRequest: true },
+  engines: { run: otherBrowsers, onRequest: true },
+  browsers: { needs: ["build", "browser", "engines"], tests: () => nodeTests("tests/browsers"), onRequest: true },
 };
 
 async function setup() {
@@ -129,7 +131,9 @@ async function nodeTests(folder, select = () => true) {
   const paths = files.map((path) => join(folder, path));
   const { status, output } = await test(process.execPath, [...RUNNER, ...paths]);
   const count = (name) => Number(new RegExp(`^ℹ ${name} (\\d+)$`, "m").exec(output)?.[1] ?? 0);
-  return { passed: count("pass"), failed: count("fail") + count("cancelled"), status };
+  const skipped = count("skipped");
+  const note = skipped > 0 ? `${skipped} SKIPPED` : undefined;
+  return { passed: count("pass"), failed: count("fail") + count("cancelled"), status, note };
 }
 
 // Counting: each runner says at its end how many tests it ran.
@@ -200,10 +204,10 @@ async function perform(name) {
 }
 
 /** What cannot be seen in the numbers alone: a runner that failed without a failed test, or ran none. */
-function verdict({ passed, failed, status }) {
+function verdict({ passed, failed, status, note }) {
   if (passed + failed === 0) return { passed, failed: 1, problem: `no test ran (exit status ${status})` };
   if (status !== 0 && failed === 0) return { passed, failed: 1, problem: `the runner ended with status ${status}` };
-  return { passed, failed };
+  return { passed, failed, note };
 }
 
 async function testAll() {

@@ -2,7 +2,7 @@
 // costs next to nothing.
 
 import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { findChromedriver, findChromium, onPath } from "./chromium.mjs";
+import { findChromedriver, findChromium, findFirefox, findWebKit, findXvfb, onPath } from "./browsers.mjs";
 import { fromRoot, python, wasmBindgen } from "./paths.mjs";
 import { cargo, Failure, must, run, say } from "./run.mjs";
 
@@ -44,6 +44,23 @@ export async function browser() {
     await installPackages("the browser for the tests", ["chromium", "chromium-driver"]);
   }
   say(`${findChromium()}, ${findChromedriver()}`);
+}
+
+/** Firefox and WebKitGTK likewise; whoever lacks one is told, and does without it. */
+export async function otherBrowsers() {
+  const wanted = {
+    Firefox: { find: findFirefox, packages: ["firefox-esr"] },
+    WebKitGTK: { find: () => findXvfb() && findWebKit(), packages: ["webkit2gtk-driver", "xvfb"] },
+  };
+  for (const [name, { find, packages }] of Object.entries(wanted)) {
+    try {
+      if (!find()) await installPackages(name, packages);
+      say(find());
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      say(`\n*** ${name} IS NOT TESTED, since it is not installed ***\n${error.message}\n`);
+    }
+  }
 }
 
 /** A virtual environment with the official Python client, for the interoperability tests. */

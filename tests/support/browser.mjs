@@ -1,7 +1,7 @@
 // Headless Chromium, driven by playwright-core: the installed browser, nothing is downloaded.
 
 import { chromium } from "playwright-core";
-import { chromiumFlags, findChromium } from "../../scripts/lib/chromium.mjs";
+import { chromiumFlags, findChromium } from "../../scripts/lib/browsers.mjs";
 
 /**
  * Starts a browser.

@@ -123,7 +123,9 @@ test("the stack of an error shows the line that called", async () => {
     return messaging.sendRequestToPath(path, 1);
   }
   const { stack } = await rejection(theCaller());
-  ok(stack.startsWith("MessagingError: ") && stack.includes("theCaller"), stack);
+  ok(stack.includes("theCaller"), `no caller in the stack: ${stack}`);
+  // Only some engines begin it with the error itself.
+  if (new Error("what").stack.startsWith("Error: what")) ok(stack.startsWith("MessagingError: "), stack);
 });
 
 test("a handler that never answers costs the sender its own timeout and no less", async () => {

@@ -1,5 +1,4 @@
-// The browser that the tests drive, and ChromeDriver for the wasm tests: named by CHROMIUM and CHROMEDRIVER, else found
-// on PATH.
+// The browsers that the tests drive, and what drives them: named by an environment variable, else found on PATH.
 
 import { accessSync, constants } from "node:fs";
 import { delimiter, join } from "node:path";
@@ -17,6 +16,11 @@ export const chromiumFlags = [
 
 export const findChromium = () => process.env.CHROMIUM || onPath("chromium", "chromium-browser", "google-chrome");
 export const findChromedriver = () => process.env.CHROMEDRIVER || onPath("chromedriver");
+export const findFirefox = () => process.env.FIREFOX || onPath("firefox-esr", "firefox");
+/** The driver of WebKitGTK, which starts the browser itself. */
+export const findWebKit = () => process.env.WEBKIT_WEBDRIVER || onPath("WebKitWebDriver");
+/** A screen that nobody sees: WebKitGTK has no headless form. */
+export const findXvfb = () => process.env.XVFB || onPath("Xvfb");
 
 /** The full path of the first of these commands that is installed. */
 export function onPath(...names) {

@@ -1,0 +1,3 @@
+import { declareTests } from "./run.mjs";
+
+await declareTests("WebKitGTK");
