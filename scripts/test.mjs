@@ -36,7 +36,7 @@ const steps = {
   build: { needs: ["setup"], run: buildAll },
   size: { needs: ["build"], run: checkSize },
   rules: { needs: ["build"], tests: () => nodeTests("tests/rules") },
-  types: { needs: ["build"], run: types },
+  types: { needs: ["build"], tests: types },
   browser: { run: browser },
   docs: { needs: ["build", "browser"], tests: () => nodeTests("tests/docs") },
   web: { needs: ["build", "browser"], tests: () => nodeTests("tests/web") },
@@ -75,6 +75,7 @@ async function lint() {
 /** The types as they ship, used by name as an application does. */
 async function types() {
   await must(process.execPath, [fromRoot("node_modules", "typescript", "bin", "tsc"), "--project", "tests/types"]);
+  return nodeTests("tests/types");
 }
 
 async function rustTests() {

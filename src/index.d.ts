@@ -274,7 +274,10 @@ export interface Session<C extends Contract = AnyContract> {
    * const stop = session.on("disconnect", ({ reason }) => console.log(`offline: ${reason}`));
    * stop();
    */
-  on<E extends keyof SessionEvents>(event: E, listener: (detail: SessionEvents[E]) => void): () => void;
+  on<E extends { [E in keyof SessionEvents]: E }[keyof SessionEvents]>(
+    event: E,
+    listener: (detail: SessionEvents[E]) => void,
+  ): () => void;
   /**
    * Measures a round trip to the broker.
    *
@@ -377,18 +380,38 @@ export type SessionState = "connecting" | "connected" | "recovering" | "closed";
  * await session.close();
  */
 export interface CloseInfo {
-  /**
-   * `CLOSED_BY_CLIENT`, `CLOSED_BY_SERVER`; `CONNECTION_TIMEOUT` if no connection came about within
-   * `reconnect.timeout`; a code of {@link ConnectError} if the broker did not let the session in again; `INTERNAL` if
-   * the client failed. Without reconnection also `CONNECTION_ERROR`, `TRANSPORT_ERROR` (the broker broke the protocol)
-   * and `IDLE_CONNECTION` (nothing came from the broker for two ping periods).
-   */
-  code: string;
+  /** For programs, one of {@link CloseCode}. */
+  code: CloseCode | (string & {});
   /** For people. */
   reason: string;
   /** Whether it was {@link Session.close}. */
   byClient: boolean;
 }
+
+/**
+ * Why a session is over: `CLOSED_BY_CLIENT`, `CLOSED_BY_SERVER`; `CONNECTION_TIMEOUT` if no connection came about within
+ * `reconnect.timeout`; a code of {@link ConnectError} if the broker did not let the session in again; `INTERNAL` if the
+ * client failed. Without reconnection also `CONNECTION_ERROR`, `TRANSPORT_ERROR` (the broker broke the protocol) and
+ * `IDLE_CONNECTION` (nothing came from the broker for two ping periods).
+ *
+ * @example
+ * const isFinal = (code: CloseCode) => code === "CLOSED_BY_CLIENT" || code === "CLOSED_BY_SERVER";
+ * session.on("close", ({ code }) => console.log(isFinal(code as CloseCode))); // -> true
+ * await session.close();
+ */
+export type CloseCode =
+  | "CLOSED_BY_CLIENT"
+  | "CLOSED_BY_SERVER"
+  | "CONNECTION_TIMEOUT"
+  | "CONNECTION_ERROR"
+  | "IDLE_CONNECTION"
+  | "TRANSPORT_ERROR"
+  | "ACCESS_DENIED"
+  | "LICENSE_EXCEEDED"
+  | "PROTOCOL_VERSION_MISMATCH"
+  | "HANDSHAKE_REJECTED"
+  | "HANDSHAKE_ERROR"
+  | "INTERNAL";
 
 /**
  * What {@link Session.on} listens to.
@@ -476,6 +499,12 @@ export interface InspectedMessage {
 export interface Messaging<C extends Contract = AnyContract> {
   /** The services of the protocol. The same object as `session.services`. */
   readonly services: ServiceLocator;
+  /**
+   * For the compiler; not there at run time.
+   *
+   * @hidden
+   */
+  readonly [contract]?: { [P in keyof C]: { request: Side<C[P], "request">; response: Side<C[P], "response"> } };
 
   /**
    * Sends a request to one session that handles `path`.
@@ -483,6 +512,10 @@ export interface Messaging<C extends Contract = AnyContract> {
    * The broker chooses the handler registered for the most specific path that is `path` or a parent of it; among equals
    * any one. It has left when the call returns: what you change in `request` afterwards is not sent.
    *
+   * With a {@link Contract} the path says what is sent and what comes back; without one, you can:
+   * `sendRequestToPath<number>(...)`.
+   *
+   * @typeParam T without a contract the type of the response; with one the path, which need not be written
    * @param path e.g. `orders/eu`
    * @param request a string, number, bigint, bytes, or whatever JSON can say
    * @param options of this request
@@ -494,15 +527,6 @@ export interface Messaging<C extends Contract = AnyContract> {
    * await session.messaging.addRequestHandler("prices", ({ item }) => item.length * 100);
    * const price = await session.messaging.sendRequestToPath<number>("prices/eu", { item: "tea" }, { timeout: 5000 });
    * console.log(price); // -> 300
-   */
-  sendRequestToPath<Res = unknown>(
-    path: AnyContract extends C ? string : never,
-    request: Value,
-    options?: RequestOptions,
-  ): Promise<Res>;
-  /**
-   * The same with a contract, which says what the path takes and gives.
-   *
    * @example
    * interface Shop {
    *   stock: { request: { item: string }; response: number };
@@ -512,11 +536,11 @@ export interface Messaging<C extends Contract = AnyContract> {
    * const left: number = await messaging.sendRequestToPath("stock", { item: "tea" });
    * console.log(left); // -> 3
    */
-  sendRequestToPath<P extends PathOf<C>>(
-    path: P,
-    request: RequestOf<C, P>,
+  sendRequestToPath<T extends Told<C> = Untold<C>>(
+    path: PathTold<C, T>,
+    request: RequestTold<C, T>,
     options?: RequestOptions,
-  ): Promise<ResponseOf<C, P>>;
+  ): Promise<ResponseTold<C, T>>;
 
   /**
    * Sends a request to one session, for its stream at exactly `path`.
@@ -532,12 +556,12 @@ export interface Messaging<C extends Contract = AnyContract> {
    * session.messaging.addStreamHandler("status", () => "idle", { addressed: true });
    * console.log(await session.messaging.sendRequestToSession("status", session.id, null)); // -> idle
    */
-  sendRequestToSession<Res = unknown>(
-    path: string,
+  sendRequestToSession<T extends Told<C> = Untold<C>>(
+    path: PathTold<C, T>,
     sessionId: string,
-    request: Value,
+    request: RequestTold<C, T>,
     options?: RequestOptions,
-  ): Promise<Res>;
+  ): Promise<ResponseTold<C, T>>;
 
   /**
    * Sends a request to every session that matches `filter` now, this one included, for their streams at exactly `path`.
@@ -560,11 +584,11 @@ export interface Messaging<C extends Contract = AnyContract> {
    * });
    * console.log(asked); // -> 1
    */
-  sendRequestToFilter(
+  sendRequestToFilter<P extends { [P in PathOf<C>]: P }[PathOf<C>]>(
     filter: string,
-    path: string,
-    request: Value,
-    options?: RequestOptions & { onResponse?: FilterResponseHandler },
+    path: P,
+    request: IfOpen<C, Value, RequestOf<C, P>>,
+    options?: RequestOptions & { onResponse?: FilterResponseHandler<IfOpen<C, any, ResponseOf<C, P>>> },
   ): Promise<number>;
 
   /**
@@ -584,12 +608,12 @@ export interface Messaging<C extends Contract = AnyContract> {
    *   console.log(sessionId === session.id, error ?? value); // -> true idle
    * }
    */
-  gather<Res = unknown>(
+  gather<T extends Told<C> = Untold<C>>(
     filter: string,
-    path: string,
-    request: Value,
+    path: PathTold<C, T>,
+    request: RequestTold<C, T>,
     options?: RequestOptions & { atLeast?: number },
-  ): Gathering<Res>;
+  ): Gathering<ResponseTold<C, T>>;
 
   /**
    * Registers a function that answers requests for `path` and everything below it.
@@ -611,8 +635,8 @@ export interface Messaging<C extends Contract = AnyContract> {
    * console.log(await session.messaging.sendRequestToPath("prices/eu", { item: "tea" })); // -> tea for prices/eu
    * await registration.close();
    */
-  addRequestHandler<P extends string>(
-    path: [Served<C, P>] extends [never] ? never : P,
+  addRequestHandler<P extends { [P in PathOf<C>]: P | Above<P> }[PathOf<C>]>(
+    path: P,
     handler: RequestHandler<RequestOf<C, Served<C, P>>, ResponseOf<C, Served<C, P>>>,
     options?: HandlerOptions,
   ): Promise<Registration>;
@@ -633,7 +657,11 @@ export interface Messaging<C extends Contract = AnyContract> {
    * console.log(await session.messaging.sendRequestToSession("status", session.id, null)); // -> { idle: true }
    * await stream.close();
    */
-  addStreamHandler(path: string, handler: RequestHandler, options?: StreamOptions): Registration;
+  addStreamHandler<P extends { [P in PathOf<C>]: P }[PathOf<C>]>(
+    path: P,
+    handler: RequestHandler<RequestOf<C, P>, ResponseOf<C, P>>,
+    options?: StreamOptions,
+  ): Registration;
 
   /**
    * Sets a local function that gets the responses to requests that are sent to exactly this filter text without an
@@ -937,11 +965,11 @@ export interface FilterRegistration {
  * };
  * await session.messaging.sendRequestToFilter("all", "nothing/here", null, { onResponse: handler });
  */
-export type FilterResponseHandler =
-  | ((response: FilterResponse) => void)
+export type FilterResponseHandler<Res = any> =
+  | ((response: FilterResponse<Res>) => void)
   | {
       /** Is called for each response, and for each session that gave an error instead. */
-      handle(event: "response" | "error", args: FilterResponse): void;
+      handle(event: "response" | "error", args: FilterResponse<Res>): void;
     };
 
 /**
@@ -954,7 +982,7 @@ export type FilterResponseHandler =
  * session.messaging.addStreamHandler("status", () => "idle", { addressed: true });
  * await session.messaging.sendRequestToFilter("all", "status", null, { onResponse: show });
  */
-export interface FilterResponse {
+export interface FilterResponse<Res = any> {
   /** Whose response it is. */
   readonly sessionId: string;
   /** As it was sent. */
@@ -962,7 +990,7 @@ export interface FilterResponse {
   /** As it was sent. */
   readonly path: string;
   /** The response, unless there is an error. */
-  readonly value?: any;
+  readonly value?: Res;
   /** Why there is no response. */
   readonly error?: MessagingError;
   /** How many responses and errors have come, this one included. */
@@ -1040,14 +1068,22 @@ export type ServiceLocator = Iterable<Service> & {
 } & { readonly [name: string]: any };
 
 /**
- * What can be sent.
+ * What can be sent. Functions and symbols cannot.
  *
  * @example
  * const values: Value[] = ["text", 1.5, 2n ** 60n, true, null, { list: [1, "two"] }, new Uint8Array(3)];
  * await session.messaging.addRequestHandler("echo", (request) => request);
  * for (const value of values) await session.messaging.sendRequestToPath("echo", value);
  */
-export type Value = string | number | bigint | boolean | null | undefined | object;
+export type Value =
+  | string
+  | number
+  | bigint
+  | boolean
+  | null
+  | undefined
+  | { [key: string]: unknown }
+  | (object & NoFunction);
 
 /**
  * Types of requests and responses by path, or by template of paths. With {@link ConnectOptions.contract}, schemas.
@@ -1122,6 +1158,29 @@ export type ResponseOf<C, P extends PathOf<C>> = Side<C[P], "response">;
  * const served: Served<Shop, "orders">[] = ["orders/eu", "orders/us"];
  */
 export type Served<C, P extends string> = P extends PathOf<C> ? P : Extract<PathOf<C>, `${P}/${string}`>;
+
+/** Functions have this member, and nothing else has. */
+interface NoFunction {
+  readonly [Symbol.hasInstance]?: never;
+}
+
+/** What the type parameter of a send says: with a contract the path, without one whatever comes back. */
+type Told<C> = IfOpen<C, any, { [P in PathOf<C>]: P }[PathOf<C>]>;
+type Untold<C> = IfOpen<C, unknown, { [P in PathOf<C>]: P }[PathOf<C>]>;
+type PathTold<C, T extends Told<C>> = IfOpen<C, string, T>;
+type RequestTold<C, T extends Told<C>> = IfOpen<C, Value, Side<C[T], "request">>;
+type ResponseTold<C, T extends Told<C>> = IfOpen<C, T, Side<C[T], "response">>;
+
+/**
+ * `Yes` if any path will do. Compares mapped types, since that has the compiler compare a `Session<Shop>` and a `Session`
+ * member by member; else it would look for an index signature in `Shop`, which no interface has.
+ */
+type IfOpen<C, Yes, No> = Named<AnyContract> extends Named<C> ? Yes : No;
+type Named<C> = { [P in keyof C]: P };
+declare const contract: unique symbol;
+
+/** What stands above a path: `a` and `a/b` above `a/b/c`. */
+type Above<P extends string> = P extends `${infer First}/${infer Rest}` ? First | `${First}/${Above<Rest>}` : never;
 
 type Side<T, K extends string> = T extends { [k in K]: infer S }
   ? S extends StandardSchemaV1<any, infer O>
@@ -1230,12 +1289,12 @@ export interface DataType<In, Out = In> {
  * A data type, its name in any case, or its number.
  *
  * @example
- * const same: DataTypeLike[] = [datatypes.INT64, "int64", "INT64", 18];
+ * const same: DataTypeLike[] = [datatypes.INT64, "int64", "INT64", "Int64", 18];
  */
 export type DataTypeLike =
   | Pick<DataType<never, unknown>, "typeName" | "typeCode" | "fromBytes">
   | DataTypeName
-  | Uppercase<DataTypeName>
+  | (AnyCase<DataTypeName> & NoFunction) // the second part keeps the hundreds of them out of completions
   | number;
 
 /**
@@ -1245,6 +1304,10 @@ export type DataTypeLike =
  * const type: DataTypeName = "double";
  */
 export type DataTypeName = "json" | "string" | "int64" | "double" | "binary" | "record_v2" | "recordv2";
+
+type AnyCase<Name extends string> = Name extends `${infer Letter}${infer Rest}`
+  ? `${Uppercase<Letter> | Letter}${AnyCase<Rest>}`
+  : "";
 
 /**
  * The data types.
@@ -1288,6 +1351,54 @@ export const datatypes: {
 export type Outcome = "not-sent" | "refused" | "failed" | "unknown";
 
 /**
+ * The codes of a {@link MessagingError}: the name of the error reason that the other side gave, `REASON_` and its number
+ * for one without a name, or one of ours. The page about errors has the cause and the cure of each.
+ *
+ * An error's `code` may be any string, since other versions may have further ones. A switch over this type has the
+ * compiler look for mistakes.
+ *
+ * @example
+ * const mayTryAgain = (code: MessagingErrorCode) => {
+ *   switch (code) {
+ *     case "NOT_CONNECTED":
+ *     case "CLUSTER_ROUTING":
+ *       return true;
+ *     default:
+ *       return false; // a case "TIMEOUT" would be an error of types
+ *   }
+ * };
+ * await session.messaging.sendRequestToPath("nobody/here", null).catch(({ code }) => console.log(mayTryAgain(code)));
+ * // -> false
+ */
+export type MessagingErrorCode =
+  | "TIMED_OUT"
+  | "NOT_CONNECTED"
+  | "CONNECTION_LOST"
+  | "SESSION_CLOSED"
+  | "INVALID_ARGUMENT"
+  | "INVALID_DATA"
+  | "INVALID_FILTER"
+  | "INVALID_PATH"
+  | "MESSAGE_TOO_LARGE"
+  | "INCOMPATIBLE_DATATYPE"
+  | "NOT_ENOUGH"
+  | "UNHANDLED_MESSAGE"
+  | "REJECTED_REQUEST"
+  | "CALLBACK_EXCEPTION"
+  | "REQUEST_TIME_OUT"
+  | "NO_SUCH_SESSION"
+  | "HANDLER_CONFLICT"
+  | "ACCESS_DENIED"
+  | "UNSUPPORTED"
+  | "CLUSTER_ROUTING"
+  | "CLUSTER_REPARTITION"
+  | "COMMUNICATION_FAILURE"
+  | "INCOMPATIBLE_STATE"
+  | "TOPIC_TREE_REGISTRATION_CONFLICT"
+  | "INTERNAL"
+  | `REASON_${number}`;
+
+/**
  * What promises of {@link Messaging} and {@link Session} reject with.
  *
  * @example
@@ -1301,13 +1412,8 @@ export type Outcome = "not-sent" | "refused" | "failed" | "unknown";
  */
 export class MessagingError extends Error {
   protected constructor();
-  /**
-   * For programs: the name of the error reason that the other side gave, `REASON_` and its number for one without a
-   * name, or one of ours: `TIMED_OUT`, `NOT_CONNECTED`, `CONNECTION_LOST`, `SESSION_CLOSED`, `INVALID_ARGUMENT`,
-   * `INVALID_DATA`, `INVALID_FILTER`, `MESSAGE_TOO_LARGE`, `INCOMPATIBLE_DATATYPE`, `NOT_ENOUGH`, `INTERNAL` (the
-   * WebAssembly failed: the session is closed, and the next {@link connect} starts afresh). `message` is for people.
-   */
-  readonly code: string;
+  /** For programs, one of {@link MessagingErrorCode}; `message` is for people. */
+  readonly code: MessagingErrorCode | (string & {});
   /** The number of the error reason, if the other side gave one. */
   readonly reason?: number;
   /** Whether the request may have been acted on. */
@@ -1326,11 +1432,13 @@ export class MessagingError extends Error {
  *   await session.messaging.sendRequestToFilter("team is blue", "status", null);
  * } catch (error) {
  *   if (!(error instanceof InvalidFilterError)) throw error;
- *   console.log(error.errors[0]); // -> { message: 'a quoted value expected, not `blue`', line: 1, column: 8 }
+ *   console.log(error.code, error.errors[0]); // -> INVALID_FILTER { message: 'a quoted value expected, not `blue`', line: 1, column: 8 }
  * }
  */
 export class InvalidFilterError extends MessagingError {
   private constructor();
+  /** Always the same. */
+  readonly code: "INVALID_FILTER";
   /** What is wrong where. */
   readonly errors: readonly {
     /** For people. */
@@ -1382,6 +1490,28 @@ export class RejectedRequestError extends Error {
 }
 
 /**
+ * The codes of a {@link ConnectError}.
+ *
+ * @example
+ * const needsLogin = (code: ConnectErrorCode) => code === "ACCESS_DENIED";
+ * await connect("ws://localhost:8080", { principal: "eve" }).catch(({ code }) => console.log(needsLogin(code))); // -> true
+ */
+export type ConnectErrorCode =
+  | "CONNECTION_ERROR"
+  | "CONNECTION_TIMEOUT"
+  | "TRANSPORT_ERROR"
+  | "SERVER_INITIALISING"
+  | "WASM_LOAD_FAILED"
+  | "ACCESS_DENIED"
+  | "INVALID_URL"
+  | "INVALID_ARGUMENT"
+  | "PROTOCOL_VERSION_MISMATCH"
+  | "LICENSE_EXCEEDED"
+  | "HANDSHAKE_REJECTED"
+  | "HANDSHAKE_ERROR"
+  | "INTERNAL";
+
+/**
  * A session could not be opened.
  *
  * @example
@@ -1394,12 +1524,8 @@ export class RejectedRequestError extends Error {
  */
 export class ConnectError extends Error {
   private constructor();
-  /**
-   * For programs: `CONNECTION_ERROR`, `CONNECTION_TIMEOUT`, `TRANSPORT_ERROR`, `SERVER_INITIALISING`,
-   * `WASM_LOAD_FAILED`, `ACCESS_DENIED`, `INVALID_URL`, `INVALID_ARGUMENT`, `PROTOCOL_VERSION_MISMATCH`,
-   * `LICENSE_EXCEEDED`, `HANDSHAKE_REJECTED`, `HANDSHAKE_ERROR` or `INTERNAL`; `message` is for people.
-   */
-  readonly code: string;
+  /** For programs, one of {@link ConnectErrorCode}; `message` is for people. */
+  readonly code: ConnectErrorCode | (string & {});
   /** Whether the same attempt can succeed later. */
   readonly retryable: boolean;
   /** What made it fail, if that is known: what the platform, the `credentials` function or an option threw. */

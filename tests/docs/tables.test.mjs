@@ -65,6 +65,14 @@ test("the page of errors lists the codes of a session's end that there are", () 
   assert.deepEqual(codesIn(ends), sorted([...codesOf("CloseCode"), "INTERNAL"]));
 });
 
+test("the types name the codes that the page of errors lists", () => {
+  const types = read("src/index.d.ts");
+  const codesIn = (union) => sorted(all(new RegExp(`type ${union} =(.*?);`, "s").exec(types)[1], /"([A-Z_]+)"/g));
+  assert.deepEqual(codesIn("MessagingErrorCode"), sorted(requests.flatMap(({ code }) => names(code))));
+  assert.deepEqual(codesIn("ConnectErrorCode"), sorted(connecting.flatMap(({ code }) => names(code))));
+  assert.deepEqual(codesIn("CloseCode"), sorted(ends.flatMap(({ code }) => names(code))));
+});
+
 test("each code has a cause and a cure", () => {
   for (const row of [...requests, ...connecting, ...ends]) assert.ok(row.cause && row.cure, row.code);
 });

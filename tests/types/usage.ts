@@ -4,8 +4,10 @@ import type { StandardSchemaV1 as TheirSchema } from "@standard-schema/spec";
 import {
   ALL_FIXED_PROPERTIES,
   ANONYMOUS,
+  type CloseCode,
   type CloseInfo,
   ConnectError,
+  type ConnectErrorCode,
   connect,
   DataValue,
   datatypes,
@@ -17,11 +19,15 @@ import {
   init,
   type Messaging,
   MessagingError,
+  type MessagingErrorCode,
   type Outcome,
+  type PathOf,
   type Registration,
   RejectedRequestError,
   type RequestContext,
   RequestHandler,
+  type RequestOf,
+  type ResponseOf,
   type Service,
   type Session,
   type SessionState,
@@ -70,11 +76,16 @@ export async function withoutContract(signal: AbortSignal) {
   same<typeof price, number>(true);
   const name = await session.messaging.sendRequestToPath<string>("names/eu", 17);
   same<typeof name, string>(true);
+  const text = await session.messaging.sendRequestToPath<string>("names/eu", { country: "eu" });
+  same<typeof text, string>(true);
   const something = await session.messaging.sendRequestToPath("names/eu", 17);
   same<typeof something, unknown>(true);
   const stop: () => void = session.inspect((message) => same<typeof message, InspectedMessage>(true), { values: true });
   stop();
   await session.messaging.sendRequestToPath("counts", datatypes.INT64(5n), { responseType: datatypes.DOUBLE });
+  for (const type of ["int64", "Int64", "INT64", "Record_V2", "recordV2"] as const) {
+    await session.messaging.sendRequestToPath("counts", 5, { type, timeout: 0 });
+  }
   // @ts-expect-error: there is no such data type
   await session.messaging.sendRequestToPath("counts", 5, { type: "int32" });
   // @ts-expect-error: an int64 is no text
@@ -110,12 +121,109 @@ export async function withContract() {
   await messaging.addRequestHandler("billing", () => undefined);
 }
 
+export async function contractEverywhere(shop: Session<Shop>) {
+  const { messaging } = shop;
+  const order = await messaging.sendRequestToSession("orders/eu", "0-1", { item: "tea" }, { timeout: 10 });
+  same<typeof order, { id: number }>(true);
+  // @ts-expect-error: not a request of this path
+  await messaging.sendRequestToSession("greetings", "0-1", 17);
+  // @ts-expect-error: not a path of the contract
+  await messaging.sendRequestToSession("orders", "0-1", { item: "tea" });
+  const onResponse = ({ value }: FilterResponse<string>) => value?.length;
+  await messaging.sendRequestToFilter("all", "greetings", "Ada", {
+    onResponse: ({ value }) => same<typeof value, string | undefined>(true),
+  });
+  await messaging.sendRequestToFilter("all", "greetings", "Ada", { onResponse });
+  // @ts-expect-error: these are no texts
+  await messaging.sendRequestToFilter("all", "orders/eu", { item: "tea" }, { onResponse });
+  // @ts-expect-error: not a request of this path
+  await messaging.sendRequestToFilter("all", "greetings", 17);
+  for await (const { value } of messaging.gather("all", "orders/us", { item: "tea" })) {
+    same<typeof value, { id: number } | undefined>(true);
+  }
+  // @ts-expect-error: not a path of the contract
+  messaging.gather("all", "billing", { item: "tea" });
+  messaging.addStreamHandler("greetings", (name) => name.toUpperCase());
+  // @ts-expect-error: not a response of this path
+  messaging.addStreamHandler("greetings", (name) => name.length);
+  // @ts-expect-error: a stream answers at exactly its path
+  messaging.addStreamHandler("orders", ({ item }) => ({ id: item.length }));
+}
+
+/** A function of an application's own over its contract. */
+export function ask<P extends PathOf<Shop>>(
+  shop: Session<Shop>,
+  path: P,
+  request: RequestOf<Shop, P>,
+): Promise<ResponseOf<Shop, P>> {
+  return shop.messaging.sendRequestToPath(path, request);
+}
+
+interface Greetings {
+  greetings: { request: string; response: string };
+}
+
+export function sessions(shop: Session<Shop>, stock: Session<Stock>, any: Session): unknown[] {
+  const plain: Session[] = [shop, stock];
+  const messaging: Messaging[] = [shop.messaging, stock.messaging];
+  const fewer: Session<Greetings> = shop;
+  // @ts-expect-error: another contract
+  const other: Session<Stock> = shop;
+  // @ts-expect-error: nothing is known of its paths
+  const known: Session<Shop> = any;
+  return [plain, messaging, fewer, other, known];
+}
+
+export async function whatCanBeSent(messaging: Messaging, object: object, map: Map<string, number>) {
+  class Point {
+    #secret = 1;
+    x = this.#secret;
+  }
+  const named: { readonly call: string } = { call: "a member that functions have as well" };
+  const values = [object, map, named, new Point(), { nested: [1, { deeper: "x" }] }, undefined, datatypes.INT64(5)];
+  for (const value of values) await messaging.sendRequestToPath("any", value);
+  // @ts-expect-error: a function
+  await messaging.sendRequestToPath("any", () => 1);
+  // @ts-expect-error: a class
+  await messaging.sendRequestToPath("any", Point);
+  // @ts-expect-error: a symbol
+  await messaging.sendRequestToPath("any", Symbol());
+  // @ts-expect-error: a function
+  await messaging.sendRequestToSession("any", "0-1", () => 1);
+  // @ts-expect-error: a function
+  await messaging.sendRequestToFilter("all", "any", () => 1);
+  // @ts-expect-error: a function
+  messaging.gather("all", "any", () => 1);
+  // @ts-expect-error: a function
+  datatypes.JSON(() => 1);
+}
+
 export function errors(error: unknown) {
   if (error instanceof InvalidFilterError) same<typeof error.errors, InvalidFilterError["errors"]>(true);
   if (error instanceof MessagingError) same<typeof error.outcome, Outcome>(true);
   if (error instanceof ConnectError) same<typeof error.retryable, boolean>(true);
+  if (error instanceof InvalidFilterError) same<typeof error.code, "INVALID_FILTER">(true);
+  if (error instanceof MessagingError || error instanceof ConnectError || error instanceof RejectedRequestError) {
+    same<typeof error.cause, unknown>(true);
+  }
+  if (error instanceof MessagingError || error instanceof RejectedRequestError) {
+    same<typeof error.details, unknown>(true);
+  }
+  new RejectedRequestError("sold out", { details: { left: 0 }, cause: error });
   // @ts-expect-error: made by this package only
   new MessagingError("TIMED_OUT", "too late", "unknown");
+}
+
+export function codes(error: MessagingError, refused: ConnectError, { code }: CloseInfo) {
+  const known: MessagingErrorCode[] = ["TIMED_OUT", "UNHANDLED_MESSAGE", "REASON_4711"];
+  // One that a later version has.
+  if (error.code === "BRAND_NEW") known.push("INTERNAL");
+  // @ts-expect-error: there is no such code
+  if (known[0] === "TIMEOUT") return;
+  // @ts-expect-error: there is no such code
+  if ((refused.code as ConnectErrorCode) === "TIMED_OUT") return;
+  // @ts-expect-error: there is no such code
+  if ((code as CloseCode) === "CLOSED") return;
 }
 
 export function values(value: unknown) {

@@ -39,6 +39,7 @@ function* membersOf(file, owner, members) {
   for (const member of members) {
     if (ts.getCombinedModifierFlags(member) & (ts.ModifierFlags.Private | ts.ModifierFlags.Protected)) continue;
     if (ts.isIndexSignatureDeclaration(member)) continue; // it has no name
+    if (ts.isIdentifier(member.name?.expression ?? member)) continue; // a symbol of the file's own: for the compiler
     const isCallable = !ts.isPropertySignature(member) && !ts.isPropertyDeclaration(member);
     const own = member.name ? (member.name.text ?? member.name.getText()) : ts.isClassElement(member) ? "new" : "call";
     yield { name: `${owner}.${own}`, own, isValue: false, isCallable, ...said(file, member), members: [] };
