@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, posix } from "node:path";
 import { test } from "node:test";
 import { filesBelow } from "../../scripts/lib/files.mjs";
 import { fromRoot } from "../../scripts/lib/paths.mjs";
@@ -22,6 +22,16 @@ test("the tarball holds the two entries, the WebAssembly, the types, and what pe
   const bytes = (number) => number.toLocaleString("en").padStart(9);
   for (const { path, size } of tarball.files) context.diagnostic(`${bytes(size)} ${path}`);
   context.diagnostic(`${bytes(tarball.unpackedSize)} in all, ${bytes(tarball.size).trim()} packed`);
+});
+
+test("every link on a page in it leads to a file in it, or to an address", () => {
+  const files = new Set(tarball.files.map(({ path }) => path));
+  for (const page of [...files].filter((path) => /\.(md|txt)$/.test(path))) {
+    const text = readFileSync(join(installed, page), "utf8");
+    const links = [...text.matchAll(/\]\((?!https?:)([^)#]+)/g)].map(([, link]) => link);
+    const broken = links.filter((link) => !files.has(posix.join(posix.dirname(page), link)));
+    assert.deepEqual(broken, [], page);
+  }
 });
 
 test("installing it brings nothing else and runs nothing", () => {
@@ -49,5 +59,6 @@ test("every entry names a file that is there, its types first", () => {
     for (const file of Object.values(conditions)) assert.ok(filesBelow(installed).includes(file.slice(2)), file);
     if (typeof target !== "string") assert.equal(Object.keys(conditions)[0], "types", entry);
   }
+  assert.equal(manifest.types, manifest.exports["."].types); // for tools that do not read exports
   assert.deepEqual(Object.keys(manifest.exports), [".", "./inline", "./antiphon.wasm", "./package.json"]);
 });
