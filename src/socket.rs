@@ -10,8 +10,6 @@ use crate::listener::Listener;
 pub struct Socket {
     web_socket: WebSocket,
     listener: Listener,
-    /// Whether bytes must be copied out of the memory of WebAssembly: browsers copy by themselves, others may not.
-    copies: bool,
 }
 
 impl Socket {
@@ -31,7 +29,7 @@ impl Socket {
             // No event will say so in Chromium.
             return Err("the browser refused it at once; its Content Security Policy may want it in connect-src".into());
         }
-        let socket = Self { web_socket, listener: listener.clone(), copies: constructor.is_some() };
+        let socket = Self { web_socket, listener: listener.clone() };
         match listener.listen(connection, &socket.web_socket) {
             Some(fault) => Err(fault),
             None => Ok(socket),
@@ -40,11 +38,8 @@ impl Socket {
 
     /// Sends a binary message. On a socket that is closing nothing is sent, and the close event follows.
     pub fn send(&self, frame: &[u8]) {
-        let sent = if self.copies {
-            self.web_socket.send_with_js_u8_array(&Uint8Array::from(frame))
-        } else {
-            self.web_socket.send_with_u8_array(frame)
-        };
+        // A copy: some platforms read it only after this has returned, when the memory of WebAssembly may have something else.
+        let sent = self.web_socket.send_with_js_u8_array(&Uint8Array::from(frame));
         // Throws only while the socket is connecting, when the core sends nothing.
         debug_assert!(sent.is_ok());
     }

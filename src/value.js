@@ -4,8 +4,7 @@
 //
 // The bytes of a value are copied twice on their way out: from the writer into the WebAssembly, since code of the
 // application runs while they are written, which may use the same memory; and from there into the message, whose head has
-// to come first. What may have to be sent again is that message, not a copy. The browser takes it out of the memory of the
-// WebAssembly itself; for the WebSocket of an application it is copied once more, since that may keep it.
+// to come first. What may have to be sent again is that message, and the WebSocket gets a copy of it: some read it later.
 
 import { MessagingError } from "./error.js";
 import { named } from "./platform.js";

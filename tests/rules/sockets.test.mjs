@@ -47,6 +47,24 @@ test("a WebSocket that has what the types say, and nothing else, is enough", asy
   assert.equal(error.code, "CONNECTION_ERROR");
 });
 
+test("what a WebSocket is given is its own: that of a platform may read it later, as Cloudflare's does", async (t) => {
+  const { WebSocket: usual } = globalThis;
+  t.after(() => {
+    globalThis.WebSocket = usual;
+  });
+  globalThis.WebSocket = class extends WebSocket {
+    send(data) {
+      setImmediate(() => super.send(data));
+    }
+  };
+  const session = await open(t, broker, { webSocket: undefined });
+  const path = unique("late");
+  await session.messaging.addRequestHandler(path, (request) => request);
+  const requests = Array.from({ length: 100 }, (_, n) => `${n} `.repeat(n * n));
+  const answers = requests.map((request) => session.messaging.sendRequestToPath(path, request));
+  assert.deepEqual(await Promise.all(answers), requests);
+});
+
 test("a WebSocket that throws where none does ends its own session at most", async (t) => {
   const bystander = await open(t, broker);
   t.mock.method(console, "error", () => {});

@@ -54,8 +54,10 @@ impl Socket {
     /// Sends a binary message. On a socket that is closing nothing is sent, and its end follows.
     pub fn send(&mut self, frame: Frame) {
         if let Some(web_socket) = &self.web_socket {
+            // A copy: a WebSocket may read it later, when the memory of WebAssembly has something else there.
+            let copy = Uint8Array::from(&*frame);
             // Throws only while the socket is connecting, when the core sends nothing.
-            let sent = web_socket.send_with_u8_array(&frame);
+            let sent = web_socket.send_with_js_u8_array(&copy);
             debug_assert!(sent.is_ok());
         }
     }
