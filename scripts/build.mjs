@@ -20,6 +20,8 @@ const TOOLS = ["shrink.mjs", "blank.mjs", "panic-texts.mjs", "names.mjs", "glue.
 const BUDGETS = { antiphon: 58_000, "antiphon/inline": 60_000 };
 /** What is downloaded for an entry. */
 const ENTRIES = { antiphon: ["index.js", "antiphon_bg.wasm"], "antiphon/inline": ["inline.js"] };
+/** The entries of the package, a file each. */
+const BUNDLES = ["index.js", "inline.js", "workerd.js", "edge-light.js"];
 const GENERATED = fromRoot("build", "wasm"); // the glue and the module
 /** The same module with the names of its functions, for those who want to know what is in it. */
 export const NAMED = join(GENERATED, "named.wasm");
@@ -102,15 +104,19 @@ async function assemble(generated, folder, options) {
 
   const files = new Map(sources.filter(([name]) => name.endsWith(".d.ts")));
   files.set("antiphon_bg.wasm", module);
-  for (const entry of ["index.js", "inline.js"]) files.set(entry, await bundle(join(MODULES, entry), options));
+  for (const entry of BUNDLES) files.set(entry, await bundle(join(MODULES, entry), options));
+  // For `require`, with the same types, where TypeScript looks for them.
+  files.set("inline.cjs", await bundle(join(MODULES, "inline.js"), { ...options, format: "cjs" }));
+  files.set("index.d.cts", files.get("index.d.ts"));
   fillFolder(folder, files);
 }
 
-/** An entry and all it imports as one file, minified. */
-async function bundle(entry, { minify } = { minify: true }) {
+/** An entry and all it imports as one file, minified; a `.wasm` file stays outside. */
+async function bundle(entry, { minify = true, format = "esm" } = {}) {
   const { rolldown } = await import("rolldown");
-  const input = await rolldown({ input: entry, platform: "browser", treeshake: { moduleSideEffects: true } });
-  const { output } = await input.generate({ format: "esm", minify, codeSplitting: false });
+  const external = /\.wasm/;
+  const input = await rolldown({ input: entry, external, platform: "browser", treeshake: { moduleSideEffects: true } });
+  const { output } = await input.generate({ format, minify, codeSplitting: false });
   if (output.length !== 1) throw new Failure(`${entry} became ${output.length} files`);
   // Bundlers look for a string there, and not all of them know that this is one.
   const code = output[0].code.replaceAll("`antiphon_bg.wasm`", '"antiphon_bg.wasm"');

@@ -42,8 +42,8 @@ async function connectFrom(url, options) {
       "there is no WebSocket here; pass a constructor as the option webSocket, e.g. that of the package ws";
     throw new ConnectError("CONNECTION_ERROR", message, false);
   }
-  const create = await loaded(prepared.signal, prepared.connectTimeout);
-  const session = await open(create, prepared, performance.now() - started);
+  const instance = await loaded(prepared.signal, prepared.connectTimeout);
+  const session = await open(instance, prepared, performance.now() - started);
   if (contract !== undefined) applyContract(session.messaging, contract);
   return session;
 }

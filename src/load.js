@@ -1,13 +1,15 @@
-// Loads the WebAssembly when it is first needed; where from depends on the entry of the package.
+// Loads the WebAssembly when it is needed; where from depends on the entry of the package. Guards an instance, which may
+// trap.
 
 import { bindings } from "./antiphon.js";
 import { ConnectError, textOf } from "./error.js";
 import { isFunction } from "./options.js";
 import { report } from "./platform.js";
-import { failAll } from "./session-parts.js";
 
-/** The load under way, or done: a promise of the function that makes clients. */
+/** The load under way, or done: a promise of the instance. */
 let loading;
+/** The instance that was loaded, until it has failed or its last session has ended. */
+let current;
 /** What was loaded; a new instance needs no new load. */
 let compiled;
 /** Ends the load under way; nothing if somebody asked for it by itself. */
@@ -34,9 +36,10 @@ export async function init(source) {
 /** Starts a load of what `read` returns; whatever it throws fails the load, with a word about what to do. */
 function begin(read, cure = "") {
   const attempt = instantiate(read).then(
-    (create) => {
+    (instance) => {
       cancel = undefined;
-      return create;
+      current = instance;
+      return instance;
     },
     (cause) => {
       if (loading === attempt) loading = undefined;
@@ -49,54 +52,69 @@ function begin(read, cure = "") {
 
 /** Why there is no WebAssembly, and what to do about it. */
 function loadError(cause, cure) {
+  const said = textOf(cause);
   const [text, isRetryable] = !globalThis.WebAssembly
     ? ["this platform has no WebAssembly, or it is turned off", false]
-    : /unsafe-eval|content security/i.test(textOf(cause))
+    : /unsafe-eval|content security/i.test(said)
       ? ["the page's Content Security Policy refuses it: add 'wasm-unsafe-eval' to script-src", false]
-      : cause instanceof WebAssembly.LinkError
-        ? ["the .wasm file and the JavaScript are of different versions: some cache is stale", true]
-        : [textOf(cause) + cure, true];
+      : /disallowed/i.test(said)
+        ? ["this platform compiles none from bytes: import antiphon/antiphon.wasm, and give that module to init", false]
+        : cause instanceof WebAssembly.LinkError
+          ? ["the .wasm file and the JavaScript are of different versions: some cache is stale", true]
+          : [said + cure, true];
   return new ConnectError("WASM_LOAD_FAILED", `the WebAssembly did not load: ${text}`, isRetryable, cause);
 }
 
-/** The function of a new instance that makes clients. */
+/** A new instance of what was compiled before, or of what `read` returns. */
 async function instantiate(read) {
-  const guard = new Guard();
-  const { imports, start } = bindings((exports) => guard.guarded(exports));
-  const create = (instance) => {
-    const make = start(instance);
-    return (...args) => {
-      if (guard.isDead) throw new ConnectError("INTERNAL", "the WebAssembly has failed just now; connect again", true);
-      return make(...args);
-    };
-  };
-  if (compiled !== undefined) return create(await WebAssembly.instantiate(compiled, imports));
-  const source = await read();
-  const isAddress = typeof source === "string" || source instanceof URL || source instanceof Request;
-  const { module, instance } = await instanceOf(isAddress ? await fetch(source) : source, imports);
-  const made = create(instance);
+  const made = new Instance();
+  const { imports, start } = bindings((exports) => made.guarded(exports));
+  const { module, instance } = await instanceOf(compiled ?? (await read()), imports);
+  made.make = start(instance);
   // Only now: it may have been something else.
   compiled = module;
   return made;
 }
 
+/** An instance of a module, of bytes, of a response or of what is at an address. Not by class: they may be of another realm. */
 async function instanceOf(source, imports) {
-  if (source instanceof WebAssembly.Module) {
-    return { module: source, instance: await WebAssembly.instantiate(source, imports) };
+  const isAddress = typeof source === "string" || source?.href || source?.method;
+  let given = isAddress ? await fetch(source) : source;
+  if (isFunction(given?.arrayBuffer)) {
+    if (given.ok === false) throw new Error(`${given.url} was answered with status ${given.status}`);
+    // Nothing else is compiled while it arrives, and not everywhere.
+    const isStream =
+      given.constructor === globalThis.Response && given.headers.get("Content-Type") === "application/wasm";
+    if (isStream && WebAssembly.instantiateStreaming) return WebAssembly.instantiateStreaming(given, imports);
+    given = await given.arrayBuffer();
   }
-  if (!(source instanceof Response)) return WebAssembly.instantiate(source, imports);
-  if (!source.ok) throw new Error(`${source.url} was answered with status ${source.status}`);
-  // Nothing else is compiled while it arrives, and not everywhere.
-  return source.headers.get("Content-Type") === "application/wasm" && WebAssembly.instantiateStreaming
-    ? WebAssembly.instantiateStreaming(source, imports)
-    : WebAssembly.instantiate(await source.arrayBuffer(), imports);
+  const made = await WebAssembly.instantiate(given, imports);
+  return made.instance ? made : { module: given, instance: made };
 }
 
-/** Stands before an instance: once it has trapped, nothing of it runs any more, and the next load gives a new one. */
-class Guard {
-  isDead = false;
+/**
+ * An instance and the sessions whose clients it has. Once it has trapped, nothing of it runs any more. After its last
+ * session it is let go of, and with it the memory that a large message took, which nothing else gives back.
+ */
+class Instance {
+  /** Makes an object of class `Client`. */
+  make;
+  #sessions = new Set();
+  #isDead = false;
   /** How many calls are under way, each but the first from within another. */
   #depth = 0;
+
+  /** Makes the client of a session, which is told with `fail` if the instance fails. */
+  create(session, ...args) {
+    if (this.#isDead) throw new ConnectError("INTERNAL", "the WebAssembly has failed just now; connect again", true);
+    this.#sessions.add(session);
+    return this.make(...args);
+  }
+
+  /** A session is over. */
+  release(session) {
+    if (this.#sessions.delete(session) && this.#sessions.size === 0) this.#letGo();
+  }
 
   guarded(exports) {
     const entries = Object.entries(exports);
@@ -105,13 +123,13 @@ class Guard {
 
   #guarded(run) {
     return (...args) => {
-      if (this.isDead) return undefined;
+      if (this.#isDead) return undefined;
       this.#depth += 1;
       try {
         return run(...args);
       } catch (cause) {
         // Whatever comes out of there has left Rust in the middle of something.
-        if (!this.isDead) this.#die(cause);
+        if (!this.#isDead) this.#die(cause);
         // Nobody is to go on with it. But an event that came in has nobody who could do anything about it.
         if (this.#depth > 1) throw cause;
         return undefined;
@@ -122,10 +140,15 @@ class Guard {
   }
 
   #die(cause) {
-    this.isDead = true;
-    loading = undefined;
-    failAll(cause);
+    this.#isDead = true;
+    this.#letGo();
+    for (const session of this.#sessions) session.fail(cause);
     report(cause);
+  }
+
+  /** The next load gives a new one. */
+  #letGo() {
+    if (current === this) loading = current = undefined;
   }
 }
 
@@ -136,7 +159,7 @@ function fetchHere() {
   return fetchModule(controller.signal);
 }
 
-/** Waits for the WebAssembly, for no longer than `limit` in milliseconds; gives the function that makes clients. */
+/** Waits for the WebAssembly, for no longer than `limit` in milliseconds; gives the instance. */
 export async function loaded(signal, limit) {
   let timer;
   let abort;

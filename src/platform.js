@@ -114,7 +114,8 @@ export class PageListeners {
   }
 
   stop() {
-    this.#controller.abort();
+    // With a reason: an error made here would keep the WebAssembly that called us, for the sake of its stack.
+    this.#controller.abort(null);
   }
 }
 

@@ -11,14 +11,6 @@ import { checkedCredentials, isFunction } from "./options.js";
 import { guarded, log, report } from "./platform.js";
 import { SocketEvents } from "./socket.js";
 
-/** Those whose client in Rust is at work. */
-const atWork = new Set();
-
-/** The WebAssembly has trapped: nothing that it holds can be trusted any more. */
-export function failAll(cause) {
-  for (const parts of atWork) parts.fail(cause);
-}
-
 /** The parts of one session. */
 export class SessionParts {
   client = new ClientHandle();
@@ -31,6 +23,7 @@ export class SessionParts {
   /** Of requests that name none, in milliseconds. */
   requestTimeout;
   #options;
+  #instance;
   #socketEvents = new SocketEvents(this.client, (thrown) => this.#describe(thrown));
 
   /** `options` are those of `connect`, checked. */
@@ -48,12 +41,12 @@ export class SessionParts {
     return this.client.port;
   }
 
-  /** Makes a client and connects. The promise settles when the session is open. */
-  connect(create, elapsed) {
+  /** Makes a client in an instance of the WebAssembly and connects. The promise settles when the session is open. */
+  connect(instance, elapsed) {
     const { address, config, signal } = this.#options;
-    atWork.add(this);
+    this.#instance = instance;
     try {
-      this.client.port = create(this.listener(), address, ...config);
+      this.client.port = instance.create(this, this.listener(), address, ...config);
     } catch (error) {
       this.#release();
       throw error;
@@ -115,7 +108,10 @@ export class SessionParts {
     }
   }
 
-  /** The WebAssembly has trapped because of `cause`: everything that waits is told, and the connection is closed. */
+  /**
+   * The WebAssembly has trapped because of `cause`, and nothing that it holds can be trusted: everything that waits is told,
+   * and the connection is closed.
+   */
   fail(cause) {
     const text = `the WebAssembly of this client has failed (${textOf(cause)}); connect again, which starts it afresh`;
     const failure = () => messagingError("INTERNAL", text, "unknown", undefined, undefined, cause);
@@ -128,9 +124,11 @@ export class SessionParts {
 
   /** The client is not needed any more, and nobody is to be called. */
   #release() {
-    atWork.delete(this);
     this.handlers.clear();
     this.filterHandlers.clear();
     this.client.release();
+    this.#instance?.release(this);
+    // It is large, and applications keep sessions that are over.
+    this.#instance = undefined;
   }
 }

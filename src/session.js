@@ -17,14 +17,14 @@ export function prepare(url, options) {
 }
 
 /**
- * Opens a session with what was prepared; `create` makes an instance of class `Client` in Rust.
+ * Opens a session with what was prepared, with a client in `instance`, one of the WebAssembly.
  *
  * @param {number} elapsed the part of the time allowed that has passed already, in milliseconds
  */
-export async function open(create, prepared, elapsed) {
+export async function open(instance, prepared, elapsed) {
   if (prepared.signal?.aborted) throw prepared.signal.reason;
   const parts = new SessionParts(prepared);
-  await parts.connect(create, elapsed);
+  await parts.connect(instance, elapsed);
   return new Session(parts);
 }
 

@@ -2,6 +2,7 @@
 // application, and nothing in a value that it returns refers to the bytes.
 
 import { MessagingError } from "./error.js";
+import { TextDecoder } from "./host.js";
 import { TYPE_BINARY, TYPE_INT64, TYPE_JSON, TYPE_NAMES, TYPE_RECORD_V2, TYPE_STRING } from "./tables.js";
 
 export const MAX_DEPTH = 256; // containers within one another, read and written alike

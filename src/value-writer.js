@@ -3,6 +3,7 @@
 // While a value is read, code of the application may run (getters, toJSON, proxies), throw, and have another value
 // written: each value has a writer of its own, and its bytes belong to whoever asked for them.
 
+import { TextEncoder } from "./host.js";
 import { TYPE_BINARY, TYPE_DOUBLE, TYPE_INT64, TYPE_RECORD_V2, TYPE_STRING } from "./tables.js";
 import { MAX_DEPTH } from "./value-reader.js";
 

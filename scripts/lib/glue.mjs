@@ -10,7 +10,9 @@ export function asFunction(glue) {
   if (end < 0 || /^import /m.test(glue))
     throw new Error("the generated glue is not what it was; see scripts/lib/glue.mjs");
   const body = UNUSED.reduce((code, text) => code.replaceAll(text, ""), glue.slice(0, end).replace(/^export /gm, ""));
-  return `export function bindings(guard) {
+  return `import { TextDecoder, TextEncoder } from "./host.js";
+
+export function bindings(guard) {
 let wasm;
 ${body}
 return {

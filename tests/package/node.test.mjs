@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { fromRoot } from "../../scripts/lib/paths.mjs";
 import { startBroker } from "../support/broker.mjs";
 import { ANSWER, makeApp } from "./support/app.mjs";
 import { ask, evaluate } from "./support/node.mjs";
@@ -51,9 +52,26 @@ test("with the WebSocket of Node.js it asks and is answered", async () => {
   assert.equal(await evaluate(app, code, "module", options), ANSWER);
 });
 
-const cannot = !process.features.require_module && `Node.js ${process.version} cannot require an ES module`;
-test("it can be required where Node.js can require an ES module", { skip: cannot }, async () => {
-  const code = `const { connect, MessagingError } = require("antiphon");
-    console.log(typeof connect, typeof MessagingError, connect === require("antiphon/inline").connect);`;
+const WHICH = 'const { connect, MessagingError } = require("antiphon"); const inline = require("antiphon/inline");';
+
+test("it can be required, also where Node.js cannot require an ES module", async () => {
+  const code = `${WHICH} console.log(typeof connect, typeof MessagingError, connect === inline.connect);`;
   assert.equal(await evaluate(app, code, "commonjs"), "function function true");
+});
+
+test("required, it asks and is answered", async () => {
+  const code = `${WHICH}
+    const { WebSocket } = require(${JSON.stringify(fromRoot("node_modules", "ws"))});
+    connect("${broker.url}", { webSocket: WebSocket }).then(async (session) => {
+      await session.messaging.addRequestHandler("double", (n) => 2 * n);
+      console.log(await session.messaging.sendRequestToPath("double", 21));
+      await session.close();
+    });`;
+  assert.equal(await evaluate(app, code, "commonjs"), "42");
+});
+
+const cannot = !process.features.require_module && `Node.js ${process.version} cannot require an ES module`;
+test("what is required is what is imported where Node.js can require an ES module", { skip: cannot }, async () => {
+  const code = `${WHICH} import("antiphon").then((module) => console.log(module.MessagingError === MessagingError));`;
+  assert.equal(await evaluate(app, code, "commonjs"), "true");
 });

@@ -14,8 +14,10 @@ const app = await makeApp("empty");
 const installed = join(app, "node_modules", "antiphon");
 const manifest = JSON.parse(readFileSync(join(installed, "package.json"), "utf8"));
 
-test("the tarball holds the two entries, the WebAssembly, the types, and what people read", (context) => {
-  const dist = ["antiphon_bg.wasm", "index.d.ts", "index.js", "inline.d.ts", "inline.js"].map((name) => `dist/${name}`);
+test("the tarball holds the entries, the WebAssembly, the types, and what people read", (context) => {
+  const entries = ["edge-light.js", "index.js", "inline.cjs", "inline.js", "workerd.js"];
+  const types = ["index.d.cts", "index.d.ts", "inline.d.ts"];
+  const dist = ["antiphon_bg.wasm", ...entries, ...types].map((name) => `dist/${name}`);
   const docs = readdirSync(fromRoot("docs")).map((name) => `docs/${name}`);
   const beside = ["CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT", "README.md", "llms.txt", "package.json"];
   assert.deepEqual(tarball.files.map(({ path }) => path).sort(), [...beside, ...dist, ...docs].sort());
@@ -53,12 +55,18 @@ test("it comes with both licences that it names", () => {
   assert.match(readFileSync(join(installed, "LICENSE-APACHE"), "utf8"), /Apache License\s+Version 2\.0, January 2004/);
 });
 
-test("every entry names a file that is there, its types first", () => {
-  for (const [entry, target] of Object.entries(manifest.exports)) {
-    const conditions = typeof target === "string" ? { default: target } : target;
-    for (const file of Object.values(conditions)) assert.ok(filesBelow(installed).includes(file.slice(2)), file);
-    if (typeof target !== "string") assert.equal(Object.keys(conditions)[0], "types", entry);
-  }
-  assert.equal(manifest.types, manifest.exports["."].types); // for tools that do not read exports
+test("every entry names a file that is there under every condition, its types first", () => {
+  const check = (target) => {
+    if (typeof target === "string") {
+      assert.ok(filesBelow(installed).includes(target.slice(2)), target);
+      return;
+    }
+    const conditions = Object.keys(target);
+    assert.equal(conditions.at(-1), "default");
+    if (typeof target.default === "string") assert.equal(conditions[0], "types");
+    for (const condition of conditions) check(target[condition]);
+  };
+  for (const target of Object.values(manifest.exports)) check(target);
+  assert.equal(manifest.types, manifest.exports["."].default.types); // for tools that do not read exports
   assert.deepEqual(Object.keys(manifest.exports), [".", "./inline", "./antiphon.wasm", "./package.json"]);
 });
