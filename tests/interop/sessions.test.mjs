@@ -2,6 +2,7 @@
 // services that the broker does not offer.
 
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { after, before, describe, test } from "node:test";
 import diffusion from "diffusion";
 import { startBroker } from "../support/broker.mjs";
@@ -9,6 +10,7 @@ import { refused } from "./support/assert.mjs";
 import { connectByJavaScript } from "./support/javascript.mjs";
 import { assemblePage } from "./support/page.mjs";
 import { control, ours, PeerError, python } from "./support/peers.mjs";
+import { Queue } from "./support/queue.mjs";
 import { openWorld } from "./support/world.mjs";
 
 const string = diffusion.datatypes.string();
@@ -186,6 +188,43 @@ describe("the end of a session", () => {
       await broker.kill();
       await assert.rejects(outstanding, ({ type, outcome }) => type === "CONNECTION_LOST" && outcome === "unknown");
       await told;
+    } finally {
+      await broker.kill();
+    }
+  });
+
+  test("official JavaScript gets its answer from a broker that stops, and looks for a successor", async () => {
+    const broker = await startBroker();
+    try {
+      const strategy = (reconnect) => setTimeout(reconnect, 20);
+      const reconnect = { timeout: 20_000, strategy };
+      const theirs = await connectByJavaScript({ url: broker.url, ...control, reconnect });
+      const events = [];
+      for (const event of ["disconnect", "reconnect"]) theirs.on(event, () => events.push(event));
+      const closed = new Promise((resolve) => theirs.on("close", resolve));
+      const asked = new Queue();
+      const onRequest = (_, __, responder) => asked.put(responder);
+      await theirs.messages.addRequestHandler("slow", { onRequest, onError() {}, onClose() {} }, [], string);
+      const sent = theirs.messages.sendRequest("slow", "?", string, string);
+      const responder = await asked.take();
+      const exited = broker.stop();
+      while (!broker.log().includes("stopping")) await once(broker.process.stderr, "data");
+      await assert.rejects(theirs.messages.sendRequest("slow", "?", string, string), {
+        id: 112,
+        reason: "the broker is stopping, try again later",
+      });
+      responder.respond("!", string);
+      assert.equal(await sent, "!");
+      assert.equal(await exited, 0);
+      const heir = await startBroker(["--listen", `127.0.0.1:${broker.port}`]);
+      try {
+        // As after a crash: it is refused, since it can only take up the session that it had.
+        assert.match((await closed).message, /rejected/);
+        assert.deepEqual(events, ["disconnect"]);
+        await (await connectByJavaScript({ url: heir.url, ...control })).closeSession();
+      } finally {
+        await heir.stop();
+      }
     } finally {
       await broker.kill();
     }

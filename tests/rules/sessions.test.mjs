@@ -298,14 +298,14 @@ for (const [what, end, code, closed] of [
 }
 
 test("S-9 everything outstanding rejects with an Error when the broker is stopped", async (t) => {
-  const stopping = await startBroker();
+  const stopping = await startBroker(["--drain", "0s"]);
   const session = await open(t, stopping);
   await session.messaging.addRequestHandler("never", () => new Promise(() => {}));
   const sent = session.messaging.sendRequestToPath("never", 1);
   assert.equal(await isSettled(sent.catch(() => {})), false);
   assert.equal(await stopping.stop(), 0);
-  await fails(sent, { code: "SESSION_CLOSED", outcome: "unknown" });
-  assert.equal((await session.closed).code, "CLOSED_BY_SERVER");
+  await fails(sent, { code: "CONNECTION_LOST", outcome: "unknown" });
+  assert.equal((await session.closed).code, "CONNECTION_ERROR");
 });
 
 // ---- S-11: the end of a session that was connected ----

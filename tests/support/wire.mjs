@@ -9,6 +9,7 @@ export const ABORT = 28;
 export const CLOSE_REQUEST = 29;
 
 /** Services (section 5.1). */
+export const CLOSE_CLIENT = 14;
 export const SYSTEM_PING = 55;
 export const USER_PING = 56;
 export const SEND_TO_PATH = 85; // towards a client: the delivery of an addressed request

@@ -16,7 +16,7 @@ use antiphon_protocol::path;
 use bytesize::ByteSize;
 use clap::Parser;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// A broker for request-response messaging over WebSocket.
 #[derive(Parser)]
@@ -40,6 +40,9 @@ struct Options {
     /// How long a session may outlive its connection at most; 0s for not at all
     #[arg(long, value_name = "DURATION", default_value = "300s", value_parser = humantime::parse_duration)]
     reconnect_timeout: Duration,
+    /// How long requests under way may take when the broker is told to stop; 0s for not at all
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration)]
+    drain: Duration,
     /// Largest message taken from a client: 1KiB to 2047MiB
     #[arg(long, value_name = "SIZE", default_value = "32MiB", value_parser = message_size)]
     max_message_size: usize,
@@ -155,23 +158,50 @@ async fn run(options: Options) -> Result<(), (u8, String)> {
         ..BrokerConfig::default()
     };
     let limits = Limits { max_message_size: options.max_message_size, ..Limits::default() };
-    let server = Server { broker: Broker::new(config, Access::development()), site, limits };
-    // Both are installed before anybody can know that we are ready.
-    let handler = |kind| signal(kind).map_err(|error| (1, format!("cannot handle signals: {error}")));
-    let mut terminate = handler(SignalKind::terminate())?;
-    let mut interrupt = handler(SignalKind::interrupt())?;
+    let server = Server { broker: Broker::new(config, Access::development()), site, limits, grace: options.drain };
+    // Installed before anybody can know that we are ready.
+    let signals = || Signals::new().map_err(|error| (1, format!("cannot handle signals: {error}")));
+    let (mut first, mut second) = (signals()?, signals()?);
     say_what_holds();
     // Whoever started us may have closed the pipe; that is no reason not to serve.
     let _ = writeln!(std::io::stdout(), "listening on ws://{address}/diffusion");
-    serve(listener, server, async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("stopping");
-    })
-    .await;
+    let again = async {
+        second.told_to_stop().await;
+        second.told_to_stop().await;
+    };
+    tokio::select! {
+        () = serve(listener, server, first.told_to_stop()) => {}
+        () = again => tracing::warn!("told to stop again: ended at once"),
+    }
     Ok(())
+}
+
+/// What an operator says to a process.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// A closed terminal is no reason to stop.
+    async fn told_to_stop(&mut self) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hang_up.recv() => tracing::info!("SIGHUP: there is nothing to read again, the broker goes on"),
+            }
+        }
+    }
 }
 
 fn say_what_holds() {

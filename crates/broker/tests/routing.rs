@@ -551,20 +551,3 @@ fn every_version_from_22_to_29_is_spoken_and_echoed() {
     }
     assert_eq!(network.broker.session_count(), 8);
 }
-
-#[test]
-fn shutting_down_tells_every_client() {
-    let mut network = Network::new();
-    let clients = network.connect(["a", "b", "c"]);
-    network.register(clients[0], "work", &[], Behaviour::Keep).expect("registered");
-    let response = network.request(clients[1], "work", "any");
-    network.broker.shut_down();
-    network.run();
-    for client in clients {
-        assert_eq!(network.closed(client).expect("closed").code, CloseCode::ClosedByServer);
-    }
-    // The handler's end comes first, so the sender may hear of that; either way its promise settles.
-    let error = network.settle(response).expect_err("not answered");
-    assert_eq!(error.outcome(), Outcome::Unknown);
-    assert_eq!(network.broker.session_count(), 0);
-}

@@ -115,8 +115,8 @@ async fn everything_settles_when_the_broker_stops() {
         broker.stop().await;
     };
     let (outcome, ()) = tokio::join!(session.messaging().send_request_to_path("a", ()).into_future(), stop);
-    assert_eq!(outcome.expect_err("it is over").code(), "SESSION_CLOSED");
-    assert_eq!(session.closed().await.code, CloseCode::ClosedByServer);
+    assert_eq!(outcome.expect_err("it is over").code(), "CONNECTION_LOST");
+    assert_eq!(session.closed().await.code, CloseCode::ConnectionError);
     assert_all(&settle_all(&session).await, "SESSION_CLOSED");
 }
 

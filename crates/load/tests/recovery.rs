@@ -402,8 +402,9 @@ fn the_broker_of_other_tests() {
         println!("listening on {}", listener.local_addr().expect("an address"));
         let config = BrokerConfig { reconnect_timeout, server: fastrand::u64(..), ..BrokerConfig::default() };
         let broker = Broker::new(config, Access::development());
-        serve(listener, Server { broker, site: Site::default(), limits: Limits::default() }, std::future::pending())
-            .await;
+        let grace = Duration::ZERO;
+        let server = Server { broker, site: Site::default(), limits: Limits::default(), grace };
+        serve(listener, server, std::future::pending()).await;
     });
 }
 

@@ -1,9 +1,11 @@
 // The page as a user meets it: connections that are lost, ended and made again.
 
 import assert from "node:assert/strict";
+import { connectPeer } from "../../rules/support/endpoint.mjs";
 import { startBroker } from "../../support/broker.mjs";
 import { startCutter } from "../../support/cutter.mjs";
 import { assembleSite } from "../../support/site.mjs";
+import * as wire from "../../support/wire.mjs";
 import {
   answerPanel,
   answerTo,
@@ -132,8 +134,10 @@ pageTest(
     await ask(asker, "doomed", { value: "1" });
     await log(answerer).getByText("Request for doomed").waitFor();
 
+    const operator = await connectPeer(mortal);
+    const ids = await Promise.all([answerer, asker].map(sessionId));
     const ended = performance.now();
-    await mortal.stop();
+    for (const id of ids) await operator.ask(wire.CLOSE_CLIENT, wire.sessionId(id));
     await assertFailed(asker, "SESSION_CLOSED", "unknown");
     const elapsed = performance.now() - ended;
     assert.ok(elapsed < LOSS_LIMIT, `${elapsed} ms`);
@@ -142,6 +146,8 @@ pageTest(
       await page.getByRole("button", { name: "Connect" }).waitFor();
     }
     await handlers(answerer).getByText("not registered now").nth(1).waitFor();
+    await operator.close();
+    await mortal.stop();
 
     await asker.getByRole("button", { name: "Connect" }).click();
     await connection(asker).getByText("CONNECTION_ERROR").waitFor();

@@ -46,6 +46,8 @@ pub(super) struct Exchanges {
     open: Slab<Exchange>,
     by_session: PerSession<Share>,
     deadlines: Timers<usize>,
+    /// Number of those whose sender still waits.
+    awaited: usize,
 }
 
 /// One session's share in the exchanges.
@@ -66,6 +68,7 @@ impl Exchanges {
     /// A request was forwarded.
     pub fn open(&mut self, exchange: Exchange) {
         self.by_session.get_or_default(exchange.sender).asked += 1;
+        self.awaited += 1;
         let recipient = self.by_session.get_or_default(exchange.recipient);
         recipient.bytes_to_answer += exchange.bytes;
         let entry = self.open.vacant_entry();
@@ -106,7 +109,9 @@ impl Exchanges {
     /// others. That stays open, since they have it.
     pub fn forget_session(&mut self, session: SessionKey) -> Vec<Exchange> {
         let unanswered = self.forget_recipient(session);
-        self.by_session.remove(session);
+        if let Some(share) = self.by_session.remove(session) {
+            self.awaited -= share.asked;
+        }
         unanswered
     }
 
@@ -116,6 +121,7 @@ impl Exchanges {
         self.deadlines.remove(exchange.deadline, index);
         if let Some(sender) = self.by_session.get_mut(exchange.sender) {
             sender.asked -= 1;
+            self.awaited -= 1;
         }
         if let Some(recipient) = self.by_session.get_mut(exchange.recipient) {
             recipient.bytes_to_answer -= exchange.bytes;
@@ -143,7 +149,7 @@ impl Exchanges {
 
     /// Number of those for which somebody waits.
     pub fn awaited(&self) -> usize {
-        self.by_session.values().map(|share| share.asked).sum()
+        self.awaited
     }
 
     /// Number of those with a handler that is registered at `path`.

@@ -102,7 +102,8 @@ impl Broker {
     /// The connection of a session is gone, and nobody said goodbye.
     pub(super) fn lose_connection(&mut self, now: Moment, key: SessionKey) {
         let Some(session) = self.sessions.get(key) else { return };
-        if !session.is_kept() {
+        // A broker that stops takes no session up again.
+        if !session.is_kept() || !self.is_serving() {
             return self.end(key);
         }
         self.sessions.detach(now, key);
@@ -182,13 +183,18 @@ impl Broker {
 
     /// Ends a session: its registrations vanish, and every request it had not answered fails at once (rules S-11).
     pub(super) fn end(&mut self, key: SessionKey) {
+        let unanswered = self.forget(key);
+        self.fail(unanswered, "the session that was to answer is closed");
+    }
+
+    /// Forgets all about a session. Returns what it had not answered.
+    pub(super) fn forget(&mut self, key: SessionKey) -> Vec<Exchange> {
         if !self.sessions.remove(key) {
-            return;
+            return Vec::new();
         }
         self.pings.stop(key);
         self.registry.deregister_all(key);
-        let unanswered = self.exchanges.forget_session(key);
-        self.fail(unanswered, "the session that was to answer is closed");
+        self.exchanges.forget_session(key)
     }
 
     /// Tells everybody who waits for these answers that they will not come.

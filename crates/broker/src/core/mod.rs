@@ -13,7 +13,7 @@
 //! What happens:
 //!
 //! - here: what comes from connections and the clock, and what goes out.
-//! - `lifecycle`: opening a session, losing and regaining its connection, ending it.
+//! - `lifecycle`: opening a session, losing and regaining its connection, ending it; `stopping`: ending all of them.
 //! - `serve`: requests to the broker, by service: each ends in an answer or a `refusal`; `gate`: whether it is allowed.
 //! - `routing`: requests to their recipients, answers back to the senders; `choice`: among several handlers.
 //! - `registrations`, `session_services`: the other services.
@@ -38,6 +38,7 @@ mod routing;
 mod serve;
 mod session_services;
 mod sessions;
+mod stopping;
 pub mod timeouts;
 mod timers;
 
@@ -59,6 +60,7 @@ use received::Occurrence;
 use registry::Registry;
 use serve::Asker;
 use sessions::Sessions;
+use stopping::Phase;
 
 /// Names a connection; whoever runs the sockets chooses the numbers and never reuses one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -97,6 +99,7 @@ pub struct Broker {
     registry: Registry,
     exchanges: Exchanges,
     pings: Pings,
+    phase: Phase,
     /// Chooses among equal handlers.
     random: Random,
     outputs: VecDeque<Output>,
@@ -114,6 +117,7 @@ impl Broker {
             registry: Registry::new(config.max_registrations),
             exchanges: Exchanges::default(),
             pings: Pings::new(config.ping_period),
+            phase: Phase::default(),
             random: Random::new(config.seed),
             config,
             access,
@@ -129,8 +133,13 @@ impl Broker {
         if let Some(output) = self.outputs.pop_front() {
             return Some(output);
         }
+        self.close_if_settled();
+        if let Some(output) = self.outputs.pop_front() {
+            return Some(output);
+        }
         let expiry = self.sessions.next_expiry().map(|(at, _)| at);
-        let next = [self.pings.next_due(), self.exchanges.next_due(), expiry].into_iter().flatten().min();
+        let due = [self.pings.next_due(), self.exchanges.next_due(), expiry, self.grace_ends()];
+        let next = due.into_iter().flatten().min();
         if next == self.wake_at {
             return None;
         }
@@ -174,8 +183,8 @@ impl Broker {
         self.late_answers
     }
 
-    /// A client opened a connection and asks for a session. The answer is a connection response in any case, and a
-    /// refusal closes the connection.
+    /// A client opened a connection and asks for a session. The answer is a connection response, and a refusal closes the
+    /// connection; a broker that is stopping closes it without an answer, for the client to try again.
     ///
     /// Source: sections 2 and 3.
     pub fn handle_connect(
@@ -185,6 +194,9 @@ impl Broker {
         request: &ConnectRequest,
         arrival: &Arrival,
     ) {
+        if !self.is_serving() {
+            return self.outputs.push_back(Output::Close(connection));
+        }
         if let Err(code) = self.accept(now, connection, request, arrival) {
             self.send(connection, ConnectResponse::Refused { version: request.version, code }.to_frame());
             self.outputs.push_back(Output::Close(connection));
@@ -258,15 +270,7 @@ impl Broker {
         while let Some((_, key)) = self.sessions.next_expiry().filter(|(at, _)| *at <= now) {
             self.end(key);
         }
-    }
-
-    /// Ends every session: the broker is about to stop.
-    pub fn shut_down(&mut self) {
-        let mut keys: Vec<_> = self.sessions.keys().collect();
-        keys.sort_unstable();
-        for key in keys {
-            self.abort(key);
-        }
+        self.end_grace(now);
     }
 
     /// The session of a connection from which something arrived just now.

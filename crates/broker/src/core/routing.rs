@@ -41,7 +41,7 @@ impl Broker {
             let text = format!("no session handles {}", request.path);
             return Err(Refusal::new(ErrorReason::UNHANDLED_MESSAGE, text));
         };
-        self.check_outstanding(asker.session, 1)?;
+        self.check_room(asker.session, 1)?;
         let availability = |key| availability(&self.config, &self.sessions, &self.exchanges, key);
         let handler = choose(handlers, &mut self.random, availability).ok_or_else(|| no_room(HANDLERS_ARE_FULL))?;
         let recipient = handler.session;
@@ -78,7 +78,7 @@ impl Broker {
     pub(super) fn route_to_session(&mut self, asker: Asker, request: &SendToSession<'_>) -> Result<Answer, Refusal> {
         let path = self.admit(asker.session, Action::SendToSession, request.path)?;
         let recipient = self.sessions.with_id(request.session).ok_or_else(|| no_such_session(request.session))?;
-        self.check_outstanding(asker.session, 1)?;
+        self.check_room(asker.session, 1)?;
         if self.is_full(recipient) {
             return Err(no_room(RECIPIENT_IS_FULL));
         }
@@ -99,7 +99,7 @@ impl Broker {
             Err(fault) => return Ok(report(asker, &fault)),
         };
         let recipients = self.matching(&filter).map_err(|TooMuchWork| no_room(TooMuchWork.to_string()))?;
-        self.check_outstanding(asker.session, recipients.len())?;
+        self.check_room(asker.session, recipients.len())?;
         let limit = self.config.max_fan_out_bytes;
         let SerialisedValue { type_name, bytes } = &request.request;
         if recipients.len().saturating_mul(request.path.len() + type_name.len() + bytes.len()) > limit {
@@ -257,8 +257,11 @@ impl Broker {
         }
     }
 
-    /// Refuses `more` requests of a session if they would be more than may wait for their answers.
-    fn check_outstanding(&self, sender: SessionKey, more: usize) -> Result<(), Refusal> {
+    /// Refuses `more` requests of a session if they would be more than may wait for their answers, or the broker stops.
+    fn check_room(&self, sender: SessionKey, more: usize) -> Result<(), Refusal> {
+        if !self.is_serving() {
+            return Err(no_room("the broker is stopping, try again later"));
+        }
         let limit = self.config.max_outstanding_requests;
         if self.exchanges.asked_by(sender) + more <= limit {
             return Ok(());

@@ -20,7 +20,8 @@ enum Event {
     Connection(ConnectionId, ConnectionEvent),
     /// A client presents its token from outside of its connection, to end its session.
     Close(Bytes),
-    ShutDown,
+    /// The broker is to stop; requests under way have this long to be answered.
+    Stop(Duration),
 }
 
 /// An event on a connection.
@@ -77,9 +78,9 @@ impl Hub {
         let _ = self.events.send(Event::Close(token)).await;
     }
 
-    /// Ends all sessions, as if every client had asked for it.
-    pub async fn shut_down(&self) {
-        let _ = self.events.send(Event::ShutDown).await;
+    /// Closes all connections once the requests under way are answered, or `grace` is over.
+    pub async fn stop(&self, grace: Duration) {
+        let _ = self.events.send(Event::Stop(grace)).await;
     }
 }
 
@@ -110,7 +111,7 @@ impl HubTask {
                 event = events.recv() => match event {
                     Some(Event::Connection(connection, event)) => self.handle(connection, event),
                     Some(Event::Close(token)) => self.broker.handle_close(&token),
-                    Some(Event::ShutDown) => self.broker.shut_down(),
+                    Some(Event::Stop(grace)) => self.stop(grace),
                     None => return,
                 },
                 () = timer => {
@@ -124,6 +125,12 @@ impl HubTask {
 
     fn now(&self) -> Moment {
         Moment::default() + self.start.elapsed()
+    }
+
+    fn stop(&mut self, grace: Duration) {
+        let (sessions, requests) = (self.broker.session_count(), self.broker.outstanding_requests());
+        tracing::info!(sessions, requests, "stopping; requests under way have {grace:?} to be answered");
+        self.broker.stop(self.now(), grace);
     }
 
     fn handle(&mut self, connection: ConnectionId, event: ConnectionEvent) {

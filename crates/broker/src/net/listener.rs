@@ -57,8 +57,8 @@ const READ_BUFFER: usize = 4 << 10;
 /// Bytes in the body of a request to close a session; a token is much shorter.
 const MAX_TOKEN_BYTES: usize = 1 << 10;
 
-/// How long open connections have to end by themselves when the broker stops.
-const SHUT_DOWN_PATIENCE: Duration = Duration::from_secs(2);
+/// How long connections have to end when the broker has closed its end of them and stops.
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a running broker serves.
 #[derive(Debug)]
@@ -69,6 +69,8 @@ pub struct Server {
     pub site: Site,
     /// Before a session exists.
     pub limits: Limits,
+    /// How long requests under way have to be answered when the broker is to stop.
+    pub grace: Duration,
 }
 
 /// One of the connections that may be open at the same time.
@@ -82,9 +84,10 @@ struct Shared {
     max_message_size: usize,
 }
 
-/// Serves connections from `listener` until `stop` resolves; then ends all sessions and returns.
+/// Serves connections from `listener` until `stop` resolves. Then nothing new is taken, and what is under way may end,
+/// before all connections are closed.
 pub async fn serve(listener: TcpListener, server: Server, stop: impl Future<Output = ()>) {
-    let Server { broker, site, limits } = server;
+    let Server { broker, site, limits, grace } = server;
     let (hub, hub_task) = Hub::start(broker);
     let Limits { handshake_timeout, max_message_size, .. } = limits;
     let shared = Arc::new(Shared { hub, site, handshake_timeout, max_message_size });
@@ -120,10 +123,10 @@ pub async fn serve(listener: TcpListener, server: Server, stop: impl Future<Outp
         () = stop => {}
     }
     drop(listener);
-    shared.hub.shut_down().await;
+    shared.hub.stop(grace).await;
     drop((shared, router, stopping));
     // The hub ends when the last connection has.
-    if tokio::time::timeout(SHUT_DOWN_PATIENCE, hub_task).await.is_err() {
+    if tokio::time::timeout(grace + STOP_PATIENCE, hub_task).await.is_err() {
         tracing::warn!("some clients did not close their connections");
     }
 }

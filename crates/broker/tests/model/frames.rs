@@ -71,7 +71,7 @@ pub enum Step {
     Rest(Duration),
     /// The time that the broker asked to be woken at, or any other.
     Wake,
-    ShutDown,
+    Stop,
 }
 
 /// A message of a client.

@@ -182,7 +182,7 @@ impl Run {
             self.books.close(|client| self.model.is_open(client))?;
         }
         if self.generator.random.chance(50) {
-            self.step(Step::ShutDown)?;
+            self.step(Step::Stop)?;
         }
         for client in self.model.open() {
             let step = match self.generator.random.chance(50) {
@@ -262,7 +262,7 @@ impl Run {
                 self.wakes = None;
                 self.broker.handle_timeout(now);
             }
-            Step::ShutDown => self.broker.shut_down(),
+            Step::Stop => self.broker.stop(now, Duration::ZERO),
         }
     }
 

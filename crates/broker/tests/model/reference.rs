@@ -138,10 +138,13 @@ impl Model {
             Step::Send(..) | Step::Violate(_) | Step::ShowLife(_) | Step::LoseConnection(_) => {}
             Step::Rest(time) => self.now = self.now + *time,
             Step::Wake => self.wake(seen),
-            Step::ShutDown => {
-                for client in self.in_order_of_their_end(self.open(), seen) {
-                    self.abort(client);
+            // S-14, with no time for what is under way.
+            Step::Stop => {
+                for client in self.open() {
+                    self.tell(client, Frame::Closed);
+                    self.forget(client);
                 }
+                self.waiting.clear();
             }
         }
         std::mem::take(&mut self.predicted)
@@ -496,12 +499,16 @@ impl Model {
 
     /// S-11: what the session had to answer fails at once, and its registrations vanish.
     fn end(&mut self, client: Client) {
-        let session = &mut self.sessions[client.0];
-        session.open = false;
-        session.handlers.clear();
+        self.forget(client);
         while let Some(index) = self.waiting.iter().position(|request| request.recipient == client) {
             self.settle(index, error(SESSION_CLOSED));
         }
+    }
+
+    fn forget(&mut self, client: Client) {
+        let session = &mut self.sessions[client.0];
+        session.open = false;
+        session.handlers.clear();
     }
 
     /// Which of two sessions ends first is the broker's choice, where both end.

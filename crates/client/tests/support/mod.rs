@@ -34,7 +34,7 @@ impl TestBroker {
         let broker = Broker::new(config, Access::development());
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(async {
-            let server = Server { broker, site: Site::default(), limits };
+            let server = Server { broker, site: Site::default(), limits, grace: Duration::ZERO };
             serve(listener, server, async { drop(stopped.await) }).await;
         });
         Self { url, stop: Some(stop), task }
@@ -44,7 +44,7 @@ impl TestBroker {
         connect(&self.url, Options::new().reconnect_timeout(Duration::ZERO)).await.expect("connected")
     }
 
-    /// Ends all sessions as a broker does that is told to stop.
+    /// Tells it to stop, with no time for what is under way.
     pub async fn stop(mut self) {
         self.stop.take();
         self.task.await.expect("stopped");
