@@ -11,7 +11,9 @@ import { formatWithOptions } from "node:util";
 import ts from "typescript";
 import { WebSocket } from "ws";
 import { fromRoot } from "../../../scripts/lib/paths.mjs";
+import { connectPeer } from "../../rules/support/endpoint.mjs";
 import { startBroker } from "../../support/broker.mjs";
+import { CLOSE_CLIENT, readConnectionResponse, sessionId } from "../../support/wire.mjs";
 
 const FOLDER = fromRoot("build", "docs"); // within the package, so that its name leads to it
 const WS = new URL("ws.mjs", import.meta.url).href;
@@ -109,6 +111,7 @@ export async function run(program, limit = 10_000) {
   const { WebSocket: platforms } = globalThis;
   const { log } = console;
   const sockets = new Set();
+  const sessions = new Set();
   const printed = new Map();
   let hasPrinted;
 
@@ -118,6 +121,7 @@ export async function run(program, limit = 10_000) {
       const isItsOwn = url.hostname === "127.0.0.1" && url.port !== "8080";
       super(isItsOwn ? url : Object.assign(url, { protocol: "ws:", host: `127.0.0.1:${broker.port}` }));
       sockets.add(this);
+      this.once("message", (bytes) => sessions.add(readConnectionResponse(Buffer.from(bytes)).id));
     }
   };
   const { name, url } = write(program, broker.port);
@@ -144,11 +148,19 @@ export async function run(program, limit = 10_000) {
   } finally {
     console.log = log;
     globalThis.WebSocket = platforms;
-    // It ends the sessions; they would look for a new connection otherwise.
+    // They would look for a successor of the broker otherwise.
+    await endSessions(broker, sessions);
     await broker.stop();
     for (const socket of sockets) socket.terminate();
   }
   for (const [line, outputs] of program.expected) compare(program.page, line, outputs, printed.get(line) ?? []);
+}
+
+/** Ends those that are still open, as an operator does. */
+async function endSessions(broker, ids) {
+  const operator = await connectPeer(broker);
+  for (const id of ids) if (id) await operator.ask(CLOSE_CLIENT, sessionId(id));
+  await operator.close();
 }
 
 function isMissing(expected, printed) {
