@@ -2,10 +2,10 @@
 // biome-ignore-all lint/suspicious/noExplicitAny: without a contract nothing is known about a value
 
 /**
- * Request-response messaging for web apps: a tab asks, another session answers, over one WebSocket.
+ * Request-response messaging between browser tabs, workers and programs, over one WebSocket each.
  *
- * Start with {@link connect}. A {@link Session} has a {@link Messaging} component, which sends requests and answers
- * them. The examples of this reference run as they stand; those without an `import` have an open `session`.
+ * Start with {@link connect}, which opens a {@link Session}. Its {@link Messaging} component sends requests and answers
+ * them. All examples in this reference can be run as they are; those without an `import` assume an open `session`.
  *
  * @example
  * import { connect } from "antiphon";
@@ -18,13 +18,12 @@
  */
 
 /**
- * Opens a session.
+ * Connects to a broker and opens a session.
  *
- * `ws://host:port` alone means the path `/diffusion`; `http://` and `https://` are read as `ws://` and `wss://`. The
- * WebAssembly is loaded with the first call. Node.js before version 22 has no WebSocket; pass one as
- * {@link ConnectOptions.webSocket}.
+ * If the URL has no path, it is `/diffusion`; `http://` and `https://` mean `ws://` and `wss://`. The first call loads
+ * the WebAssembly. Node.js before version 22 has no WebSocket: pass one as {@link ConnectOptions.webSocket}.
  *
- * @param url where the broker listens; without user name and password, which are options
+ * @param url address of the broker, without user name and password, which are options
  * @param options how to connect; default: anonymous, with reconnection
  * @returns the session, once the broker has accepted it
  * @throws {@link ConnectError} if no session could be opened, or the signal's reason if it was aborted
@@ -38,10 +37,11 @@ export function connect<C extends Contract = AnyContract>(
 ): Promise<Session<C>>;
 
 /**
- * Loads the WebAssembly before the first {@link connect}, or from a place of your own. Nobody has to call it. Once it
- * is loaded, further calls do nothing.
+ * Loads the WebAssembly ahead of the first {@link connect}, or from an address of your choice. Calling it is optional;
+ * once the WebAssembly is loaded, further calls do nothing.
  *
- * @param source where the `.wasm` file is, or what it holds; default: beside this module, or within it
+ * @param source where the `.wasm` file is, or its content; default: the file beside this module, or the copy embedded
+ *   in it
  * @throws {@link ConnectError} with code `WASM_LOAD_FAILED`; the next call tries again
  * @example
  * await init(); // while the user still reads the login page
@@ -53,7 +53,7 @@ export function init(
 ): Promise<void>;
 
 /**
- * How to connect. All of it can be left out.
+ * Options of {@link connect}. All are optional.
  *
  * @example
  * const options: ConnectOptions = {
@@ -73,47 +73,51 @@ export function init(
  * console.log(session.principal); // -> control
  */
 export interface ConnectOptions<C extends Contract = AnyContract> {
-  /** Who connects. Default: anonymous. */
+  /** The name to log in under. Default: anonymous. */
   principal?: string;
   /**
-   * Proof of it: a password, or bytes for an authenticator of your own. A function is asked before every attempt, so
-   * that a token can be fresh; if it fails, so does the attempt (`CONNECTION_ERROR`). Default: none.
+   * A password, or bytes for a custom authenticator. A function is called before every attempt to connect, so that it
+   * can return a fresh token; if it fails, so does the attempt (`CONNECTION_ERROR`). Default: none.
    */
   credentials?: Credentials | (() => Credentials | undefined | Promise<Credentials | undefined>);
   /**
-   * Session properties to propose; the broker decides which it accepts. Keys have no blanks, quotes or parentheses.
-   * Default: none but `$Environment`, which says where the client runs.
+   * Session properties to propose; the broker decides which ones it accepts. Keys must not contain blanks, quotes or
+   * parentheses. Default: only `$Environment`, which says where the client runs.
    */
   properties?: Record<string, string>;
-  /** Milliseconds from the call to the open session, else `CONNECTION_TIMEOUT`. Default: 10 000. */
+  /**
+   * Time limit for connecting, in milliseconds; when it is over, {@link connect} rejects with `CONNECTION_TIMEOUT`.
+   * Default: 10 000.
+   */
   connectTimeout?: number;
   /**
-   * Milliseconds for requests that name no {@link RequestOptions.timeout}, for registrations, pings and whatever else
-   * is asked of the broker. Default: 30 000.
+   * Time limit in milliseconds for requests without a {@link RequestOptions.timeout} of their own, for registrations,
+   * pings and everything else that is asked of the broker. Default: 30 000.
    */
   requestTimeout?: number;
   /**
-   * What happens when the connection is lost. `false`: the session ends. Default: {@link ReconnectOptions} as they are.
+   * How to reconnect after the connection is lost; `false`: do not, the session ends. Default: the defaults of
+   * {@link ReconnectOptions}.
    */
   reconnect?: false | ReconnectOptions;
   /**
-   * Largest message taken from the broker, in bytes, at least 1024. A larger one costs the request that it belongs to
-   * (`MESSAGE_TOO_LARGE`), and nothing else. Default: 32 MiB, and 256 KiB for what goes with a value.
+   * The largest message to accept from the broker, in bytes, at least 1024. A larger one fails the request that it
+   * belongs to (`MESSAGE_TOO_LARGE`) and nothing else. Default: 32 MiB + 256 KiB (the value, and what travels with it).
    */
   maxMessageSize?: number;
-  /** Gives up connecting when it is aborted; {@link connect} rejects with its reason. Default: none. */
+  /** Aborts connecting; {@link connect} then rejects with the signal's reason. Default: none. */
   signal?: AbortSignal;
   /** The WebSocket constructor to use, for example that of the package `ws`. Default: the platform's. */
   webSocket?: {
-    /** Opens a connection. The URL is a secret: its query has the credentials. */
+    /** Opens a connection. Treat the URL as a secret: its query contains the credentials. */
     new (url: string): WebSocketLike;
   };
   /** Version of the wire protocol to ask for, 22 to 29. Default: 25. */
   protocolVersion?: number;
   /**
-   * Standard Schemas by exact path: requests and responses are checked against them on both sides. Checks never replace
-   * a value. A schema of a request must not be asynchronous, since requests are sent at the call. For types alone no
-   * value is needed: `connect<Shop>(url)`. Default: no checks.
+   * Standard Schemas by exact path. Both sides validate requests and responses against them; validation never changes a
+   * value. The schema of a request must be synchronous, since requests are sent during the call. If you only want
+   * types, leave this out and write `connect<Shop>(url)`. Default: no validation.
    *
    * @example
    * const text: StandardSchemaV1<string> = {
@@ -129,12 +133,12 @@ export interface ConnectOptions<C extends Contract = AnyContract> {
    * console.log(await messaging.sendRequestToPath("greetings", "Ada")); // -> Hello, Ada!
    */
   contract?: C;
-  /** How much goes to the console; never secrets or payloads. Default: `"warn"`. */
+  /** How much to log to the console; never secrets or values. Default: `"warn"`. */
   log?: "off" | "error" | "warn" | "info" | "debug" | "trace";
 }
 
 /**
- * How a lost connection is replaced.
+ * How to reconnect after the connection is lost.
  *
  * @example
  * const reconnect: ReconnectOptions = { timeout: 300_000, delay: (attempt) => Math.min(attempt * 1000, 10_000) };
@@ -142,19 +146,19 @@ export interface ConnectOptions<C extends Contract = AnyContract> {
  */
 export interface ReconnectOptions {
   /**
-   * Milliseconds that the broker is asked to keep the session, and that the client tries to get another connection;
-   * then the session is closed with `CONNECTION_TIMEOUT`. The broker may allow less. Default: 60 000.
+   * How long the client tries to reconnect and asks the broker to keep the session, in milliseconds; then the session
+   * is closed with `CONNECTION_TIMEOUT`. The broker may allow less. Default: 60 000.
    */
   timeout?: number;
   /**
-   * Chooses the milliseconds before each attempt, counted from 1. Default: a random time up to 100 ms, twice as long
-   * for each further attempt, 5 s at most.
+   * Returns the delay before each attempt, in milliseconds; attempts are counted from 1. Default: exponential back-off
+   * with full jitter, from 100 ms up to 5 s.
    */
   delay?: (attempt: number) => number;
 }
 
 /**
- * A password, or bytes that an authenticator understands.
+ * A password, or bytes for a custom authenticator.
  *
  * @example
  * const credentials: Credentials = new TextEncoder().encode("token of an authenticator");
@@ -162,7 +166,8 @@ export interface ReconnectOptions {
 export type Credentials = string | Uint8Array;
 
 /**
- * What is used of a WebSocket. The platform's fits, that of the package `ws` fits, and so does one of your own.
+ * The part of the WebSocket interface that the client uses. The platform's WebSocket fits, so does the one of the
+ * package `ws`, and so can one of your own.
  *
  * @example
  * // Shows an application on a slow network.
@@ -193,7 +198,7 @@ export type Credentials = string | Uint8Array;
  * await session.close();
  */
 export interface WebSocketLike {
-  /** Set to `"arraybuffer"`; messages have to arrive as such. */
+  /** The client sets it to `"arraybuffer"`; messages must arrive as ArrayBuffers. */
   binaryType: string;
   /** Set by the client; called when the connection is open. */
   onopen: ((event: any) => unknown) | null;
@@ -204,7 +209,7 @@ export interface WebSocketLike {
   /** Set by the client; what it is called with is not looked at, since a close follows. */
   onerror: ((event: any) => unknown) | null;
   /**
-   * Sends a binary message; the bytes are the socket's to keep.
+   * Sends a binary message. The socket may keep the bytes; the client does not use them again.
    *
    * @example
    * class CountingSocket extends WebSocket {
@@ -220,7 +225,7 @@ export interface WebSocketLike {
    */
   send(data: Uint8Array<ArrayBuffer>): void;
   /**
-   * Closes the connection, or stops opening it.
+   * Closes the connection, or gives up opening it.
    *
    * @example
    * let socket: WebSocketLike | undefined;
@@ -238,8 +243,8 @@ export interface WebSocketLike {
 }
 
 /**
- * A session with a broker: its record of this client. It outlives its connections, and ends with {@link close}, with
- * the page, by the broker, or when no connection comes about in time.
+ * A session with a broker. It survives lost connections: the client reconnects automatically. It ends when
+ * {@link close} is called, when the page is left, when the broker ends it, or when reconnecting takes too long.
  *
  * @example
  * const session = await connect("ws://localhost:8080", { principal: "control", credentials: "password" });
@@ -250,25 +255,25 @@ export interface WebSocketLike {
  */
 export interface Session<C extends Contract = AnyContract> {
   /**
-   * Names the session, e.g. `c11fef067d9debd4-0000000100000000`. Changes only when the broker had to open a new one.
+   * The session's ID, e.g. `c11fef067d9debd4-0000000100000000`. Changes only if the broker had to open a new session.
    */
   readonly id: string;
-  /** Who this session is; empty for anonymous. */
+  /** The name that this session is logged in under; empty for anonymous. */
   readonly principal: string;
-  /** What the session is doing. */
+  /** Whether the session is connected. */
   readonly state: SessionState;
-  /** Sending requests and answering them. */
+  /** Sends requests and answers them. */
   readonly messaging: Messaging<C>;
-  /** The services of the protocol, for what this package has no method for. The same object as `messaging.services`. */
+  /** The protocol's services, for what this package has no method for. The same object as `messaging.services`. */
   readonly services: ServiceLocator;
-  /** Settles once when the session is over, and never rejects. */
+  /** Resolves when the session is closed; never rejects. */
   readonly closed: Promise<CloseInfo>;
   /**
-   * Adds a listener. What it throws is reported as an uncaught error and disturbs nobody else.
+   * Adds an event listener. If it throws, the error is reported as uncaught, and other listeners are still called.
    *
    * @param event one of {@link SessionEvents}
    * @param listener is called with the details
-   * @returns a function that takes it out again
+   * @returns a function that removes the listener
    * @throws TypeError if there is no such event, or the listener is no function
    * @example
    * const stop = session.on("disconnect", ({ reason }) => console.log(`offline: ${reason}`));
@@ -279,7 +284,7 @@ export interface Session<C extends Contract = AnyContract> {
     listener: (detail: SessionEvents[E]) => void,
   ): () => void;
   /**
-   * Measures a round trip to the broker.
+   * Sends a ping to the broker and measures the round trip.
    *
    * @returns milliseconds
    * @throws {@link MessagingError}: `NOT_CONNECTED`, `TIMED_OUT` after `requestTimeout`, `CONNECTION_LOST`,
@@ -290,8 +295,8 @@ export interface Session<C extends Contract = AnyContract> {
    */
   ping(): Promise<number>;
   /**
-   * Looks after the connection now, for example when the application knows that the network has changed. While it is
-   * being replaced, the next attempt is made at once.
+   * Checks the connection now, for example when the application knows that the network has changed. If the client is
+   * reconnecting, it makes the next attempt at once.
    *
    * @example
    * session.reconnect();
@@ -299,20 +304,21 @@ export interface Session<C extends Contract = AnyContract> {
    */
   reconnect(): void;
   /**
-   * Gives the session another principal, for example when a token was renewed; the session and its ID stay.
+   * Logs in under another principal, or again with a renewed token; the session and its ID stay.
    *
-   * @param principal who this session wants to be
-   * @param credentials proof of it
-   * @returns whether the broker accepted it; if not, the session stays as it was
+   * @param principal the name to log in under
+   * @param credentials password or token
+   * @returns `true` if the broker accepted; `false` if it refused, and nothing has changed
    * @throws {@link MessagingError}: as {@link ping}, and `INVALID_ARGUMENT`
    * @example
    * console.log(await session.changePrincipal("control", "password"), session.principal); // -> true control
    */
   changePrincipal(principal: string, credentials?: Credentials): Promise<boolean>;
   /**
-   * This session's own properties as the broker knows them. A property that the session does not have is left out.
+   * Returns this session's properties, as the broker has them. Properties that the session does not have are left out.
    *
-   * @param keys which; may hold {@link ALL_FIXED_PROPERTIES} and {@link ALL_USER_PROPERTIES}. Default: all
+   * @param keys which properties; may include {@link ALL_FIXED_PROPERTIES} and {@link ALL_USER_PROPERTIES}. Default:
+   *   all
    * @throws {@link MessagingError}: as {@link ping}, and `INVALID_ARGUMENT`
    * @example
    * const session = await connect("ws://localhost:8080", { properties: { team: "blue" } });
@@ -320,16 +326,16 @@ export interface Session<C extends Contract = AnyContract> {
    */
   getProperties(keys?: readonly string[]): Promise<Record<string, string>>;
   /**
-   * Shows the messages of this session as they pass, for debugging and for tests. It costs nothing while nobody looks.
+   * Calls a listener for every message of this session, in both directions, for debugging and tests. There is no cost
+   * while there is no listener.
    *
    * While there is a listener, each request that is sent is also a `performance.measure` called `antiphon` and its
-   * path, whose `detail` is `{ path, outcome }` with the outcome `"ok"`, an error code, or `"ABORTED"`; so it is seen
-   * in the browser's Performance panel. The entries stay in the page's performance buffer until
-   * `performance.clearMeasures()`.
+   * path, whose `detail` is `{ path, outcome }` with the outcome `"ok"`, an error code, or `"ABORTED"`; browsers show
+   * it in the Performance panel. The entries stay in the page's performance buffer until `performance.clearMeasures()`.
    *
-   * @param listener is called for each message, at once; credentials and the session token are never shown
-   * @param options `values: true` decodes the value of each message for the listener; default: false
-   * @returns a function that stops it
+   * @param listener called synchronously for each message; credentials and the session token are never included
+   * @param options with `values: true`, the listener gets the decoded value of each message; default: false
+   * @returns a function that removes the listener
    * @throws TypeError if the listener is no function
    * @example
    * await session.messaging.addRequestHandler("echo", (request) => request);
@@ -341,10 +347,10 @@ export interface Session<C extends Contract = AnyContract> {
    */
   inspect(listener: (message: InspectedMessage) => void, options?: { values?: boolean }): () => void;
   /**
-   * Ends the session. Requests that wait for an answer reject with `SESSION_CLOSED`. Can be called again, and in
-   * every state; without a connection the broker is not told, and keeps the session until its time is over.
+   * Ends the session. Pending requests reject with `SESSION_CLOSED`. Can be called again, and in every state; without a
+   * connection the broker is not told, and keeps the session until its time is over.
    *
-   * @returns settles when the session is over, and never rejects
+   * @returns resolves when the session is closed; never rejects
    * @example
    * await session.close();
    * console.log(session.state); // -> closed
@@ -361,8 +367,8 @@ export interface Session<C extends Contract = AnyContract> {
 }
 
 /**
- * `connecting` until the broker has accepted, then `connected`; `recovering` while a lost connection is being replaced;
- * `closed` for good.
+ * State of a session: `connecting` until the broker has accepted it, then `connected`; `recovering` while the client is
+ * reconnecting; `closed` for good.
  *
  * @example
  * const isOnline = (state: SessionState) => state === "connected";
@@ -371,7 +377,7 @@ export interface Session<C extends Contract = AnyContract> {
 export type SessionState = "connecting" | "connected" | "recovering" | "closed";
 
 /**
- * The end of a session.
+ * How a session ended.
  *
  * @example
  * session.on("close", ({ code, reason, byClient }: CloseInfo) => {
@@ -384,7 +390,7 @@ export interface CloseInfo {
   code: CloseCode | (string & {});
   /** For people. */
   reason: string;
-  /** Whether it was {@link Session.close}. */
+  /** Whether {@link Session.close} was called, or the page was left. */
   byClient: boolean;
 }
 
@@ -414,7 +420,7 @@ export type CloseCode =
   | "INTERNAL";
 
 /**
- * What {@link Session.on} listens to.
+ * The events of a session, for {@link Session.on}.
  *
  * @example
  * session.on("statechange", ({ from, to }) => console.log(from, to)); // -> connected closed
@@ -425,38 +431,38 @@ export type CloseCode =
  * await session.close();
  */
 export interface SessionEvents {
-  /** The state of the session changed. Comes before the event that tells why. */
+  /** The state of the session changed. Fired before the event that says why. */
   statechange: {
-    /** What it was doing. */
+    /** The state until now. */
     from: SessionState;
-    /** What it is doing now. */
+    /** The new state. */
     to: SessionState;
   };
-  /** The connection was lost. Comes once, however many attempts to replace it follow. */
+  /** The connection was lost. Fired once, however many attempts to reconnect follow. */
   disconnect: {
     /** For people. */
     reason: string;
   };
-  /** There is a connection again. */
+  /** The session is connected again. */
   reconnect: {
-    /** Whether nothing was lost: requests under way get their answers. */
+    /** Whether nothing was lost; pending requests still get their responses. */
     lossless: boolean;
-    /** Whether the broker had forgotten the session and has opened a new one; its `id` is another. */
+    /** Whether the broker no longer had the session and opened a new one, with a new `id`. */
     newSession: boolean;
   };
-  /** Messages were lost with the connection. Comes before `reconnect`. */
+  /** Messages were lost with the connection. Fired before `reconnect`. */
   messageloss: {
     /** How many requests were rejected with `CONNECTION_LOST`. */
     requests: number;
     /** How many request handlers are being registered again. */
     handlers: number;
   };
-  /** The session is over. */
+  /** The session is closed. */
   close: CloseInfo;
 }
 
 /**
- * A message that {@link Session.inspect} shows.
+ * A message, as {@link Session.inspect} shows it.
  *
  * @example
  * const lines: string[] = [];
@@ -471,33 +477,36 @@ export interface SessionEvents {
 export interface InspectedMessage {
   /** Whether it came from the broker or went there. */
   readonly direction: "in" | "out";
-  /** Its part in an exchange: each `request` is followed by one `response` or `error`, unless the connection breaks. */
+  /** Each `request` is followed by one `response` or one `error`, unless the connection breaks. */
   readonly kind: "request" | "response" | "error";
-  /** Name of the service, e.g. `MESSAGING_SEND`; of a response, that of its request if that was seen, else empty. */
+  /**
+   * Name of the protocol's service, e.g. `MESSAGING_SEND`. A response has that of its request, or `""` if the request
+   * was not seen.
+   */
   readonly service: string;
-  /** Number of the exchange: a response has that of its request. Each side numbers those that it begins. */
+  /** A number that a response shares with its request. Each side numbers the requests that it sends. */
   readonly conversation: number;
-  /** The message path, if there is one; of a response, that of its request. */
+  /** The message path, if there is one; a response has that of its request. */
   readonly path?: string;
-  /** Name of the data type of the value in it, if there is one. */
+  /** Name of the value's data type, if the message has a value. */
   readonly type?: string;
-  /** Of the whole message, in bytes. */
+  /** Size of the whole message, in bytes. */
   readonly size: number;
-  /** When it passed, in milliseconds of the clock of `performance.now()`. */
+  /** When it was sent or received, on the clock of `performance.now()`. */
   readonly time: number;
-  /** The value in it; only with `values: true`. */
+  /** The decoded value; only with `values: true`. */
   readonly value?: unknown;
 }
 
 /**
- * The messaging component of a session.
+ * Sends requests and answers them: the messaging component of a session.
  *
  * @example
  * const { messaging } = session;
  * console.log(messaging.services.MESSAGING_SEND.id); // -> 85
  */
 export interface Messaging<C extends Contract = AnyContract> {
-  /** The services of the protocol. The same object as `session.services`. */
+  /** The protocol's services. The same object as `session.services`. */
   readonly services: ServiceLocator;
   /**
    * For the compiler; not there at run time.
@@ -509,15 +518,16 @@ export interface Messaging<C extends Contract = AnyContract> {
   /**
    * Sends a request to one session that handles `path`.
    *
-   * The broker chooses the handler registered for the most specific path that is `path` or a parent of it; among equals
-   * any one. It has left when the call returns: what you change in `request` afterwards is not sent.
+   * The broker chooses the handler registered for the most specific path that is `path` or a parent of it; among
+   * several, it picks two at random and uses the less busy one. The request is sent during the call: changing it
+   * afterwards has no effect.
    *
    * With a {@link Contract} the path says what is sent and what comes back; without one, you can:
    * `sendRequestToPath<number>(...)`.
    *
    * @typeParam T without a contract the type of the response; with one the path, which need not be written
    * @param path e.g. `orders/eu`
-   * @param request a string, number, bigint, bytes, or whatever JSON can say
+   * @param request a string, number, bigint, bytes, or anything that JSON can express
    * @param options of this request
    * @returns the response
    * @throws {@link MessagingError}: `UNHANDLED_MESSAGE` if nobody handles the path, `REJECTED_REQUEST` if the handler
@@ -543,7 +553,7 @@ export interface Messaging<C extends Contract = AnyContract> {
   ): Promise<ResponseTold<C, T>>;
 
   /**
-   * Sends a request to one session, for its stream at exactly `path`.
+   * Sends a request to the session with this ID, which answers it with its handler for exactly `path`.
    *
    * @param path as the recipient gave it to {@link addStreamHandler}
    * @param sessionId of the recipient, which may be the sender itself
@@ -564,18 +574,19 @@ export interface Messaging<C extends Contract = AnyContract> {
   ): Promise<ResponseTold<C, T>>;
 
   /**
-   * Sends a request to every session that matches `filter` now, this one included, for their streams at exactly `path`.
+   * Sends a request to every session that matches `filter` at this moment, possibly including this one. Each answers it
+   * with its handler for exactly `path`.
    *
-   * First comes the count, then exactly one response or error from each of those sessions, in the order of arrival:
-   * to `onResponse`, or without it to the handler of {@link addFilterResponseHandler} for this filter. `timeout` bounds
-   * the whole; what comes later is dropped, and nothing is called for it. ({@link gather} tells of that.)
+   * The promise resolves with the number of sessions. Then there is exactly one response or error from each of them, in
+   * order of arrival: to `onResponse` or, without it, to the handler that {@link addFilterResponseHandler} has set for
+   * this filter. Whatever arrives after `timeout` is dropped without a call; {@link gather} throws in that case.
    *
    * @param filter e.g. `$Principal is 'ops' and has room`
    * @param path as the recipients gave it to {@link addStreamHandler}
    * @param request as with {@link sendRequestToPath}
-   * @param options of this request, and who takes the responses
+   * @param options of this request, and what to call with the responses
    * @returns how many sessions match
-   * @throws {@link InvalidFilterError} with the places if the filter does not parse; {@link MessagingError} as with
+   * @throws {@link InvalidFilterError}, which says where, if the filter does not parse; {@link MessagingError} as with
    *   {@link sendRequestToPath}
    * @example
    * session.messaging.addStreamHandler("status", () => "idle", { addressed: true });
@@ -592,11 +603,12 @@ export interface Messaging<C extends Contract = AnyContract> {
   ): Promise<number>;
 
   /**
-   * Sends a request as {@link sendRequestToFilter} does, at once, and gives the responses as something to iterate over.
+   * Sends a request to every session that matches `filter`, as {@link sendRequestToFilter} does, and returns the
+   * responses for a `for await` loop.
    *
-   * Without `atLeast` the iteration ends when every session has answered or failed; with it, after so many responses,
-   * and throws `NOT_ENOUGH` when they can no longer be reached. It throws `TIMED_OUT` at the deadline, and whatever
-   * else ended the request. Leaving the loop, or aborting the signal, releases everything.
+   * The loop ends when every session has answered or failed. With `atLeast`, it ends after that many responses, and
+   * throws `NOT_ENOUGH` as soon as there can no longer be that many. It throws `TIMED_OUT` at the deadline, or the
+   * error that ended the request. Leaving the loop or aborting the signal drops the remaining responses.
    *
    * @param filter as with {@link sendRequestToFilter}
    * @param path as with {@link sendRequestToFilter}
@@ -618,9 +630,9 @@ export interface Messaging<C extends Contract = AnyContract> {
   /**
    * Registers a function that answers requests for `path` and everything below it.
    *
-   * What it returns is the response. It may be asynchronous. What it throws is the sender's error: a
-   * {@link RejectedRequestError} becomes `REJECTED_REQUEST`, anything else `CALLBACK_EXCEPTION`; the handler stays
-   * registered.
+   * What the function returns, or its promise resolves with, is the response. If it throws, the sender's promise
+   * rejects: with `REJECTED_REQUEST` for a {@link RejectedRequestError}, with `CALLBACK_EXCEPTION` for anything else.
+   * The handler stays registered.
    *
    * @param path e.g. `orders`; one session registers a path once
    * @param handler a function, or an object with a function `handle`
@@ -642,11 +654,11 @@ export interface Messaging<C extends Contract = AnyContract> {
   ): Promise<Registration>;
 
   /**
-   * Sets a local function that answers requests for exactly `path`; the broker is not told.
+   * Adds a function that answers requests for exactly `path`. It is local: the broker is not told.
    *
-   * With `addressed: true` it answers those that are sent to this session by its ID or by a filter. Without, it answers
-   * those that the broker forwards to this session because of a registered handler, in place of that handler: one slot
-   * for each path, the later one answers, and closing it restores nothing.
+   * With `addressed: true` it answers requests that are sent to this session by its ID or by a filter. Without it, it
+   * answers requests that the broker forwards to this session because of a registered handler, instead of that handler:
+   * one slot for each path, the later one answers, and closing it restores nothing.
    *
    * @param path exactly as senders will write it
    * @param handler a function, or an object with a function `handle`
@@ -664,8 +676,8 @@ export interface Messaging<C extends Contract = AnyContract> {
   ): Registration;
 
   /**
-   * Sets a local function that gets the responses to requests that are sent to exactly this filter text without an
-   * `onResponse`; a later one replaces it.
+   * Adds a function that gets the responses to requests sent to exactly this filter text without an `onResponse`. A
+   * later one replaces it.
    *
    * @param filter exactly as it will be sent
    * @param handler is called once for each response or error
@@ -679,7 +691,7 @@ export interface Messaging<C extends Contract = AnyContract> {
 }
 
 /**
- * Of one request. All of it can be left out.
+ * Options of a request. All are optional.
  *
  * @example
  * const options: RequestOptions = {
@@ -693,21 +705,21 @@ export interface Messaging<C extends Contract = AnyContract> {
  * console.log(await session.messaging.sendRequestToPath("type", 5, options)); // -> int64
  */
 export interface RequestOptions {
-  /** Data type of the request. Default: that of a {@link DataValue}, else by the value. */
+  /** Data type of the request. Default: that of a {@link DataValue}, otherwise chosen by the value. */
   type?: DataTypeLike;
   /**
-   * Data type to convert the response to, where nothing is lost by it, else `INCOMPATIBLE_DATATYPE`. Default: that of
-   * the request if it was named, else none.
+   * Data type to convert the response to; if that would lose something, the promise rejects with
+   * `INCOMPATIBLE_DATATYPE`. Default: the request's type if it was named, otherwise no conversion.
    */
   responseType?: DataTypeLike;
   /**
-   * Milliseconds from the call to the response, connected or not, then `TIMED_OUT`. The broker waits for handlers 60 s,
-   * or as long as it is told, so more than that does not help. 0: no deadline but the broker's. Default:
+   * Time limit in milliseconds, from the call to the response, connected or not; then `TIMED_OUT`. The broker has a
+   * time limit too, 60 s by default, so a longer one does not help. 0: only the broker's limit. Default:
    * {@link ConnectOptions.requestTimeout}.
    */
   timeout?: number;
   /**
-   * Gives up waiting when it is aborted; the promise rejects with its reason. The handler is not told. Default: none.
+   * Stops waiting; the promise rejects with the signal's reason. The handler is not told. Default: none.
    *
    * @example
    * await session.messaging.addRequestHandler("slow", () => new Promise(() => {}));
@@ -715,12 +727,15 @@ export interface RequestOptions {
    * await slow.catch((error) => console.log(error.name)); // -> TimeoutError
    */
   signal?: AbortSignal;
-  /** While there is no connection: an error at once (`NOT_CONNECTED`), or wait within `timeout`. Default: `"fail"`. */
+  /**
+   * What to do while there is no connection: fail at once (`NOT_CONNECTED`), or wait for one within `timeout`. Default:
+   * `"fail"`.
+   */
   whenDisconnected?: "fail" | "wait";
 }
 
 /**
- * Of a request handler. All of it can be left out.
+ * Options of a request handler. All are optional.
  *
  * @example
  * const options: HandlerOptions = {
@@ -740,18 +755,20 @@ export interface RequestOptions {
  */
 export interface HandlerOptions {
   /**
-   * Properties of the sender that come with each request; may hold {@link ALL_FIXED_PROPERTIES} and
+   * Which of the sender's session properties come with each request; may include {@link ALL_FIXED_PROPERTIES} and
    * {@link ALL_USER_PROPERTIES}. Default: none.
    */
   sessionProperties?: readonly string[];
   /**
-   * Data type to convert requests to; those that cannot be are answered with `INCOMPATIBLE_DATATYPE`. Default: requests
-   * come as they are.
+   * Data type to convert requests to; requests that cannot be converted are refused with `INCOMPATIBLE_DATATYPE`.
+   * Default: no conversion.
    */
   requestType?: DataTypeLike;
-  /** Data type of the answers. Default: that of the request if it can hold the answer, else by the value. */
+  /**
+   * Data type of the responses. Default: the request's type if it can hold the response, otherwise chosen by the value.
+   */
   responseType?: DataTypeLike;
-  /** Requests that it answers at the same time; further ones wait in order. Default: no limit. */
+  /** How many requests to handle at the same time; further ones wait in order. Default: no limit. */
   maxConcurrent?: number;
   /**
    * Milliseconds that a request may take here, its time in the queue included; 0: no limit. Then its
@@ -759,11 +776,11 @@ export interface HandlerOptions {
    * `REQUEST_TIME_OUT`. Default: 60 000, which is as long as the broker waits.
    */
   timeout?: number;
-  /** Whether it is registered again by itself after message loss, or in a new session. Default: true. */
+  /** Whether to register the handler again automatically after message loss or in a new session. Default: true. */
   reregister?: boolean;
   /**
-   * Whether it also answers requests that are sent to this session by its ID or by a filter, at exactly this path.
-   * Default: false.
+   * Whether the handler also answers requests that are sent to this session by its ID or by a filter, at exactly this
+   * path. Default: false.
    */
   addressed?: boolean;
   /** Closes the registration when it is aborted; before it is registered, the promise rejects with its reason. */
@@ -776,7 +793,7 @@ export interface HandlerOptions {
 }
 
 /**
- * Of a stream. All of it can be left out.
+ * Options of a stream. All are optional.
  *
  * @example
  * const options: StreamOptions = { addressed: true, maxConcurrent: 1 };
@@ -786,15 +803,15 @@ export interface HandlerOptions {
 export interface StreamOptions
   extends Omit<HandlerOptions, "sessionProperties" | "reregister" | "whenDisconnected" | "addressed"> {
   /**
-   * Whether it answers requests that are sent to this session by its ID or by a filter, in place of those that the
-   * broker forwards because of a registered handler. Default: false.
+   * `true`: the stream answers requests that are sent to this session by its ID or by a filter. `false`: it answers
+   * those that the broker forwards because of a registered handler. Default: false.
    */
   addressed?: boolean;
 }
 
 /**
- * Answers requests: a function, or an object with a function `handle`, which may have `requestType` and `responseType`
- * as well; those of {@link HandlerOptions} win.
+ * Answers requests: a function, or an object with a method `handle`. The object may also have `requestType` and
+ * `responseType`; {@link HandlerOptions} take precedence.
  *
  * @example
  * const length: RequestHandler<string, number> = (text) => text.length;
@@ -804,7 +821,7 @@ export interface StreamOptions
 export type RequestHandler<Req = any, Res = unknown> =
   | ((request: Req, context: RequestContext) => Res | Promise<Res>)
   | {
-      /** Is called for each request; `args` has the request, and what functions get as their second argument. */
+      /** Called for each request; `args` has the request and everything that functions get as their second argument. */
       handle(event: "request", args: RequestContext & { request: Req }): Res | Promise<Res>;
     };
 
@@ -819,7 +836,7 @@ export type RequestHandler<Req = any, Res = unknown> =
 export type RequestHandlerOptions = Pick<HandlerOptions, "requestType" | "responseType">;
 
 /**
- * Makes request handlers that are objects.
+ * Creates request handlers that are objects.
  *
  * @example
  * const Handler: RequestHandlerConstructor = RequestHandler;
@@ -827,10 +844,10 @@ export type RequestHandlerOptions = Pick<HandlerOptions, "requestType" | "respon
  */
 export interface RequestHandlerConstructor {
   /**
-   * Makes a request handler of a function.
+   * Creates a request handler from a function.
    *
-   * @param callback is called with the request and what is known about it
-   * @param options the data types that it takes and gives
+   * @param callback called with the request and its context
+   * @param options data types of requests and responses
    * @throws TypeError if `callback` is no function
    * @example
    * const shout = new RequestHandler((text: string) => text.toUpperCase(), { requestType: "string" });
@@ -874,7 +891,7 @@ export interface RequestHandlerConstructor {
 export const RequestHandler: RequestHandlerConstructor;
 
 /**
- * What a request handler learns about a request besides its value.
+ * What a request handler is told about a request besides its value.
  *
  * @example
  * const handler: RequestHandler = (_, context: RequestContext) => {
@@ -887,13 +904,13 @@ export const RequestHandler: RequestHandlerConstructor;
  * // -> [ 'about/this', false, true, 'WEBSOCKET', 'string', false ]
  */
 export interface RequestContext {
-  /** As the sender wrote it; at or below the registered path. */
+  /** The path as the sender wrote it; the registered path or one below it. */
   readonly path: string;
   /** Whether the request was sent to this session, by its ID or by a filter. */
   readonly addressed: boolean;
-  /** Who asks; not known of addressed requests. */
+  /** ID of the sender's session; missing for addressed requests. */
   readonly senderSessionId?: string;
-  /** Of the sender, those that were asked for at registration. */
+  /** The sender's session properties, those that the registration asked for. */
   readonly sessionProperties: Record<string, string>;
   /** Name of the request's data type on the wire. */
   readonly requestType: string;
@@ -912,11 +929,11 @@ export interface RequestContext {
  * console.log(registration.path); // -> orders
  */
 export interface Registration {
-  /** As it was registered. */
+  /** The path, as it was registered. */
   readonly path: string;
   /**
-   * Takes the registration back; settles when no further requests will come. Those that have arrived are still
-   * answered. Can be called again.
+   * Removes the handler; resolves when no further requests will arrive. Requests that have arrived are still answered.
+   * Can be called more than once.
    *
    * @throws {@link MessagingError}: `NOT_CONNECTED` for a request handler while there is no connection
    * @example
@@ -937,17 +954,17 @@ export interface Registration {
 }
 
 /**
- * A local handler for the responses to a filter.
+ * A handler for the responses to a filter.
  *
  * @example
  * const registration: FilterRegistration = session.messaging.addFilterResponseHandler("all", () => {});
  * console.log(registration.filter); // -> all
  */
 export interface FilterRegistration {
-  /** As it was given. */
+  /** The filter, as it was passed. */
   readonly filter: string;
   /**
-   * Takes the handler out, unless another one has replaced it.
+   * Removes the handler, unless another one has replaced it.
    *
    * @example
    * const registration = session.messaging.addFilterResponseHandler("all", ({ value }) => console.log(value));
@@ -957,7 +974,7 @@ export interface FilterRegistration {
 }
 
 /**
- * Gets the responses to a request that was sent to a filter: a function, or an object with a function `handle`.
+ * Receives the responses to a request that was sent to a filter: a function, or an object with a method `handle`.
  *
  * @example
  * const handler: FilterResponseHandler = {
@@ -968,12 +985,12 @@ export interface FilterRegistration {
 export type FilterResponseHandler<Res = any> =
   | ((response: FilterResponse<Res>) => void)
   | {
-      /** Is called for each response, and for each session that gave an error instead. */
+      /** Called for each response, and for each session that failed. */
       handle(event: "response" | "error", args: FilterResponse<Res>): void;
     };
 
 /**
- * What came of a request at one of the sessions that it was sent to.
+ * The response or error of one of the sessions that a request was sent to.
  *
  * @example
  * const show = ({ sessionId, filter, path, value, error, received, expected }: FilterResponse) =>
@@ -983,7 +1000,7 @@ export type FilterResponseHandler<Res = any> =
  * await session.messaging.sendRequestToFilter("all", "status", null, { onResponse: show });
  */
 export interface FilterResponse<Res = any> {
-  /** Whose response it is. */
+  /** ID of the session that answered. */
   readonly sessionId: string;
   /** As it was sent. */
   readonly filter: string;
@@ -1000,7 +1017,7 @@ export interface FilterResponse<Res = any> {
 }
 
 /**
- * The responses to a request that was sent to a filter, as they arrive; to be iterated over once.
+ * The responses to a request that was sent to a filter, as they arrive. Can be iterated over once.
  *
  * @example
  * session.messaging.addStreamHandler("load", () => 0.5, { addressed: true });
@@ -1009,12 +1026,12 @@ export interface FilterResponse<Res = any> {
  * for await (const { value } of gathering) console.log(value); // -> 0.5
  */
 export interface Gathering<Res = unknown> extends AsyncIterable<Gathered<Res>> {
-  /** How many sessions match. Need not be looked at, even if it rejects. */
+  /** How many sessions were asked. If you do not use it, its rejection is not reported as unhandled. */
   readonly expected: Promise<number>;
 }
 
 /**
- * What came of a gathered request at one of the sessions.
+ * The response or error of one session.
  *
  * @example
  * const show = ({ sessionId, value, error }: Gathered) => console.log(sessionId === session.id, error?.code ?? value);
@@ -1022,7 +1039,7 @@ export interface Gathering<Res = unknown> extends AsyncIterable<Gathered<Res>> {
  * for await (const one of session.messaging.gather("all", "nothing/here", null)) show(one);
  */
 export interface Gathered<Res = unknown> {
-  /** Whose response it is. */
+  /** ID of the session that answered. */
   sessionId: string;
   /** The response, unless there is an error. */
   value?: Res;
@@ -1031,7 +1048,7 @@ export interface Gathered<Res = unknown> {
 }
 
 /**
- * A numbered kind of exchange between a session and the broker.
+ * A service of the protocol: a kind of request between a session and the broker, with a number.
  *
  * @example
  * for (const { id, name } of session.services) if (id < 10) console.log(id, name); // -> 5 CHANGE_PRINCIPAL
@@ -1044,7 +1061,7 @@ export interface Service {
   /**
    * Sends a request of this service.
    *
-   * @param body in wire form; the broker ends the session of whoever sends a malformed one
+   * @param body the encoded request; if it is malformed, the broker ends the session
    * @returns the body of the response
    * @throws {@link MessagingError}: `UNSUPPORTED` if the broker does not offer it, and as {@link Session.ping}
    * @example
@@ -1055,7 +1072,7 @@ export interface Service {
 }
 
 /**
- * Services by name (`services.MESSAGING_SEND`), by name or number (`get`), and all of them in turn.
+ * The protocol's services, by name (`services.MESSAGING_SEND`) or by name or number (`get`); iterable.
  *
  * @example
  * const services: ServiceLocator = session.services;
@@ -1063,7 +1080,7 @@ export interface Service {
  * // -> MESSAGING_SEND 85 undefined
  */
 export type ServiceLocator = Iterable<Service> & {
-  /** The service with this name or number; undefined if it is not known. */
+  /** Returns the service with this name or number, or `undefined`. */
   get(nameOrId: string | number): Service | undefined;
 } & { readonly [name: string]: any };
 
@@ -1086,7 +1103,8 @@ export type Value =
   | (object & NoFunction);
 
 /**
- * Types of requests and responses by path, or by template of paths. With {@link ConnectOptions.contract}, schemas.
+ * The types of requests and responses by path, or by template literal of paths. As {@link ConnectOptions.contract},
+ * schemas.
  *
  * @example
  * interface Shop {
@@ -1126,7 +1144,7 @@ export interface AnyContract {
 export type PathOf<C> = keyof C & string;
 
 /**
- * What a contract lets be sent to a path.
+ * The type of a request to a path of a contract.
  *
  * @example
  * interface Shop {
@@ -1137,7 +1155,7 @@ export type PathOf<C> = keyof C & string;
 export type RequestOf<C, P extends PathOf<C>> = Side<C[P], "request">;
 
 /**
- * What a contract lets be answered at a path.
+ * The type of a response from a path of a contract.
  *
  * @example
  * interface Shop {
@@ -1189,7 +1207,7 @@ type Side<T, K extends string> = T extends { [k in K]: infer S }
   : unknown;
 
 /**
- * What is used of a Standard Schema (standardschema.dev), which many validation libraries make.
+ * The part of a Standard Schema (standardschema.dev) that is used. Many validation libraries implement it.
  *
  * @example
  * const positive: StandardSchemaV1<number> = {
@@ -1205,13 +1223,13 @@ type Side<T, K extends string> = T extends { [k in K]: infer S }
  * // -> INVALID_DATA not-sent
  */
 export interface StandardSchemaV1<Input = unknown, Output = Input> {
-  /** By this name the libraries agree on it. */
+  /** The property that the specification defines. */
   readonly "~standard": {
-    /** Of the agreement. */
+    /** Version of the specification. */
     readonly version: 1;
     /** Name of the library. */
     readonly vendor: string;
-    /** Gives the value, or what is wrong with it. */
+    /** Returns the value, or what is wrong with it. */
     readonly validate: (value: unknown) => SchemaResult<Output> | Promise<SchemaResult<Output>>;
     /** For the compiler; not there at run time. */
     readonly types?: SchemaTypes<Input, Output> | undefined;
@@ -1229,8 +1247,8 @@ type SchemaResult<Output> =
     };
 
 /**
- * A value of a data type that was named: made by calling one of {@link datatypes}. It can be sent, answered, and stand
- * within a json value.
+ * A value with an explicit data type, made by calling one of {@link datatypes}. It can be sent, returned by a handler,
+ * and be part of a json value.
  *
  * @example
  * const five: DataValue<bigint | null> = datatypes.INT64(5);
@@ -1243,10 +1261,10 @@ export class DataValue<T = unknown> {
   readonly typeName: string;
   /** Number of the data type. */
   readonly typeCode: number;
-  /** The value as its recipient will read it; objects and arrays are new at each access. */
+  /** The value as the recipient will read it; objects and arrays are new copies at each access. */
   readonly value: T;
   /**
-   * The value in wire form.
+   * Returns the encoded value.
    *
    * @example
    * console.log(datatypes.STRING("hi").toBytes()); // -> Uint8Array(3) [ 98, 104, 105 ]
@@ -1255,7 +1273,7 @@ export class DataValue<T = unknown> {
 }
 
 /**
- * A data type: call it to make a value of it.
+ * A data type. Call it to make a value of this type.
  *
  * @example
  * const type: DataType<bigint | number | null | undefined, bigint | null> = datatypes.INT64;
@@ -1275,9 +1293,9 @@ export interface DataType<In, Out = In> {
   /** Number. */
   readonly typeCode: number;
   /**
-   * Reads a value in wire form.
+   * Decodes a value.
    *
-   * @throws {@link MessagingError} with code `INVALID_DATA` if the bytes are no such value
+   * @throws {@link MessagingError} with code `INVALID_DATA` if the bytes are not a value of this type
    * @example
    * const bytes = datatypes.STRING("hi").toBytes();
    * console.log(datatypes.STRING.fromBytes(bytes)); // -> hi
@@ -1324,7 +1342,7 @@ type AnyCase<Name extends string> = Name extends `${infer Letter}${infer Rest}`
  * console.log(values.map(({ typeName }) => typeName).join()); // -> json,string,int64,double,binary,record_v2
  */
 export const datatypes: {
-  /** Whatever JSON can say, and bytes, bigints and every float. */
+  /** Everything that JSON can express, and bytes, bigints and all floats. */
   readonly JSON: DataType<Value, any>;
   /** Text, or null. */
   readonly STRING: DataType<string | null | undefined, string | null>;
@@ -1399,7 +1417,7 @@ export type MessagingErrorCode =
   | `REASON_${number}`;
 
 /**
- * What promises of {@link Messaging} and {@link Session} reject with.
+ * The error that promises of {@link Messaging} and {@link Session} reject with.
  *
  * @example
  * try {
@@ -1418,14 +1436,14 @@ export class MessagingError extends Error {
   readonly reason?: number;
   /** Whether the request may have been acted on. */
   readonly outcome: Outcome;
-  /** What went wrong in your own code, if it was that: what a schema, a getter or a `credentials` function threw. */
+  /** The error of your own code, if that was the cause: what a schema, a getter or a `credentials` function threw. */
   readonly cause?: unknown;
-  /** What the handler's error said beside its message, if the other side could send it. */
+  /** Further data from the handler's error, if the other side could send it. */
   readonly details?: unknown;
 }
 
 /**
- * A session filter that does not parse. Its code is `INVALID_FILTER`, and nobody was asked.
+ * The error for a session filter that does not parse. Its code is `INVALID_FILTER`; nobody was asked.
  *
  * @example
  * try {
@@ -1439,7 +1457,7 @@ export class InvalidFilterError extends MessagingError {
   private constructor();
   /** Always the same. */
   readonly code: "INVALID_FILTER";
-  /** What is wrong where. */
+  /** What is wrong, and where. */
   readonly errors: readonly {
     /** For people. */
     message: string;
@@ -1451,7 +1469,7 @@ export class InvalidFilterError extends MessagingError {
 }
 
 /**
- * Thrown by a request handler that declines: the sender gets code `REJECTED_REQUEST` with this message.
+ * Throw this in a request handler to reject a request: the sender gets code `REJECTED_REQUEST` with this message.
  *
  * @example
  * await session.messaging.addRequestHandler("orders", ({ items }) => {
@@ -1462,10 +1480,10 @@ export class InvalidFilterError extends MessagingError {
  */
 export class RejectedRequestError extends Error {
   /**
-   * Makes one.
+   * Creates the error.
    *
    * @param message what the sender is told, at most 1024 characters of it
-   * @param options more about it: `details`, a json value for the sender's error, and `cause`, which stays here
+   * @param options `details`: a json value for the sender's error; `cause`: not sent
    * @example
    * await session.messaging.addRequestHandler("closed", async () => {
    *   throw new RejectedRequestError("we are closed today", { details: { opens: "Monday" } });
@@ -1473,14 +1491,14 @@ export class RejectedRequestError extends Error {
    */
   constructor(message: string, options?: { details?: Value; cause?: unknown });
   /**
-   * More for the sender than the message.
+   * Further data for the sender.
    *
    * @example
    * console.log(new RejectedRequestError("sold out", { details: { left: 0 } }).details); // -> { left: 0 }
    */
   readonly details?: unknown;
   /**
-   * What made the handler decline; the sender does not get it.
+   * Why the handler rejected the request; not sent.
    *
    * @example
    * const rejected = new RejectedRequestError("no such order", { cause: new RangeError("17") });
@@ -1512,7 +1530,7 @@ export type ConnectErrorCode =
   | "INTERNAL";
 
 /**
- * A session could not be opened.
+ * The error that {@link connect} rejects with when no session could be opened.
  *
  * @example
  * try {
@@ -1526,14 +1544,14 @@ export class ConnectError extends Error {
   private constructor();
   /** For programs, one of {@link ConnectErrorCode}; `message` is for people. */
   readonly code: ConnectErrorCode | (string & {});
-  /** Whether the same attempt can succeed later. */
+  /** Whether the same call may succeed later. */
   readonly retryable: boolean;
-  /** What made it fail, if that is known: what the platform, the `credentials` function or an option threw. */
+  /** The underlying error, if it is known: from the platform, the `credentials` function or an option. */
   readonly cause?: unknown;
 }
 
 /**
- * Text as it has to stand between the quotes of a string in a session filter.
+ * Escapes text for use between the quotes of a string in a session filter.
  *
  * @example
  * const room = "Conan's";
@@ -1542,7 +1560,7 @@ export class ConnectError extends Error {
 export function escapeFilter(text: string): string;
 
 /**
- * In a list of session properties: all fixed ones.
+ * In a list of session properties: all fixed ones, whose names begin with `$`.
  *
  * @example
  * const { $Transport } = await session.getProperties([ALL_FIXED_PROPERTIES]);
@@ -1560,7 +1578,7 @@ export const ALL_FIXED_PROPERTIES: string;
 export const ALL_USER_PROPERTIES: string;
 
 /**
- * The principal of a session that did not say who it is.
+ * The principal of an anonymous session: the empty string.
  *
  * @example
  * console.log(session.principal === ANONYMOUS); // -> true
