@@ -2,7 +2,8 @@
 // a reader never sees half of one, and equal files keep their times.
 
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { dirname, join, relative } from "node:path";
+import { basename, dirname, join, relative } from "node:path";
+import { page } from "./markdown.mjs";
 import { dist, fromRoot, site } from "./paths.mjs";
 
 /** Every file below `folder`, as a path relative to it. */
@@ -31,8 +32,8 @@ export function fillFolder(folder, files) {
 }
 
 /**
- * The page with the package beside it, as the broker serves them with `--www`; and the tarball of the package, to be
- * installed from there. Gives the folder.
+ * The page with the package and the documentation beside it, as the broker serves them with `--www`; and the tarball of
+ * the package, to be installed from there. Gives the folder.
  */
 export function assembleSite(tarball) {
   const files = new Map();
@@ -41,7 +42,28 @@ export function assembleSite(tarball) {
   };
   add(fromRoot("www"), "");
   add(dist, "antiphon");
+  for (const [path, html] of documentation()) files.set(path, html);
   if (tarball) files.set("antiphon.tgz", readFileSync(tarball));
   fillFolder(site, files);
   return site;
+}
+
+/**
+ * The README and the pages of docs/ as HTML, and what else is in that folder, such as pictures; by their path in the
+ * site. Links to anything else are left out.
+ */
+function documentation() {
+  const sources = filesBelow(fromRoot("docs")).map((name) => join("docs", name));
+  const places = new Map(sources.map((source) => [source, source.replace(/\.md$/, ".html")]));
+  places.set("README.md", "docs/readme.html");
+  return Array.from(places, ([source, place]) => {
+    const link = (target) => {
+      const [path, fragment] = target.split("#");
+      if (/^\w+:/.test(target) || path === "") return target;
+      const other = places.get(join(dirname(source), path));
+      return other && `${basename(other)}${fragment === undefined ? "" : `#${fragment}`}`;
+    };
+    const content = readFileSync(fromRoot(source));
+    return [place, source.endsWith(".md") ? page(content.toString(), link) : content];
+  });
 }

@@ -17,10 +17,12 @@ import {
   register,
   result,
   resultWith,
+  sessionId,
+  sessions,
   turnTo,
 } from "./support.mjs";
 
-const MAX_LOG_LINES = 200; // as in www/main.js
+const MAX_LOG_LINES = 200; // as in www/log.js
 const screenshots = fileURLToPath(new URL("../../../build/screenshots/", import.meta.url));
 
 // ---- Log ------------------------------------------------------------------------------------------------------------
@@ -39,7 +41,7 @@ pageTest("the log keeps the latest 200 lines, newest first, and Clear empties it
     .locator("time")
     .evaluateAll((all) => all.map((time) => time.dateTime));
   assert.deepEqual(times, times.toSorted().reverse());
-  await page.getByRole("button", { name: "Clear" }).click();
+  await page.getByRole("button", { name: "Clear log" }).click();
   assert.equal(await log(page).getByRole("listitem").count(), 0);
 });
 
@@ -48,34 +50,49 @@ pageTest("the log keeps the latest 200 lines, newest first, and Clear empties it
 pageTest("by keyboard alone everything is reached in reading order, with a visible focus", async (open) => {
   const page = await open();
   await register(page, "greetings");
-  await page.getByRole("link").focus();
+  await sessions(page).getByText("this tab").waitFor();
+  await page.getByRole("link").first().focus();
   await page.keyboard.press("Shift+Tab"); // to before the first
   const reached = [];
-  while (reached.length < 30) {
+  while (reached.length < 50) {
     await page.keyboard.press("Tab");
     const focus = await page.evaluate(() => {
       const at = document.activeElement;
       const { outlineStyle, outlineWidth } = getComputedStyle(at);
-      return { id: at.id || at.role || at.textContent, outline: `${outlineStyle} ${outlineWidth}` };
+      return {
+        id: at.id || at.role || at.getAttribute("aria-label") || at.textContent.trim(),
+        outline: `${outlineStyle} ${outlineWidth}`,
+      };
     });
     if (focus.id === reached[0]) break; // once around
     assert.equal(focus.outline, "solid 3px", focus.id);
     reached.push(focus.id);
   }
+  const links = await page.getByRole("navigation").getByRole("link").allInnerTexts();
+  const id = await sessionId(page);
   assert.deepEqual(reached, [
     "second-tab",
+    ...links,
     "copy-session",
+    "Sign in, session properties",
     "answer-path",
     "answer-to",
     "example",
     "answer-function",
     "register",
-    "Unregister",
+    "Show as code",
+    "Unregister greetings",
     "ask-to",
     "ask-path",
     "ask-timeout",
     "ask-value",
     "Send",
+    "Show as code",
+    "look",
+    "Ask every session where room is 'lobby'",
+    `Ask session ${id}`,
+    "clear-messages",
+    "log",
     "clear-log",
     "log",
   ]);
@@ -85,7 +102,7 @@ pageTest("by keyboard alone one tab registers and another sends with Ctrl+Enter"
   const [answerer, asker] = await Promise.all([open(), open()]);
   const tabTo = async (page, locator) => {
     await turnTo(page);
-    for (let step = 0; step < 30; step += 1) {
+    for (let step = 0; step < 50; step += 1) {
       await page.keyboard.press("Tab");
       if (await locator.evaluate((element) => element === document.activeElement)) return;
     }

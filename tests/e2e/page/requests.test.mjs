@@ -157,7 +157,7 @@ pageTest("a request of each JSON type arrives as what it was", async (open) => {
     await ask(asker, "types", { value });
     await log(asker).getByText(answer).first().waitFor();
     await resultWith(asker, answer);
-    await asker.getByRole("button", { name: "Clear" }).click();
+    await asker.getByRole("button", { name: "Clear log" }).click();
   }
 });
 

@@ -72,6 +72,8 @@ export const answerPanel = (page) => page.getByRole("region", { name: "Answer" }
 export const askPanel = (page) => page.getByRole("region", { name: "Ask" });
 export const result = (page) => page.getByRole("status", { name: "Result" });
 export const log = (page) => page.getByRole("log", { name: "Log" });
+export const messages = (page) => page.getByRole("log", { name: "Messages" });
+export const sessions = (page) => page.getByRole("list", { name: "Sessions" });
 export const handlers = (page) => page.getByRole("list", { name: "Registered handlers" });
 export const connected = (page) => connection(page).getByText("Connected", { exact: true }).waitFor();
 
