@@ -97,6 +97,13 @@ class Reader {
     }
   }
 
+  /** An item behind a head that is marked: an integer of eight bytes is a bigint (section 7.1). */
+  #readMarked(depth) {
+    const first = this.#bytes[this.#at];
+    const value = this.#read(depth);
+    return first === 0x1b || first === 0x3b ? BigInt(value) : value;
+  }
+
   #skipTags() {
     for (let count = 0; this.#bytes[this.#at] >> 5 === 6; count++) {
       if (count === MAX_DEPTH) this.#malformed("too many tags");
@@ -178,7 +185,7 @@ class Reader {
     let i = 0;
     for (let left = this.#enter(low, depth, 1); left !== 0; left--) {
       if (low === 31 && this.#isEnd()) break;
-      const value = this.#read(depth + 1);
+      const value = low === 27 ? this.#readMarked(depth + 1) : this.#read(depth + 1);
       if (i in arrayPrototype) define(array, i, value);
       else array[i] = value;
       i++;
@@ -190,8 +197,9 @@ class Reader {
     const object = {};
     for (let left = this.#enter(low, depth, 2); left !== 0; left--) {
       if (low === 31 && this.#isEnd()) break;
+      const isMarked = this.#bytes[this.#at] === 0x7b;
       const key = this.#readKey();
-      const value = this.#read(depth + 1);
+      const value = isMarked ? this.#readMarked(depth + 1) : this.#read(depth + 1);
       // Assigning would call a setter of the prototype, be it that of `__proto__` or one that the page has put there,
       // and would throw if the prototype is frozen.
       if (hasOwn.call(objectPrototype, key)) define(object, key, value);

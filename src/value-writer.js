@@ -11,10 +11,19 @@ const SLAB = 16384; // bytes that are allocated at a time
 const LEAST = 512; // bytes that a writer begins with
 const SHORT_TEXT = 64; // code units; below this a loop is faster than TextEncoder
 
+// What an object is, where its class does not say it.
+const PLAIN = 0;
+const ARRAY = 1;
+const FUNCTION = 2;
+
+/** The classes whose instances have their content in properties, or none but what applications add. */
+const OPEN = ["Object", "EventTarget", "DOMStringMap", "Storage"];
+
 const { isArray } = Array;
-const { is, getPrototypeOf, prototype: objectPrototype } = Object;
+const { is, getPrototypeOf, getOwnPropertyDescriptor, keys, prototype: objectPrototype } = Object;
 const { hasOwnProperty: hasOwn, toString: describe } = objectPrototype;
 const { isView } = ArrayBuffer;
+const { toStringTag } = Symbol;
 const { isInteger, isSafeInteger } = Number;
 const encoder = new TextEncoder();
 const loneSurrogate = /\p{Surrogate}/u; // with the flag u, a pair is one character and does not match
@@ -98,38 +107,36 @@ class Writer {
     else if (code === TYPE_STRING) typeof value === "string" ? this.#writeText(value) : fail("is not a string");
     else if (code === TYPE_INT64) this.#writeInt64(value);
     else if (code === TYPE_DOUBLE) this.#writeDouble(typeof value === "bigint" ? exactDouble(value) : value);
-    else if (!this.#write(value, "")) this.#writeByte(0xf6);
+    else if (this.#write(value, "") === false) this.#writeByte(0xf6);
     const bytes = this.#bytes;
     // Nothing huge is kept after a huge value.
     if (bytes.length <= SLAB) unused = bytes.subarray(this.#at);
     return bytes.subarray(0, this.#at);
   }
 
-  /** Writes a member of a json value; for undefined it writes nothing and returns false. */
+  /**
+   * Writes a json value. Returns what concerns its container: false if it was undefined and nothing was written, true if
+   * it is a bigint that has to be marked, the number if it is an integer of nine bytes.
+   */
   #write(value, key) {
     this.#makeRoom(16);
     switch (typeof value) {
       case "string":
-        this.#writeText(value);
-        return true;
+        return this.#writeText(value);
       case "number":
-        if (isSafeInteger(value) && !is(value, -0)) this.#writeInteger(value);
-        else this.#writeDouble(value);
-        return true;
+        if (!isSafeInteger(value) || is(value, -0)) return this.#writeDouble(value);
+        this.#writeInteger(value);
+        return value > 0xffffffff || value < -0x100000000 ? value : undefined;
       case "boolean":
-        this.#writeByte(value ? 0xf5 : 0xf4);
-        return true;
+        return this.#writeByte(value ? 0xf5 : 0xf4);
       case "bigint":
-        this.#writeInt64(value);
-        return true;
+        return this.#around.length > 0 ? this.#writeBigint(value) : this.#writeInt64(value);
       case "undefined":
         return false;
       case "symbol":
         return fail("is a symbol");
       default:
-        if (value !== null) return this.#writeObject(value, key);
-        this.#writeByte(0xf6);
-        return true;
+        return value === null ? this.#writeByte(0xf6) : this.#writeObject(value, key);
     }
   }
 
@@ -143,51 +150,82 @@ class Writer {
         kind = kindOf(value);
       }
     }
-    if (kind !== PLAIN && kind !== ARRAY && this.#writeSpecial(value, kind)) return true;
+    if (kind !== PLAIN && kind !== ARRAY) {
+      const written = this.#writeSpecial(value, kind);
+      if (written !== null) return written;
+    }
     const around = this.#around;
     for (let i = around.length; i-- > 0; ) if (around[i] === value) fail("is a cycle: it contains itself");
     if (around.length === MAX_DEPTH) fail(`is within ${MAX_DEPTH} objects and arrays, no more is allowed`, RangeError);
     around.push(value);
-    if (kind === ARRAY) this.#writeArray(value);
+    let hasEnd = true;
+    if (kind === ARRAY) hasEnd = this.#writeArray(value);
+    else if (kind === "Set") hasEnd = this.#writeArray([...value]);
     else this.#writeMembers(value, kind === "Map");
     around.pop();
     this.#makeRoom(1);
-    this.#writeByte(0xff);
-    return true;
+    if (hasEnd) this.#writeByte(0xff);
   }
 
-  /** Writes what is no list of members and returns true, else false. */
+  /** Writes what is no list of members, and returns what `#write` does; for a list of members it returns null. */
   #writeSpecial(value, kind) {
     switch (kind) {
+      case "Map":
+      case "Set":
+        return null;
       case FUNCTION:
         return fail("is a function");
       case "Promise":
         return fail("is a promise that nobody waited for");
       case "ArrayBuffer":
-        this.#writeBytes(bytesOf(value));
-        return true;
+        return this.#writeBytes(bytesOf(value));
       case "Number":
-        return this.#write(Number(value));
       case "String":
-        return this.#write(String(value));
       case "Boolean":
-        return this.#write(Boolean.prototype.valueOf.call(value));
       case "BigInt":
-        return this.#write(BigInt.prototype.valueOf.call(value));
+        return this.#write(value.valueOf());
+      case "Error":
+      case "DOMException":
+        return this.#write({ name: value.name, message: value.message });
       default:
-        return false;
+        if (OPEN.includes(kind) && keys(value).length > 0) return null;
+        return fail(
+          `${kind === "Object" ? "has no properties of its own" : `is of class ${kind}`} and would arrive empty: ` +
+            "send what is in it, such as await blob.bytes() or Object.fromEntries(form)",
+        );
     }
   }
 
+  /** Returns whether an end has to follow. */
   #writeArray(array) {
+    const start = this.#at;
     this.#writeByte(0x9f);
     const { length } = array;
     let index = 0;
+    let isMarked = false;
+    let numbers; // those of nine bytes, and where they begin
     try {
-      for (; index < length; index++) if (!this.#write(array[index], index)) this.#writeByte(0xf6);
+      for (; index < length; index++) {
+        const written = this.#write(array[index], index);
+        if (written === undefined) continue;
+        if (written === false) this.#writeByte(0xf6);
+        else if (written === true) isMarked = true;
+        else if (numbers) numbers.push([this.#at - 9, written]);
+        else numbers = [[this.#at - 9, written]];
+      }
     } catch (thrown) {
       throw Fault.within(index, thrown);
     }
+    if (!isMarked) return true;
+    // All integers of eight bytes will be bigints in there.
+    const end = this.#at;
+    for (const [at, number] of numbers ?? []) {
+      this.#at = at;
+      this.#writeDouble(number);
+    }
+    this.#at = end;
+    this.#mark(start, 1, 0x9b, length);
+    return false;
   }
 
   #writeMembers(object, isMap) {
@@ -197,7 +235,7 @@ class Writer {
       if (isMap) {
         for (const [name, value] of object) {
           key = undefined;
-          if (typeof name !== "string") fail("has a key that is not a string");
+          if (typeof name !== "string") fail("has a key that is not a string: send [...map]");
           key = name;
           this.#writeMember(key, value);
         }
@@ -211,9 +249,27 @@ class Writer {
 
   #writeMember(key, value) {
     if (value === undefined) return;
-    const before = this.#at;
+    const start = this.#at;
     this.#writeText(key);
-    if (!this.#write(value, key)) this.#at = before;
+    const end = this.#at;
+    const written = this.#write(value, key);
+    if (written === false) {
+      this.#at = start;
+    } else if (written === true) {
+      const low = this.#bytes[start] & 31;
+      const size = low < 24 ? 1 : 1 + (1 << (low - 24));
+      this.#mark(start, size, 0x7b, end - start - size);
+    }
+  }
+
+  /** Puts a head of nine bytes in the place of the one at `start`, of `size` bytes: it tells bigints (section 7.1). */
+  #mark(start, size, first, count) {
+    this.#makeRoom(8);
+    const end = this.#at + 9 - size;
+    this.#bytes.copyWithin(start + 9, start + size, this.#at);
+    this.#at = start;
+    this.#writeLong(first, 0, count);
+    this.#at = end;
   }
 
   #makeRoom(room) {
@@ -245,10 +301,15 @@ class Writer {
       this.#writeByte(major | 26);
       this.#writeUnsigned(n, 4);
     } else {
-      this.#writeByte(major | 27);
-      this.#writeUnsigned(n / 0x100000000, 4);
-      this.#writeUnsigned(n, 4);
+      this.#writeLong(major | 27, n / 0x100000000, n);
     }
+  }
+
+  /** Nine bytes: the first, and two halves of four. */
+  #writeLong(first, high, low) {
+    this.#writeByte(first);
+    this.#writeUnsigned(high, 4);
+    this.#writeUnsigned(low, 4);
   }
 
   #writeUnsigned(n, size) {
@@ -266,26 +327,25 @@ class Writer {
       if (!isSafeInteger(value)) fail("is beyond the integers that a number holds exactly, use a bigint", RangeError);
     } else {
       if (typeof value !== "bigint") fail("is not an integer");
-      if (BigInt.asIntN(64, value) !== value) fail("is an integer beyond 64 bits", RangeError);
     }
     const number = Number(value);
-    if (isSafeInteger(number)) {
-      this.#writeInteger(number);
-    } else {
-      const argument = value < 0n ? ~value : value;
-      this.#writeByte(value < 0n ? 0x3b : 0x1b);
-      this.#writeUnsigned(Number(argument >> 32n), 4);
-      this.#writeUnsigned(Number(argument & 0xffffffffn), 4);
-    }
+    if (isSafeInteger(number)) this.#writeInteger(number);
+    else this.#writeBigint(value);
+  }
+
+  /** In eight bytes, whatever its size; returns true if a number might be written so as well. */
+  #writeBigint(value) {
+    if (BigInt.asIntN(64, value) !== value) fail("is an integer beyond 64 bits", RangeError);
+    const argument = value < 0n ? ~value : value;
+    this.#writeLong(value < 0n ? 0x3b : 0x1b, Number(argument >> 32n), Number(argument & 0xffffffffn));
+    return isSafeInteger(Number(value)) || undefined;
   }
 
   #writeDouble(value) {
     if (typeof value !== "number") fail("is not a number");
-    this.#writeByte(0xfb);
     // Always the same NaN: the bits of a computed one depend on the machine.
     double.setFloat64(0, Number.isNaN(value) ? Number.NaN : value);
-    this.#writeUnsigned(double.getUint32(0), 4);
-    this.#writeUnsigned(double.getUint32(4), 4);
+    this.#writeLong(0xfb, double.getUint32(0), double.getUint32(4));
   }
 
   #writeBytes(bytes) {
@@ -368,17 +428,28 @@ function notText() {
   fail("has a lone surrogate, which is not text", RangeError);
 }
 
-const PLAIN = 0;
-const ARRAY = 1;
-const FUNCTION = 2;
-
-/** One of the above, or the tag of the object; "ArrayBuffer" also for shared ones and for all views. */
+/**
+ * `PLAIN`, `ARRAY`, `FUNCTION`, or the name of a class of the language or the platform, "Object" for one of the application;
+ * "ArrayBuffer" also for shared ones and for all views. Not by instanceof: it may come from another frame.
+ */
 function kindOf(value) {
   if (isArray(value)) return ARRAY;
   if (typeof value === "function") return FUNCTION;
-  if (getPrototypeOf(value) === objectPrototype) return PLAIN;
-  // By tag, not by instanceof: it may come from another frame.
-  return isView(value) ? "ArrayBuffer" : describe.call(value).slice(8, -1).replace("SharedA", "A");
+  const prototype = getPrototypeOf(value);
+  if (prototype === objectPrototype) return PLAIN;
+  if (isView(value)) return "ArrayBuffer";
+  // Object.prototype of another frame, or what has no prototype.
+  if (prototype === null || getPrototypeOf(prototype) === null) return PLAIN;
+  if (value[toStringTag] === undefined) {
+    const text = describe.call(value);
+    return text === "[object Object]" ? "Object" : text.slice(8, -1);
+  }
+  for (let at = prototype; at; at = getPrototypeOf(at)) {
+    const tag = getOwnPropertyDescriptor(at, toStringTag);
+    // As the platform defines it; an application writes a getter.
+    if (tag?.writable === false) return tag.value.replace("SharedA", "A");
+  }
+  return "Object";
 }
 
 /** The bytes of a buffer or of a view, not copied; undefined for anything else. */

@@ -21,7 +21,7 @@ const names = new Map(TYPE_NAMES);
 /** The code by all that can name a data type: its number, its name, its member of `datatypes`. */
 const codes = new Map([["recordv2", TYPE_RECORD_V2]]);
 
-/** The code and the bytes of a DataValue, undefined for anything else; runs no code of the application. */
+/** The code and the bytes of a DataValue, undefined for anything else. */
 let contents;
 
 /** A value with its data type: what a call of a data type returns. Keeps the value as it was at that call. */
@@ -31,8 +31,15 @@ export class DataValue {
 
   static {
     contents = (value) => {
-      const isOne = typeof value === "object" && value !== null && #code in value;
-      return isOne ? { code: value.#code, bytes: value.#bytes } : undefined;
+      if (typeof value !== "object" || value === null) return undefined;
+      if (#code in value) return { code: value.#code, bytes: value.#bytes };
+      try {
+        // Of another copy of this package, known by a method and a name. Written anew: its bytes may be anything.
+        const code = typeof value.toBytes === "function" && codes.get(value.typeName);
+        return code ? { code, bytes: write(code, value.value) } : undefined;
+      } catch {
+        return undefined;
+      }
     };
   }
 
@@ -154,10 +161,11 @@ export function typeName(code) {
  * @throws {MessagingError} INVALID_DATA, INVALID_ARGUMENT
  */
 export function encode(value, type) {
-  const given = typeCode(type) || contents(value)?.code || 0;
+  const given = typeCode(type);
   try {
-    const code = given || inferred(value);
-    return { code, named: given > 0, bytes: bytesIn(code, value) };
+    const typed = contents(value);
+    const code = given || (typed?.code ?? inferred(value));
+    return { code, named: given > 0 || typed !== undefined, bytes: bytesIn(code, value, typed) };
   } catch (thrown) {
     const { path, text, cause } = Fault.of(thrown);
     throw new MessagingError("INVALID_DATA", `value${path} ${text}`, "not-sent", { cause });
@@ -199,13 +207,18 @@ function inferred(value) {
 }
 
 /** The bytes of a value in a data type; a DataValue of another type is converted. */
-function bytesIn(code, value) {
-  const typed = contents(value);
+function bytesIn(code, value, typed = contents(value)) {
   if (!typed) return write(code, value);
   if (typed.code === code) return typed.bytes;
   const inCode = converted(read(typed.code, typed.bytes), typed.code, code);
   if (inCode !== undefined) return write(code, inCode);
   throw new Fault(`is of type ${names.get(typed.code)}, not ${names.get(code)}`, TypeError);
+}
+
+/** A value without its type: what a DataValue stands for, anything else as it is. */
+export function untyped(value) {
+  const typed = contents(value);
+  return typed ? read(typed.code, typed.bytes) : value;
 }
 
 // ---- In ----
