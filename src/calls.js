@@ -1,6 +1,7 @@
 // Calls: what an application has started and waits for, each under the number by which the client in Rust knows it.
 
 import { callSite, MessagingError, messagingError, seenFrom } from "./error.js";
+import { isFunction } from "./options.js";
 import { Deferred } from "./platform.js";
 import { decode } from "./value.js";
 
@@ -14,6 +15,8 @@ export class Call extends Deferred {
   read;
   /** Called if it fails. */
   failed;
+  /** Gives a value that arrived, or a promise of it, if it is what was agreed. */
+  check;
   #stopListening;
 
   /** `site` is where the application called. */
@@ -21,6 +24,14 @@ export class Call extends Deferred {
     super();
     this.number = number;
     this.site = site;
+  }
+
+  /** A value has arrived. */
+  answer(value) {
+    const checked = this.check ? this.check(value) : value;
+    // Values from the wire are not waited for: they hold no functions.
+    if (isFunction(checked?.then)) checked.then(this.resolve, (error) => this.fail(error));
+    else this.resolve(checked);
   }
 
   /** Rejects the promise with an error that shows where the application called. */
@@ -63,7 +74,7 @@ export class Calls {
     callAnswered: (number, code, name, bytes) => {
       const call = this.#ended(number);
       try {
-        call?.resolve(decode(code, name, bytes, call.responseCode));
+        call?.answer(decode(code, name, bytes, call.responseCode));
       } catch (error) {
         call.fail(error);
       }

@@ -1,6 +1,6 @@
 // The public API, which both entries of the package export.
 
-import { applyContract, contractOf } from "./contract.js";
+import { contractOf } from "./contract.js";
 import { ConnectError, callSite, seenFrom } from "./error.js";
 import { loaded } from "./load.js";
 import { open, prepare } from "./session.js";
@@ -35,15 +35,12 @@ export async function connect(url, options) {
 async function connectFrom(url, options) {
   const started = performance.now();
   // First: what can be told without the WebAssembly.
-  const prepared = prepare(url, options);
-  const contract = contractOf(options);
+  const prepared = { ...prepare(url, options), contract: contractOf(options) };
   if (!(prepared.webSocket ?? globalThis.WebSocket)) {
     const message =
       "there is no WebSocket here; pass a constructor as the option webSocket, e.g. that of the package ws";
     throw new ConnectError("CONNECTION_ERROR", message, false);
   }
   const instance = await loaded(prepared.signal, prepared.connectTimeout);
-  const session = await open(instance, prepared, performance.now() - started);
-  if (contract !== undefined) applyContract(session.messaging, contract);
-  return session;
+  return open(instance, prepared, performance.now() - started);
 }

@@ -11,6 +11,8 @@ export class FilterCall extends Call {
   #filter;
   #path;
   #handler;
+  /** Settles when all that came before was told; undefined while nothing had to be waited for. */
+  #turn;
 
   /** `onResponse` takes the responses, or else what `handlers` have for the filter when one comes. */
   expectResponses(filter, path, onResponse, handlers) {
@@ -22,19 +24,36 @@ export class FilterCall extends Call {
 
   /** A session has answered; `bytes` are readable only until this returns. */
   respond(sessionId, received, expected, code, name, bytes) {
-    let value;
+    let checked;
     try {
-      value = decode(code, name, bytes, this.responseCode);
+      const value = decode(code, name, bytes, this.responseCode);
+      checked = this.check ? this.check(value) : value;
     } catch (error) {
       this.respondNot(sessionId, received, expected, error);
       return;
     }
-    this.#tell("response", sessionId, { value, received, expected });
+    this.#inTurn(
+      checked,
+      (value) => this.#tell("response", sessionId, { value, received, expected }),
+      (error) => this.#tell("error", sessionId, { error, received, expected }),
+    );
   }
 
   /** A session has not answered, or with what cannot be read; `error` says why. */
   respondNot(sessionId, received, expected, error) {
-    this.#tell("error", sessionId, { error, received, expected });
+    this.#inTurn(undefined, () => this.#tell("error", sessionId, { error, received, expected }));
+  }
+
+  /** Calls `tell` with a value, or `refuse` with why there is none, when that is known and all before it was told. */
+  #inTurn(value, tell, refuse) {
+    if (!this.#turn && !isFunction(value?.then)) {
+      tell(value);
+      return;
+    }
+    this.#turn = Promise.allSettled([value, this.#turn]).then(([{ status, value, reason }]) => {
+      if (status === "rejected") refuse(reason);
+      else tell(value);
+    });
   }
 
   #tell(event, sessionId, details) {
@@ -54,7 +73,7 @@ export class FilterCall extends Call {
     super.end(error);
     const handler = this.#handler?.();
     // Only those who gather want to know; after the promise of the count.
-    if (handler instanceof Collector) queueMicrotask(() => handler.end(error));
+    if (handler instanceof Collector) Promise.resolve(this.#turn).then(() => handler.end(error));
   }
 }
 

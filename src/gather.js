@@ -2,7 +2,7 @@
 
 import { MessagingError, seenFrom } from "./error.js";
 import { Collector } from "./filter-calls.js";
-import { members, optional, REQUEST_OPTIONS } from "./options.js";
+import { isAbortSignal, members, optional, REQUEST_OPTIONS } from "./options.js";
 import { Deferred } from "./platform.js";
 
 /** Sends a request to a filter at once; returns its responses, to be iterated over as they arrive. `site` is the caller. */
@@ -52,7 +52,7 @@ export function gather(messaging, site, filter, path, request, options) {
     const given = members(options, [...REQUEST_OPTIONS, "atLeast"]);
     const isCount = (number) => Number.isSafeInteger(number) && number > 0;
     atLeast = optional("atLeast", given.atLeast, "a whole number of responses, at least 1", isCount);
-    if (given.signal instanceof AbortSignal && !given.signal.aborted) {
+    if (isAbortSignal(given.signal) && !given.signal.aborted) {
       signal = given.signal;
       signal.addEventListener("abort", abort);
       given.signal = stop.signal;

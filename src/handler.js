@@ -67,18 +67,21 @@ export class Handler {
   #requestCode;
   #responseCode;
   #maxConcurrent;
+  #contract;
   /** How many requests it is answering, or about to. */
   #running = 0;
   /** Functions that start those that wait for their turn. */
   #waiting = [];
 
-  constructor(callback, options, isStream) {
+  /** `contract` is what requests and answers are checked against, if anything. */
+  constructor(callback, options, isStream, contract) {
     const { requestType, responseType, maxConcurrent, addressed, sessionProperties, reregister } = members(
       options,
       OPTIONS,
     );
     this.#callback = callable(callback, isStream ? "a stream handler" : "a request handler");
     this.isStream = isStream;
+    this.#contract = contract;
     // Those of the object, unless the options say otherwise.
     const own = isFunction(callback) ? {} : members(callback, TYPES);
     this.#requestCode = typeCode(requestType ?? own.requestType);
@@ -138,7 +141,8 @@ export class Handler {
     };
     let answer;
     try {
-      const result = invoke(this.#callback, request, context);
+      const call = () => invoke(this.#callback, request, context);
+      const result = this.#contract ? this.#contract.serve(context.path, request, call) : call();
       // Values from the wire are not waited for: they hold no functions.
       if (isFunction(result?.then)) {
         Promise.resolve(result).then(

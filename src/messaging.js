@@ -8,6 +8,7 @@ import { Handler } from "./handler.js";
 import { callable, invalid, prepareRequest, text } from "./options.js";
 import { closeWhenDisposed, named } from "./platform.js";
 import { ServiceLocator } from "./services.js";
+import { bytesOf } from "./value-writer.js";
 
 // Whom a request is for: see `Recipient` in boundary.ts.
 const TO_PATH = 0;
@@ -44,11 +45,11 @@ export class Messaging {
   }
 
   addRequestHandler(path, handler, options) {
-    const { calls, handlers } = this.#parts;
+    const { calls, contract, handlers } = this.#parts;
     const call = calls.begin();
     try {
       const at = text("path", path);
-      const checked = new Handler(handler, options, false);
+      const checked = new Handler(handler, options, false, contract);
       const number = handlers.add(checked);
       call.failed = () => handlers.remove(number);
       call.read = () => new Registration(this.#parts, number, at);
@@ -60,9 +61,9 @@ export class Messaging {
   }
 
   addStreamHandler(path, handler, options) {
-    const { handlers, port } = this.#parts;
+    const { contract, handlers, port } = this.#parts;
     const at = text("path", path);
-    const checked = new Handler(handler, options, true);
+    const checked = new Handler(handler, options, true, contract);
     const number = handlers.add(checked);
     port.addStream(number, at, checked.addressed);
     return new StreamRegistration(this.#parts, number, at);
@@ -86,10 +87,14 @@ export class Messaging {
 
   /** Sends a request; `recipient` is a `TO_...`, and `whom` says who that is. */
   #send(call, recipient, whom, path, request, options) {
-    const { calls, client, filterHandlers, inspectors, requestTimeout } = this.#parts;
+    const { calls, client, contract, filterHandlers, inspectors, requestTimeout } = this.#parts;
     try {
       const who = recipient === TO_PATH ? "" : text(recipient === TO_FILTER ? "filter" : "session ID", whom);
       const to = text("path", path);
+      if (contract) {
+        contract.checkRequest(to, request);
+        call.check = (response) => contract.checked(to, response);
+      }
       const { code, bytes, timeout, wait, responseCode, signal, onResponse } = prepareRequest(request, options);
       const fault = client.tooLarge(bytes);
       if (fault) throw messagingError("MESSAGE_TOO_LARGE", fault, "not-sent");
@@ -108,8 +113,9 @@ export class Messaging {
     const { calls } = this.#parts;
     const call = calls.begin(Call, site);
     try {
-      if (!(body instanceof Uint8Array)) throw invalid("the body of a service request must be a Uint8Array");
-      this.#parts.port.invoke(call.number, id, body);
+      const bytes = bytesOf(body);
+      if (!bytes) throw invalid("the body of a service request must be a Uint8Array");
+      this.#parts.port.invoke(call.number, id, bytes);
     } catch (error) {
       calls.cancel(call, error);
     }

@@ -2,6 +2,7 @@
 
 import { ConnectError, MessagingError } from "./error.js";
 import { encode, typeCode } from "./value.js";
+import { bytesOf } from "./value-writer.js";
 
 /** `value`, if it is a string that UTF-8 can say; `name` is what an error calls it. */
 export function text(name, value) {
@@ -48,7 +49,8 @@ export function connectOptions(options) {
 export function checkedCredentials(value) {
   if (isMissing(value)) return undefined;
   if (typeof value === "string") return text("credentials", value);
-  if (value instanceof Uint8Array) return value;
+  const bytes = bytesOf(value);
+  if (bytes) return bytes;
   throw invalid("credentials must be a string or a Uint8Array");
 }
 
@@ -133,7 +135,12 @@ export function isAtLeast(least) {
 }
 
 function abortSignal(value) {
-  return optional("signal", value, "an AbortSignal", (signal) => signal instanceof AbortSignal);
+  return optional("signal", value, "an AbortSignal", isAbortSignal);
+}
+
+/** By what it can do: it may be of another frame, or of a test environment that has its own. */
+export function isAbortSignal(value) {
+  return isBoolean(value?.aborted) && isFunction(value.addEventListener);
 }
 
 export function isBoolean(value) {

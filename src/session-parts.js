@@ -20,6 +20,8 @@ export class SessionParts {
   inspectors = new Inspectors(this.client);
   handlers;
   life;
+  /** What values are checked against, if anything. */
+  contract;
   /** Of requests that name none, in milliseconds. */
   requestTimeout;
   #options;
@@ -31,6 +33,7 @@ export class SessionParts {
     const write = (level, message) => level <= options.level && log(level, message);
     this.#options = options;
     this.requestTimeout = options.requestTimeout;
+    this.contract = options.contract;
     this.handlers = new Handlers(this.client, write);
     this.life = new Lifecycle(this.client, options.principal, write, () => this.#release());
   }
