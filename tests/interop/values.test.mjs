@@ -64,6 +64,30 @@ test("official JavaScript reads every number that our client writes in json", as
   await arrive(asker, official.get(world.js), "json", [...numbersOfJson, ...bigintsOfJson]);
 });
 
+for (const peer of [world.js, world.python]) {
+  test(`${peer.name} reads a bigint within json as the integer it is, and sends back an integer`, async () => {
+    for (const n of [0, 5, -1, 2 ** 32 - 1, 2 ** 40, -(2 ** 40), 2 ** 53 - 1, -(2 ** 53) + 1]) {
+      const id = BigInt(n);
+      const key = "k".repeat(30);
+      const path = `bigints/${peer.name}/${n}`.replaceAll(" ", "-");
+      const handler = await official.get(peer).handle(path, "json", { echo: true });
+      const sent = { id, at: 1_700_000_000_000, deep: [{ [key]: id }, [id, 1, id]], ids: [id] };
+      const expected = { id: n, at: 1_700_000_000_000, deep: [{ [key]: n }, [n, 1, n]], ids: [n] };
+      const answer = await asker.sendToPath(path, "json", sent);
+      assert.deepEqual((await handler.arrival()).value, expected);
+      assert.deepEqual(answer, expected);
+    }
+  });
+}
+
+test("a bigint within json is one at our other client, and back", async () => {
+  const values = [0n, 5n, -1n, 2n ** 40n, 2n ** 53n - 1n, 2n ** 60n].map((id) => ({
+    id,
+    ids: [id, 1_700_000_000_000],
+  }));
+  await echo(asker, answerer, "json", values);
+});
+
 test("every number in json reaches official Python and comes back exactly", async () => {
   await echo(asker, official.get(world.python), "json", [...numbersOfJson, ...bigintsOfJson]);
 });

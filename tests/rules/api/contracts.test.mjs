@@ -100,6 +100,133 @@ test("contracts replace no value, and hold for their exact paths only", async (t
   }
 });
 
+/** Spellings of one path, of which the broker takes none for another. */
+const spellings = (path) => [path, `/${path}`, `${path}/`, `/${path}/`];
+
+test("a contract holds for every spelling of its path, in its own keys, at the sender and at the handler", async (t) => {
+  const path = unique("spelling");
+  const free = await open(t, broker);
+  for (const key of spellings(path)) {
+    const checked = await open(t, broker, { contract: { [key]: { request: isNumber, response: isNumber } } });
+    for (const spelling of spellings(path)) {
+      const seen = [];
+      const registration = await checked.messaging.addRequestHandler(spelling, (request) => {
+        seen.push(request);
+        return request;
+      });
+      for (const to of spellings(path)) {
+        await fails(checked.messaging.sendRequestToPath(to, "text"), { code: "INVALID_DATA", outcome: "not-sent" });
+        await fails(free.messaging.sendRequestToPath(to, "text"), {
+          code: "INVALID_DATA",
+          reason: 106,
+          outcome: "unknown",
+        });
+        assert.equal(await checked.messaging.sendRequestToPath(to, 5), 5);
+      }
+      assert.deepEqual(seen, [5, 5, 5, 5]);
+      await registration.close();
+    }
+  }
+});
+
+test("a contract that names a path twice, in two spellings, is refused", async (t) => {
+  const error = await rejection(open(t, broker, { contract: { "a/b": {}, "/a/b/": {} } }));
+  assert.deepEqual([error.name, error.code], ["ConnectError", "INVALID_ARGUMENT"]);
+});
+
+const notSent = { code: "INVALID_DATA", outcome: "not-sent" };
+const failed = { code: "INVALID_DATA", outcome: "failed" };
+
+/** All ways to send to a session at its path: each gives the response, or rejects. */
+const ways = (sender, recipient) => ({
+  session: (path, request) => sender.messaging.sendRequestToSession(path, recipient.id, request),
+  "filter, its own handler": (path, request) =>
+    new Promise((resolve, reject) => {
+      const onResponse = ({ value, error }) => (error ? reject(error) : resolve(value));
+      const filter = `$SessionId is '${recipient.id}'`;
+      sender.messaging.sendRequestToFilter(filter, path, request, { onResponse }).catch(reject);
+    }),
+  "filter, the handler of its text": (path, request) =>
+    new Promise((resolve, reject) => {
+      const filter = `$SessionId is '${recipient.id}' and not $Principal is 'x'`;
+      sender.messaging.addFilterResponseHandler(filter, ({ value, error }) => (error ? reject(error) : resolve(value)));
+      sender.messaging.sendRequestToFilter(filter, path, request).catch(reject);
+    }),
+  gather: async (path, request) => {
+    for await (const { value, error } of sender.messaging.gather(`$SessionId is '${recipient.id}'`, path, request)) {
+      if (error) throw error;
+      return value;
+    }
+  },
+});
+
+for (const [when, side] of Object.entries({ "": isNumber, ", later": later, ", by throwing": throwing })) {
+  test(`addressed requests and their responses are checked by the contract of the sender${when}`, async (t) => {
+    const recipient = await open(t, broker);
+    const path = unique("addressed");
+    const answers = { right: 7, wrong: "text" };
+    recipient.messaging.addStreamHandler(path, (request) => answers[request], { addressed: true });
+    const checked = await open(t, broker, { contract: { [`/${path}`]: { response: side } } });
+    for (const [way, send] of Object.entries(ways(checked, recipient))) {
+      await assert.rejects(send(path, "wrong"), (error) => {
+        assert.deepEqual({ code: error.code, outcome: error.outcome }, failed, way);
+        return true;
+      });
+      if (side !== throwing) assert.equal(await send(path, "right"), 7, way);
+    }
+    const asking = await open(t, broker, { contract: { [path]: { request: isNumber } } });
+    for (const [way, send] of Object.entries(ways(asking, recipient))) {
+      await assert.rejects(send(`/${path}/`, "right"), (error) => {
+        assert.deepEqual({ code: error.code, outcome: error.outcome }, notSent, way);
+        return true;
+      });
+    }
+  });
+
+  test(`a stream's contract is checked for the request (106) and for its own answer (105)${when}`, async (t) => {
+    const [requests, answers] = [unique("stream"), unique("stream")];
+    const contract = { [requests]: { request: side }, [answers]: { response: side } };
+    const recipient = await open(t, broker, { contract });
+    const sender = await open(t, broker);
+    let calls = 0;
+    const handler = () => {
+      calls += 1;
+      return "text";
+    };
+    for (const path of [requests, answers]) recipient.messaging.addStreamHandler(path, handler, { addressed: true });
+    for (const [way, send] of Object.entries(ways(sender, recipient))) {
+      await assert.rejects(send(requests, "text"), { code: "INVALID_DATA", reason: 106 }, way);
+      await assert.rejects(send(answers, "text"), { code: "CALLBACK_EXCEPTION", reason: 105 }, way);
+    }
+    assert.equal(calls, 4);
+  });
+}
+
+test("responses whose check takes its time come in order, and gather ends after the last of them", async (t) => {
+  const path = unique("late");
+  const recipients = [];
+  for (let i = 0; i < 3; i++) {
+    const recipient = await open(t, broker);
+    recipients.push(recipient);
+    recipient.messaging.addStreamHandler(path, () => i, { addressed: true });
+  }
+  const others = await open(t, broker);
+  others.messaging.addStreamHandler(`${path}/none`, () => 0, { addressed: true });
+  const release = [];
+  const slow = schema((value) => new Promise((resolve) => release.push(() => resolve({ value }))));
+  const checked = await open(t, broker, { contract: { [path]: { response: slow } } });
+  const quoted = [...recipients, others].map(({ id }) => `'${id}'`).join(", ");
+  const gathering = checked.messaging.gather(`$SessionId in [${quoted}]`, path, 1);
+  assert.equal(await gathering.expected, 4);
+  // One session has no stream there: its error may come before the checks of the others are done.
+  await others.ping();
+  while (release.length < 3) await checked.ping();
+  for (const go of release.reverse()) go();
+  const got = [];
+  for await (const { value, error } of gathering) got.push(error ? error.code : value);
+  assert.deepEqual(got.toSorted(), [0, 1, 2, "UNHANDLED_MESSAGE"]);
+});
+
 test("with a contract a request is sent at the call too", async (t) => {
   const { path, checked, free } = await agreed(t, { request: schema((value) => ({ value })) });
   await free.messaging.addRequestHandler(path, (request) => request);

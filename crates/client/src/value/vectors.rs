@@ -43,16 +43,17 @@ fn every_value_is_read_and_those_of_one_form_are_written_back_to_the_same_bytes(
         assert!(same(&item, &decoded["value"]), "{name}: {item:?}");
         read += 1;
         // Python writes short floats; JavaScript writes `undefined`, and for some floats a wrong integer in a long form
-        // (section 7.1). We write none of them, and no integer of more than 64 bits, sign included.
+        // (section 7.1), and marks bigints by long heads. We write none of them, and no integer of more than 64 bits, sign
+        // included.
         let short_float = source == "python-client" && contains_float(&item);
-        let has_other_forms = short_float || bytes.contains(&0xf7) || name.contains("quirk");
+        let has_other_forms = short_float || bytes.contains(&0xf7) || name.contains("quirk") || name.contains("marked");
         if !has_other_forms && !contains_large_integer(&item) {
             assert_eq!(Value::json(&item).expect("written").bytes(), bytes, "{name}");
             written += 1;
         }
     }
     println!("values: {read} read, {written} written, {raw} raw ones passed on");
-    assert_eq!(read + raw, 160);
+    assert_eq!(read + raw, 165);
     assert!(written > 110, "{written}");
 }
 
