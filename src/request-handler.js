@@ -30,10 +30,9 @@ export class RequestHandler {
   /** Whatever can handle requests is a request handler. */
   static [Symbol.hasInstance](value) {
     if (isFunction(value?.handle)) return true;
-    for (let object = value; object instanceof Object; object = Object.getPrototypeOf(object)) {
-      if (registered.has(Object.getPrototypeOf(object))) return true;
-    }
-    return false;
+    let type = isMissing(value) ? null : Object.getPrototypeOf(value);
+    while (type !== null && !registered.has(type)) type = Object.getPrototypeOf(type);
+    return type !== null;
   }
 }
 
