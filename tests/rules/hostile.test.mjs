@@ -301,9 +301,7 @@ hostile("numbers at the edges come back exactly, in every type that holds them",
   ];
   for (const integer of [...integers, ...integers.map((n) => -n), -(2n ** 63n)]) {
     await echoes(integer);
-    const [inJson] = await ours.messaging.sendRequestToPath("echo", [integer]);
-    const isSafe = Number.isSafeInteger(Number(integer));
-    assert.equal(inJson, isSafe ? Number(integer) : integer);
+    await echoes([integer, { a: integer }]);
   }
   for (const integer of [2n ** 63n, 2n ** 64n - 1n, 2n ** 64n, -(2n ** 63n) - 1n]) {
     await unsendable(integer);
