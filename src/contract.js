@@ -55,22 +55,23 @@ class Contract {
 
   /** A response that arrived, or a promise of it: it throws, or rejects, if it is not what was agreed. */
   checked(path, response) {
-    const verdict = (fault) => {
-      if (fault !== undefined) throw new MessagingError("INVALID_DATA", fault, "failed");
-      return response;
-    };
-    const fault = this.#faultIn("response", path, response);
-    return isFunction(fault?.then) ? fault.then(verdict) : verdict(fault);
+    return this.#checked("response", path, response, (fault) => new MessagingError("INVALID_DATA", fault, "failed"));
   }
 
   /** The response that `answer` gives to a request, if both are what was agreed. */
   async serve(path, request, answer) {
-    const fault = await this.#faultIn("request", path, request);
-    if (fault !== undefined) throw new InvalidRequestError(fault);
-    const response = await answer();
-    const responseFault = await this.#faultIn("response", path, response);
-    if (responseFault !== undefined) throw new Error(responseFault);
-    return response;
+    await this.#checked("request", path, request, (fault) => new InvalidRequestError(fault));
+    return this.#checked("response", path, await answer(), (fault) => new Error(fault));
+  }
+
+  /** The value, or a promise of it; `errorOf` makes what is thrown otherwise. */
+  #checked(side, path, value, errorOf) {
+    const verdict = (fault) => {
+      if (fault !== undefined) throw errorOf(fault);
+      return value;
+    };
+    const fault = this.#faultIn(side, path, value);
+    return isFunction(fault?.then) ? fault.then(verdict) : verdict(fault);
   }
 
   /** What is wrong with a value, or a promise of it; undefined for nothing. */
