@@ -11,19 +11,19 @@ import { folder, packed } from "../../../scripts/lib/tarball.mjs";
 export const ANSWER = '{"hello":"Ada"} true UNHANDLED_MESSAGE';
 
 /**
- * Makes an application.
+ * Makes an application, of ES modules unless `type` says otherwise.
  *
  * @param {string} name of its folder
- * @param {{ from?: string[], entry?: string }} options `from`: folders in tests/package/apps that go into it; `entry`:
+ * @param {{ from?: string[], entry?: string, type?: string }} options `from`: folders in tests/package/apps that go into it; `entry`:
  *   what ask.js imports, if not "antiphon"
  * @returns {Promise<string>} its folder
  */
-export async function makeApp(name, { from = [], entry = "antiphon" } = {}) {
+export async function makeApp(name, { from = [], entry = "antiphon", type = "module" } = {}) {
   const { path: tarball } = await packed();
   const app = join(folder, "apps", name);
   rmSync(app, { recursive: true, force: true });
   mkdirSync(app, { recursive: true });
-  writeFileSync(join(app, "package.json"), JSON.stringify({ name, private: true, type: "module" }));
+  writeFileSync(join(app, "package.json"), JSON.stringify({ name, private: true, type }));
   writeFileSync(join(app, "ask.js"), readFileSync(source("ask.js"), "utf8").replace('"antiphon"', `"${entry}"`));
   for (const part of from) cpSync(source(part), app, { recursive: true });
   await must("npm", ["install", "--no-audit", "--no-fund", "--loglevel=error", tarball], { cwd: app, show: "failure" });

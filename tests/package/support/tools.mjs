@@ -1,5 +1,5 @@
-// The bundlers and checkers: the repository's own build tools, and those of tests/package/tools, which only the full
-// form of the tests installs.
+// The bundlers, checkers, test runners and runtimes: the repository's own build tools, and those of tests/package/tools,
+// which only the full form of the tests installs.
 
 import { copyFileSync, existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -15,7 +15,7 @@ const { devDependencies } = JSON.parse(readFileSync(ours("package.json"), "utf8"
 export async function installTools() {
   const same = (name) => existsSync(join(folder, name)) && read(join(folder, name)) === read(ours(name));
   if (MANIFESTS.every(same) && existsSync(join(folder, "node_modules", ".package-lock.json"))) return;
-  say("npm ci: fetching the bundlers for the packaging tests (about 10 s, 100 MB)");
+  say("npm ci: fetching bundlers, test runners and runtimes for the packaging tests (about 1 minute, 1 GB)");
   mkdirSync(folder, { recursive: true });
   for (const name of MANIFESTS) copyFileSync(ours(name), join(folder, name));
   await must("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], { cwd: folder });
@@ -32,6 +32,12 @@ export function tool(name, command = name) {
   if (!existsSync(home)) throw new Error(`no ${name}: node scripts/test.mjs bundlers`);
   const { version, bin } = JSON.parse(read(join(home, "package.json")));
   return { version, path: join(home, typeof bin === "string" ? bin : bin[command]) };
+}
+
+/** The program of a runtime, in a package that npm has for some platforms only; undefined if this is none of them. */
+export function program(name, ...path) {
+  const file = join(folder, "node_modules", name, ...path);
+  return existsSync(file) ? file : undefined;
 }
 
 const read = (path) => readFileSync(path, "utf8");
