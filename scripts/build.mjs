@@ -120,7 +120,7 @@ async function bundle(entry, { minify = true, format = "esm" } = {}) {
   if (output.length !== 1) throw new Failure(`${entry} became ${output.length} files`);
   // Bundlers look for a string there, and not all of them know that this is one.
   const code = output[0].code.replaceAll("`antiphon_bg.wasm`", '"antiphon_bg.wasm"');
-  return minify ? code.replaceAll("/* @__PURE__ */ ", "") : code;
+  return minify ? code.replace(/(\w?)\/\* @__PURE__ \*\/ /g, (_, before) => before && `${before} `) : code;
 }
 
 /** Prints the size of what a browser downloads for each entry. */

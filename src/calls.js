@@ -94,9 +94,9 @@ export class Calls {
    * Begins a call.
    *
    * @param Type its class: `Call`, or one derived from it
-   * @param site where the application called, if not in the caller's caller
+   * @param site where the application called, if that is not under way
    */
-  begin(Type = Call, site = callSite(new Error(), 2)) {
+  begin(Type = Call, site = callSite()) {
     this.#last += 1;
     const call = new Type(this.#last, site);
     this.#open.set(call.number, call);

@@ -1,7 +1,7 @@
 // The public API, which both entries of the package export.
 
 import { contractOf } from "./contract.js";
-import { ConnectError, callSite, seenFrom } from "./error.js";
+import { ConnectError, callSite, ours, seenFrom } from "./error.js";
 import { loaded } from "./load.js";
 import { open, prepare } from "./session.js";
 
@@ -24,7 +24,7 @@ export function escapeFilter(text) {
 
 /** Opens a session. */
 export async function connect(url, options) {
-  const site = callSite(new Error());
+  const site = callSite();
   try {
     return await connectFrom(url, options);
   } catch (error) {
@@ -44,3 +44,5 @@ async function connectFrom(url, options) {
   const instance = await loaded(prepared.signal, prepared.connectTimeout);
   return open(instance, prepared, performance.now() - started);
 }
+
+ours.end = new Error();

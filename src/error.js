@@ -56,24 +56,38 @@ for (const [name, type] of Object.entries(named)) {
   Object.defineProperty(type, "name", { value: name, configurable: true });
 }
 
+/** Where the application called: to be made within that call. */
+export function callSite() {
+  return new Error();
+}
+
 /**
- * Where the application called.
- *
- * @param {Error} error made in the function that the application called, or in one that this function called
- * @param {number} own how many functions of ours that is; fewer than there are do no harm, more would hide the caller
+ * Where our code begins and ends, in one piece whoever bundles it. By that our frames are known, and not by their number:
+ * some engines leave out a frame that ends with a call.
  */
-export function callSite(error, own = 1) {
-  return { error, own };
+export const ours = { begin: callSite() };
+
+/** The file and the place of the first frame in a text. */
+function place(text) {
+  const [, file, line, column] = /([^\s(@]+):(\d+):(\d+)\)?$/m.exec(text) ?? [];
+  return [file, line * 1e9 + +column];
 }
 
 /** An error of ours, showing where the application called; whatever else was thrown stays as it is. */
-export function seenFrom({ error: site, own }, error) {
+export function seenFrom(site, error) {
   if (!(error instanceof MessagingError || error instanceof ConnectError)) return error;
-  const frames = String(site.stack ?? "").split("\n");
+  const lines = String(site.stack ?? "").split("\n");
   // V8 puts a heading line before the frames, the others have frames only.
-  const heading = frames[0].startsWith("Error") ? [`${error.name}: ${error.message}`] : [];
-  const value = [...heading, ...frames.slice(heading.length + own)].join("\n");
-  Object.defineProperty(error, "stack", { value, configurable: true, writable: true });
+  const heading = lines[0].startsWith("Error") ? [`${error.name}: ${error.message}`] : [];
+  const frames = lines.slice(heading.length);
+  const [[ourFile, begin], [, end]] = [place(ours.begin.stack), place(ours.end.stack)];
+  const isOurs = ([file, at]) => file === ourFile && at >= begin && at <= end;
+  while (isOurs(place(frames[0]))) frames.shift();
+  Object.defineProperty(error, "stack", {
+    value: [...heading, ...frames].join("\n"),
+    configurable: true,
+    writable: true,
+  });
   return error;
 }
 

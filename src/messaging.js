@@ -82,7 +82,7 @@ export class Messaging {
   }
 
   gather(filter, path, request, options) {
-    return gather(this, callSite(new Error()), filter, path, request, options);
+    return gather(this, callSite(), filter, path, request, options);
   }
 
   /** Sends a request; `recipient` is a `TO_...`, and `whom` says who that is. */

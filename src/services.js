@@ -14,7 +14,7 @@ export class ServiceLocator {
       const service = Object.freeze({
         id,
         name,
-        invoke: (body) => invoke(id, body, callSite(new Error())),
+        invoke: (body) => invoke(id, body, callSite()),
       });
       this[name] = service;
       this.#services.set(name, service).set(id, service);
