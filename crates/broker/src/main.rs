@@ -35,7 +35,7 @@ struct Options {
     #[arg(long, value_name = "PATH=DURATION", value_parser = path_and_timeout)]
     request_timeout_for: Vec<(String, Duration)>,
     /// Time between system pings, at least 100ms; 0s for none
-    #[arg(long, value_name = "DURATION", default_value = "90s", value_parser = ping_period)]
+    #[arg(long, value_name = "DURATION", default_value = "25s", value_parser = ping_period)]
     ping_period: Duration,
     /// How long a session may outlive its connection at most; 0s for not at all
     #[arg(long, value_name = "DURATION", default_value = "300s", value_parser = humantime::parse_duration)]

@@ -392,7 +392,7 @@ fn what_the_registrations_of_one_session_take_is_limited() {
         match sessions.refusal(&request_frame::<Registration>(id, &request, 0)) {
             None => registered += 1,
             Some(reason) => {
-                assert_eq!(reason, ErrorReason::ACCESS_DENIED);
+                assert_eq!(reason, ErrorReason::CLUSTER_ROUTING);
                 break;
             }
         }

@@ -129,7 +129,7 @@ fn what_a_session_can_make_the_broker_keep_is_limited() {
             Message::ServiceResponse { .. } => assert!(expected),
             Message::ServiceError { failure, .. } => {
                 assert!(!expected);
-                assert_eq!(failure.reason, ErrorReason::INVALID_DATA);
+                assert_eq!(failure.reason, ErrorReason::CLUSTER_ROUTING);
             }
             other => panic!("{other:?}"),
         }

@@ -106,5 +106,5 @@ fn a_session_that_can_only_come_back_to_a_successor_keeps_nobody_waiting() {
     let now = network.now;
     network.broker.stop(now, GRACE);
     network.run();
-    assert_eq!(network.settle(response).expect_err("not answered").code(), "SESSION_CLOSED");
+    assert_eq!(network.settle(response).expect_err("not answered").code(), "CLUSTER_ROUTING");
 }

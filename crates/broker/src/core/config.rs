@@ -53,7 +53,7 @@ impl Default for BrokerConfig {
             server_name: "antiphon".into(),
             request_timeout: Duration::from_secs(60),
             request_timeouts: PathTimeouts::default(),
-            ping_period: Duration::from_secs(90),
+            ping_period: Duration::from_secs(25),
             reconnect_timeout: Duration::from_secs(300),
             recovery: RecoveryLimits::default(),
             max_recovery_bytes: 256 << 20,

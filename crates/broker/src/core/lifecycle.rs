@@ -10,12 +10,14 @@ use antiphon_protocol::wire::handshake::{
     ConnectRequest, ConnectResponse, NEWEST_VERSION, OLDEST_VERSION, Recovery, ResponseCode, SessionToken,
 };
 use antiphon_protocol::wire::layouts::ServiceFailure;
+use antiphon_protocol::wire::primitives::ConversationId;
 use antiphon_protocol::wire::services::SystemPing;
 
 use super::exchanges::Exchange;
 use super::per_session::SessionKey;
 use super::properties::{self, TooLarge};
-use super::sessions::{Connection, NewSession};
+use super::routing::NEVER_DELIVERED;
+use super::sessions::{Connection, NewSession, Session};
 use super::{Arrival, Broker, ConnectionId, Output};
 
 impl Broker {
@@ -123,7 +125,8 @@ impl Broker {
         request: &ConnectRequest,
         recovery: &Recovery,
     ) {
-        let missed = self.sessions.get(key).and_then(|session| session.missed_by(recovery));
+        let Some(session) = self.sessions.get(key) else { return };
+        let (missed, last_asked) = (session.missed_by(recovery), session.last_asked());
         let attached = self.negotiate(connection, request);
         if let Some(old) = self.sessions.attach(key, attached, self.keep_for(request)) {
             self.outputs.push_back(Output::Close(old));
@@ -138,18 +141,18 @@ impl Broker {
                 self.outputs.extend(missed.into_iter().map(|frame| Output::Send(connection, frame)));
             }
             None => {
-                self.forget_past(key, connection);
+                self.forget_past(key, connection, last_asked);
                 self.send_accepted(ResponseCode::RECONNECTED_WITH_MESSAGE_LOSS, key);
             }
         }
     }
 
-    /// The counters start anew, and every conversation is discarded (106).
-    fn forget_past(&mut self, key: SessionKey, connection: ConnectionId) {
+    /// The counters start anew, and every conversation is discarded (106): those after `last_asked` before the client knew.
+    fn forget_past(&mut self, key: SessionKey, connection: ConnectionId, last_asked: ConversationId) {
         self.pings.forget_unanswered(key);
         self.registry.deregister_all(key);
         let unanswered = self.exchanges.forget_recipient(key);
-        self.fail(unanswered, "the session that was to answer lost what it was sent");
+        self.fail(unanswered, last_asked, "the session that was to answer lost what it was sent");
         self.sessions.forget_past(key);
         // Its own requests to itself have just been answered; for the client they are past as well.
         self.outputs.retain(|output| !matches!(output, Output::Send(to, _) if *to == connection));
@@ -183,8 +186,9 @@ impl Broker {
 
     /// Ends a session: its registrations vanish, and every request it had not answered fails at once (rules S-11).
     pub(super) fn end(&mut self, key: SessionKey) {
+        let Some(last_asked) = self.sessions.get(key).map(Session::last_asked) else { return };
         let unanswered = self.forget(key);
-        self.fail(unanswered, "the session that was to answer is closed");
+        self.fail(unanswered, last_asked, "the session that was to answer is closed");
     }
 
     /// Forgets all about a session. Returns what it had not answered.
@@ -197,10 +201,15 @@ impl Broker {
         self.exchanges.forget_session(key)
     }
 
-    /// Tells everybody who waits for these answers that they will not come.
-    fn fail(&mut self, unanswered: Vec<Exchange>, why: &str) {
+    /// Tells everybody who waits for these answers of one session that they will not come. Of conversations after
+    /// `last_asked` its client knows nothing.
+    fn fail(&mut self, unanswered: Vec<Exchange>, last_asked: ConversationId, why: &str) {
         for exchange in unanswered {
-            let failure = ServiceFailure { description: why, reason: ErrorReason::SESSION_CLOSED };
+            let failure = if exchange.conversation <= last_asked {
+                ServiceFailure { description: why, reason: ErrorReason::SESSION_CLOSED }
+            } else {
+                NEVER_DELIVERED
+            };
             self.settle(&exchange, Err(failure));
         }
     }

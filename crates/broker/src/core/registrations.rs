@@ -36,8 +36,9 @@ impl From<NotRegistered> for Refusal {
     fn from(error: NotRegistered) -> Self {
         let reason = match error {
             NotRegistered::Conflict(_) => ErrorReason::HANDLER_CONFLICT,
-            NotRegistered::TooMany(_) | NotRegistered::TooManyBytes => ErrorReason::ACCESS_DENIED,
-            NotRegistered::TooManyKeys(_) => ErrorReason::INVALID_DATA,
+            NotRegistered::TooMany(_) | NotRegistered::TooManyBytes | NotRegistered::TooManyKeys(_) => {
+                ErrorReason::CLUSTER_ROUTING
+            }
         };
         Self::new(reason, error.to_string())
     }

@@ -74,6 +74,6 @@ pub(super) fn no_such_session(session: SessionId) -> Refusal {
 
 impl From<TooLarge> for Refusal {
     fn from(error: TooLarge) -> Self {
-        Self::new(ErrorReason::INVALID_DATA, error.to_string())
+        Self::new(ErrorReason::CLUSTER_ROUTING, error.to_string())
     }
 }

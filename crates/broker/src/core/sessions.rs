@@ -40,10 +40,12 @@ pub(super) struct Session {
 #[derive(Clone, Copy, Debug)]
 enum Attachment {
     Attached(Connection),
-    /// It has no connection; unless it gets one, it ends then. `sent` is the number of its last message before.
+    /// It has no connection; unless it gets one, it ends then. `sent` is the number of its last message before, and
+    /// `asked` the last conversation that the broker had begun with it.
     Detached {
         until: Moment,
         sent: u64,
+        asked: ConversationId,
     },
 }
 
@@ -122,6 +124,15 @@ impl Session {
         match self.attachment {
             Attachment::Attached(_) => 0,
             Attachment::Detached { sent, .. } => self.sent.sent() - sent,
+        }
+    }
+
+    /// The last conversation that the broker began with it and of which its client may know. Later ones wait for a
+    /// connection.
+    pub fn last_asked(&self) -> ConversationId {
+        match self.attachment {
+            Attachment::Attached(_) => ConversationId(self.last_conversation),
+            Attachment::Detached { asked, .. } => asked,
         }
     }
 
@@ -230,7 +241,8 @@ impl Sessions {
         let Some(session) = self.get_mut(key) else { return };
         let Some(connection) = session.connection() else { return };
         let until = now + session.keep_for;
-        session.attachment = Attachment::Detached { until, sent: session.sent.sent() };
+        session.attachment =
+            Attachment::Detached { until, sent: session.sent.sent(), asked: ConversationId(session.last_conversation) };
         self.by_connection.remove(&connection.id);
         self.expiries.insert(until, key);
     }

@@ -72,7 +72,6 @@ enum ReplyTo {
 
 const SESSION_CLOSED: i32 = 101;
 const REQUEST_TIME_OUT: i32 = 102;
-const ACCESS_DENIED: i32 = 103;
 const UNSUPPORTED: i32 = 104;
 const INVALID_DATA: i32 = 106;
 const NO_SUCH_SESSION: i32 = 107;
@@ -314,7 +313,7 @@ impl Model {
         let says_taken =
             seen.iter().any(|seen| matches!(seen.frame, Frame::Reply { reply: Reply::Error(HANDLER_CONFLICT, _), .. }));
         if is_full && !(is_taken && says_taken) {
-            return error(ACCESS_DENIED);
+            return error(CLUSTER_ROUTING);
         }
         if is_taken {
             return error(HANDLER_CONFLICT);

@@ -1,0 +1,61 @@
+//! Requests that waited for the connection of their recipient in vain: nobody knows of them, so they are refused.
+
+mod support;
+
+use std::time::Duration;
+
+use antiphon_broker::core::BrokerConfig;
+use antiphon_protocol::client::Outcome;
+use antiphon_protocol::recovery::RecoveryLimits;
+use support::{Behaviour, Network, Pending};
+
+/// The code and the outcome of the error that a request came to.
+fn failure(network: &mut Network, pending: Pending) -> (String, Outcome) {
+    let error = network.settle(pending).expect_err("it failed");
+    (error.code().into_owned(), error.outcome())
+}
+
+fn failed(code: &str, outcome: Outcome) -> (String, Outcome) {
+    (code.to_owned(), outcome)
+}
+
+#[test]
+fn s_10_what_was_never_delivered_is_refused_and_what_was_may_have_been_handled() {
+    let config = BrokerConfig { request_timeout: Duration::from_secs(5), ..BrokerConfig::default() };
+    let refused = || failed("CLUSTER_ROUTING", Outcome::Refused);
+    // The time is over; the session is over; the broker stops.
+    let ends: [(fn(&mut Network), _); 3] = [
+        (|network| network.pass(Duration::from_secs(5)), "REQUEST_TIME_OUT"),
+        (|network| network.broker.handle_timeout(network.now + Duration::from_secs(60)), "SESSION_CLOSED"),
+        (|network| network.broker.stop(network.now, Duration::from_secs(5)), "SESSION_CLOSED"),
+    ];
+    for (end, code) in ends {
+        let request_timeout =
+            if code == "REQUEST_TIME_OUT" { config.request_timeout } else { Duration::from_secs(100) };
+        let mut network = Network::with(BrokerConfig { request_timeout, ..config.clone() });
+        let [asker] = network.connect(["asker"]);
+        let [away] = network.connect_for_long(["away"]);
+        network.register(away, "work", &[], Behaviour::Keep).expect("registered");
+        let delivered = network.request(asker, "work", "any");
+        network.set_reachable(false);
+        network.cut(away);
+        let waiting = network.request(asker, "work", "any");
+        end(&mut network);
+        assert_eq!(failure(&mut network, delivered), failed(code, Outcome::Unknown));
+        assert_eq!(failure(&mut network, waiting), refused());
+    }
+    // It comes back, and the messages that waited for it are lost.
+    let recovery = RecoveryLimits { messages: 4, bytes: 100 };
+    let mut network = Network::with(BrokerConfig { recovery, ..config });
+    let [asker, away] = network.connect_for_long(["asker", "away"]);
+    network.register(away, "work", &[], Behaviour::Keep).expect("registered");
+    let delivered = network.request(asker, "work", "any");
+    network.set_reachable(false);
+    network.cut(away);
+    let waiting = network.request(asker, "work", &"long".repeat(100));
+    network.set_reachable(true);
+    network.pass(Duration::from_secs(1));
+    assert_eq!(failure(&mut network, delivered), failed("SESSION_CLOSED", Outcome::Unknown));
+    assert_eq!(failure(&mut network, waiting), refused());
+    assert!(network.received(away).is_some() && network.received(away).is_none());
+}
