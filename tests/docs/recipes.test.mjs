@@ -33,6 +33,12 @@ for (const [name, tested] of [
   });
 }
 
+for (const path of ["vitest/greetings.test.js", "jest/greetings.test.js", "worker/src/index.js"]) {
+  test(`${path} of the packaging tests is what the page about compatibility shows`, () => {
+    assert.ok(read("docs/compatibility.md").includes(`\`\`\`js nocheck\n${read(`tests/package/apps/${path}`)}\`\`\``));
+  });
+}
+
 test("the options of commands are those that the packaging tests give", () => {
   const tested = read("tests/package/bundlers.full.test.mjs");
   const commands = blocks.filter(({ language }) => language === "sh").flatMap(({ text }) => text.trim().split("\n"));
