@@ -141,10 +141,12 @@ proptest! {
 
     #[test]
     fn connect_requests_survive_the_query_and_the_headers(
-        version in 22..=29u8, reconnect_timeout in any::<u64>(), principal in option::of("\\PC*"), password in "\\PC+",
+        version in 22..=29u8, reconnect_timeout in any::<u64>(), who in option::of(("\\PC*", "\\PC+")),
         properties in option::of(vec(("[^\\r\\n]+", "[^\\r\\n]*"), 1..4)), recovery in option::of(("\\w{24}", any::<(u64, u64)>())),
     ) {
-        let credentials = if principal.is_some() { Credentials::Password(password) } else { Credentials::None };
+        let (principal, credentials) = who.map_or((None, Credentials::None), |(principal, password)| {
+            (Some(principal), Credentials::Password(password))
+        });
         let recovery =
             recovery.map(|(token, (oldest_sent, last_received))| Recovery { token, oldest_sent, last_received });
         let sent = ConnectRequest {
@@ -156,6 +158,16 @@ proptest! {
         let headers = sent.to_headers();
         let header = |name| headers.iter().find(|(other, _)| *other == name).map(|(_, value)| value.as_str());
         prop_assert_eq!(ConnectRequest::from_headers(header), Ok(sent));
+    }
+
+    #[test]
+    fn credentials_without_a_principal_go_with_the_empty_one(password in "\\PC+") {
+        let sent = ConnectRequest {
+            client_type: "WB".into(), version: 25, capabilities: 8, reconnect_timeout: 0, principal: None,
+            credentials: Credentials::Password(password), properties: None, recovery: None,
+        };
+        let arrives = ConnectRequest { principal: Some(String::new()), ..sent.clone() };
+        prop_assert_eq!(ConnectRequest::from_query(&sent.to_query()), Ok(arrives));
     }
 
     #[test]

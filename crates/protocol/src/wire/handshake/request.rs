@@ -181,12 +181,16 @@ impl ConnectRequest {
     }
 
     fn append_principal(&self, parameters: &mut Vec<(&'static str, String)>) {
-        let Some(principal) = &self.principal else { return };
+        if self.principal.is_none() && self.credentials == Credentials::None {
+            return;
+        }
+        // Credentials alone go with the empty principal: an authenticator may know by them who connects.
+        let principal = self.principal.clone().unwrap_or_default();
         let credentials = match &self.credentials {
             Credentials::None if principal.is_empty() => String::new(),
             credentials => credentials.to_parameter(),
         };
-        parameters.push(("username", principal.clone()));
+        parameters.push(("username", principal));
         parameters.push(("password", credentials));
     }
 }
