@@ -19,7 +19,8 @@ export const ANONYMOUS = "";
 
 /** Text as it stands between the quotes of a string in a session filter. */
 export function escapeFilter(text) {
-  return String(text).replace(/["'\\]/g, "\\$&");
+  if (typeof text !== "string") throw new TypeError("escapeFilter takes a string");
+  return text.replace(/["'\\]/g, "\\$&");
 }
 
 /** Opens a session. */

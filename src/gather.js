@@ -49,9 +49,9 @@ export function gather(messaging, site, filter, path, request, options) {
   }
 
   function send() {
-    const given = members(options, [...REQUEST_OPTIONS, "atLeast"]);
+    const { atLeast: enough, ...given } = members(options, [...REQUEST_OPTIONS, "atLeast"]);
     const isCount = (number) => Number.isSafeInteger(number) && number > 0;
-    atLeast = optional("atLeast", given.atLeast, "a whole number of responses, at least 1", isCount);
+    atLeast = optional("atLeast", enough, "a whole number of responses, at least 1", isCount);
     if (isAbortSignal(given.signal) && !given.signal.aborted) {
       signal = given.signal;
       signal.addEventListener("abort", abort);

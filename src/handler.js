@@ -1,7 +1,19 @@
 // A function of the application that answers requests: its options, its queue, what it returns or throws.
 
 import { describeThrown } from "./error.js";
-import { callable, isBoolean, isFunction, isMissing, members, optional, strings } from "./options.js";
+import {
+  callable,
+  HANDLER_OPTIONS,
+  isBoolean,
+  isFunction,
+  isMissing,
+  members,
+  optional,
+  STREAM_OPTIONS,
+  selected,
+  strings,
+  TYPES,
+} from "./options.js";
 import { named } from "./platform.js";
 import {
   REASON_CALLBACK_EXCEPTION,
@@ -58,9 +70,6 @@ export class RequestContext {
 
 named("RequestContext", RequestContext);
 
-const TYPES = ["requestType", "responseType"];
-const OPTIONS = [...TYPES, "maxConcurrent", "addressed", "sessionProperties", "reregister"];
-
 /** A request handler, or a stream handler, with its options. */
 export class Handler {
   #callback;
@@ -77,13 +86,13 @@ export class Handler {
   constructor(callback, options, isStream, contract) {
     const { requestType, responseType, maxConcurrent, addressed, sessionProperties, reregister } = members(
       options,
-      OPTIONS,
+      isStream ? STREAM_OPTIONS : HANDLER_OPTIONS,
     );
     this.#callback = callable(callback, isStream ? "a stream handler" : "a request handler");
     this.isStream = isStream;
     this.#contract = contract;
     // Those of the object, unless the options say otherwise.
-    const own = isFunction(callback) ? {} : members(callback, TYPES);
+    const own = isFunction(callback) ? {} : selected(callback, TYPES, "the handler");
     this.#requestCode = typeCode(requestType ?? own.requestType);
     this.#responseCode = typeCode(responseType ?? own.responseType);
     const isCount = (count) => count === Infinity || (Number.isInteger(count) && count >= 1);

@@ -133,7 +133,11 @@ export interface ConnectOptions<C extends Contract = AnyContract> {
    * console.log(await messaging.sendRequestToPath("greetings", "Ada")); // -> Hello, Ada!
    */
   contract?: C;
-  /** How much to log to the console; never secrets or values. Default: `"warn"`. */
+  /**
+   * How much goes to the console; never secrets or payloads. `"warn"`: handlers that fail or are lost; `"info"`:
+   * sessions opened, lost, found again and closed; `"debug"`: each state in between; `"trace"`: each message, without
+   * its value, as {@link Session.inspect} shows it. Default: `"warn"`.
+   */
   log?: "off" | "error" | "warn" | "info" | "debug" | "trace";
 }
 

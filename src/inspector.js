@@ -1,6 +1,6 @@
 // Reports messages to the listeners of `session.inspect`.
 
-import { isFunction } from "./options.js";
+import { isBoolean, isFunction, members, optional } from "./options.js";
 import { call } from "./platform.js";
 import { SERVICES } from "./tables.js";
 import { decode, typeName } from "./value.js";
@@ -46,7 +46,8 @@ export class Inspectors {
   /** Calls `listener` with messages as they pass; returns the function that ends it. */
   add(listener, options) {
     if (!isFunction(listener)) throw new TypeError("a listener must be a function");
-    const inspector = { listener, values: options?.values === true };
+    const { values } = members(options, ["values"]);
+    const inspector = { listener, values: optional("values", values, "true or false", isBoolean) };
     this.#inspectors.add(inspector);
     if (this.#inspectors.size === 1) this.#client.port?.inspect(true);
     return () => {

@@ -1,7 +1,7 @@
 // The life of a session: connecting, its states and events, its end.
 
 import { ConnectError, messagingError } from "./error.js";
-import { Deferred, Emitter, INFO, PageListeners } from "./platform.js";
+import { DEBUG, Deferred, Emitter, INFO, PageListeners } from "./platform.js";
 
 /** The state of a session, and its listeners. */
 export class Lifecycle {
@@ -26,6 +26,7 @@ export class Lifecycle {
     stateChanged: (to) => {
       const from = this.state;
       this.state = to;
+      this.#log(DEBUG, `the session was ${from} and is ${to}`);
       this.#emitter.emit("statechange", { from, to });
     },
     connected: (id, maxMessageSize) => {

@@ -5,8 +5,8 @@ import { callSite, messagingError } from "./error.js";
 import { FilterCall } from "./filter-calls.js";
 import { gather } from "./gather.js";
 import { Handler } from "./handler.js";
-import { callable, invalid, prepareRequest, text } from "./options.js";
-import { closeWhenDisposed, named } from "./platform.js";
+import { callable, FILTER_OPTIONS, invalid, prepareRequest, REQUEST_OPTIONS, text } from "./options.js";
+import { bindMembers, named } from "./platform.js";
 import { ServiceLocator } from "./services.js";
 import { bytesOf } from "./value-writer.js";
 
@@ -23,6 +23,7 @@ export class Messaging {
   constructor(parts) {
     if (!(parts?.calls instanceof Calls)) throw new TypeError("messaging comes from a session");
     this.#parts = parts;
+    bindMembers(this);
   }
 
   get services() {
@@ -95,7 +96,8 @@ export class Messaging {
         contract.checkRequest(to, request);
         call.check = (response) => contract.checked(to, response);
       }
-      const { code, bytes, timeout, wait, responseCode, signal, onResponse } = prepareRequest(request, options);
+      const names = recipient === TO_FILTER ? FILTER_OPTIONS : REQUEST_OPTIONS;
+      const { code, bytes, timeout, wait, responseCode, signal, onResponse } = prepareRequest(request, options, names);
       const fault = client.tooLarge(bytes);
       if (fault) throw messagingError("MESSAGE_TOO_LARGE", fault, "not-sent");
       call.responseCode = responseCode;
@@ -133,6 +135,7 @@ class Registration {
     this.#parts = parts;
     this.#handler = handler;
     this.path = path;
+    bindMembers(this);
   }
 
   close() {
@@ -159,6 +162,7 @@ class StreamRegistration {
     this.#parts = parts;
     this.#handler = handler;
     this.path = path;
+    bindMembers(this);
   }
 
   async close() {
@@ -171,5 +175,3 @@ class StreamRegistration {
 named("Messaging", Messaging);
 named("Registration", Registration);
 named("Registration", StreamRegistration);
-closeWhenDisposed(Registration);
-closeWhenDisposed(StreamRegistration);

@@ -14,7 +14,7 @@ export function text(name, value) {
 
 /** The options of `connect`, checked; `config` is what Rust wants of them, in the order in which it reads them. */
 export function connectOptions(options) {
-  const given = members(options, CONNECT_OPTIONS);
+  const given = members(options, CONNECT_OPTIONS, "", MEANT);
   const { timeout, delay } = reconnection(given.reconnect);
   const principal = isMissing(given.principal) ? undefined : text("principal", given.principal);
   const properties = isMissing(given.properties) ? [] : stringEntries("properties", given.properties);
@@ -24,8 +24,11 @@ export function connectOptions(options) {
     optional("maxMessageSize", given.maxMessageSize, "a number of bytes, at least 1024", isAtLeast(1024)) ??
     2 ** 25 + 2 ** 18; // what a broker takes by default, and what it puts around that
   const version =
-    optional("protocolVersion", given.protocolVersion, "a number from 22 to 29", (version) =>
-      [22, 23, 24, 25, 26, 27, 28, 29].includes(version),
+    optional(
+      "protocolVersion",
+      given.protocolVersion,
+      "a number from 22 to 29",
+      (version) => Number.isInteger(version) && version > 21 && version < 30,
     ) ?? 25;
   // Keys and values alternate.
   const isSaid = properties.some((key, index) => index % 2 === 0 && key === ENVIRONMENT);
@@ -57,7 +60,7 @@ export function checkedCredentials(value) {
 /** Whether and how to reconnect; a timeout of 0 ms for not at all. */
 function reconnection(reconnect) {
   if (reconnect === false) return { timeout: 0 };
-  const { timeout, delay } = members(reconnect === true ? undefined : reconnect, ["timeout", "delay"], "reconnect");
+  const { timeout, delay } = members(reconnect === true ? undefined : reconnect, ["timeout", "delay"], "reconnect.");
   return {
     timeout: milliseconds("reconnect.timeout", timeout) ?? 60_000,
     delay: optional("reconnect.delay", delay, "a function", isFunction),
@@ -67,11 +70,12 @@ function reconnection(reconnect) {
 /**
  * A request with its options, checked and encoded. Copy `bytes` at once, as with `encode`.
  *
+ * @param {string[]} names of the options that there are
  * @returns `timeout` in milliseconds, undefined if none is given; `responseCode` is the number of the data type to
  *   convert the response to, 0 for none
  */
-export function prepareRequest(request, options) {
-  const { type, responseType, timeout, signal, whenDisconnected, onResponse } = members(options, REQUEST_OPTIONS);
+export function prepareRequest(request, options, names) {
+  const { type, responseType, timeout, signal, whenDisconnected, onResponse } = members(options, names);
   const given = {
     responseCode: typeCode(responseType),
     timeout: milliseconds("timeout", timeout),
@@ -92,15 +96,33 @@ function isFailOrWait(when) {
   return when === "fail" || when === "wait";
 }
 
-/** A plain copy of the members of an option object that are known. */
-export function members(options, names, what = "the options") {
+/**
+ * A plain copy of an option object, which has no members but those in `names`.
+ *
+ * @param {string} within what errors put before the name of an option, e.g. `reconnect.`
+ * @param {Record<string, string>} meant what people mean by names that they know from elsewhere
+ */
+export function members(options, names, within = "", meant = {}) {
   if (isMissing(options)) return {};
+  const what = within || "the options";
   if (typeof options !== "object") throw invalid(`${what} must be an object`);
-  return readable(what, () => {
-    const copy = {};
-    for (const name of names) copy[name] = options[name];
-    return copy;
-  });
+  const unknown = readable(what, () => Object.keys(options).find((key) => !names.includes(key)));
+  if (unknown === undefined) return selected(options, names, what);
+  const known = nearest(unknown, [...names, ...Object.keys(meant)]);
+  throw invalid(`there is no option ${within}${unknown}; did you mean ${meant[known] ?? known}?`);
+}
+
+/** A plain copy of some members of an object. */
+export function selected(object, names, what) {
+  return readable(what, () => Object.fromEntries(names.map((name) => [name, object[name]])));
+}
+
+/** The one of `names` that has the most letters in the same places as `text`, counted from its beginning or its end. */
+function nearest(text, names) {
+  const common = (name) => {
+    return [...text].filter((letter, at) => letter === name[at] || letter === name.at(at - text.length)).length;
+  };
+  return names.reduce((best, name) => (common(name) > common(best) ? name : best));
 }
 
 const CONNECT_OPTIONS = [
@@ -113,10 +135,23 @@ const CONNECT_OPTIONS = [
   "signal",
   "webSocket",
   "protocolVersion",
+  "contract",
   "log",
   "reconnect",
 ];
-export const REQUEST_OPTIONS = ["type", "responseType", "timeout", "signal", "whenDisconnected", "onResponse"];
+/** What people mean by names that such options have elsewhere. */
+const MEANT = {
+  timeout: "connectTimeout or requestTimeout",
+  password: "credentials",
+  token: "credentials",
+  username: "principal",
+};
+export const REQUEST_OPTIONS = ["type", "responseType", "timeout", "signal", "whenDisconnected"];
+export const FILTER_OPTIONS = [...REQUEST_OPTIONS, "onResponse"];
+/** Of a handler, or of its options. */
+export const TYPES = ["requestType", "responseType"];
+export const STREAM_OPTIONS = [...TYPES, "maxConcurrent", "timeout", "addressed", "signal"];
+export const HANDLER_OPTIONS = [...STREAM_OPTIONS, "sessionProperties", "reregister", "whenDisconnected"];
 const LEVELS = ["off", "error", "warn", "info", "debug", "trace"];
 
 /** An option that may be missing. */

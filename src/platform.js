@@ -122,6 +122,8 @@ export class PageListeners {
 // Levels of the log, as an index of `LEVELS` in options.js.
 export const WARN = 2;
 export const INFO = 3;
+export const DEBUG = 4;
+export const TRACE = 5;
 
 /** Writes to the console. Never throws. */
 export function log(level, message) {
@@ -141,15 +143,27 @@ export function named(name, type) {
   Object.defineProperty(type.prototype, Symbol.toStringTag, { value: name, configurable: true });
 }
 
-/** Lets the instances of a class be used with `await using`. Older platforms do not have it; there, nobody can ask. */
-export function closeWhenDisposed({ prototype }) {
-  if (!Symbol.asyncDispose) return;
-  const close = {
-    value() {
-      return this.close();
+/**
+ * Gives an object its methods and accessors as its own, bound to it: they work when they are taken off it, and on a
+ * proxy around it, as stores of many frameworks make one. By themselves they would find no private members there.
+ * What can be closed can be used with `await using`, on platforms that have it.
+ */
+export function bindMembers(object) {
+  const { constructor: _, ...members } = Object.getOwnPropertyDescriptors(Object.getPrototypeOf(object));
+  for (const member of Object.values(members)) {
+    for (const part of ["get", "value"])
+      if (typeof member[part] === "function") member[part] = member[part].bind(object);
+  }
+  const { asyncDispose } = Symbol;
+  if (asyncDispose && members.close) members[asyncDispose] = members.close;
+  Object.defineProperties(object, members);
+}
+
+/** Has consoles of Node.js, Deno and Bun show members of the instances of a class that are accessors. */
+export function shown({ name, prototype }, names) {
+  Object.defineProperty(prototype, Symbol.for("nodejs.util.inspect.custom"), {
+    value(_, options, inspect) {
+      return `${name} ${inspect(Object.fromEntries(names.map((name) => [name, this[name]])), options)}`;
     },
-    configurable: true,
-    writable: true,
-  };
-  Object.defineProperty(prototype, Symbol.asyncDispose, close);
+  });
 }

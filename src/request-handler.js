@@ -1,7 +1,7 @@
 // Class `RequestHandler`: a request handler as an object, and what counts as one.
 
-import { isFunction, isMissing } from "./options.js";
-import { named } from "./platform.js";
+import { isFunction, isMissing, members, TYPES } from "./options.js";
+import { bindMembers, named } from "./platform.js";
 
 const registered = new WeakSet();
 
@@ -12,8 +12,10 @@ export class RequestHandler {
   constructor(callback, options) {
     if (!isFunction(callback)) throw new TypeError("a request handler needs a function");
     this.#callback = callback;
-    this.requestType = options?.requestType;
-    this.responseType = options?.responseType;
+    const { requestType, responseType } = members(options, TYPES);
+    this.requestType = requestType;
+    this.responseType = responseType;
+    bindMembers(this);
   }
 
   handle(event, args) {

@@ -1,7 +1,7 @@
 // Calls services of the protocol that this package has no method for, by name or number.
 
 import { callSite } from "./error.js";
-import { named } from "./platform.js";
+import { bindMembers, named } from "./platform.js";
 import { SERVICES } from "./tables.js";
 
 /** The services of the protocol, by name and by number. */
@@ -11,15 +11,11 @@ export class ServiceLocator {
   /** `invoke` takes the number of a service, a body, and where the application called. */
   constructor(invoke) {
     for (const [id, name] of SERVICES) {
-      const service = Object.freeze({
-        id,
-        name,
-        invoke: (body) => invoke(id, body, callSite()),
-      });
+      const service = { id, name, invoke: (body) => invoke(id, body, callSite()) };
       this[name] = service;
       this.#services.set(name, service).set(id, service);
     }
-    Object.freeze(this);
+    bindMembers(this);
   }
 
   get(nameOrId) {

@@ -8,7 +8,7 @@ import { Handlers } from "./handlers.js";
 import { Inspectors } from "./inspector.js";
 import { Lifecycle } from "./lifecycle.js";
 import { checkedCredentials, isFunction } from "./options.js";
-import { guarded, log, report } from "./platform.js";
+import { guarded, log, report, TRACE } from "./platform.js";
 import { SocketEvents } from "./socket.js";
 
 /** The parts of one session. */
@@ -46,7 +46,7 @@ export class SessionParts {
 
   /** Makes a client in an instance of the WebAssembly and connects. The promise settles when the session is open. */
   connect(instance, elapsed) {
-    const { address, config, signal } = this.#options;
+    const { address, config, level, signal } = this.#options;
     this.#instance = instance;
     try {
       this.client.port = instance.create(this, this.listener(), address, ...config);
@@ -54,6 +54,7 @@ export class SessionParts {
       this.#release();
       throw error;
     }
+    if (level === TRACE) this.inspectors.add((message) => log(level, Object.values(message).join(" ")));
     return this.life.connect(signal, elapsed);
   }
 

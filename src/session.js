@@ -3,7 +3,7 @@
 import { ConnectError } from "./error.js";
 import { Messaging } from "./messaging.js";
 import { checkedCredentials, connectOptions, propertyKeys, serverAddress, text } from "./options.js";
-import { closeWhenDisposed, named } from "./platform.js";
+import { bindMembers, named, shown } from "./platform.js";
 import { SessionParts } from "./session-parts.js";
 
 /** What `connect` was given, checked; throws a `ConnectError`. */
@@ -37,6 +37,7 @@ export class Session {
     if (!(parts instanceof SessionParts)) throw new TypeError("sessions come from connect");
     this.#parts = parts;
     this.#messaging = new Messaging(parts);
+    bindMembers(this);
   }
 
   get id() {
@@ -125,4 +126,4 @@ export class Session {
 }
 
 named("Session", Session);
-closeWhenDisposed(Session);
+shown(Session, ["id", "principal", "state"]);

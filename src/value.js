@@ -7,7 +7,7 @@
 // to come first. What may have to be sent again is that message, and the WebSocket gets a copy of it: some read it later.
 
 import { MessagingError } from "./error.js";
-import { named } from "./platform.js";
+import { named, shown } from "./platform.js";
 import { TYPE_BINARY, TYPE_DOUBLE, TYPE_INT64, TYPE_JSON, TYPE_NAMES, TYPE_RECORD_V2, TYPE_STRING } from "./tables.js";
 import { read } from "./value-reader.js";
 import { bytesOf, Fault, write } from "./value-writer.js";
@@ -76,6 +76,7 @@ export class DataValue {
 }
 
 named("DataValue", DataValue);
+shown(DataValue, ["typeName", "value"]);
 
 /**
  * The data types. Each one makes a typed value when called (`datatypes.INT64(5n)`) and throws TypeError or RangeError

@@ -2,7 +2,8 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { connect, datatypes, MessagingError } from "antiphon";
+import { inspect } from "node:util";
+import { connect, datatypes, MessagingError, RequestHandler } from "antiphon";
 import { WebSocket } from "ws";
 import { fails, open, rejection, unique } from "../support/client.mjs";
 import { broker, unhandled } from "./support.mjs";
@@ -97,6 +98,90 @@ test("objects of the package have a name that tools show, and frameworks that wr
   );
   assert.equal(tagOf(messaging.addStreamHandler(unique("tag"), () => 1)), "[object Registration]");
   assert.equal(await messaging.sendRequestToPath(registration.path, 1), "[object RequestContext]");
+});
+
+/** A proxy as stores make them: whatever is an object comes out as one as well. */
+function deep(target) {
+  const isObject = (value) => typeof value === "object" && value !== null && !(value instanceof Promise);
+  return new Proxy(target, {
+    get(object, key, receiver) {
+      const value = Reflect.get(object, key, receiver);
+      return isObject(value) ? deep(value) : value;
+    },
+  });
+}
+
+/** A proxy around a copy, as other stores make them. */
+function copied(target) {
+  const copy = Object.create(Object.getPrototypeOf(target), Object.getOwnPropertyDescriptors(target));
+  return new Proxy(copy, {});
+}
+
+for (const [kind, wrap] of Object.entries({ plain: (target) => new Proxy(target, {}), deep, copied })) {
+  test(`a session and what comes from it work through a proxy: a ${kind} one`, async (t) => {
+    const real = await open(t, broker);
+    const session = wrap(real);
+    const { id, state, principal } = session;
+    assert.deepEqual([id, state, principal], [real.id, "connected", ""]);
+    const path = unique("proxy");
+    const registration = wrap(await session.messaging.addRequestHandler(path, (request) => request));
+    const stream = wrap(session.messaging.addStreamHandler(path, () => "here", { addressed: true }));
+    assert.equal(await session.messaging.sendRequestToPath(path, "hello"), "hello");
+    assert.equal(await session.messaging.sendRequestToSession(path, session.id, null), "here");
+    assert.ok((await session.ping()) >= 0);
+    assert.equal((await session.getProperties(["$Transport"])).$Transport, "WEBSOCKET");
+    assert.equal(session.services.get("USER_PING").id, session.services.USER_PING.id);
+    const handler = wrap(new RequestHandler((request) => request * 2));
+    const double = await session.messaging.addRequestHandler(`${path}/double`, handler);
+    assert.equal(await session.messaging.sendRequestToPath(`${path}/double`, 2), 4);
+    await double.close();
+    await stream.close();
+    await registration.close();
+    await fails(session.messaging.sendRequestToPath(path, "hello"), unhandled);
+    const closed = new Promise((resolve) => session.on("close", resolve));
+    await session.close();
+    assert.equal((await closed).code, "CLOSED_BY_CLIENT");
+    assert.equal(real.state, "closed");
+  });
+}
+
+test("methods can be taken off their objects", async (t) => {
+  const { messaging, services, on, ping, close, getProperties, inspect } = await open(t, broker);
+  const { addRequestHandler, addStreamHandler, addFilterResponseHandler } = messaging;
+  const { gather, sendRequestToFilter, sendRequestToPath, sendRequestToSession } = messaging;
+  const path = unique("taken");
+  const seen = [];
+  const stop = inspect(({ kind }) => seen.push(kind));
+  on("close", () => seen.push("closed"));
+  const { close: end } = await addRequestHandler(path, (request) => request);
+  const { close: endStream } = addStreamHandler(path, () => 5, { addressed: true });
+  const { close: endResponses } = addFilterResponseHandler("all", () => {});
+  assert.equal(await sendRequestToPath(path, "hello"), "hello");
+  const { $SessionId } = await getProperties();
+  assert.equal(await sendRequestToSession(path, $SessionId, null), 5);
+  assert.equal(await sendRequestToFilter(`$SessionId is '${$SessionId}'`, path, null), 1);
+  const values = [];
+  for await (const { value } of gather(`$SessionId is '${$SessionId}'`, path, null)) values.push(value);
+  assert.deepEqual(values, [5]);
+  const { get } = services;
+  assert.equal(get("USER_PING").name, "USER_PING");
+  assert.ok((await ping()) >= 0);
+  await end();
+  await endStream();
+  endResponses();
+  stop();
+  await close();
+  assert.equal(seen.at(-1), "closed");
+});
+
+test("the console of Node.js shows what a session and a typed value are", async (t) => {
+  const session = await open(t, broker);
+  const line = (value) => inspect(value, { breakLength: Number.POSITIVE_INFINITY });
+  assert.equal(line(session), `Session { id: '${session.id}', principal: '', state: 'connected' }`);
+  assert.equal(line(new Proxy(session, {})), line(session));
+  assert.equal(inspect(datatypes.INT64(5)), "DataValue { typeName: 'int64', value: 5n }");
+  await session.close();
+  assert.match(inspect({ session }), /state: 'closed'/);
 });
 
 test("what is larger than the broker takes is refused before it is copied", async (t) => {
