@@ -58,10 +58,12 @@ let page;
 
 before(async () => {
   const html = blocks.find(({ language }) => language === "html").text;
+  const preload = blocksIn(read("docs/compatibility.md")).find(({ language }) => language === "html").text;
   // What an import by name stands for; a page would have an import map, which does not reach into workers.
   const worker = file("worker.js").replace('"antiphon"', '"/node_modules/antiphon/dist/index.js"');
   const files = new Map([
     ["index.html", html.replace("<title>", '<link rel="icon" href="data:,"><title>')],
+    ["preload.html", html.replace("<title>", `<link rel="icon" href="data:,">${preload}<title>`)],
     ["worker.js", worker],
     ...filesBelow(dist).map((path) => [`node_modules/antiphon/dist/${path}`, readFileSync(join(dist, path))]),
   ]);
@@ -81,6 +83,18 @@ after(async () => {
 
 test("the plain page asks and is answered", async () => {
   assert.equal(await page.locator("output").textContent(), "Hello, Ada!");
+});
+
+test("a page that asks for the WebAssembly sooner loads it once", async () => {
+  const other = await browser.newPage();
+  await other.goto(`${broker.httpUrl}preload.html`);
+  await other.locator("output:not(:empty)").waitFor();
+  const loads = await other.evaluate(() => {
+    const entries = performance.getEntriesByType("resource").filter(({ name }) => name.endsWith(".wasm"));
+    return entries.map(({ initiatorType }) => initiatorType);
+  });
+  await other.close();
+  assert.deepEqual(loads, ["link"]);
 });
 
 test("the worker asks, and the page, which handles the path, answers", async () => {
