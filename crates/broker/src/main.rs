@@ -2,8 +2,8 @@
 
 #![forbid(unsafe_code)]
 
-use std::io::Write;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::io::{ErrorKind, Write};
+use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 #[derive(Parser)]
 #[command(name = "antiphon-broker", version)]
 struct Options {
-    /// Address and port to listen on; port 0 takes a free one
+    /// Address and port to listen on, or the port alone; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080", value_parser = address)]
     listen: SocketAddr,
     /// Directory whose files are served beside the WebSocket; read once, at the start
@@ -51,8 +51,11 @@ struct Options {
     log: tracing_subscriber::filter::LevelFilter,
 }
 
-/// A name such as `localhost` stands for its first address, an IPv4 one if there is any.
+/// A port alone is one of this machine. A name such as `localhost` stands for its first address, an IPv4 one if there is any.
 fn address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(port) = text.strip_prefix(':').unwrap_or(text).parse::<u16>() {
+        return Ok((Ipv4Addr::LOCALHOST, port).into());
+    }
     let addresses = text.to_socket_addrs().map_err(|_| "write an address and a port, such as 127.0.0.1:8080")?;
     let addresses: Vec<_> = addresses.collect();
     let address = addresses.iter().find(|address| address.is_ipv4()).or(addresses.first());
@@ -137,9 +140,9 @@ async fn run(options: Options) -> Result<(), (u8, String)> {
         }
         None => Site::default(),
     };
-    let listener = TcpListener::bind(options.listen)
-        .await
-        .map_err(|error| (BAD_USAGE, format!("--listen {}: {error}", options.listen)))?;
+    let listener = TcpListener::bind(options.listen).await.map_err(|error| {
+        (BAD_USAGE, format!("--listen {}: {}", options.listen, cannot_listen(&error, options.listen)))
+    })?;
     let address = listener.local_addr().map_err(|error| (1, error.to_string()))?;
     let mut random = [0; 24];
     getrandom::fill(&mut random).map_err(|error| (1, format!("the system gives no random bytes: {error}")))?;
@@ -218,8 +221,22 @@ fn complain(code: u8, message: &str) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// The first sentence of a usage error; the rest is a lengthy repetition of `--help`.
+/// Why there is no listening there, and what an operator may do about it.
+fn cannot_listen(error: &std::io::Error, address: SocketAddr) -> String {
+    let port = address.port();
+    match error.kind() {
+        ErrorKind::AddrInUse => {
+            format!(
+                "another program listens there (`ss -ltnp 'sport = :{port}'` says which); --listen 0 takes a free port"
+            )
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// The first sentence of a usage error, and what was probably meant; the rest is a lengthy repetition of `--help`.
 fn one_line(message: &str) -> String {
-    let first = message.lines().next().unwrap_or("bad usage");
-    format!("{} (try --help)", first.trim_start_matches("error: "))
+    let first = message.lines().next().unwrap_or("bad usage").trim_start_matches("error: ");
+    let tip = message.lines().find_map(|line| line.trim().strip_prefix("tip: "));
+    format!("{first} ({})", tip.unwrap_or("try --help"))
 }

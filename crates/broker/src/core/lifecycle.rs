@@ -39,7 +39,10 @@ impl Broker {
         }
         let principal = request.principal.as_deref().unwrap_or_default();
         let roles = self.access.authenticate(principal, &request.credentials);
-        let roles = roles.ok_or(ResponseCode::AUTHENTICATION_FAILED)?;
+        let Some(roles) = roles else {
+            tracing::info!(principal, client = arrival.client_ip, "refused: unknown principal or wrong credentials");
+            return Err(ResponseCode::AUTHENTICATION_FAILED);
+        };
         let id = self.sessions.next_id();
         let properties = properties::of_new_session(id, &self.config.server_name, request, arrival, &roles)
             .map_err(|TooLarge| ResponseCode::PROTOCOL_ERROR)?;
@@ -51,6 +54,7 @@ impl Broker {
         let (keep_for, recovery) = (self.keep_for(request), self.config.recovery);
         let connection = self.negotiate(connection, request);
         let key = self.sessions.open(NewSession { token, connection, keep_for, recovery, properties });
+        tracing::info!(session = %self.sessions.id_of(key), principal, client = arrival.client_ip, "session opened");
         self.send_accepted(ResponseCode::OK, key);
         self.pings.start(now, key);
         Ok(())
@@ -196,6 +200,7 @@ impl Broker {
         if !self.sessions.remove(key) {
             return Vec::new();
         }
+        tracing::info!(session = %self.sessions.id_of(key), "session closed");
         self.pings.stop(key);
         self.registry.deregister_all(key);
         self.exchanges.forget_session(key)
