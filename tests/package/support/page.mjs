@@ -36,10 +36,10 @@ export async function serveFolder(context, folder) {
 }
 
 /** Starts one of Vite's servers in `app` on a free port for the length of a test. Gives its address. */
-export async function serveVite(context, app, vite, command) {
+export async function serveVite(context, app, vite, command, env = {}) {
   const child = spawn(process.execPath, [vite.path, command, "--host", "127.0.0.1", "--port", "0"], {
     cwd: app,
-    env: { ...process.env, NO_COLOR: "1", FORCE_COLOR: undefined },
+    env: { ...process.env, NO_COLOR: "1", FORCE_COLOR: undefined, ...env },
     stdio: ["ignore", "pipe", "inherit"],
   });
   const exited = once(child, "close");
