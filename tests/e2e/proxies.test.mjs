@@ -1,0 +1,57 @@
+// The proxies of docs/production.md in front of a broker, configured as that page says.
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { connect } from "antiphon";
+import { WebSocket } from "ws";
+import { fromRoot } from "../../scripts/lib/paths.mjs";
+import { startBroker } from "../support/broker.mjs";
+
+const NGINX = "/usr/sbin/nginx";
+
+async function freePort() {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address();
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+test("nginx, as the page configures it, passes a session on and logs no secret", {
+  skip: !existsSync(NGINX) && `there is no ${NGINX}: apt-get install nginx-light`,
+}, async (t) => {
+  const broker = await startBroker();
+  t.after(() => broker.stop());
+  const folder = mkdtempSync(join(tmpdir(), "antiphon-nginx-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const port = await freePort();
+  const page = readFileSync(fromRoot("docs", "production.md"), "utf8");
+  const server = /```nginx\n(.*?)```/s.exec(page)[1].replace(":8080", `:${broker.port}`).replace(":80;", `:${port};`);
+  const paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((of) => `${of}_temp_path ${folder}/${of};`);
+  const http = `http { access_log ${folder}/access.log; ${paths.join(" ")} ${server} }`;
+  writeFileSync(
+    join(folder, "nginx.conf"),
+    `daemon off; pid ${folder}/pid; error_log stderr notice; events {} ${http}`,
+  );
+  const nginx = spawn(NGINX, ["-c", join(folder, "nginx.conf"), "-p", folder], { stdio: ["ignore", "ignore", "pipe"] });
+  t.after(async () => {
+    nginx.kill();
+    await once(nginx, "close");
+  });
+  for await (const text of nginx.stderr.iterator({ destroyOnReturn: false })) {
+    if (String(text).includes("start worker process")) break;
+  }
+  nginx.stderr.resume();
+  const options = { webSocket: WebSocket, log: "off", principal: "control", credentials: "password" };
+  const session = await connect(`ws://127.0.0.1:${port}/diffusion`, options);
+  await session.ping();
+  await session.close();
+  assert.equal(readFileSync(join(folder, "access.log"), "utf8"), "");
+});
