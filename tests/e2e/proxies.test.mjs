@@ -55,3 +55,31 @@ test("nginx, as the page configures it, passes a session on and logs no secret",
   await session.close();
   assert.equal(readFileSync(join(folder, "access.log"), "utf8"), "");
 });
+
+const HAPROXY = "/usr/sbin/haproxy";
+
+test("HAProxy, as the page configures it, passes a session on", {
+  skip: !existsSync(HAPROXY) && `there is no ${HAPROXY}: apt-get install haproxy`,
+}, async (t) => {
+  const broker = await startBroker();
+  t.after(() => broker.stop());
+  const folder = mkdtempSync(join(tmpdir(), "antiphon-haproxy-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const port = await freePort();
+  const page = readFileSync(fromRoot("docs", "production.md"), "utf8");
+  const text = /```haproxy\n(.*?)```/s.exec(page)[1].replace(":8080", `:${broker.port}`).replace(":80\n", `:${port}\n`);
+  writeFileSync(join(folder, "haproxy.cfg"), text);
+  const haproxy = spawn(HAPROXY, ["-W", "-f", join(folder, "haproxy.cfg")], { stdio: ["ignore", "ignore", "pipe"] });
+  t.after(async () => {
+    haproxy.kill();
+    await once(haproxy, "close");
+  });
+  for await (const said of haproxy.stderr.iterator({ destroyOnReturn: false })) {
+    if (String(said).includes("Loading success")) break;
+  }
+  haproxy.stderr.resume();
+  const options = { webSocket: WebSocket, log: "off", principal: "control", credentials: "password" };
+  const session = await connect(`ws://127.0.0.1:${port}/diffusion`, options);
+  await session.ping();
+  await session.close();
+});
