@@ -66,18 +66,23 @@ export interface ClientPort {
   ping(call: CallNumber): void;
   getProperties(call: CallNumber, keys: string[]): void;
   changePrincipal(call: CallNumber, principal: string, credentials: string | Uint8Array | undefined): void;
+  /** With `wait` the registration waits for a connection while there is none. */
   registerHandler(
     call: CallNumber,
     handler: HandlerNumber,
     path: string,
     propertyKeys: string[],
     reregister: boolean,
+    addressed: boolean,
+    timeout: number,
+    wait: boolean,
   ): void;
+  /** The handler gets no more requests; the call ends when the server knows, or at once if there is no connection. */
   deregisterHandler(call: CallNumber, handler: HandlerNumber): void;
   /** Nothing more is to be told of this call. */
   abandon(call: CallNumber): void;
 
-  addStream(handler: HandlerNumber, path: string, addressed: boolean): void;
+  addStream(handler: HandlerNumber, path: string, addressed: boolean, timeout: number): void;
   removeStream(handler: HandlerNumber): void;
   respond(request: RequestNumber, type: TypeCode, bytes: Uint8Array): void;
   refuse(request: RequestNumber, reason: number, text: string): void;

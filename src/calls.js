@@ -2,7 +2,7 @@
 
 import { callSite, MessagingError, messagingError, seenFrom } from "./error.js";
 import { isFunction } from "./options.js";
-import { Deferred } from "./platform.js";
+import { Deferred, whenAborted } from "./platform.js";
 import { decode } from "./value.js";
 
 /** One call; its promise is what the application has. */
@@ -48,20 +48,32 @@ export class Call extends Deferred {
 
   /** Calls `abort` with its reason when the signal is aborted before the end. */
   listenTo(signal, abort) {
-    const listener = () => abort(signal.reason);
-    signal.addEventListener("abort", listener);
-    this.#stopListening = () => signal.removeEventListener("abort", listener);
+    this.#stopListening = whenAborted(signal, abort);
   }
 
   /** Lets the browser's tools show a request. */
   measure(path) {
     const start = performance.now();
-    const measure = (outcome) => performance.measure?.(`antiphon ${path}`, { start, detail: { path, outcome } });
+    const measure = (outcome) => keepMeasure(`antiphon ${path}`, { start, detail: { path, outcome } });
     this.promise.then(
       () => measure("ok"),
       (error) => measure(error instanceof MessagingError ? error.code : "ABORTED"),
     );
   }
+}
+
+/** Measures that are kept at a time: the platform would keep all of them. */
+const MAX_MEASURES = 1000;
+/** Names of those that were made since they were last cleared. */
+let measured = [];
+
+function keepMeasure(name, details) {
+  if (measured.length === MAX_MEASURES) {
+    for (const old of new Set(measured)) performance.clearMeasures(old);
+    measured = [];
+  }
+  measured.push(name);
+  performance.measure?.(name, details);
 }
 
 /** The calls of a session that are not over. */

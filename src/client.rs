@@ -2,7 +2,7 @@
 //! Arguments are checked there.
 
 use antiphon_client::driver::PageEvent;
-use antiphon_protocol::client::{CallId, ClientConfig, ConnectionId, HandlerId, Patience, RequestId};
+use antiphon_protocol::client::{CallId, ClientConfig, ConnectionId, HandlerId, HandlerSettings, Patience, RequestId};
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::handshake::Credentials;
@@ -149,14 +149,28 @@ impl Client {
         self.session.change(|core, now| core.change_principal(now, id(call), principal, &credentials));
     }
 
-    /// Registers a request handler.
+    /// Registers a request handler, which may take `timeout` milliseconds for an answer; with `wait` the registration waits
+    /// for a connection while there is none.
+    #[expect(clippy::too_many_arguments, reason = "each crosses the boundary by itself")]
     #[wasm_bindgen(js_name = registerHandler)]
-    pub fn register_handler(&self, call: f64, handler: f64, path: &str, property_keys: &Array, reregister: bool) {
-        let (handler, keys) = (HandlerId(handler as u64), strings(property_keys));
-        self.session.change(|core, now| core.register_handler(now, id(call), handler, path, &keys, reregister));
+    pub fn register_handler(
+        &self,
+        call: f64,
+        handler: f64,
+        path: &str,
+        property_keys: &Array,
+        reregister: bool,
+        addressed: bool,
+        timeout: f64,
+        wait: bool,
+    ) {
+        let (property_keys, timeout) = (strings(property_keys), milliseconds(timeout));
+        let settings = HandlerSettings { property_keys, reregister, addressed, timeout, wait };
+        let handler = HandlerId(handler as u64);
+        self.session.change(|core, now| core.register_handler(now, id(call), handler, path, settings));
     }
 
-    /// Takes a registration back.
+    /// Ends a request handler, and takes its registration back.
     #[wasm_bindgen(js_name = deregisterHandler)]
     pub fn deregister_handler(&self, call: f64, handler: f64) {
         self.session.change(|core, now| core.deregister_handler(now, id(call), HandlerId(handler as u64)));
@@ -167,10 +181,11 @@ impl Client {
         self.session.change(|core, _| core.abandon(id(call)));
     }
 
-    /// Adds a stream.
+    /// Adds a stream, which may take `timeout` milliseconds for an answer.
     #[wasm_bindgen(js_name = addStream)]
-    pub fn add_stream(&self, handler: f64, path: &str, addressed: bool) {
-        self.session.change(|core, _| core.add_stream(HandlerId(handler as u64), path, addressed));
+    pub fn add_stream(&self, handler: f64, path: &str, addressed: bool, timeout: f64) {
+        let (handler, timeout) = (HandlerId(handler as u64), milliseconds(timeout));
+        self.session.change(|core, _| core.add_stream(handler, path, addressed, timeout));
     }
 
     /// Removes a stream.

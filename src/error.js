@@ -98,9 +98,11 @@ export function describeThrown(thrown) {
   let text = "";
   try {
     // By name too: an application may have this package twice, by different entries for example.
-    rejected = thrown instanceof RejectedRequestError || thrown.name === "RejectedRequestError";
+    rejected = thrown instanceof RejectedRequestError || thrown?.name === "RejectedRequestError";
     invalid = thrown instanceof InvalidRequestError;
-    text = String(thrown instanceof Error ? thrown.message : thrown);
+    const message = thrown?.message;
+    const isObject = typeof thrown === "object" && thrown !== null;
+    text = typeof message === "string" ? message : String(isObject ? JSON.stringify(thrown) : thrown);
   } catch {
     // Something that throws when it is looked at, or has no text.
   }

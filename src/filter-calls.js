@@ -2,7 +2,7 @@
 
 import { Call } from "./calls.js";
 import { callable, isFunction, isMissing } from "./options.js";
-import { report } from "./platform.js";
+import { report, whenAborted } from "./platform.js";
 import { decode } from "./value.js";
 
 /** A request to a session filter: its promise is for the number of sessions, the responses go to a handler. */
@@ -74,6 +74,37 @@ export class FilterCall extends Call {
     const handler = this.#handler?.();
     // Only those who gather want to know; after the promise of the count.
     if (handler instanceof Collector) Promise.resolve(this.#turn).then(() => handler.end(error));
+  }
+}
+
+/** What takes the responses to requests to a filter, by its text. */
+export class FilterHandlers {
+  #added = new Map();
+
+  get(filter) {
+    return this.#added.get(filter)?.handler;
+  }
+
+  /** Adds a handler, in place of another; returns the function that takes it out, which the signal calls as well. */
+  add(filter, handler, signal) {
+    // Not the function itself, which may be added again.
+    const added = { handler };
+    const close = () => this.#remove(filter, added);
+    if (!signal?.aborted) {
+      this.#remove(filter, this.#added.get(filter));
+      this.#added.set(filter, added);
+      added.stopListening = signal && whenAborted(signal, close);
+    }
+    return close;
+  }
+
+  clear() {
+    for (const [filter, added] of this.#added) this.#remove(filter, added);
+  }
+
+  #remove(filter, added) {
+    added?.stopListening?.();
+    if (this.#added.get(filter) === added) this.#added.delete(filter);
   }
 }
 

@@ -3,7 +3,7 @@
 import { MessagingError, seenFrom } from "./error.js";
 import { Collector } from "./filter-calls.js";
 import { isAbortSignal, members, optional, REQUEST_OPTIONS } from "./options.js";
-import { Deferred } from "./platform.js";
+import { Deferred, whenAborted } from "./platform.js";
 
 /** Sends a request to a filter at once; returns its responses, to be iterated over as they arrive. `site` is the caller. */
 export function gather(messaging, site, filter, path, request, options) {
@@ -14,13 +14,12 @@ export function gather(messaging, site, filter, path, request, options) {
   let [values, received] = [0, 0];
   let count; // of the sessions that match, once it is known
   let atLeast;
-  let signal;
-  const abort = () => finish(signal.reason);
+  let listenNoMore;
 
   function finish(error) {
     if (end) return;
     end = { error };
-    signal?.removeEventListener("abort", abort);
+    listenNoMore?.();
     stop.abort(error); // the rest of the responses is of no interest
     changed.resolve();
   }
@@ -53,8 +52,7 @@ export function gather(messaging, site, filter, path, request, options) {
     const isCount = (number) => Number.isSafeInteger(number) && number > 0;
     atLeast = optional("atLeast", enough, "a whole number of responses, at least 1", isCount);
     if (isAbortSignal(given.signal) && !given.signal.aborted) {
-      signal = given.signal;
-      signal.addEventListener("abort", abort);
+      listenNoMore = whenAborted(given.signal, finish);
       given.signal = stop.signal;
     }
     given.signal ??= stop.signal;

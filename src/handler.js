@@ -2,6 +2,7 @@
 
 import { describeThrown } from "./error.js";
 import {
+  abortSignal,
   callable,
   HANDLER_OPTIONS,
   isBoolean,
@@ -9,12 +10,14 @@ import {
   isMissing,
   members,
   optional,
+  patience,
   STREAM_OPTIONS,
   selected,
   strings,
   TYPES,
+  waits,
 } from "./options.js";
-import { named } from "./platform.js";
+import { named, whenAborted } from "./platform.js";
 import {
   REASON_CALLBACK_EXCEPTION,
   REASON_INCOMPATIBLE_DATATYPE,
@@ -60,6 +63,11 @@ export class RequestContext {
     return context.#abandoned !== undefined;
   }
 
+  /** Whether the handler gave up, because its answer could no longer be delivered, and threw just that. */
+  static isStopped(context, thrown) {
+    return thrown !== undefined && thrown === context.#abandoned;
+  }
+
   /** The answer can no longer be delivered; `reason` says why. */
   static abandon(context, reason) {
     context.#abandoned = reason;
@@ -79,27 +87,43 @@ export class Handler {
   #contract;
   /** How many requests it is answering, or about to. */
   #running = 0;
-  /** Functions that start those that wait for their turn. */
-  #waiting = [];
+  /** Functions that start those that wait for their turn, by the numbers they drew. */
+  #waiting = new Map();
+  #drawn = 0;
+  #called = 0;
+  #stopListening;
 
   /** `contract` is what requests and answers are checked against, if anything. */
-  constructor(callback, options, isStream, contract) {
-    const { requestType, responseType, maxConcurrent, addressed, sessionProperties, reregister } = members(
-      options,
-      isStream ? STREAM_OPTIONS : HANDLER_OPTIONS,
-    );
+  constructor(path, callback, options, isStream, contract) {
+    const given = members(options, isStream ? STREAM_OPTIONS : HANDLER_OPTIONS);
+    const { maxConcurrent, addressed, sessionProperties, reregister } = given;
+    this.path = path;
     this.#callback = callable(callback, isStream ? "a stream handler" : "a request handler");
     this.isStream = isStream;
     this.#contract = contract;
     // Those of the object, unless the options say otherwise.
     const own = isFunction(callback) ? {} : selected(callback, TYPES, "the handler");
-    this.#requestCode = typeCode(requestType ?? own.requestType);
-    this.#responseCode = typeCode(responseType ?? own.responseType);
+    this.#requestCode = typeCode(given.requestType ?? own.requestType);
+    this.#responseCode = typeCode(given.responseType ?? own.responseType);
     const isCount = (count) => count === Infinity || (Number.isInteger(count) && count >= 1);
     this.#maxConcurrent = optional("maxConcurrent", maxConcurrent, "a whole number, at least 1", isCount) ?? Infinity;
     this.addressed = optional("addressed", addressed, "true or false", isBoolean) ?? false;
     this.reregister = optional("reregister", reregister, "true or false", isBoolean) ?? true;
+    this.timeout = patience("timeout", given.timeout) ?? 60_000;
+    this.signal = abortSignal(given.signal);
+    this.wait = waits(given.whenDisconnected);
     this.sessionProperties = isMissing(sessionProperties) ? [] : strings("sessionProperties", sessionProperties);
+  }
+
+  /** Calls `close` when the signal of its options is aborted, until it is gone. */
+  closeBy(close) {
+    if (this.signal?.aborted) close();
+    else if (this.signal) this.#stopListening = whenAborted(this.signal, close);
+  }
+
+  /** Nobody has it any more. */
+  gone() {
+    this.#stopListening?.();
   }
 
   /**
@@ -109,7 +133,7 @@ export class Handler {
    * @param {number} code data type of the request, 0 if it is one that we do not know, called `name`
    * @param {Uint8Array} bytes the request, readable only until this returns
    * @param {(answer) => void} respond is called once, with a value `{ code, bytes }`, which is to be read at once, or with
-   *   a refusal `{ reason, text }`
+   *   a refusal `{ reason, text, thrown }`, where `thrown` is there if the handler failed
    */
   answer(context, code, name, bytes, respond) {
     let request;
@@ -126,19 +150,25 @@ export class Handler {
       this.#call(request, context, code, respond);
       return;
     }
-    const start = () => {
+    this.#drawn += 1;
+    const number = this.#drawn;
+    this.#waiting.set(number, () => {
       if (RequestContext.isAbandoned(context)) this.#next();
       else this.#call(request, context, code, respond);
-    };
-    this.#waiting.push(start);
-    RequestContext.whenAbandoned(context, () => {
-      this.#waiting = this.#waiting.filter((other) => other !== start);
     });
+    RequestContext.whenAbandoned(context, () => this.#waiting.delete(number));
   }
 
   #call(request, context, requestCode, respond) {
+    let isOver = false;
+    const over = () => {
+      if (!isOver) this.#next();
+      isOver = true;
+    };
+    // Whatever the handler still does then, it does not hold up others.
+    RequestContext.whenAbandoned(context, over);
     const finish = (answer) => {
-      this.#next();
+      over();
       respond(answer);
     };
     const encode = (result) => {
@@ -169,10 +199,17 @@ export class Handler {
 
   /** A request has been answered, or needs no answer: another one has its turn. */
   #next() {
-    const start = this.#waiting.shift();
-    // Not at once, when it would hold up the answer.
-    if (start !== undefined) queueMicrotask(start);
-    else this.#running -= 1;
+    while (this.#called < this.#drawn) {
+      this.#called += 1;
+      const start = this.#waiting.get(this.#called);
+      // Those that are not there have been abandoned.
+      if (start === undefined) continue;
+      this.#waiting.delete(this.#called);
+      // Not at once, when it would hold up the answer.
+      queueMicrotask(start);
+      return;
+    }
+    this.#running -= 1;
   }
 }
 
@@ -184,7 +221,8 @@ function invoke(callback, request, context) {
 
 /** What the sender is told about something that was thrown. */
 function refusal(thrown) {
-  const { rejected, invalid, text } = describeThrown(thrown);
-  const reason = rejected ? REASON_REJECTED_REQUEST : invalid ? REASON_INVALID_DATA : REASON_CALLBACK_EXCEPTION;
-  return { reason, text: text || "the request handler threw without a message" };
+  const { rejected, invalid, text: said } = describeThrown(thrown);
+  const text = said || "the request handler threw without a message";
+  if (rejected) return { reason: REASON_REJECTED_REQUEST, text };
+  return invalid ? { reason: REASON_INVALID_DATA, text } : { reason: REASON_CALLBACK_EXCEPTION, text, thrown };
 }

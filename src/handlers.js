@@ -3,7 +3,7 @@
 
 import { messagingError } from "./error.js";
 import { RequestContext } from "./handler.js";
-import { WARN } from "./platform.js";
+import { ERROR, WARN } from "./platform.js";
 import { REASON_CALLBACK_EXCEPTION, REASON_INVALID_DATA } from "./tables.js";
 import { typeName } from "./value.js";
 
@@ -21,14 +21,16 @@ export class Handlers {
     requested: (request, handler, path, sender, properties, code, name, bytes) => {
       const context = new RequestContext(path, sender, properties, code === 0 ? name : typeName(code));
       this.#answering.set(request, context);
-      const respond = (answer) => this.#respond(request, path, answer);
+      const respond = (answer) => this.#respond(request, context, answer);
       this.#handlers.get(handler).answer(context, code, name, bytes, respond);
     },
     requestAbandoned: (request, error) => this.#abandon(request, messagingError(...error)),
     handlerLost: (number) => {
+      const handler = this.remove(number);
       // Another stream may have taken the place of a stream, which is nothing to warn of.
-      if (!this.#handlers.get(number)?.isStream) this.#log(WARN, "a request handler is no longer registered");
-      this.remove(number);
+      if (handler?.isStream === false) {
+        this.#log(WARN, `the request handler for ${handler.path} is no longer registered`);
+      }
     },
   };
 
@@ -44,16 +46,16 @@ export class Handlers {
     return this.#last;
   }
 
-  has(number) {
-    return this.#handlers.has(number);
-  }
-
+  /** Takes a handler out, and returns it; undefined if it is gone already. */
   remove(number) {
+    const handler = this.#handlers.get(number);
     this.#handlers.delete(number);
+    handler?.gone();
+    return handler;
   }
 
   clear() {
-    this.#handlers.clear();
+    for (const number of this.#handlers.keys()) this.remove(number);
   }
 
   /** No answer can be delivered any more; `reason` says why. */
@@ -64,22 +66,25 @@ export class Handlers {
   #abandon(request, reason) {
     const context = this.#answering.get(request);
     this.#answering.delete(request);
-    if (context !== undefined) RequestContext.abandon(context, reason);
+    if (context === undefined) return;
+    if (reason.code === "TIMED_OUT") this.#log(WARN, `the request handler for ${context.path}: ${reason.message}`);
+    RequestContext.abandon(context, reason);
   }
 
-  #respond(request, path, { reason, text, code, bytes }) {
+  #respond(request, context, { reason = REASON_CALLBACK_EXCEPTION, text, thrown, code, bytes }) {
     this.#answering.delete(request);
-    // Not what it threw: that may be anything.
-    if (reason in FAULTS) this.#log(WARN, `the request handler for ${path} failed: ${FAULTS[reason]}`);
     const { port } = this.#client;
     const refusal = bytes ? this.#client.tooLarge(bytes) : text;
-    if (refusal === undefined) port?.respond(request, code, bytes);
-    else port?.refuse(request, reason ?? REASON_CALLBACK_EXCEPTION, refusal);
+    if (refusal === undefined) {
+      port?.respond(request, code, bytes);
+      return;
+    }
+    const failed = `the request handler for ${context.path} failed:`;
+    if (reason === REASON_INVALID_DATA) this.#log(WARN, `${failed} INVALID_DATA`);
+    // Its developer sees where. But what `signal` has stopped is nothing to see.
+    else if (reason === REASON_CALLBACK_EXCEPTION && !RequestContext.isStopped(context, thrown)) {
+      this.#log(ERROR, failed, thrown ?? refusal);
+    }
+    port?.refuse(request, reason, refusal);
   }
 }
-
-/** Reasons for which an answer is worth a line on the console. */
-const FAULTS = {
-  [REASON_CALLBACK_EXCEPTION]: "CALLBACK_EXCEPTION",
-  [REASON_INVALID_DATA]: "INVALID_DATA",
-};

@@ -134,9 +134,9 @@ export interface ConnectOptions<C extends Contract = AnyContract> {
    */
   contract?: C;
   /**
-   * How much goes to the console; never secrets or payloads. `"warn"`: handlers that fail or are lost; `"info"`:
-   * sessions opened, lost, found again and closed; `"debug"`: each state in between; `"trace"`: each message, without
-   * its value, as {@link Session.inspect} shows it. Default: `"warn"`.
+   * How much goes to the console; never secrets or payloads. `"error"`: what your handlers throw; `"warn"`: handlers
+   * that take too long or are lost; `"info"`: sessions opened, lost, found again and closed; `"debug"`: each state in
+   * between; `"trace"`: each message, without its value, as {@link Session.inspect} shows it. Default: `"warn"`.
    */
   log?: "off" | "error" | "warn" | "info" | "debug" | "trace";
 }
@@ -335,7 +335,8 @@ export interface Session<C extends Contract = AnyContract> {
    *
    * While there is a listener, each request that is sent is also a `performance.measure` called `antiphon` and its
    * path, whose `detail` is `{ path, outcome }` with the outcome `"ok"`, an error code, or `"ABORTED"`; browsers show
-   * it in the Performance panel. The entries stay in the page's performance buffer until `performance.clearMeasures()`.
+   * it in the Performance panel. The latest entries, 1000 at most, stay in the page's performance buffer until
+   * `performance.clearMeasures()`.
    *
    * @param listener called synchronously for each message; credentials and the session token are never included
    * @param options with `values: true`, the listener gets the decoded value of each message; default: false
@@ -557,7 +558,8 @@ export interface Messaging<C extends Contract = AnyContract> {
   ): Promise<ResponseTold<C, T>>;
 
   /**
-   * Sends a request to the session with this ID, which answers it with its handler for exactly `path`.
+   * Sends a request to the session with this ID, which answers it with its handler for exactly `path` that has
+   * `addressed: true`.
    *
    * @param path as the recipient gave it to {@link addStreamHandler}
    * @param sessionId of the recipient, which may be the sender itself
@@ -565,7 +567,7 @@ export interface Messaging<C extends Contract = AnyContract> {
    * @param options of this request
    * @returns the response
    * @throws {@link MessagingError}: `NO_SUCH_SESSION` if there is none with this ID, `UNHANDLED_MESSAGE` if it has no
-   *   stream at this path, and as with {@link sendRequestToPath}
+   *   such handler at this path, and as with {@link sendRequestToPath}
    * @example
    * session.messaging.addStreamHandler("status", () => "idle", { addressed: true });
    * console.log(await session.messaging.sendRequestToSession("status", session.id, null)); // -> idle
@@ -635,8 +637,8 @@ export interface Messaging<C extends Contract = AnyContract> {
    * Registers a function that answers requests for `path` and everything below it.
    *
    * What the function returns, or its promise resolves with, is the response. If it throws, the sender's promise
-   * rejects: with `REJECTED_REQUEST` for a {@link RejectedRequestError}, with `CALLBACK_EXCEPTION` for anything else.
-   * The handler stays registered.
+   * rejects: with `REJECTED_REQUEST` for a {@link RejectedRequestError}, with `CALLBACK_EXCEPTION` for anything else,
+   * which the console of this side shows as well. The handler stays registered.
    *
    * @param path e.g. `orders`; one session registers a path once
    * @param handler a function, or an object with a function `handle`
@@ -685,13 +687,18 @@ export interface Messaging<C extends Contract = AnyContract> {
    *
    * @param filter exactly as it will be sent
    * @param handler is called once for each response or error
+   * @param options of this handler
    * @throws {@link MessagingError}: `INVALID_ARGUMENT`, or `SESSION_CLOSED`
    * @example
    * session.messaging.addStreamHandler("status", () => "idle", { addressed: true });
    * session.messaging.addFilterResponseHandler("all", ({ value, error }) => console.log(error ?? value)); // -> idle
    * await session.messaging.sendRequestToFilter("all", "status", null);
    */
-  addFilterResponseHandler(filter: string, handler: FilterResponseHandler): FilterRegistration;
+  addFilterResponseHandler(
+    filter: string,
+    handler: FilterResponseHandler,
+    options?: FilterResponseOptions,
+  ): FilterRegistration;
 }
 
 /**
@@ -919,8 +926,9 @@ export interface RequestContext {
   /** Name of the request's data type on the wire. */
   readonly requestType: string;
   /**
-   * Aborted when the answer can no longer be delivered, because this session has ended or has lost messages; nothing
-   * tells of the sender.
+   * Aborted when the answer can no longer be delivered: the handler's {@link HandlerOptions.timeout} is over (the reason
+   * is a {@link MessagingError} with code `TIMED_OUT`), or this session has ended or lost messages; nothing tells of the
+   * sender.
    */
   readonly signal: AbortSignal;
 }
@@ -936,10 +944,10 @@ export interface Registration {
   /** The path, as it was registered. */
   readonly path: string;
   /**
-   * Removes the handler; resolves when no further requests will arrive. Requests that have arrived are still answered.
-   * Can be called more than once.
+   * Removes the handler at once, connected or not: it gets no further requests. Requests that have arrived are still
+   * answered. The broker is told as soon as there is a connection; the path can be registered again without waiting.
+   * Never rejects; resolves when the broker agrees, or at once if there is no connection. Can be called more than once.
    *
-   * @throws {@link MessagingError}: `NOT_CONNECTED` for a request handler while there is no connection
    * @example
    * const registration = await session.messaging.addRequestHandler("orders", () => "taken");
    * await registration.close();
@@ -955,6 +963,20 @@ export interface Registration {
    * console.log(await session.messaging.sendRequestToPath(registration.path, null)); // -> taken
    */
   [Symbol.asyncDispose](): Promise<void>;
+}
+
+/**
+ * Of a handler for the responses to a filter.
+ *
+ * @example
+ * const view = new AbortController();
+ * const options: FilterResponseOptions = { signal: view.signal };
+ * session.messaging.addFilterResponseHandler("all", ({ value }) => console.log(value), options);
+ * view.abort(); // it is gone
+ */
+export interface FilterResponseOptions {
+  /** Takes the handler out when it is aborted. */
+  signal?: AbortSignal;
 }
 
 /**

@@ -1,7 +1,7 @@
 // The life of a session: connecting, its states and events, its end.
 
 import { ConnectError, messagingError } from "./error.js";
-import { DEBUG, Deferred, Emitter, INFO, PageListeners } from "./platform.js";
+import { DEBUG, Deferred, Emitter, INFO, PageListeners, whenAborted } from "./platform.js";
 
 /** The state of a session, and its listeners. */
 export class Lifecycle {
@@ -83,13 +83,14 @@ export class Lifecycle {
   /** Has the client connect; the promise settles when the session is open, or cannot be opened. */
   connect(signal, elapsed) {
     const { promise } = this.#connecting;
-    const abort = () => {
-      this.#connecting?.reject(signal.reason);
+    const abort = (reason) => {
+      this.#connecting?.reject(reason);
       this.#client.port?.close();
     };
-    signal?.addEventListener("abort", abort);
-    const listenNoMore = () => signal?.removeEventListener("abort", abort);
-    promise.then(listenNoMore, listenNoMore);
+    if (signal) {
+      const listenNoMore = whenAborted(signal, abort);
+      promise.then(listenNoMore, listenNoMore);
+    }
     this.#client.port.connect(elapsed);
     return promise;
   }

@@ -4,7 +4,7 @@
 import { bindings } from "./antiphon.js";
 import { ConnectError, textOf } from "./error.js";
 import { isFunction } from "./options.js";
-import { report } from "./platform.js";
+import { report, whenAborted } from "./platform.js";
 
 /** The load under way, or done: a promise of the instance. */
 let loading;
@@ -162,21 +162,20 @@ function fetchHere() {
 /** Waits for the WebAssembly, for no longer than `limit` in milliseconds; gives the instance. */
 export async function loaded(signal, limit) {
   let timer;
-  let abort;
+  let listenNoMore;
   waiting += 1;
   try {
     return await new Promise((resolve, reject) => {
       (loading ?? begin(fetchHere, advice)).then(resolve, reject);
-      abort = () => reject(signal.reason);
-      if (signal?.aborted) abort();
-      signal?.addEventListener("abort", abort);
+      if (signal?.aborted) reject(signal.reason);
+      listenNoMore = signal && whenAborted(signal, reject);
       if (limit >= 2 ** 31) return; // longer than timers run
       const late = () => reject(new ConnectError("CONNECTION_TIMEOUT", `no WebAssembly within ${limit} ms`, true));
       timer = setTimeout(late, limit);
     });
   } finally {
     clearTimeout(timer);
-    signal?.removeEventListener("abort", abort);
+    listenNoMore?.();
     waiting -= 1;
     if (waiting === 0 && cancel) {
       // Nobody waits any more; the next attempt is not to wait for this one.

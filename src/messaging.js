@@ -5,7 +5,16 @@ import { callSite, messagingError } from "./error.js";
 import { FilterCall } from "./filter-calls.js";
 import { gather } from "./gather.js";
 import { Handler } from "./handler.js";
-import { callable, FILTER_OPTIONS, invalid, prepareRequest, REQUEST_OPTIONS, text } from "./options.js";
+import {
+  abortSignal,
+  callable,
+  FILTER_OPTIONS,
+  invalid,
+  members,
+  prepareRequest,
+  REQUEST_OPTIONS,
+  text,
+} from "./options.js";
 import { bindMembers, named } from "./platform.js";
 import { ServiceLocator } from "./services.js";
 import { bytesOf } from "./value-writer.js";
@@ -46,15 +55,24 @@ export class Messaging {
   }
 
   addRequestHandler(path, handler, options) {
-    const { calls, contract, handlers } = this.#parts;
+    const { calls, client, contract, handlers } = this.#parts;
     const call = calls.begin();
     try {
       const at = text("path", path);
-      const checked = new Handler(handler, options, false, contract);
-      const number = handlers.add(checked);
+      const added = new Handler(at, handler, options, false, contract);
+      const { sessionProperties, reregister, addressed, timeout, signal, wait } = added;
+      if (signal?.aborted) throw signal.reason;
+      const number = handlers.add(added);
       call.failed = () => handlers.remove(number);
-      call.read = () => new Registration(this.#parts, number, at);
-      this.#parts.port.registerHandler(call.number, number, at, checked.sessionProperties, checked.reregister);
+      call.read = () => new Registration(this.#parts, number, added);
+      if (signal) {
+        calls.abortBy(signal, call, () => {
+          handlers.remove(number);
+          client.port?.abandon(call.number);
+        });
+      }
+      const { port } = this.#parts;
+      port.registerHandler(call.number, number, at, sessionProperties, reregister, addressed, timeout, wait);
     } catch (error) {
       calls.cancel(call, error);
     }
@@ -64,22 +82,18 @@ export class Messaging {
   addStreamHandler(path, handler, options) {
     const { contract, handlers, port } = this.#parts;
     const at = text("path", path);
-    const checked = new Handler(handler, options, true, contract);
-    const number = handlers.add(checked);
-    port.addStream(number, at, checked.addressed);
-    return new StreamRegistration(this.#parts, number, at);
+    const added = new Handler(at, handler, options, true, contract);
+    const number = handlers.add(added);
+    port.addStream(number, at, added.addressed, added.timeout);
+    return new Registration(this.#parts, number, added);
   }
 
-  addFilterResponseHandler(filter, handler) {
+  addFilterResponseHandler(filter, handler, options) {
     const { filterHandlers, life } = this.#parts;
     life.assertOpen();
-    filterHandlers.set(text("filter", filter), callable(handler, "a filter response handler"));
-    return {
-      filter,
-      close() {
-        if (filterHandlers.get(filter) === handler) filterHandlers.delete(filter);
-      },
-    };
+    const signal = abortSignal(members(options, ["signal"]).signal);
+    const close = filterHandlers.add(text("filter", filter), callable(handler, "a filter response handler"), signal);
+    return { filter, close };
   }
 
   gather(filter, path, request, options) {
@@ -125,53 +139,35 @@ export class Messaging {
   }
 }
 
-/** A registered request handler. */
+/** A registered request handler, or a stream handler that was added. */
 class Registration {
   #parts;
-  #handler;
+  #number;
+  #closed = Promise.resolve();
 
-  constructor(parts, handler, path) {
+  constructor(parts, number, handler) {
     if (!(parts?.calls instanceof Calls)) throw new TypeError("registrations come from addRequestHandler");
     this.#parts = parts;
-    this.#handler = handler;
-    this.path = path;
+    this.#number = number;
+    this.path = handler.path;
     bindMembers(this);
+    handler.closeBy(() => this.close());
   }
 
   close() {
-    const { calls, handlers } = this.#parts;
-    // It may have ended with the session. Called again, it asks again: the first time may have failed.
-    if (!handlers.has(this.#handler)) return Promise.resolve();
-    const call = calls.begin();
-    try {
-      call.read = () => handlers.remove(this.#handler);
-      this.#parts.port.deregisterHandler(call.number, this.#handler);
-    } catch (error) {
-      calls.cancel(call, error);
+    const { calls, client, handlers } = this.#parts;
+    // It may have ended before, or with the session.
+    const handler = handlers.remove(this.#number);
+    if (handler?.isStream) client.port.removeStream(this.#number);
+    else if (handler) {
+      const call = calls.begin();
+      client.port.deregisterHandler(call.number, this.#number);
+      // It is closed whatever becomes of that.
+      this.#closed = call.promise.catch(() => {});
     }
-    return call.promise;
-  }
-}
-
-/** A stream handler that was added. */
-class StreamRegistration {
-  #parts;
-  #handler;
-
-  constructor(parts, handler, path) {
-    this.#parts = parts;
-    this.#handler = handler;
-    this.path = path;
-    bindMembers(this);
-  }
-
-  async close() {
-    const { client, handlers } = this.#parts;
-    client.port?.removeStream(this.#handler);
-    handlers.remove(this.#handler);
+    return this.#closed;
   }
 }
 
 named("Messaging", Messaging);
 named("Registration", Registration);
-named("Registration", StreamRegistration);

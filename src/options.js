@@ -19,7 +19,7 @@ export function connectOptions(options) {
   const principal = isMissing(given.principal) ? undefined : text("principal", given.principal);
   const properties = isMissing(given.properties) ? [] : stringEntries("properties", given.properties);
   const connectTimeout = milliseconds("connectTimeout", given.connectTimeout) ?? 10_000;
-  const requestTimeout = milliseconds("requestTimeout", given.requestTimeout) ?? 30_000;
+  const requestTimeout = patience("requestTimeout", given.requestTimeout) ?? 30_000;
   const maxMessageSize =
     optional("maxMessageSize", given.maxMessageSize, "a number of bytes, at least 1024", isAtLeast(1024)) ??
     2 ** 25 + 2 ** 18; // what a broker takes by default, and what it puts around that
@@ -78,9 +78,9 @@ export function prepareRequest(request, options, names) {
   const { type, responseType, timeout, signal, whenDisconnected, onResponse } = members(options, names);
   const given = {
     responseCode: typeCode(responseType),
-    timeout: milliseconds("timeout", timeout),
+    timeout: patience("timeout", timeout),
     signal: abortSignal(signal),
-    wait: optional("whenDisconnected", whenDisconnected, "fail or wait", isFailOrWait) === "wait",
+    wait: waits(whenDisconnected),
     onResponse,
   };
   const { code, named, bytes } = encode(request, type);
@@ -92,8 +92,10 @@ export function prepareRequest(request, options, names) {
   return given;
 }
 
-function isFailOrWait(when) {
-  return when === "fail" || when === "wait";
+/** What `whenDisconnected` says: whether to wait for a connection. */
+export function waits(whenDisconnected) {
+  const isFailOrWait = (when) => when === "fail" || when === "wait";
+  return optional("whenDisconnected", whenDisconnected, "fail or wait", isFailOrWait) === "wait";
 }
 
 /**
@@ -165,11 +167,17 @@ function milliseconds(name, value) {
   return optional(name, value, "a number of milliseconds, not negative", isAtLeast(0));
 }
 
+/** How long to wait for an answer: 0 for as long as it takes. */
+export function patience(name, value) {
+  const given = milliseconds(name, value);
+  return given === 0 ? Infinity : given;
+}
+
 export function isAtLeast(least) {
   return (value) => typeof value === "number" && value >= least;
 }
 
-function abortSignal(value) {
+export function abortSignal(value) {
   return optional("signal", value, "an AbortSignal", isAbortSignal);
 }
 

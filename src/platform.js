@@ -72,6 +72,30 @@ export function guarded(functions) {
   return Object.fromEntries(entries);
 }
 
+/** By signal, what runs when it is aborted, and our one listener. Node.js warns of a leak at eleven. */
+const aborting = new WeakMap();
+
+/** Calls `run` with the signal's reason when it is aborted; returns the function that ends that. */
+export function whenAborted(signal, run) {
+  let shared = aborting.get(signal);
+  if (!shared) {
+    const waiting = new Set();
+    const listener = () => {
+      for (const run of waiting) run(signal.reason);
+    };
+    shared = { waiting, listener };
+    aborting.set(signal, shared);
+    signal.addEventListener("abort", shared.listener);
+  }
+  const { waiting, listener } = shared;
+  waiting.add(run);
+  return () => {
+    if (!waiting.delete(run) || waiting.size > 0) return;
+    signal.removeEventListener("abort", listener);
+    aborting.delete(signal);
+  };
+}
+
 /** A promise and the functions that settle it. */
 export class Deferred {
   constructor() {
@@ -120,15 +144,16 @@ export class PageListeners {
 }
 
 // Levels of the log, as an index of `LEVELS` in options.js.
+export const ERROR = 1;
 export const WARN = 2;
 export const INFO = 3;
 export const DEBUG = 4;
 export const TRACE = 5;
 
-/** Writes to the console. Never throws. */
-export function log(level, message) {
+/** Writes to the console, with something that was thrown as it is: it has a stack. Never throws. */
+export function log(level, message, ...thrown) {
   try {
-    console[["", "error", "warn", "info"][level] ?? "debug"](`antiphon: ${message}`);
+    console[["", "error", "warn", "info"][level] ?? "debug"](`antiphon: ${message}`, ...thrown);
   } catch {
     // As in `report`.
   }

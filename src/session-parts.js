@@ -4,6 +4,7 @@
 import { Calls } from "./calls.js";
 import { ClientHandle } from "./client-handle.js";
 import { messagingError, textOf } from "./error.js";
+import { FilterHandlers } from "./filter-calls.js";
 import { Handlers } from "./handlers.js";
 import { Inspectors } from "./inspector.js";
 import { Lifecycle } from "./lifecycle.js";
@@ -15,8 +16,7 @@ import { SocketEvents } from "./socket.js";
 export class SessionParts {
   client = new ClientHandle();
   calls = new Calls();
-  /** What takes responses to requests to a filter, by its text. */
-  filterHandlers = new Map();
+  filterHandlers = new FilterHandlers();
   inspectors = new Inspectors(this.client);
   handlers;
   life;
@@ -30,7 +30,7 @@ export class SessionParts {
 
   /** `options` are those of `connect`, checked. */
   constructor(options) {
-    const write = (level, message) => level <= options.level && log(level, message);
+    const write = (level, ...said) => level <= options.level && log(level, ...said);
     this.#options = options;
     this.requestTimeout = options.requestTimeout;
     this.contract = options.contract;

@@ -4,7 +4,9 @@ mod support;
 
 use std::time::Duration;
 
-use antiphon_protocol::client::{ClientConfig, CloseCode, ConnectCode, HandlerId, Outcome, RequestError, State};
+use antiphon_protocol::client::{
+    ClientConfig, CloseCode, ConnectCode, HandlerId, HandlerSettings, Outcome, RequestError, State,
+};
 use antiphon_protocol::wire::envelope::Message;
 use antiphon_protocol::wire::handshake::Credentials;
 use support::{Behaviour, Network, text_value};
@@ -96,8 +98,9 @@ fn a_registration_that_is_accepted_too_late_is_taken_back() {
     let mut network = Network::new();
     let [sender, handler] = network.connect(["sender", "handler"]);
     network.freeze(handler);
-    let pending =
-        network.call(handler, |core, now, call| core.register_handler(now, call, HandlerId(0), "work", &[], true));
+    let pending = network.call(handler, |core, now, call| {
+        core.register_handler(now, call, HandlerId(0), "work", HandlerSettings::default())
+    });
     network.pass(Duration::from_secs(30));
     assert!(matches!(network.outcome(pending), Some(Err(RequestError::TimedOut(_)))));
     network.thaw(handler);

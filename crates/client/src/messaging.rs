@@ -13,6 +13,7 @@ use crate::error::{RequestError, unexpected};
 use crate::gather::Gathering;
 use crate::handle::Handle;
 use crate::lock::Ref;
+use crate::options::WhenDisconnected;
 use crate::platform::{BoxFuture, MaybeSend, MaybeSync};
 use crate::registration::{AddRequestHandler, AddStreamHandler, FilterRegistration};
 use crate::requests::{HandlerFn, Rejection, Request};
@@ -164,16 +165,6 @@ where
         let answer = handler(request);
         Box::pin(async move { Ok(answer.await?.into_value(data_type)?) })
     })
-}
-
-/// What to do with a request while there is no connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum WhenDisconnected {
-    /// It fails at once with `NOT_CONNECTED`.
-    #[default]
-    Fail,
-    /// It waits for a connection, within its timeout.
-    Wait,
 }
 
 /// A request before it is sent.

@@ -186,6 +186,16 @@ pub(crate) fn server_address(url: &str) -> Result<String, ConnectError> {
     Ok(format!("{scheme}://{host}{path}?{query}{separator}"))
 }
 
+/// What to do with a request or a registration while there is no connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenDisconnected {
+    /// It fails at once with `NOT_CONNECTED`.
+    #[default]
+    Fail,
+    /// It waits for a connection, within its timeout.
+    Wait,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

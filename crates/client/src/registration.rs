@@ -2,15 +2,18 @@
 
 use std::fmt;
 use std::future::{IntoFuture, ready};
+use std::time::Duration;
 
-use antiphon_protocol::client::{HandlerId, Response};
+use antiphon_protocol::client::{HandlerId, HandlerSettings, Response};
 
 use crate::error::{RequestError, unexpected};
 use crate::handle::Handle;
 use crate::lock::Ref;
+use crate::options::WhenDisconnected;
 use crate::platform::BoxFuture;
 use crate::requests::HandlerFn;
 use crate::responses::ResponseFn;
+use crate::shared::Call;
 
 /// A request handler that is to be registered; awaited, its registration.
 #[must_use = "a handler is registered when this is awaited"]
@@ -19,21 +22,20 @@ pub struct AddRequestHandler {
     path: String,
     handler: HandlerFn,
     max_concurrent: usize,
-    session_properties: Vec<String>,
-    reregister: bool,
+    settings: HandlerSettings,
 }
 
 impl AddRequestHandler {
     pub(crate) fn new(handle: Ref<Handle>, path: &str, handler: HandlerFn) -> Self {
-        let (session_properties, max_concurrent) = (Vec::new(), usize::MAX);
-        Self { handle, path: path.to_owned(), handler, max_concurrent, session_properties, reregister: true }
+        let settings = HandlerSettings::default();
+        Self { handle, path: path.to_owned(), handler, max_concurrent: usize::MAX, settings }
     }
 
     /// Session properties of whoever asks that come with each request; they are in [`Request::sender`].
     ///
     /// [`Request::sender`]: crate::Request::sender
     pub fn session_properties(mut self, keys: &[&str]) -> Self {
-        self.session_properties = keys.iter().map(|key| (*key).to_owned()).collect();
+        self.settings.property_keys = keys.iter().map(|key| (*key).to_owned()).collect();
         self
     }
 
@@ -45,7 +47,27 @@ impl AddRequestHandler {
 
     /// Whether it is registered again when messages were lost or the session is a new one. Default: yes.
     pub fn reregister(mut self, reregister: bool) -> Self {
-        self.reregister = reregister;
+        self.settings.reregister = reregister;
+        self
+    }
+
+    /// Whether it also answers requests that are addressed to this session, by its ID or by a filter, at exactly its path.
+    /// Default: no.
+    pub fn addressed(mut self, addressed: bool) -> Self {
+        self.settings.addressed = addressed;
+        self
+    }
+
+    /// How long it may take for an answer. Then the one who asks is told `REQUEST_TIME_OUT`, and the handler's future is
+    /// dropped. Default: a minute.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.settings.timeout = timeout;
+        self
+    }
+
+    /// What to do while there is no connection; it may wait for the request timeout of the options. Default: fail.
+    pub fn when_disconnected(mut self, what: WhenDisconnected) -> Self {
+        self.settings.wait = what == WhenDisconnected::Wait;
         self
     }
 }
@@ -56,12 +78,12 @@ impl IntoFuture for AddRequestHandler {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let Self { handle, path, handler, max_concurrent, session_properties, reregister } = self;
+            let Self { handle, path, handler, max_concurrent, settings } = self;
             let added = handle.shared.handlers.get().add(&path, true, max_concurrent, handler);
             let id = added.ok_or_else(|| RequestError::closed(false))?;
             let registering = Registering { handle, id, is_done: false };
             let call = registering.handle.shared.call(|core, now, call| {
-                core.register_handler(now, call, id, &path, &session_properties, reregister);
+                core.register_handler(now, call, id, &path, settings);
             })?;
             match call.await? {
                 Response::Registered => Ok(registering.done(path)),
@@ -105,11 +127,13 @@ pub struct AddStreamHandler {
     handler: HandlerFn,
     max_concurrent: usize,
     addressed: bool,
+    timeout: Duration,
 }
 
 impl AddStreamHandler {
     pub(crate) fn new(handle: Ref<Handle>, path: &str, handler: HandlerFn) -> Self {
-        Self { handle, path: path.to_owned(), handler, max_concurrent: usize::MAX, addressed: false }
+        let timeout = HandlerSettings::default().timeout;
+        Self { handle, path: path.to_owned(), handler, max_concurrent: usize::MAX, addressed: false, timeout }
     }
 
     /// How many requests are answered at the same time; further ones wait, in order. Default: as many as come.
@@ -125,11 +149,18 @@ impl AddStreamHandler {
         self
     }
 
+    /// How long it may take for an answer. Then the one who asks is told `REQUEST_TIME_OUT`, and the handler's future is
+    /// dropped. Default: a minute.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
     fn add(self) -> Result<Registration, RequestError> {
-        let Self { handle, path, handler, max_concurrent, addressed } = self;
+        let Self { handle, path, handler, max_concurrent, addressed, timeout } = self;
         let added = handle.shared.handlers.get().add(&path, false, max_concurrent, handler);
         let id = added.ok_or_else(|| RequestError::closed(false))?;
-        handle.shared.change(|core, _| core.add_stream(id, &path, addressed));
+        handle.shared.change(|core, _| core.add_stream(id, &path, addressed, timeout));
         Ok(Registration { handle, path, id, is_registered: false })
     }
 }
@@ -159,34 +190,28 @@ impl Registration {
         &self.path
     }
 
-    /// Take the handler back. Requests that have been delivered are still answered. Dropping the future stops only the
-    /// waiting.
-    ///
-    /// # Errors
-    ///
-    /// As [`Messaging::send_request_to_path`], with the request timeout of the options, while the server has not
-    /// confirmed. The end of the session is no error: it ends the registration as well.
-    ///
-    /// [`Messaging::send_request_to_path`]: crate::Messaging::send_request_to_path
-    pub async fn close(self) -> Result<(), RequestError> {
+    /// Take the handler back. It gets no more requests from now on; those that have been delivered are still answered. Waits
+    /// until the server agrees, or finds out that there is nothing to wait for; without a connection the server is asked
+    /// when there is one. Dropping the future stops only the waiting.
+    pub async fn close(self) {
+        let closing = self.begin_to_close();
+        if let Some(call) = closing {
+            // Whatever comes of it: the handler is gone.
+            let _ = call.await;
+        }
+    }
+
+    fn begin_to_close(self) -> Option<Call> {
         let Self { handle, id, is_registered, .. } = self;
         let shared = &handle.shared;
-        if !is_registered {
+        let call = if is_registered {
+            shared.call(|core, now, call| core.deregister_handler(now, call, id)).ok()
+        } else {
             shared.change(|core, _| core.remove_stream(id));
-            shared.forget_handler(id);
-            return Ok(());
-        }
-        let taken_back = match shared.call(|core, now, call| core.deregister_handler(now, call, id)) {
-            Ok(call) => call.await,
-            Err(error) => Err(error),
+            None
         };
-        match taken_back {
-            Err(error) if error.code() != "SESSION_CLOSED" => Err(error),
-            _ => {
-                shared.forget_handler(id);
-                Ok(())
-            }
-        }
+        shared.forget_handler(id);
+        call
     }
 }
 

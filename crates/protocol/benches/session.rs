@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use antiphon_protocol::client::{
-    CallId, ClientConfig, ClientSession, ConnectionId, Event, HandlerId, Output, Patience,
+    CallId, ClientConfig, ClientSession, ConnectionId, Event, HandlerId, HandlerSettings, Output, Patience,
 };
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::decode_all;
@@ -40,7 +40,7 @@ impl Client {
         let mut client = Self { session, now: Moment(0), call: 1, received: 0, registration: ConversationId(0) };
         client.session.connect(client.now);
         client.be_accepted();
-        client.session.register_handler(client.now, CallId(1), HandlerId(1), "path", &[], true);
+        client.session.register_handler(client.now, CallId(1), HandlerId(1), "path", HandlerSettings::default());
         while let Some(output) = client.session.poll_output() {
             let Output::Send(frame) = output else { continue };
             let Ok(Message::ServiceRequest { conversation, body, .. }) = Message::decode(&frame) else { continue };

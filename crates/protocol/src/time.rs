@@ -8,6 +8,9 @@ use std::time::Duration;
 pub struct Moment(pub u64);
 
 impl Moment {
+    /// The end of time.
+    pub const NEVER: Self = Self(u64::MAX);
+
     /// Time from `earlier` to here; nothing if `earlier` is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
@@ -32,6 +35,6 @@ mod tests {
 
     #[test]
     fn a_delay_beyond_the_end_of_time_is_the_end_of_time() {
-        assert_eq!(Moment(1) + Duration::MAX, Moment(u64::MAX));
+        assert_eq!(Moment(1) + Duration::MAX, Moment::NEVER);
     }
 }

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use antiphon_protocol::client::{
-    CallId, ClientConfig, ClientSession, CloseCode, Closed, Event, HandlerId, Outcome, Output, Patience, RequestError,
-    RequestId, Response, State,
+    CallId, ClientConfig, ClientSession, CloseCode, Closed, Event, HandlerId, HandlerSettings, Outcome, Output,
+    Patience, RequestError, RequestId, Response, State,
 };
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::envelope::{Message, request_frame, response_frame};
@@ -15,7 +15,8 @@ use antiphon_protocol::wire::layouts::{
 };
 use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
 use antiphon_protocol::wire::services::{
-    FilterResponseDelivery, MessagingFilterSender, MessagingReceiverClient, MessagingSend, Registration, ServiceRequest,
+    Deregistration, FilterResponseDelivery, MessagingFilterSender, MessagingReceiverClient, MessagingSend,
+    Registration, Service, ServiceRequest,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -79,7 +80,7 @@ fn call_ended(call: u64, outcome: Result<Response, RequestError>) -> Event {
 
 /// A handler that the server has accepted; the number that it was told to use.
 fn register(session: &mut ClientSession, call: u64, handler: u64, path: &str) -> ConversationId {
-    session.register_handler(START, CallId(call), HandlerId(handler), path, &[], true);
+    session.register_handler(START, CallId(call), HandlerId(handler), path, HandlerSettings::default());
     let frames = sent(session);
     let (conversation, number) = registration(&frames[0]);
     receive(session, START, &response_frame::<Registration>(conversation, &()));
@@ -96,6 +97,31 @@ fn registration(frame: &[u8]) -> (ConversationId, ConversationId) {
         Ok(Some(ServiceRequest::Registration(body))) => (conversation, body.registration),
         other => panic!("{other:?}"),
     }
+}
+
+const REGISTER: u32 = Registration::ID;
+const DEREGISTER: u32 = Deregistration::ID;
+
+/// What the server is asked about registrations: service, conversation and the number of what is registered.
+fn questions(session: &mut ClientSession) -> Vec<(u32, ConversationId, ConversationId)> {
+    let ask = |frame: Vec<u8>| match Message::decode(&frame) {
+        Ok(Message::ServiceRequest { service: REGISTER, .. }) => {
+            let (conversation, number) = registration(&frame);
+            (REGISTER, conversation, number)
+        }
+        Ok(Message::ServiceRequest { service, conversation, .. }) => (service, conversation, conversation),
+        _ => panic!("{frame:?}"),
+    };
+    sent(session).into_iter().map(ask).collect()
+}
+
+fn begin_to_register(session: &mut ClientSession, call: u64, handler: u64) {
+    session.register_handler(START, CallId(call), HandlerId(handler), "a", HandlerSettings::default());
+}
+
+/// The server agrees.
+fn accept(session: &mut ClientSession, (_, conversation, _): (u32, ConversationId, ConversationId)) {
+    receive(session, START, &response_frame::<Registration>(conversation, &()));
 }
 
 /// The server sends a request; which handler gets it, or why none does.
@@ -376,8 +402,8 @@ fn of_a_stream_and_a_request_handler_at_the_same_path_the_later_one_answers() {
     let mut session = open();
     let number = register(&mut session, 1, 1, "a");
     assert_eq!(forward(&mut session, 1, number, "a"), Ok(HandlerId(1)));
-    session.add_stream(HandlerId(2), "a", false);
-    session.add_stream(HandlerId(3), "a/b", false);
+    session.add_stream(HandlerId(2), "a", false, SECOND * 60);
+    session.add_stream(HandlerId(3), "a/b", false, SECOND * 60);
     assert_eq!(forward(&mut session, 2, number, "a"), Ok(HandlerId(2)));
     assert_eq!(forward(&mut session, 3, number, "a/b"), Ok(HandlerId(3)));
     assert_eq!(forward(&mut session, 4, number, "a/c"), Ok(HandlerId(1)), "below, the request handler answers");
@@ -387,7 +413,7 @@ fn of_a_stream_and_a_request_handler_at_the_same_path_the_later_one_answers() {
     assert_eq!(address(&mut session, 7, "a/b"), UNHANDLED, "a stream of its own kind is needed for that");
 
     // The server has accepted another one: from then on, that one answers.
-    session.add_stream(HandlerId(4), "b", false);
+    session.add_stream(HandlerId(4), "b", false, SECOND * 60);
     let number = register(&mut session, 2, 5, "b");
     assert_eq!(forward(&mut session, 8, number, "b"), Ok(HandlerId(5)));
 }
@@ -395,8 +421,8 @@ fn of_a_stream_and_a_request_handler_at_the_same_path_the_later_one_answers() {
 #[test]
 fn a_later_stream_for_addressed_requests_replaces_the_earlier_one() {
     let mut session = open();
-    session.add_stream(HandlerId(1), "a", true);
-    session.add_stream(HandlerId(2), "a", true);
+    session.add_stream(HandlerId(1), "a", true, SECOND * 60);
+    session.add_stream(HandlerId(2), "a", true, SECOND * 60);
     assert_eq!(events(&mut session), [Event::HandlerLost(HandlerId(1))]);
     session.remove_stream(HandlerId(1));
     assert_eq!(address(&mut session, 1, "a"), Ok(HandlerId(2)));
@@ -408,14 +434,190 @@ fn a_later_stream_for_addressed_requests_replaces_the_earlier_one() {
 #[test]
 fn a_registration_that_was_given_up_gets_no_requests_and_is_taken_back() {
     let mut session = open();
-    session.register_handler(START, CallId(1), HandlerId(1), "a", &[], true);
+    session.register_handler(START, CallId(1), HandlerId(1), "a", HandlerSettings::default());
     let (conversation, number) = registration(&sent(&mut session)[0]);
     session.abandon(CallId(1));
     assert_eq!(forward(&mut session, 1, number, "a"), UNHANDLED);
     receive(&mut session, START, &response_frame::<Registration>(conversation, &()));
-    let frames = sent(&mut session);
-    assert!(matches!(Message::decode(&frames[0]), Ok(Message::ServiceRequest { service: 98, .. })), "{frames:?}");
+    let [taking_back] = questions(&mut session)[..] else { panic!() };
+    assert_eq!(taking_back.0, DEREGISTER);
+    accept(&mut session, taking_back);
     assert_eq!(session.open_conversations(), 0);
+}
+
+#[test]
+fn of_two_registrations_at_a_path_the_second_has_its_turn_when_the_first_is_closed() {
+    let mut session = open();
+    begin_to_register(&mut session, 1, 1);
+    begin_to_register(&mut session, 2, 2);
+    let [first] = questions(&mut session)[..] else { panic!("one after the other") };
+    accept(&mut session, first);
+    // The application learns of the first one's success, and closes it, when the second one is on its way.
+    let [second] = questions(&mut session)[..] else { panic!() };
+    session.deregister_handler(START, CallId(3), HandlerId(1));
+    assert_eq!(questions(&mut session), []);
+    let failure = ServiceFailure { description: "", reason: ErrorReason::HANDLER_CONFLICT };
+    receive(&mut session, START, &Message::ServiceError { conversation: second.1, failure }.to_frame());
+    let [taking_back, again] = questions(&mut session)[..] else { panic!() };
+    assert_eq!((taking_back.0, again.0), (DEREGISTER, REGISTER));
+    accept(&mut session, taking_back);
+    assert_eq!(events(&mut session), [call_ended(3, Ok(Response::Deregistered))]);
+    accept(&mut session, again);
+    assert_eq!(events(&mut session), [call_ended(2, Ok(Response::Registered))]);
+    assert_eq!(forward(&mut session, 1, again.2, "a"), Ok(HandlerId(2)));
+}
+
+#[test]
+fn a_second_registration_is_refused_while_the_first_one_is_wanted() {
+    let mut session = open();
+    let number = register(&mut session, 1, 1, "a");
+    begin_to_register(&mut session, 2, 2);
+    let [second] = questions(&mut session)[..] else { panic!() };
+    let failure = ServiceFailure { description: "", reason: ErrorReason::HANDLER_CONFLICT };
+    receive(&mut session, START, &Message::ServiceError { conversation: second.1, failure }.to_frame());
+    let told = events(&mut session);
+    assert!(matches!(told[..], [Event::CallEnded { call: CallId(2), outcome: Err(_) }]), "{told:?}");
+    assert_eq!(forward(&mut session, 1, number, "a"), Ok(HandlerId(1)));
+}
+
+#[test]
+fn a_server_that_puts_one_registration_in_the_place_of_another_is_not_asked_to_take_both_back() {
+    let mut session = open();
+    register(&mut session, 1, 1, "a");
+    begin_to_register(&mut session, 2, 2);
+    let [second] = questions(&mut session)[..] else { panic!() };
+    session.deregister_handler(START, CallId(3), HandlerId(1));
+    accept(&mut session, second);
+    let told = [call_ended(2, Ok(Response::Registered)), call_ended(3, Ok(Response::Deregistered))];
+    assert_eq!(outputs(&mut session)[..2], told.map(Output::Deliver));
+    assert_eq!(forward(&mut session, 1, second.2, "a"), Ok(HandlerId(2)));
+}
+
+#[test]
+fn what_the_server_sent_to_a_handler_before_it_was_closed_goes_to_the_next_one_at_its_path() {
+    let mut session = open();
+    let number = register(&mut session, 1, 1, "a");
+    session.deregister_handler(START, CallId(2), HandlerId(1));
+    outputs(&mut session);
+    assert_eq!(forward(&mut session, 1, number, "a"), UNHANDLED);
+    begin_to_register(&mut session, 3, 2);
+    outputs(&mut session);
+    assert_eq!(forward(&mut session, 2, number, "a"), Ok(HandlerId(2)));
+    // But not to one that wants to know more of the sender.
+    let mut session = open();
+    let number = register(&mut session, 1, 1, "a");
+    session.deregister_handler(START, CallId(2), HandlerId(1));
+    let settings = HandlerSettings { property_keys: vec!["$Principal".into()], ..HandlerSettings::default() };
+    session.register_handler(START, CallId(3), HandlerId(2), "a", settings);
+    outputs(&mut session);
+    assert_eq!(forward(&mut session, 3, number, "a"), UNHANDLED);
+}
+
+#[test]
+fn a_handler_that_is_closed_without_a_connection_is_taken_back_when_there_is_one() {
+    for (code, expected) in [
+        (ResponseCode::RECONNECTED, vec![DEREGISTER]),
+        // The server has forgotten it by itself.
+        (ResponseCode::RECONNECTED_WITH_MESSAGE_LOSS, vec![]),
+    ] {
+        let mut session = open();
+        register(&mut session, 1, 1, "a");
+        cut(&mut session, START);
+        outputs(&mut session);
+        session.deregister_handler(START, CallId(2), HandlerId(1));
+        assert_eq!(events(&mut session), [call_ended(2, Ok(Response::Deregistered))]);
+        session.retry_now(START);
+        outputs(&mut session);
+        answer(&mut session, START, code, 2);
+        let asked: Vec<_> = questions(&mut session).into_iter().map(|(service, ..)| service).collect();
+        assert_eq!(asked, expected);
+    }
+}
+
+#[test]
+fn a_registration_may_wait_for_a_connection() {
+    let mut session = open();
+    cut(&mut session, START);
+    outputs(&mut session);
+    let waiting = HandlerSettings { wait: true, ..HandlerSettings::default() };
+    session.register_handler(START, CallId(1), HandlerId(1), "a", HandlerSettings::default());
+    assert_eq!(events(&mut session), [call_ended(1, Err(RequestError::NotConnected))]);
+    for (call, handler, path) in [(2, 2, "given up"), (3, 3, "a")] {
+        session.register_handler(START, CallId(call), HandlerId(handler), path, waiting.clone());
+    }
+    session.abandon(CallId(2));
+    session.retry_now(START);
+    outputs(&mut session);
+    answer(&mut session, START, ResponseCode::RECONNECTED_WITH_MESSAGE_LOSS, 0);
+    let [asked] = questions(&mut session)[..] else { panic!() };
+    accept(&mut session, asked);
+    assert_eq!(events(&mut session), [call_ended(3, Ok(Response::Registered))]);
+    assert_eq!(forward(&mut session, 1, asked.2, "a"), Ok(HandlerId(3)));
+    // One that waits in vain was never sent.
+    cut(&mut session, START);
+    outputs(&mut session);
+    session.register_handler(START, CallId(4), HandlerId(4), "b", waiting);
+    session.handle_timeout(START + SECOND * 30);
+    assert!(events(&mut session).contains(&call_ended(4, Err(RequestError::NotSentInTime(SECOND * 30)))));
+}
+
+#[test]
+fn a_request_handler_may_answer_addressed_requests_too() {
+    let mut session = open();
+    session.add_stream(HandlerId(1), "a", true, SECOND * 60);
+    let settings = HandlerSettings { addressed: true, ..HandlerSettings::default() };
+    session.register_handler(START, CallId(1), HandlerId(2), "a", settings);
+    let [asked] = questions(&mut session)[..] else { panic!() };
+    accept(&mut session, asked);
+    let told = [call_ended(1, Ok(Response::Registered)), Event::HandlerLost(HandlerId(1))];
+    assert_eq!(events(&mut session), told);
+    assert_eq!(address(&mut session, 1, "a"), Ok(HandlerId(2)));
+    assert_eq!(address(&mut session, 2, "a/b"), UNHANDLED, "at exactly its path");
+    assert_eq!(forward(&mut session, 3, asked.2, "a/b"), Ok(HandlerId(2)));
+    // A stream takes over, and the handler is still registered.
+    session.add_stream(HandlerId(3), "a", true, SECOND * 60);
+    assert_eq!(address(&mut session, 4, "a"), Ok(HandlerId(3)));
+    assert_eq!(forward(&mut session, 5, asked.2, "a"), Ok(HandlerId(2)));
+    session.remove_stream(HandlerId(3));
+    assert_eq!(address(&mut session, 6, "a"), UNHANDLED);
+    session.deregister_handler(START, CallId(2), HandlerId(2));
+    outputs(&mut session);
+    assert_eq!(forward(&mut session, 7, asked.2, "a"), UNHANDLED);
+}
+
+#[test]
+fn a_handler_that_takes_too_long_is_told_and_so_is_the_sender() {
+    let mut session = open();
+    let settings = HandlerSettings { timeout: SECOND * 5, ..HandlerSettings::default() };
+    session.register_handler(START, CallId(1), HandlerId(1), "a", settings);
+    let [asked] = questions(&mut session)[..] else { panic!() };
+    accept(&mut session, asked);
+    outputs(&mut session);
+    assert!(forward(&mut session, 1, asked.2, "a").is_ok());
+    session.handle_timeout(START + SECOND * 4);
+    assert_eq!(events(&mut session), []);
+    session.handle_timeout(START + SECOND * 5);
+    let failure = ServiceFailure { description: "no response within 5000 ms", reason: ErrorReason::REQUEST_TIME_OUT };
+    let error = RequestError::TimedOut(SECOND * 5);
+    let told = outputs(&mut session);
+    let refusal = Message::ServiceError { conversation: ConversationId(1), failure }.to_frame();
+    assert!(told.contains(&Output::Send(refusal.into())), "{told:?}");
+    assert!(told.contains(&Output::Deliver(Event::RequestAbandoned { request: RequestId(1), error })), "{told:?}");
+    session.respond(RequestId(1), Ok(VALUE));
+    assert_eq!(sent(&mut session), Vec::<Vec<u8>>::new());
+}
+
+#[test]
+fn requests_that_nobody_ever_answers_make_room_for_others() {
+    let mut session = open();
+    let number = register(&mut session, 1, 1, "a");
+    for conversation in 1..=65_536 {
+        assert!(forward(&mut session, conversation, number, "a").is_ok());
+    }
+    assert_eq!(forward(&mut session, 70_000, number, "a"), Err(ErrorReason::CLUSTER_ROUTING));
+    session.handle_timeout(START + SECOND * 60);
+    outputs(&mut session);
+    assert_eq!(forward(&mut session, 70_001, number, "a"), Ok(HandlerId(1)));
 }
 
 #[test]
@@ -442,7 +644,7 @@ fn handlers_are_registered_again_after_a_loss_but_not_those_that_were_to_go() {
     register(&mut session, 1, 1, "kept");
     register(&mut session, 2, 2, "going");
     session.deregister_handler(START, CallId(3), HandlerId(2));
-    session.register_handler(START, CallId(4), HandlerId(4), "coming", &[], true);
+    session.register_handler(START, CallId(4), HandlerId(4), "coming", HandlerSettings::default());
     outputs(&mut session);
     cut(&mut session, START);
     session.retry_now(START);

@@ -73,15 +73,42 @@ test("M-6 closing a registration is acknowledged, and what was delivered before 
   await registration.close();
 });
 
-test("M-6 a registration that the broker has not let go of answers until it has", async (t) => {
+test("M-6 a handler that is closed answers no more, although the broker has not let go of it", async (t) => {
   const [asker, answerer] = await openAll(t, broker, 2);
   const path = unique("close");
-  const registration = await answerer.messaging.addRequestHandler(path, () => "still here");
+  let isClosed = false;
+  const registration = await answerer.messaging.addRequestHandler(path, () => assert.ok(!isClosed));
   const sends = Array.from({ length: 50 }, () => asker.messaging.sendRequestToPath(path, null));
+  await answerer.ping();
+  isClosed = true;
   const closing = registration.close();
   for (const sent of await Promise.allSettled(sends)) {
     if (sent.status === "rejected") assertError(sent.reason, unhandled);
-    else assert.equal(sent.value, "still here");
   }
   await closing;
+});
+
+test("M-5 a path is registered, closed and registered again in one turn, and the last one answers", async (t) => {
+  const session = await open(t, broker);
+  const path = unique("turn");
+  const ask = () => session.messaging.sendRequestToPath(path, null);
+  // As the effects of a view do: what is closed is not registered yet.
+  const effect = (name) => {
+    const registering = session.messaging.addRequestHandler(path, () => name);
+    return { registering, close: () => registering.then((registration) => registration.close()) };
+  };
+  const mounts = [];
+  for (const name of ["first", "second", "third"]) {
+    const mount = effect(name);
+    mounts.push(mount);
+    if (name !== "third") mount.close();
+  }
+  const [, , last] = await Promise.all(mounts.map(({ registering }) => registering));
+  assert.equal(await ask(), "third");
+  // And with what is registered: no request finds nobody in between.
+  last.close();
+  const next = session.messaging.addRequestHandler(path, () => "fourth");
+  assert.equal(await ask(), "fourth");
+  await (await next).close();
+  await fails(ask(), unhandled);
 });

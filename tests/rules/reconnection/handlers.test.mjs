@@ -2,9 +2,9 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { fails, isSettled, unique } from "../support/client.mjs";
+import { assertError, fails, isSettled, rejection, unique } from "../support/client.mjs";
 import { connectPeer } from "../support/endpoint.mjs";
-import { anotherBroker, broker, cutter, loseFor, open } from "./support.mjs";
+import { anotherBroker, broker, cutter, loseFor, next, notConnected, open, unhandled } from "./support.mjs";
 
 test("S-10 a connected handler is preferred to one that is not", async (t) => {
   const path = unique("preferred");
@@ -49,4 +49,42 @@ test("S-10 a request for a handler without a connection waits no longer than the
   const back = await connectPeer(impatient, { query: { c: away.token, cs: 1, ss: 1 } });
   assert.equal(back.code, 105);
   await back.close();
+});
+
+test("S-8 a handler that is closed without a connection answers no more, and is taken back when there is one", async (t) => {
+  const between = await cutter(t);
+  const [session, asker] = [await open(t, between), await open(t, broker)];
+  const path = unique("closed");
+  const registration = await session.messaging.addRequestHandler(path, () => "answered");
+  await loseFor(between, session);
+  const sent = rejection(asker.messaging.sendRequestToPath(path, null));
+  await asker.ping();
+  await registration.close();
+  const back = next(session, "reconnect");
+  between.open();
+  assert.deepEqual(await back, { lossless: true, newSession: false });
+  assertError(await sent, unhandled);
+  await session.ping();
+  await fails(asker.messaging.sendRequestToPath(path, null), { ...unhandled, message: /no session handles/ });
+});
+
+test("S-8 a registration may wait for a connection, and its signal ends the waiting", async (t) => {
+  const between = await cutter(t);
+  const [session, asker] = [await open(t, between), await open(t, broker)];
+  const [path, never] = [unique("waits"), unique("never")];
+  await loseFor(between, session);
+  await fails(
+    session.messaging.addRequestHandler(path, () => 1),
+    notConnected,
+  );
+  const controller = new AbortController();
+  const { signal } = controller;
+  const waiting = session.messaging.addRequestHandler(path, () => "here", { whenDisconnected: "wait" });
+  const aborted = session.messaging.addRequestHandler(never, () => 1, { whenDisconnected: "wait", signal });
+  controller.abort("gone");
+  assert.equal(await rejection(aborted), "gone");
+  between.open();
+  await waiting;
+  assert.equal(await asker.messaging.sendRequestToPath(path, null), "here");
+  await fails(asker.messaging.sendRequestToPath(never, null), unhandled);
 });

@@ -404,7 +404,7 @@ test("a request waits for a connection only if it is told to", async () => {
   sockets[0].close();
   await lost.promise;
   await fails(messaging.sendRequestToPath(path, 1), "NOT_CONNECTED", "not-sent");
-  const late = messaging.sendRequestToPath(path, 2, { whenDisconnected: "wait", timeout: 0 });
+  const late = messaging.sendRequestToPath(path, 2, { whenDisconnected: "wait", timeout: 1 });
   await fails(late, "TIMED_OUT", "not-sent");
   same(await messaging.sendRequestToPath(path, 3, { whenDisconnected: "wait" }), [3]);
 });

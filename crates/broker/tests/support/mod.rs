@@ -11,7 +11,7 @@ use antiphon_broker::core::access::Access;
 use antiphon_broker::core::{Broker, BrokerConfig, ConnectionId};
 use antiphon_protocol::client::{
     self, CallId, ClientConfig, ClientSession, Closed, ConnectError, Event, FilterResponseReceived, HandlerId,
-    Patience, ReceivedRequest, RequestError, RequestId, Response, Sender,
+    HandlerSettings, Patience, ReceivedRequest, RequestError, RequestId, Response, Sender,
 };
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::value::{DataType, Value};
@@ -42,6 +42,9 @@ pub enum Behaviour {
     /// Leave them to the test, in [`Network::received`].
     Keep,
 }
+
+/// Of handlers in their clients: it is the broker whose patience is tested.
+const PATIENCE: Duration = Duration::MAX;
 
 /// Before the first attempt to reconnect; the second waits twice as long, and so on.
 pub const RETRY_DELAY: Duration = Duration::from_millis(100);
@@ -223,10 +226,10 @@ impl Network {
         behaviour: Behaviour,
         reregister: bool,
     ) -> Result<HandlerId, RequestError> {
-        let keys: Vec<_> = keys.iter().map(|key| (*key).to_owned()).collect();
+        let property_keys = keys.iter().map(|key| (*key).to_owned()).collect();
+        let settings = HandlerSettings { property_keys, reregister, timeout: PATIENCE, ..HandlerSettings::default() };
         let handler = self.add_behaviour(client, behaviour);
-        let pending =
-            self.call(client, |core, now, call| core.register_handler(now, call, handler, path, &keys, reregister));
+        let pending = self.call(client, |core, now, call| core.register_handler(now, call, handler, path, settings));
         self.run();
         match self.outcome(pending).expect("the broker answers")? {
             Response::Registered => Ok(handler),
@@ -253,7 +256,7 @@ impl Network {
     /// Answers the requests that are sent to this client by its ID or by a filter.
     pub fn stream(&mut self, client: Client, path: &str, behaviour: Behaviour) {
         let handler = self.add_behaviour(client, behaviour);
-        self.peers[client.0].core.add_stream(handler, path, true);
+        self.peers[client.0].core.add_stream(handler, path, true, PATIENCE);
     }
 
     /// Sends a text to the session of another client; it is on its way when this returns, and not further.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use antiphon_load::ledger::{EntryId, Recipients, Stamp};
 use antiphon_protocol::client::{
-    self, CallId, ClientSession, Event, FilterResponseReceived, HandlerId, Outcome, Patience, ReceivedRequest,
-    RequestError, Response, State,
+    self, CallId, ClientSession, Event, FilterResponseReceived, HandlerId, HandlerSettings, Outcome, Patience,
+    ReceivedRequest, RequestError, Response, State,
 };
 use antiphon_protocol::recovery::RecoveryLimits;
 use antiphon_protocol::time::Moment;
@@ -30,6 +30,9 @@ const MAX_CLIENTS: usize = 6;
 /// Longest time that a handler takes that answers at all.
 const LONGEST_WORK: Duration = Duration::from_secs(3);
 
+/// Time that the core gives a handler.
+const HANDLER_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Longest time from an answer to its arrival while nothing goes wrong, with a margin.
 const LONGEST_WAY: Duration = Duration::from_secs(10);
 
@@ -51,8 +54,8 @@ pub struct Client {
     handler_ids: u64,
     /// Request handlers.
     pub handlers: BTreeMap<HandlerId, Handler>,
-    /// Paths of registrations that failed for the application and may hold for a while.
-    unwanted: BTreeSet<String>,
+    /// Paths of registrations that are over for the application and may hold for a while: when that ended, if it has.
+    unwanted: BTreeMap<String, Option<Moment>>,
     /// What its handlers have to answer.
     received: BTreeMap<client::RequestId, (EntryId, usize)>,
     /// Requests that failed with the connection, before the client said what became of the session.
@@ -67,15 +70,13 @@ pub enum PendingCall {
     Responses(EntryId),
     /// Of this handler at this path; with [`World::losses`] when it was sent.
     Registration(HandlerId, String, u64),
-    Deregistration(HandlerId),
+    Deregistration,
     Ping,
 }
 
 #[derive(Debug)]
 pub struct Handler {
     path: String,
-    /// Whether the server has it: it may, if the answer to a deregistration did not come in time.
-    pub is_certain: bool,
     /// When the server said so, and [`World::losses`] when it was asked.
     since: Moment,
     losses: u64,
@@ -126,7 +127,7 @@ pub struct Answer {
 
 impl Client {
     pub fn new(mut core: ClientSession) -> Self {
-        core.add_stream(STREAM_ID, STREAM, true);
+        core.add_stream(STREAM_ID, STREAM, true, HANDLER_TIMEOUT);
         Self {
             core,
             connection: None,
@@ -139,15 +140,31 @@ impl Client {
             calls: 0,
             handler_ids: STREAM_ID.0,
             handlers: BTreeMap::new(),
-            unwanted: BTreeSet::new(),
+            unwanted: BTreeMap::new(),
             received: BTreeMap::new(),
             unexplained: Vec::new(),
             is_over: false,
         }
     }
 
-    fn is_unwanted(&self, path: &str) -> bool {
-        self.unwanted.iter().any(|unwanted| path.starts_with(unwanted))
+    /// Whether the server may have sent a request of this time to a registration that was over.
+    fn is_unwanted(&self, path: &str, sent_at: Moment) -> bool {
+        let is_open = |until: &Option<Moment>| until.is_none_or(|until| sent_at <= until);
+        self.unwanted.iter().any(|(unwanted, until)| path.starts_with(unwanted) && is_open(until))
+    }
+
+    /// Notices when the server has nothing that the application does not know of.
+    fn settle_unwanted(&mut self, now: Moment) {
+        if self.core.open_conversations() == self.waiting.len() + self.handlers.len() {
+            for until in self.unwanted.values_mut() {
+                until.get_or_insert(now);
+            }
+        }
+    }
+
+    fn is_registering(&self, handler: HandlerId, path: &str) -> bool {
+        let is_it = |call: &PendingCall| matches!(call, PendingCall::Registration(id, at, _) if *id == handler && path.starts_with(at));
+        self.waiting.values().any(is_it)
     }
 
     /// A number for its session; every session of every broker has its own.
@@ -299,7 +316,9 @@ impl World {
         self.clients[client].handler_ids += 1;
         let handler = HandlerId(self.clients[client].handler_ids);
         let waiting = PendingCall::Registration(handler, path.to_owned(), self.losses);
-        self.call(client, waiting, |core, call| core.register_handler(now, call, handler, path, &[], true));
+        let wait = chance(&mut self.random, 30);
+        let settings = HandlerSettings { timeout: HANDLER_TIMEOUT, wait, ..HandlerSettings::default() };
+        self.call(client, waiting, |core, call| core.register_handler(now, call, handler, path, settings));
     }
 
     fn deregister_any(&mut self, client: usize) {
@@ -312,29 +331,10 @@ impl World {
     fn deregister(&mut self, client: usize, id: HandlerId) {
         let now = self.now;
         self.log(|| format!("client {client} takes back {id:?}"));
-        // Until the answer comes, it may be there and may not; unless the server cannot even be asked.
-        let is_certain = self.clients[client].handlers.get(&id).is_some_and(|handler| handler.is_certain);
-        if let Some(handler) = self.clients[client].handlers.get_mut(&id) {
-            handler.is_certain = false;
-        }
-        self.is_refused_at_once = false;
-        self.call(client, PendingCall::Deregistration(id), |core, call| core.deregister_handler(now, call, id));
-        if std::mem::take(&mut self.is_refused_at_once)
-            && let Some(handler) = self.clients[client].handlers.get_mut(&id)
-        {
-            handler.is_certain = is_certain;
-        }
-    }
-
-    /// Asks again what came of the registrations that were to be taken back.
-    pub fn deregister_uncertain(&mut self) {
-        for client in 0..self.clients.len() {
-            let handlers = self.clients[client].handlers.iter().filter(|(_, handler)| !handler.is_certain);
-            let uncertain: Vec<_> = handlers.map(|(id, _)| *id).collect();
-            for handler in uncertain {
-                self.deregister(client, handler);
-            }
-        }
+        // It answers no more, whatever the server knows.
+        let Some(handler) = self.clients[client].handlers.remove(&id) else { return };
+        self.clients[client].unwanted.insert(handler.path, None);
+        self.call(client, PendingCall::Deregistration, |core, call| core.deregister_handler(now, call, id));
     }
 
     /// The application does not want to wait for a request any more.
@@ -354,6 +354,8 @@ impl World {
     }
 
     pub fn handle(&mut self, client: usize, event: Event) {
+        let now = self.now;
+        self.clients[client].settle_unwanted(now);
         match event {
             Event::Connected(session) => {
                 self.clients[client].session = Some(session);
@@ -446,19 +448,17 @@ impl World {
             // Its end follows, and says the same.
             (PendingCall::Responses(_), Err(_)) => {}
             (PendingCall::Registration(id, path, losses), Ok(Response::Registered)) => {
-                let handler = Handler { path, is_certain: true, since: self.now, losses };
+                let handler = Handler { path, since: self.now, losses };
                 self.clients[client].handlers.insert(id, handler);
             }
             (PendingCall::Registration(_, path, _), Err(error)) => {
                 if matches!(error, RequestError::TimedOut(_)) {
-                    self.clients[client].unwanted.insert(path);
+                    self.clients[client].unwanted.insert(path, None);
                 }
                 self.check_lost(client, &error);
             }
-            (PendingCall::Deregistration(handler), Ok(Response::Deregistered)) => {
-                self.clients[client].handlers.remove(&handler);
-            }
-            (PendingCall::Deregistration(_) | PendingCall::Ping, Err(error)) => self.check_lost(client, &error),
+            (PendingCall::Deregistration, Ok(Response::Deregistered)) => {}
+            (PendingCall::Ping, Err(error)) => self.check_lost(client, &error),
             (PendingCall::Ping, Ok(Response::Pong(_))) => {}
             (waiting, outcome) => self.wrong(|| format!("{waiting:?} ended with {outcome:?}")),
         }
@@ -483,10 +483,9 @@ impl World {
 
     fn check_lost(&mut self, client: usize, error: &RequestError) {
         let state = self.clients[client].core.state();
-        self.is_refused_at_once |= *error == RequestError::NotConnected;
         let is_right = match error {
             RequestError::NotConnected => matches!(state, State::Connecting | State::Recovering),
-            RequestError::TimedOut(_) | RequestError::ConnectionLost => true,
+            RequestError::TimedOut(_) | RequestError::NotSentInTime(_) | RequestError::ConnectionLost => true,
             RequestError::SessionClosed { .. } => self.clients[client].core.state() == State::Closed,
             RequestError::Refused { reason, .. } => *reason == ErrorReason::HANDLER_CONFLICT,
             _ => false,
@@ -586,19 +585,19 @@ impl World {
                 ErrorReason::CALLBACK_EXCEPTION | ErrorReason::REJECTED_REQUEST => *detail == id.0.to_string(),
                 ErrorReason::SESSION_CLOSED => !is_lossless,
                 ErrorReason::REQUEST_TIME_OUT => {
-                    took >= self.plan.broker.request_timeout && !self.should_have_ended(request, calm_since)
+                    took >= self.plan.broker.request_timeout.min(HANDLER_TIMEOUT)
+                        && !self.should_have_ended(request, calm_since)
                 }
                 // Whoever was there before, and has not lost anything, is still there.
                 ErrorReason::UNHANDLED_MESSAGE => {
                     let is_there = |handler: &Handler| {
                         Some(&handler.path) == request.path.as_ref()
-                            && handler.is_certain
                             && handler.since <= sent_at
                             && handler.losses == self.losses
                     };
                     // But the server may prefer somebody whose registration came too late, and who takes it back.
                     let is_unwanted =
-                        |client: &Client| request.path.as_ref().is_some_and(|path| client.is_unwanted(path));
+                        |client: &Client| request.path.as_ref().is_some_and(|path| client.is_unwanted(path, sent_at));
                     self.clients.iter().any(is_unwanted)
                         || !self.clients.iter().flat_map(|client| client.handlers.values()).any(is_there)
                 }
@@ -635,6 +634,8 @@ impl World {
         let stamp = Stamp::from_bytes(&request.bytes);
         let is_right = match self.clients[client].handlers.get(&handler) {
             Some(handler) => sender.is_some() && path.starts_with(&handler.path),
+            // It takes the place of one that is being taken back.
+            None if self.clients[client].is_registering(handler, &path) => sender.is_some(),
             None => sender.is_none() && handler == STREAM_ID && path == STREAM,
         };
         if !is_right {
@@ -701,31 +702,28 @@ impl World {
         for path in paths.into_iter().chain(own) {
             let Some(client) = self.random.choice(&open).copied() else { return };
             let wanted = self.handlers_of(&path);
-            self.send_to_path(client, path, patience, wanted);
+            self.send_to_path(client, path, patience, Some(wanted));
         }
         for client in open.clone() {
             self.send_to_filter(client, patience, Some(open.len() as u32));
         }
     }
 
-    /// Who may answer a request to a path; nothing if that is not certain.
-    fn handlers_of(&self, path: &str) -> Option<Vec<usize>> {
+    /// Who has to answer a request to a path.
+    fn handlers_of(&self, path: &str) -> Vec<usize> {
         let mut longest = Some(path);
         while let Some(path) = longest {
             let at_path = |client: &Client| {
                 let mut handlers = client.handlers.values().filter(|handler| handler.path == path);
-                handlers.next().map(|handler| (handler.is_certain, client.recipient()))
+                handlers.next().and_then(|_| client.recipient())
             };
             let found: Vec<_> = self.clients.iter().filter_map(at_path).collect();
-            if found.iter().any(|(is_certain, _)| !is_certain) {
-                return None;
-            }
             if !found.is_empty() {
-                return Some(found.into_iter().filter_map(|(_, recipient)| recipient).collect());
+                return found;
             }
             longest = path.rsplit_once('/').map(|(parent, _)| parent);
         }
-        Some(Vec::new())
+        Vec::new()
     }
 
     /// The first thing that must not happen ends the story.

@@ -116,8 +116,6 @@ pub struct World {
     /// From here on nothing goes wrong, and handlers answer.
     pub is_over: bool,
     pub fault: Option<String>,
-    /// Whether the call that was made last failed at once.
-    pub is_refused_at_once: bool,
     pub tally: Tally,
     log: Option<VecDeque<String>>,
 }
@@ -168,7 +166,6 @@ impl World {
             open_requests: 0,
             is_over: false,
             fault: None,
-            is_refused_at_once: false,
             tally: Tally::default(),
             log: None,
             random,
@@ -201,8 +198,6 @@ impl World {
         self.pass(at.since(self.now))?;
         self.heal();
         self.wait_until("recovered", RECOVERY, Self::what_is_pending)?;
-        self.deregister_uncertain();
-        self.wait_until("tidy", Duration::from_secs(15), Self::what_is_pending)?;
         self.ask_everybody();
         self.wait_until("answered", Duration::from_secs(15), Self::what_is_pending)?;
         // Pings come and go, and the answers to requests of closed sessions are waited for.
@@ -253,10 +248,9 @@ impl World {
             if let Some(waiting) = client.waiting.values().next() {
                 return Some(format!("client {index} waits for {waiting:?}"));
             }
-            // Handlers that are being registered again have another; of one that was to be taken back, nobody knows.
+            // Handlers that are being registered again, or taken back, have others.
             let (open, handlers) = (client.core.open_conversations(), client.handlers.len());
-            let certain = client.handlers.values().filter(|handler| handler.is_certain).count();
-            if !(certain..=handlers).contains(&open) {
+            if open != handlers {
                 return Some(format!("client {index} has {open} conversations and {handlers} handlers"));
             }
         }

@@ -1,9 +1,8 @@
 //! Calls: what the application asked of the session and waits for, each with its deadline and what it does with the answer.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::time::Duration;
 
+use super::deadlines::Deadlines;
 use super::error::RequestError;
 use super::ids::{CallId, HandlerId};
 use crate::conversation::Conversations;
@@ -57,7 +56,7 @@ pub(super) struct Call {
     pub purpose: Purpose,
     /// Where its answer comes. None if it is not read from one: registrations say what becomes of theirs.
     pub conversation: Option<ConversationId>,
-    /// What it is to send, while it waits for a connection.
+    /// What it is to send, while it waits for a connection; nothing yet of a registration, which may wait for its turn too.
     pub unsent: Option<Vec<u8>>,
 }
 
@@ -102,17 +101,13 @@ impl Call {
 /// Calls that may wait for a connection at the same time.
 const MAX_UNSENT: usize = 10_000;
 
-/// Due times of calls that have ended are never worth sorting out, up to so many.
-const SPARE_DEADLINES: usize = 64;
-
 /// All open calls.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     calls: Numbered<Call>,
     /// Whose answer comes in which conversation.
     conversations: Conversations<CallId>,
-    /// Earliest first. Those of calls that have ended are sorted out later.
-    deadlines: BinaryHeap<Reverse<(Moment, CallId)>>,
+    deadlines: Deadlines,
     /// How many wait for a connection.
     unsent: usize,
 }
@@ -136,7 +131,7 @@ impl Calls {
     pub fn open(&mut self, id: CallId, call: Call) {
         let (deadline, conversation, is_unsent) = (call.deadline(), call.conversation, call.unsent.is_some());
         if self.calls.insert(id.0, call) {
-            self.deadlines.push(Reverse((deadline, id)));
+            self.deadlines.add(deadline, id.0);
             self.unsent += usize::from(is_unsent);
             if let Some(conversation) = conversation {
                 self.conversations.open(conversation, id);
@@ -151,19 +146,8 @@ impl Calls {
         if let Some(conversation) = call.conversation {
             self.conversations.close(conversation);
         }
-        if self.deadlines.len() > 2 * self.calls.len() + SPARE_DEADLINES {
-            self.sort_out_deadlines();
-        }
+        self.deadlines.tidy(self.calls.len(), &|id| self.calls.get(id).is_some());
         Some(call)
-    }
-
-    /// Forgets the deadlines of calls that have ended.
-    #[inline(never)]
-    fn sort_out_deadlines(&mut self) {
-        self.deadlines.clear();
-        for (id, call) in self.calls.iter() {
-            self.deadlines.push(Reverse((call.deadline(), CallId(id))));
-        }
     }
 
     /// The call that is answered in a conversation.
@@ -195,19 +179,16 @@ impl Calls {
 
     /// When the next one has waited for too long.
     pub fn next_deadline(&mut self) -> Option<Moment> {
-        while let Some(Reverse((deadline, id))) = self.deadlines.peek() {
-            if self.calls.get(id.0).is_some() {
-                return Some(*deadline);
-            }
-            self.deadlines.pop();
-        }
-        None
+        Some(self.next()?.0)
+    }
+
+    fn next(&mut self) -> Option<(Moment, u64)> {
+        self.deadlines.next(&|id| self.calls.get(id).is_some())
     }
 
     /// Takes out the one that [`Self::next_deadline`] is about.
     pub fn end_next(&mut self) -> Option<(CallId, Call)> {
-        self.next_deadline()?;
-        let Reverse((_, id)) = self.deadlines.pop()?;
+        let id = CallId(self.next()?.1);
         Some((id, self.end(id)?))
     }
 }
@@ -226,14 +207,13 @@ mod tests {
     }
 
     #[test]
-    fn deadlines_of_calls_that_have_ended_are_forgotten() {
+    fn the_call_that_is_due_first_is_the_next_of_those_that_have_not_ended() {
         let mut calls = Calls::default();
         for id in 1..=1000 {
             call(&mut calls, id, id, None);
         }
         for id in 1..=999 {
             assert!(calls.end(CallId(id)).is_some());
-            assert!(calls.deadlines.len() <= 2 * calls.len() + SPARE_DEADLINES);
         }
         assert_eq!(calls.next_deadline(), Some(Moment(1000)));
         assert_eq!(calls.end_next().map(|(id, _)| id), Some(CallId(1000)));

@@ -1,9 +1,12 @@
 //! Request handlers: registering them with the server, finding the one that a request is for, answering.
 
+use std::time::Duration;
+
 use super::calls::{Call, Purpose, Response};
+use super::connection::Way;
 use super::ids::{CallId, HandlerId, RequestId};
 use super::received::{MAX_RECEIVED, ReceivedRequest, Sender};
-use super::registrations::{Effect, Registration};
+use super::registrations::{Effect, Question, Registration};
 use super::{ClientSession, Event, RequestError};
 use crate::text;
 use crate::time::Moment;
@@ -19,12 +22,38 @@ use crate::wire::services::{
 /// Longest error text that is sent, in characters; the broker cuts there as well (rules M-18).
 const MAX_ERROR_TEXT: usize = 1024;
 
+/// How a request handler is registered, and how it answers.
+#[derive(Clone, Debug)]
+pub struct HandlerSettings {
+    /// Which session properties of the sender come with each request.
+    pub property_keys: Vec<String>,
+    /// Whether it is registered again by itself when the server has lost it; else [`Event::HandlerLost`] tells of that.
+    pub reregister: bool,
+    /// Whether it also answers requests that are sent to this session by its ID or by a session filter, at exactly its path.
+    pub addressed: bool,
+    /// How long it may take for an answer.
+    pub timeout: Duration,
+    /// Whether the registration waits for a connection while there is none, instead of failing at once.
+    pub wait: bool,
+}
+
+impl Default for HandlerSettings {
+    fn default() -> Self {
+        Self {
+            property_keys: Vec::new(),
+            reregister: true,
+            addressed: false,
+            timeout: Duration::from_secs(60),
+            wait: false,
+        }
+    }
+}
+
 impl ClientSession {
     /// Register `handler` for requests to `path` and everything below it.
     ///
-    /// [`Response::Registered`] follows when the server has accepted, and from then on [`Event::RequestReceived`].
-    /// `property_keys` say which session properties of the sender come with each request. With `reregister` it is registered
-    /// again by itself when the server has lost it, else [`Event::HandlerLost`] tells of that.
+    /// [`Response::Registered`] follows when the server has accepted, and from then on [`Event::RequestReceived`]. Where
+    /// another registration of the path is under way or is being taken back, this one has its turn after that.
     ///
     /// Source: section 8.1.
     pub fn register_handler(
@@ -33,47 +62,40 @@ impl ClientSession {
         call: CallId,
         handler: HandlerId,
         path: &str,
-        property_keys: &[String],
-        reregister: bool,
+        settings: HandlerSettings,
     ) {
-        let number = self.calls.next_conversation();
-        let conversation = self.calls.next_conversation();
-        let registration =
-            Registration { number, path: path.to_owned(), property_keys: property_keys.to_vec(), reregister };
-        let frame = registration_frame(conversation, &registration);
+        let HandlerSettings { property_keys, reregister, addressed, timeout, wait } = settings;
         let purpose = Purpose::Registration(handler);
-        match self.connection.way_for(frame.len(), false) {
-            Ok(_) => {
-                self.registrations.register(handler, registration, conversation, call);
-                self.calls.open(call, Call::new(now, self.config.request_timeout, purpose, None));
-                self.send(frame);
-            }
-            Err(error) => self.report(call, purpose, Err(error)),
-        }
+        let is_open = match self.connection.way_for(0, wait && self.calls.may_wait()) {
+            Ok(way) => matches!(way, Way::Open),
+            Err(error) => return self.report(call, purpose, Err(error)),
+        };
+        let number = self.calls.next_conversation();
+        let (path, is_addressed) = (path.to_owned(), addressed);
+        let registration =
+            Registration { number, path: path.clone(), property_keys, reregister, is_addressed, timeout };
+        self.registrations.register(handler, registration, call);
+        let mut opened = Call::new(now, self.config.request_timeout, purpose, None);
+        opened.unsent = Some(Vec::new());
+        self.calls.open(call, opened);
+        self.registrations.advance(&path, is_open);
+        self.follow_registrations();
     }
 
-    /// Take back the registration of `handler`. [`Response::Deregistered`] follows, at once if there is none; requests that
-    /// were delivered before it can still be answered.
+    /// Let `handler` answer no more, and take its registration back; requests that were delivered before it can still be
+    /// answered. [`Response::Deregistered`] follows when the server has agreed, or at once if there is nothing to wait for:
+    /// no registration, or no connection, and then the server is asked as soon as there is one.
     ///
     /// Source: section 8.1.
     pub fn deregister_handler(&mut self, now: Moment, call: CallId, handler: HandlerId) {
         let purpose = Purpose::Deregistration(handler);
-        let Some(registration) = self.registrations.get(handler) else {
-            let outcome = self.connection.way_for(0, true).map(|_| Response::Deregistered);
-            return self.report(call, purpose, outcome);
-        };
-        // It is asked once: it goes by the path, where another handler may be registered by now.
-        if !self.registrations.is_deregistering(handler) {
-            let conversation = self.calls.next_conversation();
-            let frame = deregistration_frame(conversation, registration);
-            if let Err(error) = self.connection.way_for(frame.len(), false) {
-                return self.report(call, purpose, Err(error));
-            }
-            self.registrations.deregister(handler, conversation);
-            self.send(frame);
+        let waiting = matches!(self.connection.way_for(0, false), Ok(Way::Open)).then_some(call);
+        if self.registrations.close(handler, waiting) && waiting.is_some() {
+            self.calls.open(call, Call::new(now, self.config.request_timeout, purpose, None));
+        } else {
+            self.report(call, purpose, Ok(Response::Deregistered));
         }
-        self.registrations.wait(handler, call);
-        self.calls.open(call, Call::new(now, self.config.request_timeout, purpose, None));
+        self.follow_registrations();
     }
 
     /// Let a stream answer requests to exactly `path`, without the server knowing of it.
@@ -81,9 +103,9 @@ impl ClientSession {
     /// With `addressed` it answers requests that are sent to this session by its ID or by a session filter. Without, it
     /// answers those that the server sends to a registration of this session; it shares the path with request handlers, and
     /// whatever came later answers. A registration counts from the server's acceptance on. [`Event::HandlerLost`] tells of a
-    /// stream whose place was taken.
-    pub fn add_stream(&mut self, handler: HandlerId, path: &str, addressed: bool) {
-        self.registrations.add_stream(handler, path, addressed);
+    /// stream whose place was taken. It may take `timeout` for an answer.
+    pub fn add_stream(&mut self, handler: HandlerId, path: &str, addressed: bool, timeout: Duration) {
+        self.registrations.add_stream(handler, path, addressed, timeout);
         self.follow_registrations();
     }
 
@@ -133,8 +155,8 @@ impl ClientSession {
                 self.refuse(conversation, ErrorReason::INVALID_DATA, &text);
                 Ok(())
             }
-            MessagingReceiverClient::ID => decode_all(body).map(|request| self.dispatch(conversation, request)),
-            MessagingSend::ID => decode_all(body).map(|request| self.dispatch_addressed(conversation, request)),
+            MessagingReceiverClient::ID => decode_all(body).map(|request| self.dispatch(now, conversation, request)),
+            MessagingSend::ID => decode_all(body).map(|request| self.dispatch_addressed(now, conversation, request)),
             FilterResponseDelivery::ID => decode_all(body).map(|response| {
                 self.acknowledge(conversation);
                 self.handle_filter_response(response, size);
@@ -157,26 +179,32 @@ impl ClientSession {
         }
     }
 
-    fn dispatch(&mut self, conversation: ConversationId, forwarded: ForwardedRequest<'_>) {
+    fn dispatch(&mut self, now: Moment, conversation: ConversationId, forwarded: ForwardedRequest<'_>) {
         let ForwardedRequest { registration, sender, path, properties, request } = forwarded;
         let Some(handler) = self.registrations.handler(registration, path) else {
             let text = text!["this session has no request handler at ", path];
             return self.refuse(conversation, ErrorReason::UNHANDLED_MESSAGE, &text);
         };
         let properties = properties.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        self.deliver_request(conversation, handler, path, Some(Sender { session: sender, properties }), request);
+        self.deliver_request(now, conversation, handler, path, Some(Sender { session: sender, properties }), request);
     }
 
-    fn dispatch_addressed(&mut self, conversation: ConversationId, SendToPath { path, request }: SendToPath<'_>) {
+    fn dispatch_addressed(
+        &mut self,
+        now: Moment,
+        conversation: ConversationId,
+        SendToPath { path, request }: SendToPath<'_>,
+    ) {
         let Some(handler) = self.registrations.addressed(path) else {
-            let text = text!["this session has no stream with addressed: true at ", path];
+            let text = text!["this session has no handler with the option addressed: true at exactly ", path];
             return self.refuse(conversation, ErrorReason::UNHANDLED_MESSAGE, &text);
         };
-        self.deliver_request(conversation, handler, path, None, request);
+        self.deliver_request(now, conversation, handler, path, None, request);
     }
 
     fn deliver_request(
         &mut self,
+        now: Moment,
         conversation: ConversationId,
         handler: HandlerId,
         path: &str,
@@ -191,7 +219,8 @@ impl ClientSession {
         if conversation == ConversationId::ONE_WAY {
             return;
         }
-        let Some(id) = self.received.add(conversation) else { return };
+        let timeout = self.registrations.timeout(handler);
+        let Some(id) = self.received.add(now, conversation, timeout) else { return };
         let (path, request) = (path.to_owned(), request.into());
         self.deliver(Event::RequestReceived(ReceivedRequest { id, handler, path, sender, request }));
     }
@@ -204,62 +233,73 @@ impl ClientSession {
         }
     }
 
+    /// The request that is due has taken too long: its sender is told, and whoever answers it.
+    pub(super) fn end_due_request(&mut self) {
+        let Some((request, conversation, timeout)) = self.received.end_next() else { return };
+        let error = RequestError::TimedOut(timeout);
+        self.refuse(conversation, ErrorReason::REQUEST_TIME_OUT, &error.message());
+        self.deliver(Event::RequestAbandoned { request, error });
+    }
+
     /// The server answered what it was asked about a registration.
     pub(super) fn handle_registration_answer(
         &mut self,
         conversation: ConversationId,
         answer: Result<(), RequestError>,
     ) {
-        self.registrations.answer(conversation, answer);
+        if let Some(path) = self.registrations.answer(conversation, answer) {
+            self.registrations.advance(&path, true);
+        }
         self.follow_registrations();
     }
 
     /// Carries out what has become of registrations and streams.
-    fn follow_registrations(&mut self) {
+    pub(super) fn follow_registrations(&mut self) {
         for effect in self.registrations.take_effects() {
             match effect {
+                Effect::Ask(handler, question) => self.ask_about(handler, question),
                 Effect::End(call, outcome) => self.end_call(call, outcome),
                 Effect::Lost(handler) => self.deliver(Event::HandlerLost(handler)),
-                Effect::TakeBack(registration) => {
-                    let conversation = self.calls.next_conversation();
-                    self.send(deregistration_frame(conversation, &registration));
-                }
             }
+        }
+    }
+
+    /// Asks the server to make a registration, or to take it back.
+    fn ask_about(&mut self, handler: HandlerId, question: Question) {
+        let conversation = self.calls.next_conversation();
+        let Some(registration) = self.registrations.get(handler) else { return };
+        let capacity = registration.path.len();
+        let frame = match question {
+            Question::Register => {
+                request_frame::<services::Registration>(conversation, &registration.to_register(), capacity)
+            }
+            Question::Deregister => {
+                request_frame::<Deregistration>(conversation, &registration.to_deregister(), capacity)
+            }
+        };
+        if let Some(call) = self.registrations.ask(handler, question, conversation) {
+            self.calls.take_unsent(call);
+        }
+        match self.connection.way_for(frame.len(), true) {
+            Err(error @ RequestError::MessageTooLarge { .. }) if question == Question::Register => {
+                self.handle_registration_answer(conversation, Err(error));
+            }
+            // Without a connection it is kept for the next one.
+            _ => self.send(frame),
         }
     }
 
     /// The server has lost everything that it knew of the session. Returns how many request handlers are to be registered
     /// again.
     pub(super) fn lose_registrations(&mut self) -> usize {
-        self.registrations.lose_all();
+        let again = self.registrations.lose_all();
         self.follow_registrations();
-        self.registrations.len()
+        again
     }
 
     /// Registers the request handlers again that the server has lost.
     pub(super) fn register_again(&mut self) {
-        for handler in self.registrations.handlers() {
-            let Some(registration) = self.registrations.get(handler) else { continue };
-            let conversation = self.calls.next_conversation();
-            let frame = registration_frame(conversation, registration);
-            // Only fails for a server that takes smaller messages than before.
-            if self.connection.way_for(frame.len(), false).is_ok() {
-                self.registrations.register_again(handler, conversation);
-                self.send(frame);
-            } else {
-                self.registrations.lose(handler);
-            }
-        }
+        self.registrations.advance_all();
         self.follow_registrations();
     }
-}
-
-/// The message that asks for a registration.
-fn registration_frame(conversation: ConversationId, registration: &Registration) -> Vec<u8> {
-    request_frame::<services::Registration>(conversation, &registration.to_register(), registration.path.len())
-}
-
-/// The message that takes a registration back.
-fn deregistration_frame(conversation: ConversationId, registration: &Registration) -> Vec<u8> {
-    request_frame::<Deregistration>(conversation, &registration.to_deregister(), registration.path.len())
 }

@@ -16,6 +16,7 @@
 
 mod calls;
 mod connection;
+mod deadlines;
 mod error;
 mod filters;
 mod handlers;
@@ -30,6 +31,7 @@ use std::time::Duration;
 pub use calls::{Patience, Response};
 pub use error::{CloseCode, Closed, ConnectCode, ConnectError, FilterFault, Outcome, RequestError};
 pub use filters::FilterResponseReceived;
+pub use handlers::HandlerSettings;
 pub use ids::{CallId, ConnectionId, HandlerId, RequestId};
 pub use received::{ReceivedRequest, Sender};
 
@@ -354,8 +356,8 @@ impl ClientSession {
     }
 
     fn next_timeout(&mut self) -> Option<Moment> {
-        let (connection, call) = (self.connection.next_timeout(), self.calls.next_deadline());
-        connection.into_iter().chain(call).min()
+        let (call, request) = (self.calls.next_deadline(), self.received.next_deadline());
+        self.connection.next_timeout().into_iter().chain(call).chain(request).min()
     }
 
     /// Does what is due, earliest first.
@@ -364,6 +366,8 @@ impl ClientSession {
             if self.connection.next_timeout() == Some(at) {
                 let step = self.connection.handle_timeout(now);
                 self.follow(step);
+            } else if self.calls.next_deadline() != Some(at) {
+                self.end_due_request();
             } else if let Some((id, call)) = self.calls.end_next() {
                 self.time_out(id, call);
             }

@@ -1,9 +1,12 @@
 //! Registrations and streams: which function of the application answers a request, and what the server knows of it.
 
+use std::time::Duration;
+
 use super::calls::Response;
 use super::error::RequestError;
 use super::ids::{CallId, HandlerId};
 use crate::numbered::Numbered;
+use crate::wire::error_reason::ErrorReason;
 use crate::wire::layouts::{DeregisterHandler, RegisterHandler};
 use crate::wire::primitives::ConversationId;
 use crate::wire::services::{MessagingReceiverClient, Service};
@@ -17,6 +20,10 @@ pub(super) struct Registration {
     pub property_keys: Vec<String>,
     /// Whether it is registered again after the server has lost it.
     pub reregister: bool,
+    /// Whether it answers as a stream for addressed requests does, too.
+    pub is_addressed: bool,
+    /// How long it may take for an answer.
+    pub timeout: Duration,
 }
 
 /// As the official JavaScript client names it; servers ignore it (section 8.1).
@@ -54,46 +61,51 @@ struct Known {
 /// The progress of a registration from the application to the server and back.
 #[derive(Debug)]
 enum Life {
+    /// It waits for its turn at its path, or for a connection. So does this call; none, if the server has lost it and is to
+    /// make it again.
+    Waiting(Option<CallId>),
     /// The server was asked to make it.
-    Registering,
-    /// The same, but the application was told that it failed: it is taken back if the server makes it after all.
-    Unwanted,
+    Registering(Option<CallId>),
     Registered,
-    /// The server has lost it and was asked to make it again.
-    RegisteringAgain,
-    /// The server was asked to take it back. These calls wait for that; none, if they have waited for too long.
-    Deregistering(Vec<CallId>),
+    /// It answers no more. The server is to take it back, or was asked to; these calls wait for that.
+    Closed(Vec<CallId>),
 }
 
 /// A question to the server about a registration; one in each conversation.
-#[derive(Clone, Copy, Debug)]
-enum Question {
-    Register(CallId),
-    RegisterAgain,
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Question {
+    Register,
     Deregister,
 }
 
 /// What has become of a registration or a stream, for the session to carry out.
 #[derive(Debug)]
 pub(super) enum Effect {
+    /// The server is to be asked something.
+    Ask(HandlerId, Question),
     /// A call has come to its end, if it has not before.
     End(CallId, Result<Response, RequestError>),
     /// A request handler or a stream is gone without the application having asked for it.
     Lost(HandlerId),
-    /// The server has made a registration that nobody wants any more. It is to be asked to take it back.
-    TakeBack(Registration),
 }
 
 /// The functions at one path.
+///
+/// The server holds one registration for each path, and takes it back by the path. So while one is being registered nothing
+/// else is asked about its path: only its answer says what there is to take back.
 #[derive(Debug, Default)]
 struct Slot {
-    /// The request handler that the server has accepted there: it holds one for each path.
+    /// The request handler that the server holds.
     registered: Option<HandlerId>,
+    /// The one that it was asked to make.
+    registering: Option<HandlerId>,
+    /// Those that come after it, in their order.
+    waiting: Vec<HandlerId>,
     /// Answers in place of the request handler.
     stream: Option<HandlerId>,
     /// Whether a stream has taken the place of the request handler, which does not get it back.
     is_displaced: bool,
-    /// Answers requests that were sent to this session by its ID or by a filter.
+    /// Answers requests that were sent to this session by its ID or by a filter: a stream or a request handler.
     addressed: Option<HandlerId>,
 }
 
@@ -102,6 +114,7 @@ struct Slot {
 struct Stream {
     path: String,
     is_addressed: bool,
+    timeout: Duration,
 }
 
 /// All registrations and streams of a session.
@@ -138,63 +151,95 @@ impl Registrations {
 
     // What the application does.
 
-    /// The server is asked in `conversation` to make a registration; `call` waits for it.
-    pub fn register(
-        &mut self,
-        handler: HandlerId,
-        registration: Registration,
-        conversation: ConversationId,
-        call: CallId,
-    ) {
+    /// A registration is to be made when it has its turn; `call` waits for it.
+    pub fn register(&mut self, handler: HandlerId, registration: Registration, call: CallId) {
+        self.slot(&registration.path).waiting.push(handler);
         self.numbers.insert(key(registration.number), handler);
-        self.known.insert(handler.0, Known { registration, life: Life::Registering });
-        self.asked.insert(key(conversation), (handler, Question::Register(call)));
+        self.known.insert(handler.0, Known { registration, life: Life::Waiting(Some(call)) });
     }
 
-    /// The application was told that a registration failed, or does not wait for it any more.
-    pub fn give_up(&mut self, handler: HandlerId) {
-        if let Some(known) = self.known.get_mut(handler.0)
-            && matches!(known.life, Life::Registering)
-        {
-            known.life = Life::Unwanted;
-        }
-    }
-
-    /// The registration of `handler`, if there is one that somebody wants.
+    /// The registration of `handler`, whether or not it still answers.
     pub fn get(&self, handler: HandlerId) -> Option<&Registration> {
-        let known = self.known.get(handler.0)?;
-        (!matches!(known.life, Life::Unwanted)).then_some(&known.registration)
+        Some(&self.known.get(handler.0)?.registration)
     }
 
-    /// Whether the server was asked to take a registration back.
-    pub fn is_deregistering(&self, handler: HandlerId) -> bool {
-        matches!(self.known.get(handler.0), Some(Known { life: Life::Deregistering(_), .. }))
-    }
-
-    /// The server is asked in `conversation` to take back a registration; requests may come until it has answered.
-    pub fn deregister(&mut self, handler: HandlerId, conversation: ConversationId) {
-        if let Some(known) = self.known.get_mut(handler.0) {
-            known.life = Life::Deregistering(Vec::new());
-            self.asked.insert(key(conversation), (handler, Question::Deregister));
+    /// A handler answers no more, and the server is to take its registration back. `call` waits for that; false if there is
+    /// nothing to wait for.
+    pub fn close(&mut self, handler: HandlerId, call: Option<CallId>) -> bool {
+        let Some(Known { registration, life }) = self.known.get_mut(handler.0) else { return false };
+        match life {
+            Life::Waiting(_) => {
+                self.remove(handler);
+                return false;
+            }
+            Life::Registering(_) | Life::Registered => *life = Life::Closed(call.into_iter().collect()),
+            Life::Closed(waiting) => waiting.extend(call),
         }
-    }
-
-    /// A call waits for the server to take back a registration.
-    pub fn wait(&mut self, handler: HandlerId, call: CallId) {
-        if let Some(Known { life: Life::Deregistering(waiting), .. }) = self.known.get_mut(handler.0) {
-            waiting.push(call);
+        let path = registration.path.clone();
+        if let Ok(at) = self.find(&path) {
+            let addressed = &mut self.slots[at].1.addressed;
+            if *addressed == Some(handler) {
+                *addressed = None;
+            }
         }
+        self.advance(&path, false);
+        true
     }
 
-    /// It does not any more.
+    /// A call does not wait any more for a registration to be taken back.
     pub fn stop_waiting(&mut self, handler: HandlerId, call: CallId) {
-        if let Some(Known { life: Life::Deregistering(waiting), .. }) = self.known.get_mut(handler.0) {
+        if let Some(Known { life: Life::Closed(waiting), .. }) = self.known.get_mut(handler.0) {
             waiting.retain(|other| *other != call);
         }
     }
 
+    /// Asks the server what there is to ask about a path: to take back what is closed, and, with a connection, to make what
+    /// is next. It does both in this order.
+    pub fn advance(&mut self, path: &str, is_connected: bool) {
+        let Ok(at) = self.find(path) else { return };
+        if self.slots[at].1.registering.is_some() {
+            return;
+        }
+        let closed = self.slots[at].1.registered.filter(|handler| self.is_closed(*handler));
+        let slot = &mut self.slots[at].1;
+        if let Some(closed) = closed {
+            slot.registered = None;
+            self.effects.push(Effect::Ask(closed, Question::Deregister));
+        }
+        if is_connected && !slot.waiting.is_empty() {
+            let next = slot.waiting.remove(0);
+            slot.registering = Some(next);
+            if let Some(Known { life, .. }) = self.known.get_mut(next.0)
+                && let Life::Waiting(call) = *life
+            {
+                *life = Life::Registering(call);
+            }
+            self.effects.push(Effect::Ask(next, Question::Register));
+        }
+        self.tidy(path);
+    }
+
+    /// The same for all paths, in the order of the registrations: there is a connection.
+    pub fn advance_all(&mut self) {
+        for handler in self.known.numbers().into_iter().map(HandlerId) {
+            if let Some(Known { registration, life: Life::Waiting(_) }) = self.known.get(handler.0) {
+                let path = registration.path.clone();
+                self.advance(&path, true);
+            }
+        }
+    }
+
+    /// The server is asked about a registration in `conversation`. Returns the call that has waited for that.
+    pub fn ask(&mut self, handler: HandlerId, question: Question, conversation: ConversationId) -> Option<CallId> {
+        self.asked.insert(key(conversation), (handler, question));
+        match self.known.get(handler.0)?.life {
+            Life::Registering(call) => call,
+            _ => None,
+        }
+    }
+
     /// Adds a stream, in place of whatever answered such requests at its path.
-    pub fn add_stream(&mut self, handler: HandlerId, path: &str, is_addressed: bool) {
+    pub fn add_stream(&mut self, handler: HandlerId, path: &str, is_addressed: bool, timeout: Duration) {
         let slot = self.slot(path);
         let replaced = if is_addressed {
             slot.addressed.replace(handler)
@@ -202,21 +247,22 @@ impl Registrations {
             slot.is_displaced = true;
             slot.stream.replace(handler)
         };
-        self.streams.insert(handler.0, Stream { path: path.to_owned(), is_addressed });
+        self.streams.insert(handler.0, Stream { path: path.to_owned(), is_addressed, timeout });
         self.lose_stream(replaced);
     }
 
-    /// Another one has taken the place of a stream.
+    /// Another one has taken the place of a stream; or of a request handler, which stays what it is for the server.
     fn lose_stream(&mut self, replaced: Option<HandlerId>) {
-        if let Some(stream) = replaced {
-            self.streams.remove(stream.0);
+        if let Some(stream) = replaced
+            && self.streams.remove(stream.0).is_some()
+        {
             self.effects.push(Effect::Lost(stream));
         }
     }
 
     /// Takes a stream out. What it has replaced does not come back.
     pub fn remove_stream(&mut self, handler: HandlerId) {
-        let Some(Stream { path, is_addressed }) = self.streams.remove(handler.0) else { return };
+        let Some(Stream { path, is_addressed, .. }) = self.streams.remove(handler.0) else { return };
         let slot = self.slot(&path);
         if is_addressed {
             slot.addressed = None;
@@ -228,108 +274,119 @@ impl Registrations {
 
     // What the server does.
 
-    /// The server has answered what it was asked in `conversation`, if that was about a registration.
-    pub fn answer(&mut self, conversation: ConversationId, answer: Result<(), RequestError>) {
-        let Some((handler, question)) = self.asked.remove(key(conversation)) else { return };
+    /// The server has answered what it was asked in `conversation`, if that was about a registration. Returns its path, about
+    /// which there may be more to ask.
+    pub fn answer(&mut self, conversation: ConversationId, answer: Result<(), RequestError>) -> Option<String> {
+        let (handler, question) = self.asked.remove(key(conversation))?;
+        let path = self.get(handler)?.path.clone();
         match (question, answer) {
-            (Question::Register(call), Ok(())) => self.be_registered(handler, call),
-            (Question::Register(call), Err(error)) => {
-                self.end(handler, false);
-                self.effects.push(Effect::End(call, Err(error)));
-            }
-            (Question::RegisterAgain, Ok(())) => {
-                if let Some(Known { life: life @ Life::RegisteringAgain, .. }) = self.known.get_mut(handler.0) {
-                    *life = Life::Registered;
-                }
-            }
-            (Question::RegisterAgain, Err(_)) | (Question::Deregister, Ok(())) => self.end(handler, true),
-            (Question::Deregister, Err(error)) => {
-                if let Some(Known { life, .. }) = self.known.get_mut(handler.0)
-                    && let Life::Deregistering(waiting) = std::mem::replace(life, Life::Registered)
-                {
-                    for call in waiting {
-                        self.effects.push(Effect::End(call, Err(error.clone())));
-                    }
-                }
-            }
+            (Question::Register, Ok(())) => self.be_registered(handler, &path),
+            (Question::Register, Err(error)) => self.be_refused(handler, &path, error),
+            // It is not asked twice: if it refused, it would again.
+            (Question::Deregister, _) => self.end(handler),
         }
+        Some(path)
     }
 
     /// The server has made a registration. It holds one for each path, so the one of before is over, whatever was heard of it;
-    /// and the handler answers in place of a stream.
-    fn be_registered(&mut self, handler: HandlerId, call: CallId) {
-        let Some(known) = self.known.get_mut(handler.0) else { return };
-        match known.life {
-            Life::Unwanted => {
-                if let Some(known) = self.remove(handler) {
-                    self.effects.push(Effect::TakeBack(known.registration));
-                }
-                return;
-            }
-            Life::Registering => known.life = Life::Registered,
-            // To be taken back already; the server has been asked.
-            _ => {}
+    /// and the handler answers in place of streams, unless it has answered before.
+    fn be_registered(&mut self, handler: HandlerId, path: &str) {
+        let Some(Known { registration, life }) = self.known.get_mut(handler.0) else { return };
+        let is_addressed = registration.is_addressed;
+        let call = if let Life::Registering(call) = *life {
+            *life = Life::Registered;
+            call
+        } else {
+            None
+        };
+        let slot = self.slot(path);
+        slot.registering = None;
+        let before = slot.registered.replace(handler);
+        if let Some(call) = call {
+            slot.is_displaced = false;
+            let stream = slot.stream.take();
+            let addressed = if is_addressed { slot.addressed.replace(handler) } else { None };
+            self.effects.push(Effect::End(call, Ok(Response::Registered)));
+            self.lose_stream(stream);
+            self.lose_stream(addressed);
         }
-        let path = known.registration.path.clone();
-        self.effects.push(Effect::End(call, Ok(Response::Registered)));
-        let slot = self.slot(&path);
-        slot.is_displaced = false;
-        let (before, stream) = (slot.registered.replace(handler), slot.stream.take());
-        self.lose_stream(stream);
         if let Some(before) = before {
-            self.end(before, true);
+            self.end(before);
         }
     }
 
-    /// The server holds a registration no longer: tells those who wait for that, or else the application, if it `was_made`.
-    fn end(&mut self, handler: HandlerId, was_made: bool) {
+    /// The server has not made a registration. If that is because of one that has been closed meanwhile, it has its turn when
+    /// that is taken back.
+    fn be_refused(&mut self, handler: HandlerId, path: &str, error: RequestError) {
+        let slot = self.slot(path);
+        slot.registering = None;
+        let holder = slot.registered;
+        if error.reason() == Some(ErrorReason::HANDLER_CONFLICT)
+            && holder.is_some_and(|holder| self.is_closed(holder))
+            && let Some(Known { life: life @ Life::Registering(_), .. }) = self.known.get_mut(handler.0)
+            && let Life::Registering(call) = *life
+        {
+            *life = Life::Waiting(call);
+            self.slot(path).waiting.insert(0, handler);
+            return;
+        }
+        self.fail(handler, error);
+    }
+
+    /// A registration could not be made.
+    pub fn fail(&mut self, handler: HandlerId, error: RequestError) {
+        match self.known.get(handler.0) {
+            Some(Known { life: Life::Registering(Some(call)), .. }) => {
+                self.effects.push(Effect::End(*call, Err(error)));
+                self.remove(handler);
+            }
+            _ => self.end(handler),
+        }
+    }
+
+    /// The server holds a registration no longer: tells those who wait for that, or else the application.
+    fn end(&mut self, handler: HandlerId) {
         let Some(known) = self.remove(handler) else { return };
         match known.life {
-            Life::Deregistering(waiting) if !waiting.is_empty() => {
+            Life::Closed(waiting) => {
                 for call in waiting {
                     self.effects.push(Effect::End(call, Ok(Response::Deregistered)));
                 }
             }
-            _ if was_made => self.effects.push(Effect::Lost(handler)),
-            _ => {}
+            _ => self.effects.push(Effect::Lost(handler)),
         }
     }
 
-    /// The server has lost everything. Those that are to be registered again are the ones that are left.
-    pub fn lose_all(&mut self) {
+    /// The server has lost everything. Returns how many registrations it is to make again.
+    pub fn lose_all(&mut self) -> usize {
         self.asked = Numbered::default();
-        for handler in self.handlers() {
-            let Some(known) = self.known.get_mut(handler.0) else { continue };
-            let is_wanted = match &known.life {
-                Life::Registered | Life::RegisteringAgain => true,
-                // The application was told that taking it back failed.
-                Life::Deregistering(waiting) => waiting.is_empty(),
-                Life::Registering | Life::Unwanted => false,
+        for (_, slot) in &mut self.slots {
+            (slot.registered, slot.registering) = (None, None);
+            slot.waiting.clear();
+        }
+        let mut again = 0;
+        for handler in self.known.numbers().into_iter().map(HandlerId) {
+            let Some(Known { registration, life }) = self.known.get_mut(handler.0) else { continue };
+            let (was_made, call) = match life {
+                Life::Waiting(call) => (call.is_none(), *call),
+                Life::Registering(call) => (call.is_none(), None),
+                Life::Registered => (true, None),
+                Life::Closed(_) => (false, None),
             };
-            if is_wanted && known.registration.reregister {
-                known.life = Life::RegisteringAgain;
+            let is_again = was_made && registration.reregister;
+            if is_again || call.is_some() {
+                again += usize::from(is_again);
+                *life = Life::Waiting(call);
+                let path = registration.path.clone();
+                self.slot(&path).waiting.push(handler);
             } else {
                 self.remove(handler);
-                if is_wanted {
+                if was_made {
                     self.effects.push(Effect::Lost(handler));
                 }
             }
         }
-    }
-
-    /// All request handlers, in their order.
-    pub fn handlers(&self) -> impl Iterator<Item = HandlerId> + use<> {
-        self.known.numbers().into_iter().map(HandlerId)
-    }
-
-    /// The server is asked in `conversation` to make a registration again.
-    pub fn register_again(&mut self, handler: HandlerId, conversation: ConversationId) {
-        self.asked.insert(key(conversation), (handler, Question::RegisterAgain));
-    }
-
-    /// A registration that the server has lost cannot be made again.
-    pub fn lose(&mut self, handler: HandlerId) {
-        self.end(handler, true);
+        again
     }
 
     /// The session is over.
@@ -348,7 +405,15 @@ impl Registrations {
                 return stream;
             }
         }
-        self.get(handler).is_some().then_some(handler)
+        if !self.is_closed(handler) {
+            return Some(handler);
+        }
+        let closed = self.get(handler)?;
+        // The one that takes its place: the server sent this before it knew.
+        let Slot { registering, waiting, .. } = &self.slots[self.find(&closed.path).ok()?].1;
+        let next = registering.or_else(|| waiting.first().copied())?;
+        let can_answer = !self.is_closed(next) && self.get(next)?.property_keys == closed.property_keys;
+        can_answer.then_some(next)
     }
 
     /// The one for a request that was sent to this session by its ID or by a filter.
@@ -356,17 +421,28 @@ impl Registrations {
         self.slots[self.find(path).ok()?].1.addressed
     }
 
+    /// How long a handler may take for an answer.
+    pub fn timeout(&self, handler: HandlerId) -> Duration {
+        let stream = self.streams.get(handler.0).map(|stream| stream.timeout);
+        stream.or_else(|| Some(self.get(handler)?.timeout)).unwrap_or(Duration::MAX)
+    }
+
     // The parts of it.
+
+    fn is_closed(&self, handler: HandlerId) -> bool {
+        matches!(self.known.get(handler.0), Some(Known { life: Life::Closed(_), .. }))
+    }
 
     #[inline(never)]
     fn remove(&mut self, handler: HandlerId) -> Option<Known> {
         let known = self.known.remove(handler.0)?;
         self.numbers.remove(key(known.registration.number));
         if let Ok(at) = self.find(&known.registration.path) {
-            let registered = &mut self.slots[at].1.registered;
-            if *registered == Some(handler) {
-                *registered = None;
+            let slot = &mut self.slots[at].1;
+            for place in [&mut slot.registered, &mut slot.registering, &mut slot.addressed] {
+                place.take_if(|there| *there == handler);
             }
+            slot.waiting.retain(|there| *there != handler);
             self.tidy(&known.registration.path);
         }
         Some(known)
@@ -390,7 +466,9 @@ impl Registrations {
     #[inline(never)]
     fn tidy(&mut self, path: &str) {
         if let Ok(at) = self.find(path)
-            && let Slot { registered: None, stream: None, addressed: None, .. } = self.slots[at].1
+            && let Slot { registered: None, registering: None, stream: None, addressed: None, waiting, .. } =
+                &self.slots[at].1
+            && waiting.is_empty()
         {
             self.slots.remove(at);
         }

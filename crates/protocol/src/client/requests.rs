@@ -116,10 +116,13 @@ impl ClientSession {
         }
     }
 
-    /// A call does not wait any more for what becomes of its registration.
+    /// A call does not wait any more for what becomes of its registration: one that nobody knows of is not to be.
     fn stop_waiting(&mut self, call: CallId, purpose: Purpose) {
         match purpose {
-            Purpose::Registration(handler) => self.registrations.give_up(handler),
+            Purpose::Registration(handler) => {
+                self.registrations.close(handler, None);
+                self.follow_registrations();
+            }
             Purpose::Deregistration(handler) => self.registrations.stop_waiting(handler, call),
             _ => {}
         }
@@ -169,9 +172,14 @@ impl ClientSession {
         }
     }
 
-    /// Sends what has waited for a connection.
+    /// Sends what has waited for a connection: registrations first.
     pub(super) fn send_unsent(&mut self) {
+        self.registrations.advance_all();
+        self.follow_registrations();
         for call in self.calls.ids().into_iter().map(CallId) {
+            if matches!(self.calls.purpose_mut(call), Some(Purpose::Registration(_))) {
+                continue;
+            }
             let Some(frame) = self.calls.take_unsent(call) else { continue };
             match self.connection.way_for(frame.len(), false) {
                 Ok(_) => self.send(frame),
@@ -219,13 +227,9 @@ impl ClientSession {
     /// The end of a call whose answer will not come: what was under way is lost, or the session is over.
     pub(super) fn settle(&mut self, id: CallId, call: Call, error: &RequestError) {
         let Call { purpose, unsent, .. } = call;
-        let outcome = match purpose {
-            // What was asked for is the case: the registration ended with the session.
-            Purpose::Deregistration(_) => Ok(Response::Deregistered),
-            _ if unsent.is_some() => Err(RequestError::SessionClosed { sent: false }),
-            _ => Err(error.clone()),
-        };
-        self.report(id, purpose, outcome);
+        self.stop_waiting(id, purpose);
+        let error = if unsent.is_some() { RequestError::SessionClosed { sent: false } } else { error.clone() };
+        self.report(id, purpose, Err(error));
     }
 
     pub(super) fn end_call(&mut self, id: CallId, outcome: Result<Response, RequestError>) {
@@ -244,6 +248,10 @@ impl ClientSession {
             (Purpose::Filter { .. }, Err(error)) => {
                 self.deliver(Event::CallEnded { call, outcome: Err(error.clone()) });
                 self.deliver(Event::FilterCallEnded { call, outcome: Err(error) });
+            }
+            // A handler that is closed answers no more, whatever the server said, or did not say in time.
+            (Purpose::Deregistration(_), _) => {
+                self.deliver(Event::CallEnded { call, outcome: Ok(Response::Deregistered) });
             }
             (_, outcome) => self.deliver(Event::CallEnded { call, outcome }),
         }
