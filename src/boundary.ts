@@ -40,7 +40,10 @@ export interface ClientPort {
   close(): void;
   /** The page is left: there will be no event of its connection any more. */
   leave(): void;
-  /** The page was frozen or hidden, or is back on the network; or it is `restored` from the back/forward cache. */
+  /**
+   * Makes sure of the connection: the page was frozen or hidden, or is back on the network, or somebody asks for it; or
+   * the page is `restored` from the back/forward cache, where no connection lives.
+   */
   wake(restored: boolean): void;
   /** Answers `credentialsWanted`: opens the connection, unless it was given up meanwhile. */
   connectWith(connection: ConnectionNumber, credentials: string | Uint8Array | undefined): void;
@@ -166,6 +169,8 @@ export interface SocketShim {
   describe(thrown: unknown): string;
   /** Passes the events of a WebSocket on to `SocketPort`. Returns what is wrong with it, if anything. */
   listen(connection: ConnectionNumber, socket: object): string | undefined;
+  /** Posts a session token, which is a secret, if the WebSocket is not open: the page is left. */
+  leave(token: string): void;
   /** Closes a WebSocket; nothing of it is passed on any more. */
   closeSocket(socket: object): void;
 }
@@ -175,5 +180,6 @@ export interface SocketPort {
   opened(connection: ConnectionNumber): void;
   received(connection: ConnectionNumber, frame: Uint8Array): void;
   receivedText(connection: ConnectionNumber): void;
-  disconnected(connection: ConnectionNumber, code: number, reason: string): void;
+  /** Nothing follows. `canPass` says whether another attempt may succeed. */
+  disconnected(connection: ConnectionNumber, code: number, reason: string, canPass: boolean): void;
 }

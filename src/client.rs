@@ -228,9 +228,9 @@ impl Client {
         self.session.driver().handle_violation(&mut &self.session, connection_id(connection), text);
     }
 
-    /// Nothing follows.
-    pub fn disconnected(&self, connection: f64, code: u16, reason: &str) {
-        self.session.driver().handle_closed(&mut &self.session, connection_id(connection), code, reason);
+    /// Nothing follows. `can_pass` says whether another attempt may succeed.
+    pub fn disconnected(&self, connection: f64, code: u16, reason: &str, can_pass: bool) {
+        self.session.driver().handle_closed(&mut &self.session, connection_id(connection), code, reason, can_pass);
     }
 }
 

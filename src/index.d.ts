@@ -210,7 +210,10 @@ export interface WebSocketLike {
   onmessage: ((event: any) => unknown) | null;
   /** Set by the client; called with `{ code, reason }` when the connection is closed. */
   onclose: ((event: any) => unknown) | null;
-  /** Set by the client; what it is called with is not looked at, since a close follows. */
+  /**
+   * Set by the client; called with an event when the connection failed, which may say why: `{ error, message }`. Whether
+   * a close follows does not matter.
+   */
   onerror: ((event: any) => unknown) | null;
   /**
    * Sends a binary message. The socket may keep the bytes; the client does not use them again.
@@ -299,8 +302,9 @@ export interface Session<C extends Contract = AnyContract> {
    */
   ping(): Promise<number>;
   /**
-   * Checks the connection now, for example when the application knows that the network has changed. If the client is
-   * reconnecting, it makes the next attempt at once.
+   * Checks the connection now, for example when the application knows that the network has changed or the machine was
+   * asleep: a connection on which the broker does not answer within 3 s is replaced. If the client is reconnecting, it
+   * makes the next attempt at once. Pages do this by themselves when they wake or the network is back.
    *
    * @example
    * session.reconnect();

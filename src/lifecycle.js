@@ -9,7 +9,7 @@ export class Lifecycle {
   principal;
   state = "connecting";
   closed = new Deferred();
-  /** What went wrong in code of the application when a connection was opened; the `cause` of an error about that. */
+  /** What went wrong when a connection was opened, if that is known; the `cause` of an error about that. */
   cause;
   #emitter = new Emitter(["statechange", "disconnect", "close", "reconnect", "messageloss"]);
   #client;

@@ -102,6 +102,9 @@ extern "C" {
     /// Passes the events of a WebSocket on to class `Client`. Gives what is wrong with it, if anything.
     #[wasm_bindgen(method)]
     pub fn listen(this: &Listener, connection: f64, socket: &WebSocket) -> Option<String>;
+    /// Posts a session token to the server, if the WebSocket is not open: the page is left.
+    #[wasm_bindgen(method)]
+    pub fn leave(this: &Listener, token: &str);
     /// Closes a socket of whose events nobody wants to hear any more.
     #[wasm_bindgen(method, js_name = closeSocket)]
     pub fn close_socket(this: &Listener, socket: &WebSocket);
@@ -121,8 +124,8 @@ impl Listener {
     pub fn tell(&self, event: Event, max_message_size: f64) {
         match event {
             Event::Connected(session) => self.connected(&session.to_text(), max_message_size),
-            Event::ConnectFailed(ConnectError { code, message }) => {
-                self.connect_failed(code.as_str(), &message, code.is_retryable());
+            Event::ConnectFailed(ConnectError { code, message, is_retryable }) => {
+                self.connect_failed(code.as_str(), &message, is_retryable);
             }
             Event::CallEnded { call, outcome } => self.tell_outcome(call, outcome),
             Event::FilterResponseReceived(response) => self.tell_filter_response(response),

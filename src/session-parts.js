@@ -26,12 +26,13 @@ export class SessionParts {
   requestTimeout;
   #options;
   #instance;
-  #socketEvents = new SocketEvents(this.client, (thrown) => this.#describe(thrown));
+  #socketEvents;
 
   /** `options` are those of `connect`, checked. */
   constructor(options) {
     const write = (level, ...said) => level <= options.level && log(level, ...said);
     this.#options = options;
+    this.#socketEvents = new SocketEvents(this.client, options.address, (thrown) => this.#describe(thrown));
     this.requestTimeout = options.requestTimeout;
     this.contract = options.contract;
     this.handlers = new Handlers(this.client, write);

@@ -69,7 +69,8 @@ impl Host for &Session {
         match opened {
             Ok(socket) if is_wanted => drop(self.0.socket.replace(Some(Rc::new(socket)))),
             Ok(socket) => drop(socket),
-            Err(reason) => self.driver().handle_disconnected(self, connection, &reason),
+            // At once and without any network, as it would be again.
+            Err(reason) => self.driver().handle_failed(self, connection, &reason, false),
         }
     }
 
@@ -79,6 +80,10 @@ impl Host for &Session {
         if let Some(socket) = socket {
             socket.send(&frame);
         }
+    }
+
+    fn leave(&mut self, token: &str) {
+        self.listener().leave(token);
     }
 
     fn disconnect(&mut self) {

@@ -6,6 +6,7 @@ import { closeQuietly, guarded, report } from "./platform.js";
 export class SocketEvents {
   #client;
   #describe;
+  #door;
   #socket;
 
   /** What the client wants done with a WebSocket: see `SocketShim` in boundary.ts. */
@@ -14,17 +15,21 @@ export class SocketEvents {
       this.#socket = socket;
       try {
         socket.binaryType = "arraybuffer";
-        Object.assign(socket, this.#handlers(connection));
+        Object.assign(socket, this.#handlers(connection, socket));
       } catch (error) {
         return this.#describe(error);
       }
     },
     closeSocket: closeQuietly,
+    // Firefox has closed it by now.
+    leave: (token) => this.#socket?.readyState === OPEN || navigator.sendBeacon?.(this.#door, token),
   };
 
-  /** `describe` gives the text of something that was thrown. */
-  constructor(client, describe) {
+  /** `describe` takes what ended a connection, and gives its text. */
+  constructor(client, address, describe) {
     this.#client = client;
+    // Beside the address of WebSockets, where a page that is left posts the token of its session.
+    this.#door = address.replace(/^ws(.*?)\/?\?.*/, "http$1/close");
     this.#describe = describe;
   }
 
@@ -33,47 +38,68 @@ export class SocketEvents {
     if (this.#socket) closeQuietly(this.#socket);
   }
 
-  #handlers(connection) {
+  #handlers(connection, { url }) {
     const client = this.#client;
+    // Many servers take 8 KiB, with what a request says besides.
+    const hint = url?.length > 8000 ? `with credentials and properties the address is long: ${url.length} bytes` : "";
+    let failure = hint;
+    let canPass = true;
+    const ended = (event) => {
+      const code = read(() => Number(event?.code)) || ABNORMAL;
+      const reason = read(() => String(event?.reason ?? ""));
+      client.port?.disconnected(connection, code, reason || failure, canPass);
+    };
     return guarded({
-      onopen: () => client.port?.opened(connection),
+      onopen: () => {
+        failure = "";
+        client.port?.opened(connection);
+      },
       onmessage: (event) => {
         const frame = frameOf(event);
         if (frame) client.port?.received(connection, frame);
         else client.port?.receivedText(connection);
       },
-      onclose: (event) => client.port?.disconnected(connection, codeOf(event), reasonOf(event)),
-      // It says nothing that the close event after it does not say, but a library may throw if nobody listens.
-      onerror: () => {},
+      onclose: ended,
+      // Ends a connection too: Node.js 20 and 22, and WebKit for some ports, send no close event after it.
+      onerror: (event) => {
+        setTimeout(ended);
+        const { code, message } = event?.error ?? {};
+        const text = String(message || event?.message || code || "");
+        const clean = text.replace(QUERY, "…");
+        canPass = !HOPELESS.test(`${code} ${text}`);
+        if (!text) return;
+        failure = hint ? `${clean}; ${hint}` : clean;
+        this.#describe(clean === text ? event.error : Object.assign(new Error(clean), { code }));
+      },
     });
   }
 }
 
+// As in RFC 6455, section 7.1.5, and WebSocket.OPEN.
+const ABNORMAL = 1006;
+const OPEN = 1;
+
+/** What some platforms say of an address: it has the credentials in it. */
+const QUERY = /\?\S*/g;
+
+/** The code of a certificate that is no good, or an HTTP status that will be the same the next time. */
+const HOPELESS = /^\w*(?:CERT|VERIFY)|: [34](?!04|08|25|29)\d\d$/;
+
 /** What came in a binary message; undefined for another one. */
 function frameOf(event) {
-  try {
+  return read(() => {
     const data = event?.data;
     // Not by its class: it may be of another realm, as in test environments.
     return typeof data === "object" && data ? new Uint8Array(data) : undefined;
+  });
+}
+
+/** What `get` returns; undefined if that throws, which is reported. */
+function read(get) {
+  try {
+    return get();
   } catch (error) {
     report(error);
     return undefined;
-  }
-}
-
-function codeOf(event) {
-  try {
-    return Number(event?.code) || 0;
-  } catch (error) {
-    report(error);
-    return 0;
-  }
-}
-
-function reasonOf(event) {
-  try {
-    return String(event?.reason ?? "");
-  } catch {
-    return "";
   }
 }

@@ -140,6 +140,55 @@ test("a message that cannot be read is one that no server sends", async (t) => {
   await (await open(t, broker)).ping();
 });
 
+/** A class of WebSockets that fail with this error event, followed by a close event or not. */
+const failing = (event, { closes = false } = {}) =>
+  class {
+    constructor(url) {
+      queueMicrotask(() => {
+        this.onerror(typeof event === "function" ? event(url) : event);
+        if (closes) this.onclose({ code: 1006, reason: "" });
+      });
+    }
+
+    close() {}
+  };
+
+test("S-4 an error ends an attempt without a close event, and says why and whether it can help to try again", async () => {
+  const certificate = Object.assign(new Error("self-signed certificate"), { code: "DEPTH_ZERO_SELF_SIGNED_CERT" });
+  for (const [error, retryable] of [
+    [new Error("connect ECONNREFUSED 127.0.0.1:443"), true],
+    [certificate, false],
+    [new Error("Unexpected server response: 403"), false],
+    [new Error("Unexpected server response: 503"), true],
+    [new Error("Unexpected server response: 429"), true],
+  ]) {
+    for (const closes of [true, false]) {
+      const start = performance.now();
+      const webSocket = failing({ error, message: error.message }, { closes });
+      const failure = await rejection(connect(broker.url, { ...options, webSocket }));
+      assert.deepEqual([failure.code, failure.retryable, failure.cause], ["CONNECTION_ERROR", retryable, error]);
+      assert.ok(failure.message.includes(error.message), failure.message);
+      assert.ok(performance.now() - start < 2000);
+    }
+  }
+});
+
+test("S-2 an error that shows the address shows no secret of it", async () => {
+  const webSocket = failing((url) => ({
+    error: new Error(`WebSocket connection to '${url}' failed: status code: 403`),
+  }));
+  const given = { ...options, webSocket, principal: "admin", credentials: "marked-secret" };
+  const failure = await rejection(connect(broker.url, given));
+  assert.match(failure.message, /failed: status code: 403/);
+  for (const text of [failure.stack, failure.cause.stack]) assert.ok(!text.includes("password="), text);
+});
+
+test("S-4 an address that is too long is named as that", async () => {
+  const failure = await rejection(connect(broker.url, { ...options, properties: { long: "x".repeat(80_000) } }));
+  assert.equal(failure.code, "CONNECTION_ERROR");
+  assert.match(failure.message, /the address is long: 80\d{3} bytes/);
+});
+
 test("a constructor that ends the session leaves no connection behind", async (t) => {
   const leaving = new AbortController();
   const sockets = [];

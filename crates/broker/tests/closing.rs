@@ -121,7 +121,7 @@ fn no_session_within_the_time_allowed_is_an_error_that_can_be_retried() {
     network.pass(Duration::from_millis(1));
     let error = network.connect_error(client).expect("failed");
     assert_eq!(error.code, ConnectCode::ConnectionTimeout);
-    assert!(error.code.is_retryable());
+    assert!(error.is_retryable);
 }
 
 #[test]

@@ -39,6 +39,10 @@ pub trait Host {
     /// Send a binary message.
     fn send(&mut self, frame: Frame);
 
+    /// The page is left. If the WebSocket is not open, the server is to be told otherwise: by posting `token`, which is a
+    /// secret, to its [door](Driver::door) for that, whatever comes of it.
+    fn leave(&mut self, token: &str);
+
     /// Close the WebSocket, or stop opening it; nothing of it is to be heard any more.
     fn disconnect(&mut self);
 
@@ -190,49 +194,75 @@ impl Driver {
         self.change(host, |core, now| core.handle_violation(now, connection, text));
     }
 
-    /// The WebSocket was closed, or could not be opened, with a code and a reason as a browser tells it.
-    pub fn handle_closed(&self, host: &mut impl Host, connection: ConnectionId, code: u16, reason: &str) {
-        let address = self.address.split('?').next().unwrap_or_default();
-        let is_opening = self.with_core(|core| core.state() == State::Connecting);
+    /// The WebSocket was closed, or could not be opened, with a code and a reason as a browser tells it; `can_pass` says
+    /// whether another attempt may succeed.
+    pub fn handle_closed(
+        &self,
+        host: &mut impl Host,
+        connection: ConnectionId,
+        code: u16,
+        reason: &str,
+        can_pass: bool,
+    ) {
+        let is_opening = self.with_core(|core| core.is_opening());
         let reason = match (code, reason) {
             // What browsers say of every connection that ended without a goodbye.
-            (ABNORMAL, _) if !is_opening => String::new(),
-            (ABNORMAL, _) => {
+            (ABNORMAL, "") if is_opening => {
                 " (nothing listens there, it refused the origin or the path, or the page may not connect there)".into()
             }
             (_, "") => String::new(),
             (_, reason) => text![" (", reason, ")"],
         };
-        let text = text!["the WebSocket to ", address, " was closed with code ", code, reason];
-        self.handle_disconnected(host, connection, &text);
+        let text = text!["the WebSocket to ", self.server(), " was closed with code ", code, reason];
+        self.handle_failed(host, connection, &text, can_pass);
     }
 
     /// The connection is gone, or was never made; `reason` is for people.
     pub fn handle_disconnected(&self, host: &mut impl Host, connection: ConnectionId, reason: &str) {
-        self.change(host, |core, now| core.handle_disconnected(now, connection, reason));
+        self.handle_failed(host, connection, reason, true);
+    }
+
+    /// The same; `can_pass` says whether another attempt may succeed.
+    pub fn handle_failed(&self, host: &mut impl Host, connection: ConnectionId, reason: &str, can_pass: bool) {
+        self.change(host, |core, now| core.handle_failed(now, connection, reason, can_pass));
+    }
+
+    /// Where a page that is left posts the token of its session (protocol 11): beside the address of WebSockets.
+    #[must_use]
+    pub fn door(&self) -> String {
+        // `ws` becomes `http`, `wss` becomes `https`.
+        text!["http", self.server().trim_start_matches("ws").trim_end_matches('/'), "/close"]
+    }
+
+    /// The address without any query.
+    fn server(&self) -> &str {
+        self.address.split('?').next().unwrap_or_default()
     }
 
     /// Something has happened to the page.
     pub fn handle_page(&self, host: &mut impl Host, event: PageEvent) {
-        self.change(host, |core, now| match (event, core.connection()) {
-            (PageEvent::Left, connection) => {
+        let reason = match event {
+            PageEvent::Left => {
+                let token = self.with_core(|core| core.token().map(str::to_owned));
+                if let Some(token) = token {
+                    host.leave(&token);
+                }
+                "the page was left"
+            }
+            PageEvent::Woken { restored: true } => "the page was in the back/forward cache",
+            PageEvent::Woken { restored: false } => "",
+        };
+        self.change(host, |core, now| {
+            if event == PageEvent::Left {
                 core.close(now);
-                // There will be no event of its connection any more.
-                if let Some(connection) = connection {
-                    core.handle_disconnected(now, connection, "the page was left");
-                }
             }
-            (PageEvent::Woken { restored }, connection) => {
-                match connection {
-                    // No connection lives in the cache, and the events of its end are late.
-                    Some(connection) if restored => {
-                        core.handle_disconnected(now, connection, "the page was in the back/forward cache");
-                    }
-                    // Timers are late then.
-                    _ => core.handle_timeout(now),
-                }
-                core.retry_now(now);
+            match core.connection() {
+                // There will be no event of its connection any more, or a late one.
+                Some(connection) if !reason.is_empty() => core.handle_disconnected(now, connection, reason),
+                // Timers are late then.
+                _ => core.handle_timeout(now),
             }
+            core.reconnect(now);
         });
     }
 
@@ -262,4 +292,4 @@ impl Driver {
 }
 
 /// The code of a WebSocket that ended without a closing handshake (RFC 6455, section 7.1.5).
-const ABNORMAL: u16 = 1006;
+pub(crate) const ABNORMAL: u16 = 1006;

@@ -160,7 +160,7 @@ fn always(credentials: Credentials) -> CredentialsSource {
 /// The address of a server up to where our query begins. As in JavaScript: `http` is read as `ws`, and no path as
 /// `/diffusion`.
 pub(crate) fn server_address(url: &str) -> Result<String, ConnectError> {
-    let invalid = |message: String| ConnectError { code: ConnectCode::InvalidUrl, message };
+    let invalid = |message: String| ConnectError::new(ConnectCode::InvalidUrl, message);
     let (scheme, rest) =
         url.split_once("://").ok_or_else(|| invalid(format!("\"{url}\" is not a URL; write ws://host:port")))?;
     let scheme = match scheme.to_ascii_lowercase().as_str() {

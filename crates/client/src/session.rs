@@ -48,7 +48,7 @@ pub async fn connect(url: &str, options: Options) -> Result<Session, ConnectErro
     let shared = Ref::new(Shared::new(address, &options, closed));
     let session = Session(Handle::new(shared.clone()));
     shared.spawner.spawn(Task::new(shared.clone(), options, connecting, closing).run());
-    let stopped = || ConnectError { code: ConnectCode::ConnectionError, message: STOPPED.to_owned() };
+    let stopped = || ConnectError::new(ConnectCode::ConnectionError, STOPPED.to_owned());
     connected.await.unwrap_or_else(|_| Err(stopped()))?;
     Ok(session)
 }
@@ -160,9 +160,11 @@ impl Session {
         }
     }
 
-    /// While there is no connection: try to get one now.
-    pub fn retry_now(&self) {
-        self.0.shared.change(|core, now| core.retry_now(now));
+    /// Make sure of the connection, for example because this machine was asleep or has another network: the server is
+    /// asked for a sign of life, and if none comes within 3 s the connection is given up for another one. While there is no
+    /// connection: try to get one now.
+    pub fn reconnect(&self) {
+        self.0.shared.change(|core, now| core.reconnect(now));
     }
 
     /// End the session, for all its handles. Whoever waits for something gets `SESSION_CLOSED`. Settles when the server

@@ -121,8 +121,10 @@ impl Task {
             SocketEvent::Open => shared.driver.handle_open(self, connection),
             SocketEvent::Message(bytes) => shared.driver.handle_frame(self, connection, &bytes),
             SocketEvent::Violation(text) => shared.driver.handle_violation(self, connection, &text),
-            SocketEvent::Closed { code, reason } => shared.driver.handle_closed(self, connection, code, &reason),
-            SocketEvent::Gone(reason) => shared.driver.handle_disconnected(self, connection, &reason),
+            SocketEvent::Closed { code, reason } => shared.driver.handle_closed(self, connection, code, &reason, true),
+            SocketEvent::Gone { reason, can_pass } => {
+                shared.driver.handle_failed(self, connection, &reason, can_pass);
+            }
         }
     }
 }
@@ -163,6 +165,12 @@ impl Host for Task {
     fn send(&mut self, frame: Frame) {
         if let Some((_, socket)) = &mut self.socket {
             socket.send(frame);
+        }
+    }
+
+    fn leave(&mut self, token: &str) {
+        if !self.socket.as_ref().is_some_and(|(_, socket)| socket.is_open()) {
+            platform::tell_of_leaving(&self.shared.driver.door(), token);
         }
     }
 

@@ -3,20 +3,20 @@
 use std::time::{Duration, Instant};
 
 use antiphon_protocol::client::{
-    CallId, ClientConfig, ClientSession, CloseCode, Closed, Event, HandlerId, HandlerSettings, Outcome, Output,
-    Patience, RequestError, RequestId, Response, State,
+    CallId, ClientConfig, ClientSession, CloseCode, Closed, ConnectCode, Event, HandlerId, HandlerSettings, Outcome,
+    Output, Patience, RequestError, RequestId, Response, State,
 };
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::envelope::{Message, request_frame, response_frame};
 use antiphon_protocol::wire::error_reason::ErrorReason;
-use antiphon_protocol::wire::handshake::{ConnectResponse, ResponseCode, SessionToken};
+use antiphon_protocol::wire::handshake::{ConnectResponse, Credentials, ResponseCode, SessionToken};
 use antiphon_protocol::wire::layouts::{
     FilterAnswer, FilterOutcome, FilterResponse, ForwardedRequest, SendToPath, SerialisedValue, ServiceFailure,
 };
 use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
 use antiphon_protocol::wire::services::{
     Deregistration, FilterResponseDelivery, MessagingFilterSender, MessagingReceiverClient, MessagingSend,
-    Registration, Service, ServiceRequest,
+    Registration, Service, ServiceRequest, UserPing,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -165,9 +165,9 @@ fn a_retry_during_an_attempt_changes_nothing_and_leaves_no_timer_behind() {
     let patience = ClientConfig::default().connect_timeout;
     let mut session = open();
     cut(&mut session, START);
-    session.retry_now(START);
+    session.reconnect(START);
     outputs(&mut session);
-    session.retry_now(START + SECOND);
+    session.reconnect(START + SECOND);
     assert_eq!(session.poll_output(), None);
     answer(&mut session, START + SECOND * 2, ResponseCode::RECONNECTED, 1);
     assert_eq!(session.state(), State::Connected);
@@ -192,7 +192,7 @@ fn what_is_told_of_a_connection_that_was_given_up_is_ignored() {
     let mut session = open();
     let first = session.connection().expect("connected");
     cut(&mut session, START);
-    session.retry_now(START);
+    session.reconnect(START);
     let second = session.connection().expect("connecting");
     outputs(&mut session);
     session.handle_open(first);
@@ -238,13 +238,219 @@ fn a_session_that_does_not_reconnect_says_how_it_lost_its_connection_before_it_c
     );
 }
 
+/// A ping of the session's own, if that is all that it sends.
+fn probe(session: &mut ClientSession) -> Option<ConversationId> {
+    let frames = sent(session);
+    assert!(frames.len() < 2, "{frames:?}");
+    match Message::decode(frames.first()?) {
+        Ok(Message::ServiceRequest { service: UserPing::ID, conversation, .. }) => Some(conversation),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn l_5_a_connection_is_lost_when_nobody_answers_a_probe_and_stays_when_somebody_does() {
+    let mut session = open();
+    session.reconnect(START);
+    let conversation = probe(&mut session).expect("asked");
+    session.reconnect(START + SECOND);
+    assert_eq!(probe(&mut session), None, "one at a time");
+    receive(&mut session, START + SECOND, &response_frame::<UserPing>(conversation, &()));
+    session.handle_timeout(START + SECOND * 50);
+    assert_eq!((session.state(), events(&mut session)), (State::Connected, vec![]));
+    let asked_at = START + SECOND * 60;
+    session.reconnect(asked_at);
+    assert!(probe(&mut session).is_some());
+    session.handle_timeout(asked_at + SECOND * 2);
+    assert_eq!(session.state(), State::Connected);
+    session.handle_timeout(asked_at + SECOND * 3);
+    assert_eq!(session.state(), State::Recovering);
+    let reason = "nothing came from the server for 3000 ms".to_owned();
+    assert_eq!(events(&mut session), [Event::Disconnected(reason)]);
+}
+
+#[test]
+fn l_5_a_call_that_times_out_starts_a_probe_unless_it_was_never_sent() {
+    let mut session = open();
+    session.send_to_path(START, CallId(1), "path", VALUE, SECOND);
+    outputs(&mut session);
+    session.handle_timeout(START + SECOND);
+    assert!(probe(&mut session).is_some());
+    let mut session = open();
+    cut(&mut session, START);
+    session.send_to_path(START, CallId(1), "path", VALUE, WAIT);
+    outputs(&mut session);
+    session.handle_timeout(START + SECOND);
+    assert_eq!(events(&mut session), [call_ended(1, Err(RequestError::NotSentInTime(SECOND)))]);
+    assert_eq!(probe(&mut session), None);
+}
+
+#[test]
+fn s_12_an_attempt_that_has_come_to_nothing_for_three_seconds_makes_way_for_another() {
+    let mut session = open();
+    cut(&mut session, START);
+    session.reconnect(START);
+    let first = session.connection().expect("connecting");
+    outputs(&mut session);
+    session.reconnect(START + SECOND * 2);
+    assert_eq!(session.connection(), Some(first));
+    session.reconnect(START + SECOND * 3);
+    let second = session.connection().expect("connecting");
+    assert_eq!(outputs(&mut session)[..2], [Output::Disconnect, Output::Connect(second)]);
+}
+
+/// The numbers of the attempts that follow when the server accepts each with this code and drops it after this time.
+fn attempts(code: ResponseCode, lasts: Duration) -> Vec<u32> {
+    let mut session = open();
+    let mut now = START;
+    let mut numbers = Vec::new();
+    for _ in 0..4 {
+        cut(&mut session, now);
+        let number = outputs(&mut session).into_iter().find_map(|output| match output {
+            Output::Retry(attempt) => Some(attempt),
+            _ => None,
+        });
+        numbers.push(number.expect("another attempt"));
+        session.reconnect(now);
+        answer(&mut session, now, code, 1);
+        now = now + lasts;
+    }
+    numbers
+}
+
+#[test]
+fn s_12_a_server_that_accepts_and_drops_is_asked_less_and_less_often() {
+    for code in [ResponseCode::OK, ResponseCode::RECONNECTED, ResponseCode::RECONNECTED_WITH_MESSAGE_LOSS] {
+        assert_eq!(attempts(code, Duration::ZERO), [1, 2, 3, 4]);
+        assert_eq!(attempts(code, SECOND * 5), [1; 4], "but not if they last");
+    }
+}
+
+#[test]
+fn s_12_a_server_that_always_wants_what_was_never_sent_is_asked_less_and_less_often() {
+    let mut session = open();
+    cut(&mut session, START);
+    session.reconnect(START);
+    outputs(&mut session);
+    answer(&mut session, START, ResponseCode::RECONNECTED, 99);
+    assert!(
+        matches!(outputs(&mut session)[..], [Output::Disconnect, Output::Connect(_), ..]),
+        "a new session, at once"
+    );
+    answer(&mut session, START, ResponseCode::RECONNECTED, 99);
+    assert_eq!(outputs(&mut session)[..2], [Output::Disconnect, Output::Retry(2)]);
+}
+
+fn closed() -> Event {
+    let reason = "the session was closed".to_owned();
+    Event::Closed(Closed { code: CloseCode::ClosedByClient, reason })
+}
+
+#[test]
+fn s_15_a_session_that_is_closed_without_a_connection_takes_another_one_to_say_goodbye() {
+    let goodbye = Output::Send(Message::CloseRequest.to_frame().into());
+    for is_under_way in [false, true] {
+        let mut session = open();
+        session.send_to_path(START, CallId(1), "path", VALUE, SECOND);
+        cut(&mut session, START);
+        if is_under_way {
+            session.reconnect(START);
+        }
+        outputs(&mut session);
+        session.close(START);
+        assert_eq!(session.state(), State::Closed);
+        let connection = session.connection().expect("connecting");
+        let outputs_now = outputs(&mut session);
+        assert_eq!(outputs_now.contains(&Output::Connect(connection)), !is_under_way);
+        let error = RequestError::SessionClosed { sent: true };
+        assert!(outputs_now.contains(&Output::Deliver(call_ended(1, Err(error)))), "at once");
+        assert!(session.connect_query(Credentials::None).contains("&c="), "with the token");
+        answer(&mut session, START, ResponseCode::RECONNECTED, 1);
+        assert!(matches!(&outputs(&mut session)[..], [first, Output::WakeAt(_)] | [first] if *first == goodbye));
+        receive(&mut session, START, &Message::Abort.to_frame());
+        assert_eq!(outputs(&mut session), [Output::Disconnect, Output::Deliver(closed())]);
+    }
+}
+
+#[test]
+fn s_15_a_goodbye_that_cannot_be_said_is_given_up_after_a_second_at_the_latest() {
+    let closing = || {
+        let mut session = open();
+        cut(&mut session, START);
+        session.close(START);
+        outputs(&mut session);
+        session
+    };
+    let mut session = closing();
+    session.handle_timeout(START + SECOND);
+    assert_eq!(events(&mut session), [closed()]);
+    let mut session = closing();
+    cut(&mut session, START);
+    assert_eq!(events(&mut session), [closed()], "nothing listens there");
+    let mut session = closing();
+    let refused = ConnectResponse::Refused { version: 25, code: ResponseCode::UNKNOWN_SESSION };
+    receive(&mut session, START, &refused.to_frame());
+    assert_eq!(events(&mut session), [closed()], "it is gone");
+}
+
+#[test]
+fn s_15_a_session_that_is_closed_while_it_is_opened_is_closed_when_it_is_open() {
+    let mut session = ClientSession::new(ClientConfig { reconnect_timeout: SECOND, ..ClientConfig::default() });
+    session.connect(START);
+    session.handle_open(session.connection().expect("connecting"));
+    outputs(&mut session);
+    session.close(START);
+    assert_eq!((session.state(), events(&mut session)), (State::Closed, vec![]));
+    answer(&mut session, START, ResponseCode::OK, 0);
+    assert_eq!(sent(&mut session), [Message::CloseRequest.to_frame()]);
+    cut(&mut session, START);
+    assert_eq!(events(&mut session), [closed()]);
+}
+
+#[test]
+fn a_first_message_that_no_server_sends_is_a_handshake_error_at_a_reconnection_too() {
+    let mut session = open();
+    cut(&mut session, START);
+    session.reconnect(START);
+    outputs(&mut session);
+    let connection = session.connection().expect("connecting");
+    session.handle_violation(START, connection, "a text message");
+    let closed = Closed { code: CloseCode::HandshakeError, reason: "a text message".into() };
+    assert_eq!(events(&mut session), [Event::Closed(closed)]);
+}
+
+#[test]
+fn why_the_last_attempt_failed_is_said_when_there_is_no_time_for_another() {
+    let mut session = open();
+    cut(&mut session, START);
+    session.reconnect(START);
+    session.handle_disconnected(START, session.connection().expect("connecting"), "refused");
+    outputs(&mut session);
+    session.handle_timeout(START + SECOND * 60);
+    let reason = "no connection for 60000 ms: refused".to_owned();
+    assert_eq!(events(&mut session), [Event::Closed(Closed { code: CloseCode::ConnectionTimeout, reason })]);
+}
+
+#[test]
+fn s_4_what_would_fail_again_is_not_retryable() {
+    for can_pass in [true, false] {
+        let mut session = ClientSession::new(ClientConfig::default());
+        session.connect(START);
+        session.handle_failed(START, session.connection().expect("connecting"), "status 403", can_pass);
+        let failed = events(&mut session);
+        let [Event::ConnectFailed(error)] = &failed[..] else { panic!("{failed:?}") };
+        assert_eq!((error.code, error.is_retryable), (ConnectCode::ConnectionError, can_pass));
+        assert_eq!(error.message, "no connection: status 403");
+    }
+}
+
 // ---- Calls ----
 
 #[test]
 fn ten_thousand_calls_may_wait_and_are_sent_in_the_order_in_which_they_were_made() {
     let mut session = open();
     cut(&mut session, START);
-    session.retry_now(START);
+    session.reconnect(START);
     for call in 1..=10_001 {
         session.send_to_path(START, CallId(call), "path", VALUE, WAIT);
     }
@@ -281,7 +487,7 @@ fn what_becomes_of_ten_times_as_many_waiting_calls_takes_about_ten_times_as_long
         ("lost", |session, _| {
             answer(session, START, ResponseCode::RECONNECTED_WITH_MESSAGE_LOSS, 0);
             cut(session, START);
-            session.retry_now(START);
+            session.reconnect(START);
             answer(session, START, ResponseCode::RECONNECTED_WITH_MESSAGE_LOSS, 0);
         }),
     ];
@@ -289,7 +495,7 @@ fn what_becomes_of_ten_times_as_many_waiting_calls_takes_about_ten_times_as_long
         let time = |calls: u64| {
             let mut session = open();
             cut(&mut session, START);
-            session.retry_now(START);
+            session.reconnect(START);
             for call in 1..=calls {
                 session.send_to_path(START, CallId(call), "path", VALUE, WAIT);
             }
@@ -310,7 +516,7 @@ fn what_becomes_of_ten_times_as_many_waiting_calls_takes_about_ten_times_as_long
 fn a_call_that_waits_is_not_sent_if_the_server_takes_smaller_messages_now() {
     let mut session = open();
     cut(&mut session, START);
-    session.retry_now(START);
+    session.reconnect(START);
     let large = vec![0; 2_000];
     let value = SerialisedValue { type_name: "binary", bytes: &large };
     session.send_to_path(START, CallId(1), "path", value, WAIT);
@@ -526,7 +732,7 @@ fn a_handler_that_is_closed_without_a_connection_is_taken_back_when_there_is_one
         outputs(&mut session);
         session.deregister_handler(START, CallId(2), HandlerId(1));
         assert_eq!(events(&mut session), [call_ended(2, Ok(Response::Deregistered))]);
-        session.retry_now(START);
+        session.reconnect(START);
         outputs(&mut session);
         answer(&mut session, START, code, 2);
         let asked: Vec<_> = questions(&mut session).into_iter().map(|(service, ..)| service).collect();
@@ -546,7 +752,7 @@ fn a_registration_may_wait_for_a_connection() {
         session.register_handler(START, CallId(call), HandlerId(handler), path, waiting.clone());
     }
     session.abandon(CallId(2));
-    session.retry_now(START);
+    session.reconnect(START);
     outputs(&mut session);
     answer(&mut session, START, ResponseCode::RECONNECTED_WITH_MESSAGE_LOSS, 0);
     let [asked] = questions(&mut session)[..] else { panic!() };
@@ -647,7 +853,7 @@ fn handlers_are_registered_again_after_a_loss_but_not_those_that_were_to_go() {
     session.register_handler(START, CallId(4), HandlerId(4), "coming", HandlerSettings::default());
     outputs(&mut session);
     cut(&mut session, START);
-    session.retry_now(START);
+    session.reconnect(START);
     outputs(&mut session);
     answer(&mut session, START, ResponseCode::RECONNECTED_WITH_MESSAGE_LOSS, 0);
     let (mut told, mut frames) = (Vec::new(), Vec::new());
@@ -710,7 +916,7 @@ fn requests_that_can_no_longer_be_answered_say_why() {
     let number = register(&mut session, 1, 1, "a");
     assert!(forward(&mut session, 1, number, "a").is_ok());
     cut(&mut session, START);
-    session.retry_now(START);
+    session.reconnect(START);
     answer(&mut session, START, ResponseCode::RECONNECTED_WITH_MESSAGE_LOSS, 0);
     let abandoned = |request, error| Event::RequestAbandoned { request: RequestId(request), error };
     assert!(events(&mut session).contains(&abandoned(1, RequestError::ConnectionLost)));

@@ -403,7 +403,7 @@ impl Network {
     /// Lets a client that waits for its next attempt to reconnect try now.
     pub fn act_now(&mut self, client: Client) {
         let now = self.now;
-        self.act(client, |core| core.retry_now(now));
+        self.act(client, |core| core.reconnect(now));
     }
 
     /// Carries one message, or does one other thing; false if there is nothing to do. Time stands still.

@@ -86,6 +86,14 @@ impl Listener {
     }
 }
 
+/// Posts a session token to the server's door for pages that are left, whatever comes of it.
+pub(crate) fn tell_of_leaving(url: &str, token: &str) {
+    if let Some(window) = web_sys::window() {
+        // The browser may refuse to; there is nobody left to tell.
+        let _ = window.navigator().send_beacon_with_opt_str(url, Some(token));
+    }
+}
+
 /// Whether the page goes to, or comes from, the back/forward cache.
 fn is_persisted(event: &Event) -> bool {
     event.dyn_ref::<PageTransitionEvent>().is_some_and(PageTransitionEvent::persisted)

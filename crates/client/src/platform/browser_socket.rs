@@ -10,6 +10,7 @@ use wasm_bindgen::prelude::*;
 use web_sys::{BinaryType, CloseEvent, MessageEvent, WebSocket};
 
 use super::SocketEvent;
+use crate::driver::ABNORMAL;
 
 /// The bytes of a message that has arrived.
 pub(crate) type MessageBytes = Vec<u8>;
@@ -27,6 +28,7 @@ struct Listeners {
     _open: Closure<dyn Fn()>,
     _message: Closure<dyn Fn(MessageEvent)>,
     _close: Closure<dyn Fn(CloseEvent)>,
+    _error: Closure<dyn Fn()>,
 }
 
 impl Socket {
@@ -35,7 +37,7 @@ impl Socket {
         let (tell, events) = mpsc::unbounded();
         let refused = |reason: String| {
             let (tell, events) = mpsc::unbounded();
-            say(&tell, SocketEvent::Gone(reason));
+            say(&tell, SocketEvent::Gone { reason, can_pass: false });
             Self { web_socket: None, events, _listeners: None }
         };
         match WebSocket::new(&url) {
@@ -62,6 +64,11 @@ impl Socket {
         }
     }
 
+    /// Whether what is sent now is written.
+    pub fn is_open(&self) -> bool {
+        self.web_socket.as_ref().is_some_and(|web_socket| web_socket.ready_state() == WebSocket::OPEN)
+    }
+
     /// Waits until something happens. Nothing is lost when the future is dropped before.
     pub async fn next(&mut self) -> SocketEvent {
         match self.events.next().await {
@@ -80,6 +87,7 @@ impl Drop for Socket {
             web_socket.set_onopen(None);
             web_socket.set_onmessage(None);
             web_socket.set_onclose(None);
+            web_socket.set_onerror(None);
             // Throws for codes and reasons alone.
             let _ = web_socket.close();
         }
@@ -111,10 +119,16 @@ impl Listeners {
                 say(&tell, SocketEvent::Closed { code: event.code(), reason: event.reason() });
             })
         };
+        // WebKit sends no close event after it, for some ports; and it says nothing that the other would not say.
+        let error = {
+            let tell = tell.clone();
+            Closure::<dyn Fn()>::new(move || say(&tell, SocketEvent::Closed { code: ABNORMAL, reason: String::new() }))
+        };
         web_socket.set_onopen(Some(open.as_ref().unchecked_ref()));
         web_socket.set_onmessage(Some(message.as_ref().unchecked_ref()));
         web_socket.set_onclose(Some(close.as_ref().unchecked_ref()));
-        Self { _open: open, _message: message, _close: close }
+        web_socket.set_onerror(Some(error.as_ref().unchecked_ref()));
+        Self { _open: open, _message: message, _close: close, _error: error }
     }
 }
 

@@ -21,11 +21,13 @@ pub(crate) use browser::{Alarm, BoxFuture, CLIENT_TYPE, SharedFn, Spawner, envir
 #[cfg(target_arch = "wasm32")]
 pub use browser::{MaybeSend, MaybeSync};
 #[cfg(target_arch = "wasm32")]
-pub(crate) use browser_page::Page;
+pub(crate) use browser_page::{Page, tell_of_leaving};
 #[cfg(target_arch = "wasm32")]
 pub(crate) use browser_socket::{MessageBytes, Socket};
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use native::{Alarm, BoxFuture, CLIENT_TYPE, Page, SharedFn, Spawner, environment, now, random};
+pub(crate) use native::{
+    Alarm, BoxFuture, CLIENT_TYPE, Page, SharedFn, Spawner, environment, now, random, tell_of_leaving,
+};
 #[cfg(not(target_arch = "wasm32"))]
 pub use native::{MaybeSend, MaybeSync};
 #[cfg(not(target_arch = "wasm32"))]
@@ -43,6 +45,9 @@ pub(crate) enum SocketEvent {
         code: u16,
         reason: String,
     },
-    /// The connection is gone, or was never made; says why. Nothing follows.
-    Gone(String),
+    /// The connection is gone, or was never made; says why, and whether another attempt may succeed. Nothing follows.
+    Gone {
+        reason: String,
+        can_pass: bool,
+    },
 }

@@ -11,6 +11,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::http::StatusCode;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
@@ -27,7 +28,7 @@ pub(crate) struct Socket {
 }
 
 enum State {
-    Opening(Pin<Box<dyn Future<Output = Result<WebSocket, String>> + Send>>),
+    Opening(Pin<Box<dyn Future<Output = Result<WebSocket, SocketEvent>> + Send>>),
     Open(SplitSink<WebSocket, Message>, SplitStream<WebSocket>),
     Gone,
 }
@@ -70,6 +71,11 @@ impl Socket {
         self.unwritten.frames.push_back(frame);
     }
 
+    /// Whether what is sent now is written.
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, State::Open(..))
+    }
+
     /// Reads and writes until something happens. Nothing is lost when the future is dropped before.
     pub async fn next(&mut self) -> SocketEvent {
         let event = match &mut self.state {
@@ -79,12 +85,12 @@ impl Socket {
                     self.state = State::Open(sink, stream);
                     return SocketEvent::Open;
                 }
-                Err(reason) => SocketEvent::Gone(reason),
+                Err(event) => event,
             },
             State::Open(sink, stream) => exchange(sink, stream, &mut self.unwritten).await,
             State::Gone => pending().await,
         };
-        if matches!(event, SocketEvent::Gone(_) | SocketEvent::Closed { .. }) {
+        if matches!(event, SocketEvent::Gone { .. } | SocketEvent::Closed { .. }) {
             self.state = State::Gone;
         }
         event
@@ -104,24 +110,41 @@ impl Socket {
     }
 }
 
-async fn open(url: String, max_message_size: usize) -> Result<WebSocket, String> {
-    let text = |error: Error| error.to_string();
-    let request = url.into_client_request().map_err(text)?;
+async fn open(url: String, max_message_size: usize) -> Result<WebSocket, SocketEvent> {
+    let refused = |reason: String| SocketEvent::Gone { reason, can_pass: false };
+    let request = url.into_client_request().map_err(|error| refused(error.to_string()))?;
     let uri = request.uri();
     if uri.scheme_str() != Some("ws") {
-        return Err("only ws:// can be connected to".into());
+        return Err(refused("only ws:// can be connected to".into()));
     }
     let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
     let port = uri.port_u16().unwrap_or(80);
-    let stream = TcpStream::connect((host.as_str(), port)).await.map_err(|error| format!("{host}:{port}: {error}"))?;
+    let stream = TcpStream::connect((host.as_str(), port)).await;
+    let stream = stream.map_err(|error| gone(format!("{host}:{port}: {error}")))?;
     // A request is a small message that somebody waits for.
-    stream.set_nodelay(true).map_err(|error| error.to_string())?;
+    stream.set_nodelay(true).map_err(gone)?;
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .max_message_size(Some(max_message_size))
         .max_frame_size(Some(max_message_size));
-    let (web_socket, _) = client_async_with_config(request, stream, Some(config)).await.map_err(text)?;
-    Ok(web_socket)
+    match client_async_with_config(request, stream, Some(config)).await {
+        Ok((web_socket, _)) => Ok(web_socket),
+        Err(Error::Http(response)) => Err(refusal(response.status())),
+        Err(error) => Err(gone(error)),
+    }
+}
+
+/// The server, or something before it, answered with this instead of a WebSocket.
+fn refusal(status: StatusCode) -> SocketEvent {
+    let passes =
+        [StatusCode::NOT_FOUND, StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS];
+    let can_pass = status.is_server_error() || passes.contains(&status);
+    SocketEvent::Gone { reason: format!("HTTP status {status} instead of a WebSocket"), can_pass }
+}
+
+/// Another attempt may succeed.
+fn gone(reason: impl ToString) -> SocketEvent {
+    SocketEvent::Gone { reason: reason.to_string(), can_pass: true }
 }
 
 /// Writes what is queued, whenever there is nothing to read, until something arrives.
@@ -149,17 +172,17 @@ async fn exchange(
                 // Pings are answered by the WebSocket itself.
                 Some(Ok(_)) => {}
                 Some(Err(error @ Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => {
-                    return SocketEvent::Gone(error.to_string());
+                    return gone(error);
                 }
                 Some(Err(error @ (Error::Capacity(_) | Error::Protocol(_) | Error::Utf8(_)))) => {
                     return SocketEvent::Violation(error.to_string());
                 }
-                Some(Err(error)) => return SocketEvent::Gone(error.to_string()),
-                None => return SocketEvent::Gone("the server closed the WebSocket".into()),
+                Some(Err(error)) => return gone(error),
+                None => return gone("the server closed the WebSocket"),
             },
             written = unwritten.write(sink), if must_write => {
                 if let Err(error) = written {
-                    return SocketEvent::Gone(error.to_string());
+                    return gone(error);
                 }
             }
         }

@@ -188,6 +188,6 @@ pub async fn an_attempt_can_be_made_at_once(network: &impl Network) {
     network.take_down();
     disconnected(&mut events).await;
     network.bring_up();
-    session.retry_now();
+    session.reconnect();
     reconnected(&mut events).await;
 }

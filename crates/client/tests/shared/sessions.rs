@@ -190,7 +190,7 @@ pub async fn what_keeps_a_session_from_opening_has_a_code(broker: &str) {
         ("ftp://127.0.0.1", ConnectCode::InvalidUrl, false),
     ] {
         let error = connect(url, secret.clone()).await.expect_err("not connected");
-        assert_eq!((error.code, error.code.is_retryable()), (expected, is_retryable), "{url}: {error}");
+        assert_eq!((error.code, error.is_retryable), (expected, is_retryable), "{url}: {error}");
         let text = error.to_string();
         assert!(!text.contains("marked-secret") && !text.contains("password="), "{text}");
     }

@@ -208,7 +208,7 @@ impl World {
             }
             72..78 => self.deregister_any(client),
             78..86 => self.abort(client),
-            86..94 => self.act(client, |core| core.retry_now(now)),
+            86..94 => self.act(client, |core| core.reconnect(now)),
             94..98 => {
                 self.call(client, PendingCall::Ping, |core, call| core.ping(now, call));
             }

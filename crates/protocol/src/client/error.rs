@@ -241,7 +241,7 @@ impl ConnectCode {
         }
     }
 
-    /// Whether the same attempt can succeed later.
+    /// Whether the same attempt can succeed later, as far as this says.
     #[must_use]
     pub fn is_retryable(self) -> bool {
         matches!(
@@ -259,6 +259,16 @@ pub struct ConnectError {
     pub code: ConnectCode,
     /// For people.
     pub message: String,
+    /// Whether the same attempt can succeed later.
+    pub is_retryable: bool,
+}
+
+impl ConnectError {
+    /// As retryable as its code.
+    #[must_use]
+    pub fn new(code: ConnectCode, message: String) -> Self {
+        Self { code, message, is_retryable: code.is_retryable() }
+    }
 }
 
 codes! {

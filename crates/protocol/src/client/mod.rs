@@ -36,17 +36,18 @@ pub use ids::{CallId, ConnectionId, HandlerId, RequestId};
 pub use received::{ReceivedRequest, Sender};
 
 use calls::Calls;
-use connection::{Connection, Step};
+use connection::{Connection, Goodbye, Step};
 use received::ReceivedRequests;
 use registrations::Registrations;
 
 use crate::recovery::{Frame, RecoveryLimits};
 use crate::text;
 use crate::time::Moment;
-use crate::wire::envelope::Message;
+use crate::wire::envelope::{Message, request_frame};
 use crate::wire::handshake::{CAPABILITY_UNIFIED, ConnectRequest, Credentials};
 use crate::wire::layouts::ServiceFailure;
 use crate::wire::primitives::SessionId;
+use crate::wire::services::UserPing;
 
 /// The configuration of a session.
 #[derive(Clone, Debug)]
@@ -218,6 +219,12 @@ impl ClientSession {
         self.connection.state()
     }
 
+    /// Whether a connection is being opened, for the first time or again.
+    #[must_use]
+    pub fn is_opening(&self) -> bool {
+        self.connection.is_connecting()
+    }
+
     /// The ID of the session, while it is open.
     #[must_use]
     pub fn session(&self) -> Option<SessionId> {
@@ -287,7 +294,8 @@ impl ClientSession {
         self.follow(step);
     }
 
-    /// End the session. [`Event::Closed`] follows when the connection is closed.
+    /// End the session. [`Event::Closed`] follows when the connection is closed. Without a connection the server is told on
+    /// another one, if there can be one within a second.
     pub fn close(&mut self, now: Moment) {
         let step = self.connection.close(now);
         self.follow(step);
@@ -300,10 +308,29 @@ impl ClientSession {
         self.connection.retry_after(now, delay, random);
     }
 
-    /// Try to reconnect at once, if the session is waiting to: there is reason to believe that it works now.
-    pub fn retry_now(&mut self, now: Moment) {
+    /// Make sure of the connection: there is reason to believe that it does not live any more, or that there could be one
+    /// again. Asks the server for a sign of life, without which the connection is lost after 3 s; or tries to reconnect at
+    /// once.
+    pub fn reconnect(&mut self, now: Moment) {
+        self.probe(now);
         let step = self.connection.retry(now);
         self.follow(step);
+    }
+
+    /// Asks the server for a sign of life, if there is a connection.
+    #[cold]
+    fn probe(&mut self, now: Moment) {
+        if self.connection.can_probe() {
+            let conversation = self.calls.next_conversation();
+            self.send(request_frame::<UserPing>(conversation, &(), 0));
+            self.connection.start_probe(now, conversation);
+        }
+    }
+
+    /// What ends the session at the server's door for pages that are left: a secret. Nothing if there is no session.
+    #[must_use]
+    pub fn token(&self) -> Option<&str> {
+        self.connection.token()
     }
 
     // What happens outside. What is told of a connection that is not the current one is ignored.
@@ -343,8 +370,13 @@ impl ClientSession {
 
     /// The connection is gone, or was never made; `reason` is for people.
     pub fn handle_disconnected(&mut self, now: Moment, connection: ConnectionId, reason: &str) {
+        self.handle_failed(now, connection, reason, true);
+    }
+
+    /// The same; `can_pass` says whether another attempt may succeed.
+    pub fn handle_failed(&mut self, now: Moment, connection: ConnectionId, reason: &str, can_pass: bool) {
         if self.connection() == Some(connection) {
-            let step = self.connection.handle_disconnected(now, reason);
+            let step = self.connection.handle_disconnected(now, reason, can_pass);
             self.follow(step);
         }
     }
@@ -370,6 +402,8 @@ impl ClientSession {
                 self.end_due_request();
             } else if let Some((id, call)) = self.calls.end_next() {
                 self.time_out(id, call);
+                // Perhaps the connection is dead.
+                self.probe(now);
             }
         }
     }
@@ -391,6 +425,8 @@ impl ClientSession {
             Ok(Message::ServiceRequest { service, conversation, body }) => {
                 self.handle_service_request(now, service, conversation, body, size);
             }
+            Ok(Message::ServiceResponse { conversation, .. } | Message::ServiceError { conversation, .. })
+                if self.connection.handle_answer(conversation) => {}
             Ok(Message::ServiceResponse { conversation, body }) => {
                 let answer = self.check_size(size, body);
                 self.handle_response(now, conversation, answer);
@@ -453,8 +489,12 @@ impl ClientSession {
                 self.deliver(Event::Reconnected { session, lossless, new_session });
                 self.send_unsent();
             }
-            Step::Goodbye => {
-                self.push(Output::Send(Message::CloseRequest.to_frame().into()));
+            Step::Goodbye(step) => {
+                match step {
+                    Goodbye::Send => self.push(Output::Send(Message::CloseRequest.to_frame().into())),
+                    Goodbye::Open(connection) => self.push(Output::Connect(connection)),
+                    Goodbye::Wait => {}
+                }
                 self.settle_everything(&RequestError::SessionClosed { sent: true });
             }
             Step::Ended { closed, error, lost } => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 const FIRST: Duration = Duration::from_millis(100);
 
 /// Before any attempt, at most.
-const LONGEST: Duration = Duration::from_secs(5);
+pub const LONGEST: Duration = Duration::from_secs(5);
 
 /// The wait before `attempt`, counted from 1: anything between nothing and 100 ms before the first one, and up to twice as
 /// long before each further one, to 5 s. `random` is at least 0 and less than 1.

@@ -6,7 +6,7 @@
 //!
 //! - `recovering`: looking for another connection.
 //! - `handshake`: what the first message of a server means.
-//! - `idle`: noticing that nothing comes from the server any more.
+//! - `idle`: noticing that nothing comes from the server any more, or asking whether something does.
 //! - `backoff`: how long to wait before an attempt to reconnect.
 
 mod backoff;
@@ -29,7 +29,7 @@ use crate::recovery::{Frame, RecoveryBuffer};
 use crate::text;
 use crate::time::Moment;
 use crate::wire::handshake::{Recovery, ResponseCode, SessionToken};
-use crate::wire::primitives::SessionId;
+use crate::wire::primitives::{ConversationId, SessionId};
 
 /// A consequence of an event on the connection, for the rest of the session to carry out.
 #[derive(Debug)]
@@ -59,13 +59,24 @@ pub(super) enum Step {
         new_session: bool,
     },
     /// The session is closing, and the server has to be told.
-    Goodbye,
+    Goodbye(Goodbye),
     /// The session is over; what is open fails with this error. `lost` says how it lost its connection, if that is why.
     Ended {
         closed: Closed,
         error: RequestError,
         lost: Option<String>,
     },
+}
+
+/// How the server is told that a session is closed.
+#[derive(Debug)]
+pub(super) enum Goodbye {
+    /// At once.
+    Send,
+    /// As soon as this connection is open.
+    Open(ConnectionId),
+    /// As soon as the one that is being opened is.
+    Wait,
 }
 
 /// How a message gets to the server.
@@ -100,11 +111,7 @@ enum Phase {
     },
     Connected(Connected),
     Recovering(Recovering),
-    /// The close request is out; the connection is closed by the server or after [`CLOSE_PATIENCE`].
-    Closing {
-        connection: ConnectionId,
-        deadline: Moment,
-    },
+    Closing(Closing),
     Closed,
 }
 
@@ -112,6 +119,7 @@ enum Phase {
 #[derive(Clone, Copy, Debug)]
 struct Attempt {
     connection: ConnectionId,
+    began: Moment,
     deadline: Moment,
 }
 
@@ -126,7 +134,7 @@ struct Attempts {
 impl Attempts {
     fn next(&mut self, now: Moment) -> Attempt {
         self.last.0 += 1;
-        Attempt { connection: self.last, deadline: now + self.timeout }
+        Attempt { connection: self.last, began: now, deadline: now + self.timeout }
     }
 }
 
@@ -137,18 +145,31 @@ struct Established {
     /// Presented on reconnection.
     token: SessionToken,
     negotiated: Negotiated,
-    /// How many connections in a row ended because of what the server sent.
-    violations: u32,
+    /// The number of the attempt that the connection comes from, counted from 1; 0 for the first of the session.
+    attempt: u32,
 }
 
 #[derive(Debug)]
 struct Connected {
     connection: ConnectionId,
+    since: Moment,
+    /// Whether the server has answered anything on it.
+    is_proven: bool,
     established: Established,
-    idle: Option<IdleCheck>,
+    idle: IdleCheck,
 }
 
-/// How long the server has to close the connection after the close request (section 11).
+/// The session is over, and the server is being told: it closes the connection, or time is up.
+#[derive(Debug)]
+struct Closing {
+    attempt: Attempt,
+    /// Whether the close request is out. Until then the server has to let us in.
+    is_said: bool,
+    /// What it is to let us in with; nothing if it has not given us a token yet.
+    token: Option<SessionToken>,
+}
+
+/// How long the server has to close the connection of a session that is closed (section 11).
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Connection {
@@ -169,14 +190,15 @@ impl Connection {
             Phase::Idle | Phase::Connecting { .. } => State::Connecting,
             Phase::Connected(_) => State::Connected,
             Phase::Recovering(_) => State::Recovering,
-            Phase::Closing { .. } | Phase::Closed => State::Closed,
+            Phase::Closing(_) | Phase::Closed => State::Closed,
         }
     }
 
     /// The connection that is open or being opened.
     pub fn current(&self) -> Option<ConnectionId> {
         match &self.phase {
-            Phase::Connected(Connected { connection, .. }) | Phase::Closing { connection, .. } => Some(*connection),
+            Phase::Connected(Connected { connection, .. })
+            | Phase::Closing(Closing { attempt: Attempt { connection, .. }, .. }) => Some(*connection),
             _ => self.attempt().map(|attempt| attempt.connection),
         }
     }
@@ -184,7 +206,9 @@ impl Connection {
     /// The attempt under way.
     fn attempt(&self) -> Option<Attempt> {
         match &self.phase {
-            Phase::Connecting { attempt, .. } => Some(*attempt),
+            Phase::Connecting { attempt, .. } | Phase::Closing(Closing { attempt, is_said: false, .. }) => {
+                Some(*attempt)
+            }
             Phase::Recovering(recovering) => recovering.under_way(),
             _ => None,
         }
@@ -218,7 +242,7 @@ impl Connection {
         let (way, established) = match &self.phase {
             Phase::Connected(connected) => (Way::Open, &connected.established),
             Phase::Recovering(recovering) if may_wait => (Way::Later, recovering.last()),
-            Phase::Closing { .. } | Phase::Closed => return Err(RequestError::SessionClosed { sent: false }),
+            Phase::Closing(_) | Phase::Closed => return Err(RequestError::SessionClosed { sent: false }),
             Phase::Idle | Phase::Connecting { .. } | Phase::Recovering(_) => return Err(RequestError::NotConnected),
         };
         match established.negotiated.max_message_size {
@@ -229,14 +253,18 @@ impl Connection {
 
     /// What is presented to the server to have the session again; nothing for a new session.
     pub fn recovery(&self) -> Option<Recovery> {
-        match &self.phase {
-            Phase::Recovering(recovering) if !recovering.is_fresh() => Some(Recovery {
-                token: recovering.last().token.as_text().to_owned(),
-                oldest_sent: self.sent.first(),
-                last_received: self.received,
-            }),
-            _ => None,
-        }
+        let token = match &self.phase {
+            Phase::Recovering(recovering) if !recovering.is_fresh() => &recovering.last().token,
+            Phase::Closing(Closing { token: Some(token), .. }) => token,
+            _ => return None,
+        };
+        let token = token.as_text().to_owned();
+        Some(Recovery { token, oldest_sent: self.sent.first(), last_received: self.received })
+    }
+
+    /// Whoever has it may take the session over, or end it. Nothing if there is no session.
+    pub fn token(&self) -> Option<&str> {
+        self.established().map(|established| established.token.as_text())
     }
 
     // What goes over it.
@@ -244,8 +272,9 @@ impl Connection {
     /// Counts and keeps a message, and hands it back if it is to be sent now. One that cannot be sent now is sent again with
     /// the others when the connection is there again.
     pub fn send(&mut self, frame: Frame) -> Option<Frame> {
-        match self.phase {
-            Phase::Connected(_) => {
+        match &mut self.phase {
+            Phase::Connected(Connected { idle, .. }) => {
+                idle.sent(frame.len());
                 if !self.reconnect_timeout.is_zero() {
                     self.sent.push(frame.clone());
                 }
@@ -266,9 +295,29 @@ impl Connection {
 
     /// Something came, whatever it is.
     pub fn heard(&mut self, now: Moment) {
-        if let Phase::Connected(Connected { idle: Some(idle), .. }) = &mut self.phase {
+        if let Phase::Connected(Connected { idle, .. }) = &mut self.phase {
             idle.heard(now);
         }
+    }
+
+    /// Whether there is a connection whose life nobody has asked for yet: then a ping has to follow, and
+    /// [`Self::start_probe`].
+    pub fn can_probe(&self) -> bool {
+        matches!(&self.phase, Phase::Connected(Connected { idle, .. }) if !idle.is_probing())
+    }
+
+    /// The server is asked in `conversation` whether it is there. The connection is lost if it does not answer soon.
+    pub fn start_probe(&mut self, now: Moment, conversation: ConversationId) {
+        if let Phase::Connected(Connected { idle, .. }) = &mut self.phase {
+            idle.probe(now, conversation);
+        }
+    }
+
+    /// An answer came: the connection is of use. Returns whether it is that to the probe.
+    pub fn handle_answer(&mut self, conversation: ConversationId) -> bool {
+        let Phase::Connected(Connected { idle, is_proven, .. }) = &mut self.phase else { return false };
+        *is_proven = true;
+        idle.answered(conversation)
     }
 
     // What happens to it.
@@ -289,15 +338,22 @@ impl Connection {
 
     /// The first message of the server.
     pub fn handle_connect_response(&mut self, now: Moment, frame: &[u8]) -> Step {
-        let is_reconnection = matches!(self.phase, Phase::Recovering(_));
-        match handshake::read(frame, is_reconnection) {
-            Ok(accepted) if is_reconnection => self.resume(now, accepted),
-            Ok(accepted) => {
+        let is_reconnection = !matches!(self.phase, Phase::Connecting { .. });
+        let accepted = match handshake::read(frame, is_reconnection) {
+            Ok(accepted) => accepted,
+            Err(refusal) => return self.be_refused(now, refusal),
+        };
+        match &mut self.phase {
+            Phase::Recovering(_) => self.resume(now, accepted),
+            Phase::Closing(closing) => {
+                closing.is_said = true;
+                Step::Goodbye(Goodbye::Send)
+            }
+            _ => {
                 let session = accepted.session;
                 self.begin(now, accepted);
                 Step::Opened(session)
             }
-            Err(refusal) => self.be_refused(now, refusal),
         }
     }
 
@@ -309,7 +365,7 @@ impl Connection {
             Some(number) => {
                 let Some(missed) = self.sent.since(number) else {
                     // It wants what we no longer have.
-                    return recovering.start_afresh(now, &mut self.attempts);
+                    return recovering.start_afresh(now, &mut self.attempts, "the server wants what was not sent");
                 };
                 Some(missed.cloned().collect())
             }
@@ -328,29 +384,33 @@ impl Connection {
     fn begin(&mut self, now: Moment, accepted: Accepted) {
         let Some(Attempt { connection, .. }) = self.attempt() else { return };
         let Accepted { session, token, mut negotiated, resend_from } = accepted;
-        let mut violations = 0;
-        if let Some(last) = self.established() {
-            violations = last.violations;
+        let mut attempt = 0;
+        if let Phase::Recovering(recovering) = &self.phase {
+            attempt = recovering.attempt();
             if resend_from.is_some() {
-                negotiated.max_message_size = last.negotiated.max_message_size;
+                negotiated.max_message_size = recovering.last().negotiated.max_message_size;
             }
         }
-        let idle = negotiated.ping_period.map(|period| IdleCheck::new(now, period));
-        let established = Established { session, token, negotiated, violations };
-        self.phase = Phase::Connected(Connected { connection, established, idle });
+        let idle = IdleCheck::new(now, negotiated.ping_period);
+        let established = Established { session, token, negotiated, attempt };
+        self.phase = Phase::Connected(Connected { connection, since: now, is_proven: false, established, idle });
     }
 
     /// The server does not open a session, or does not let us have it again.
     fn be_refused(&mut self, now: Moment, refusal: Refusal) -> Step {
         let Refusal { response, code, text } = refusal;
-        let Phase::Recovering(recovering) = &mut self.phase else { return self.fail(code, text) };
+        let recovering = match &mut self.phase {
+            Phase::Recovering(recovering) => recovering,
+            Phase::Closing(_) => return self.finish(),
+            _ => return self.fail(ConnectError::new(code, text)),
+        };
         match response {
             Some(
                 ResponseCode::UNKNOWN_SESSION
                 | ResponseCode::RECONNECTION_UNSUPPORTED
                 | ResponseCode::RECONNECTION_FAILED_MESSAGE_LOSS,
-            ) if !recovering.is_fresh() => recovering.start_afresh(now, &mut self.attempts),
-            Some(ResponseCode::SERVER_INITIALISING) => recovering.fail_attempt(),
+            ) if !recovering.is_fresh() => recovering.start_afresh(now, &mut self.attempts, &text),
+            Some(ResponseCode::SERVER_INITIALISING) => recovering.fail_attempt(&text),
             _ => self.end(code.into(), text, RequestError::ConnectionLost),
         }
     }
@@ -358,28 +418,30 @@ impl Connection {
     /// The server did something that no server may do.
     pub fn handle_violation(&mut self, now: Moment, text: String) -> Step {
         match &mut self.phase {
-            Phase::Connecting { .. } => self.fail(ConnectCode::HandshakeError, text),
+            Phase::Connecting { .. } => self.fail(ConnectError::new(ConnectCode::HandshakeError, text)),
             Phase::Connected(_) => self.lose(now, CloseCode::TransportError, text),
-            Phase::Recovering(recovering) => recovering.fail_attempt(),
-            Phase::Idle | Phase::Closing { .. } | Phase::Closed => Step::Nothing,
+            Phase::Recovering(_) => self.end(CloseCode::HandshakeError, text, RequestError::ConnectionLost),
+            Phase::Closing(_) => self.finish(),
+            Phase::Idle | Phase::Closed => Step::Nothing,
         }
     }
 
-    /// The connection is gone, or was never made.
-    pub fn handle_disconnected(&mut self, now: Moment, reason: &str) -> Step {
+    /// The connection is gone, or was never made; `can_pass` says whether another attempt may succeed.
+    pub fn handle_disconnected(&mut self, now: Moment, reason: &str, can_pass: bool) -> Step {
         match &mut self.phase {
             Phase::Connecting { is_open: false, .. } => {
-                self.fail(ConnectCode::ConnectionError, text!["no connection: ", reason])
+                let error = ConnectError::new(ConnectCode::ConnectionError, text!["no connection: ", reason]);
+                self.fail(ConnectError { is_retryable: can_pass, ..error })
             }
             Phase::Connecting { is_open: true, .. } => {
                 let text = text!["the connection broke before the server answered: ", reason];
-                self.fail(ConnectCode::TransportError, text)
+                self.fail(ConnectError::new(ConnectCode::TransportError, text))
             }
             Phase::Connected(_) => {
                 self.lose(now, CloseCode::ConnectionError, text!["the connection was lost: ", reason])
             }
-            Phase::Recovering(recovering) => recovering.fail_attempt(),
-            Phase::Closing { .. } => self.finish(),
+            Phase::Recovering(recovering) => recovering.fail_attempt(reason),
+            Phase::Closing(_) => self.finish(),
             Phase::Idle | Phase::Closed => Step::Nothing,
         }
     }
@@ -392,27 +454,45 @@ impl Connection {
                 self.end(CloseCode::ClosedByServer, text, RequestError::SessionClosed { sent: true })
             }
             // Its answer to our goodbye.
-            Phase::Closing { .. } => self.finish(),
+            Phase::Closing(_) => self.finish(),
             _ => Step::Nothing,
         }
     }
 
-    /// The application ends the session.
+    /// The application ends the session. The server has it, or may have it, even if there is no connection: it is told as
+    /// soon as there is one, for as long as that is worth waiting for.
     pub fn close(&mut self, now: Moment) -> Step {
-        match self.phase {
-            Phase::Connected(Connected { connection, .. }) => {
-                self.phase = Phase::Closing { connection, deadline: now + CLOSE_PATIENCE };
-                Step::Goodbye
+        let mut closing = Closing {
+            attempt: Attempt { connection: self.attempts.last, began: now, deadline: now + CLOSE_PATIENCE },
+            is_said: false,
+            token: None,
+        };
+        let goodbye = match &self.phase {
+            Phase::Connected(_) => {
+                closing.is_said = true;
+                Goodbye::Send
             }
-            Phase::Idle | Phase::Connecting { .. } | Phase::Recovering(_) => self.finish(),
-            Phase::Closing { .. } | Phase::Closed => Step::Nothing,
-        }
+            Phase::Connecting { is_open: true, .. } => Goodbye::Wait,
+            Phase::Recovering(recovering) => {
+                closing.token = Some(recovering.last().token.clone());
+                if recovering.under_way().is_some() {
+                    Goodbye::Wait
+                } else {
+                    closing.attempt.connection = self.attempts.next(now).connection;
+                    Goodbye::Open(closing.attempt.connection)
+                }
+            }
+            Phase::Idle | Phase::Connecting { .. } => return self.finish(),
+            Phase::Closing(_) | Phase::Closed => return Step::Nothing,
+        };
+        self.phase = Phase::Closing(closing);
+        Step::Goodbye(goodbye)
     }
 
     /// The session could not be opened.
-    fn fail(&mut self, code: ConnectCode, message: String) -> Step {
+    fn fail(&mut self, error: ConnectError) -> Step {
         self.phase = Phase::Closed;
-        Step::NotOpened(ConnectError { code, message })
+        Step::NotOpened(error)
     }
 
     /// An open session ends, and not because the application wants it.
@@ -434,15 +514,17 @@ impl Connection {
             let lost = Some(reason.clone());
             return Step::Ended { closed: Closed { code, reason }, error: RequestError::ConnectionLost, lost };
         }
-        let established = match mem::replace(&mut self.phase, Phase::Closed) {
-            Phase::Connected(Connected { established, .. }) => established,
+        let (established, was_of_use) = match mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::Connected(Connected { established, is_proven, since, .. }) => {
+                (established, is_proven || now.since(since) >= backoff::LONGEST)
+            }
             other => {
                 self.phase = other;
                 return Step::Nothing;
             }
         };
         let is_violation = code == CloseCode::TransportError;
-        let recovering = Recovering::new(established, is_violation, now + self.reconnect_timeout);
+        let recovering = Recovering::new(established, is_violation, was_of_use, now + self.reconnect_timeout);
         let attempt = recovering.attempt();
         self.phase = Phase::Recovering(recovering);
         Step::Lost { reason, attempt }
@@ -469,10 +551,8 @@ impl Connection {
     pub fn next_timeout(&self) -> Option<Moment> {
         match &self.phase {
             Phase::Idle | Phase::Closed => None,
-            Phase::Connecting { attempt: Attempt { deadline, .. }, .. } | Phase::Closing { deadline, .. } => {
-                Some(*deadline)
-            }
-            Phase::Connected(Connected { idle, .. }) => idle.as_ref().map(IdleCheck::due),
+            Phase::Connecting { attempt, .. } | Phase::Closing(Closing { attempt, .. }) => Some(attempt.deadline),
+            Phase::Connected(Connected { idle, .. }) => Some(idle.due()).filter(|due| *due < Moment(u64::MAX)),
             Phase::Recovering(recovering) => Some(recovering.next_timeout()),
         }
     }
@@ -483,21 +563,24 @@ impl Connection {
             Phase::Idle | Phase::Closed => Step::Nothing,
             Phase::Connecting { .. } => {
                 let text = text!["no session within ", milliseconds(self.attempts.timeout), " ms"];
-                self.fail(ConnectCode::ConnectionTimeout, text)
+                self.fail(ConnectError::new(ConnectCode::ConnectionTimeout, text))
             }
             Phase::Connected(Connected { idle, .. }) => {
-                let Some(idle) = idle else { return Step::Nothing };
                 if !idle.is_dead(now) {
                     return Step::Nothing;
                 }
-                let text = text!["nothing came from the server for ", milliseconds(idle.patience), " ms"];
+                let text = text!["nothing came from the server for ", milliseconds(idle.patience()), " ms"];
                 self.lose(now, CloseCode::IdleConnection, text)
             }
-            Phase::Recovering(recovering) => recovering.handle_timeout(now, &mut self.attempts).unwrap_or_else(|| {
-                let text = text!["no connection for ", milliseconds(self.reconnect_timeout), " ms"];
-                self.end(CloseCode::ConnectionTimeout, text, RequestError::ConnectionLost)
-            }),
-            Phase::Closing { .. } => self.finish(),
+            Phase::Recovering(recovering) => match recovering.handle_timeout(now, &mut self.attempts) {
+                Some(step) => step,
+                None => {
+                    let time = milliseconds(self.reconnect_timeout);
+                    let text = text!["no connection for ", time, " ms", recovering.why()];
+                    self.end(CloseCode::ConnectionTimeout, text, RequestError::ConnectionLost)
+                }
+            },
+            Phase::Closing(_) => self.finish(),
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use super::super::ids::ConnectionId;
+use super::idle::PROBE_PATIENCE;
 use super::{Attempt, Attempts, Established, Step, backoff};
+use crate::text;
 use crate::time::Moment;
 
 /// A session that has lost its connection.
@@ -16,6 +19,8 @@ pub struct Recovering {
     /// Whether the server has forgotten the session, so that a new one is asked for.
     is_fresh: bool,
     give_up_at: Moment,
+    /// Why the last attempt came to nothing, if there was one.
+    why: String,
 }
 
 #[derive(Debug)]
@@ -33,13 +38,13 @@ enum Stage {
 const TIMER_IS_LATE: Duration = Duration::from_secs(1);
 
 impl Recovering {
-    /// From now on. `is_violation` says that the server did what no server may do.
-    pub fn new(mut last: Established, is_violation: bool, give_up_at: Moment) -> Self {
-        // A server that breaks the protocol again and again is asked less and less often, and not for what it sent before:
-        // that would be the same again.
-        last.violations = if is_violation { last.violations + 1 } else { 0 };
-        let attempt = last.violations.max(1);
-        Self { last, stage: Stage::Choosing, attempt, is_fresh: is_violation, give_up_at }
+    /// From now on. `is_violation` says that the server did what no server may do, and `was_of_use` that the connection was
+    /// good for something.
+    pub fn new(last: Established, is_violation: bool, was_of_use: bool, give_up_at: Moment) -> Self {
+        // A server that lets us in only to break the connection, or the protocol, is asked less and less often; and in the
+        // latter case not for what it sent before: that would be the same again.
+        let attempt = if was_of_use && !is_violation { 1 } else { last.attempt + 1 };
+        Self { last, stage: Stage::Choosing, attempt, is_fresh: is_violation, give_up_at, why: String::new() }
     }
 
     /// What held before.
@@ -73,32 +78,44 @@ impl Recovering {
         }
     }
 
-    /// Makes the next attempt, unless one is under way.
+    /// Makes the next attempt, unless one is under way that may still come to something.
     pub fn retry(&mut self, now: Moment, attempts: &mut Attempts) -> Step {
-        if self.under_way().is_some() {
-            return Step::Nothing;
+        match self.under_way() {
+            Some(attempt) if now.since(attempt.began) < PROBE_PATIENCE => Step::Nothing,
+            Some(_) => Step::OpenAnother(self.begin(now, attempts)),
+            None => Step::Open(self.begin(now, attempts)),
         }
+    }
+
+    fn begin(&mut self, now: Moment, attempts: &mut Attempts) -> ConnectionId {
         let attempt = attempts.next(now);
         self.stage = Stage::Connecting(attempt);
-        Step::Open(attempt.connection)
+        attempt.connection
     }
 
     /// The attempt under way came to nothing; there will be others.
-    pub fn fail_attempt(&mut self) -> Step {
+    pub fn fail_attempt(&mut self, why: &str) -> Step {
         if self.under_way().is_none() {
             return Step::Nothing;
         }
         self.stage = Stage::Choosing;
         self.attempt += 1;
+        self.why = text![": ", why];
         Step::AttemptFailed { attempt: self.attempt }
     }
 
-    /// The server has forgotten the session, or cannot go on with it: asks for a new one, at once.
-    pub fn start_afresh(&mut self, now: Moment, attempts: &mut Attempts) -> Step {
-        self.is_fresh = true;
-        let attempt = attempts.next(now);
-        self.stage = Stage::Connecting(attempt);
-        Step::OpenAnother(attempt.connection)
+    /// Why there is no connection, if that is known: what follows a text that says so.
+    pub fn why(&self) -> &str {
+        &self.why
+    }
+
+    /// The server has forgotten the session, or cannot go on with it, as `why` says: asks for a new one, at once, unless
+    /// that is what it was asked for.
+    pub fn start_afresh(&mut self, now: Moment, attempts: &mut Attempts, why: &str) -> Step {
+        if std::mem::replace(&mut self.is_fresh, true) {
+            return self.fail_attempt(why);
+        }
+        Step::OpenAnother(self.begin(now, attempts))
     }
 
     /// When [`Self::handle_timeout`] is to be called.
@@ -117,7 +134,9 @@ impl Recovering {
     /// The time for something is over; nothing if it is that for all attempts together.
     pub fn handle_timeout(&mut self, now: Moment, attempts: &mut Attempts) -> Option<Step> {
         match (&self.stage, self.stage_ends()) {
-            (Stage::Connecting(_), Some(at)) if at <= self.give_up_at => Some(self.fail_attempt()),
+            (Stage::Connecting(_), Some(at)) if at <= self.give_up_at => {
+                Some(self.fail_attempt("the server did not answer"))
+            }
             (_, Some(at)) if at <= self.give_up_at => Some(self.retry(now, attempts)),
             // Nobody could try while the machine or the page slept.
             _ if now.since(self.give_up_at) > TIMER_IS_LATE => {
