@@ -92,6 +92,8 @@ async function serveAndOrder(serving, asking) {
   await serve(serving, "us");
   await line(asking, "Order", "1 × Cake the desk has closed").waitFor();
   assert.equal(await section(serving, "Serve").getByRole("listitem").count(), 0);
+  await order(asking, "Soup");
+  await line(asking, "Order", "1 × Soup no session handles orders/eu").waitFor();
   await serve(serving, "eu");
   await line(asking, "Here now", "Grace serves eu").waitFor();
   await order(asking, "Pie");
