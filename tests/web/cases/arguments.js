@@ -140,13 +140,15 @@ test("arguments that throw when looked at reject and do not throw", async () => 
   same(await messaging.sendRequestToPath(path, 1), 1);
 });
 
-test("null and unknown members are no options", async () => {
+test("null and members without a value are no options, unknown members are wrong ones", async () => {
   const { messaging } = await open();
   const path = unique("options");
   await messaging.addRequestHandler(path, (request) => request, null);
-  for (const options of [null, {}, { nonsense: 1 }, { timeout: undefined, signal: undefined, type: undefined }]) {
+  for (const options of [null, {}, { timeout: undefined, signal: undefined, type: undefined }]) {
     same(await messaging.sendRequestToPath(path, 1, options), 1);
   }
+  const { code, message } = await rejection(messaging.sendRequestToPath(path, 1, { timeuot: 1 }), "timeuot");
+  same([code, message], ["INVALID_ARGUMENT", "there is no option timeuot; did you mean timeout?"]);
 });
 
 test("a url that is none rejects with invalid url", async () => {
