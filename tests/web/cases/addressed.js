@@ -56,7 +56,7 @@ test("a filter gives the count first and then one response or error from each", 
     const { sessionId, value, error, expected, filter, path } = told.find(({ sessionId }) => sessionId === session.id);
     return [sessionId, value, error?.code, error?.outcome, expected, filter, path];
   };
-  same(seen(answerer), [answerer.id, [1], undefined, undefined, 2, filter, path]);
+  same(seen(answerer), [answerer.id, [1n], undefined, undefined, 2, filter, path]);
   same(seen(asker), [asker.id, undefined, "UNHANDLED_MESSAGE", "refused", 2, filter, path]);
 });
 

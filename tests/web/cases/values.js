@@ -85,7 +85,7 @@ test("whatever JSON can say arrives exactly", () =>
     { b: 1, a: 2, 10: 3, "": 4 },
     [0, -1, 23, 24, 255, 256, 65535, 65536, 2 ** 32, 2 ** 53 - 1, -(2 ** 53) + 1],
     [-0, 0.1, 1e21, 1e300, 5e-324, Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 2 ** 53],
-    [2n ** 53n + 1n, -(2n ** 53n) - 1n, 2n ** 63n - 1n, -(2n ** 63n)],
+    [5n, -5n, 2n ** 53n + 1n, -(2n ** 53n) - 1n, 2n ** 63n - 1n, -(2n ** 63n)],
     [new Uint8Array(), Uint8Array.of(1, 2, 3)],
     Array.from({ length: 10_000 }, (_, number) => ({ number })),
   ]));
@@ -103,10 +103,6 @@ test("what JSON says otherwise arrives as JSON says it", () => {
     [undefined, null],
     [{ a: undefined, b: 1 }, { b: 1 }],
     [sparse, [null, null, 1]],
-    [
-      [5n, -5n],
-      [5, -5],
-    ],
     [new Date(0), "1970-01-01T00:00:00.000Z"],
     [{ toJSON: () => ({ a: [1] }) }, { a: [1] }],
     [[{ toJSON: (key) => key }], ["0"]],
@@ -122,11 +118,11 @@ test("what JSON says otherwise arrives as JSON says it", () => {
       [1, "a", false],
     ],
     [new Point(), { x: 1 }],
-    [Object.create({ inherited: 1 }, { hidden: { value: 2 } }), {}],
+    [Object.create({ inherited: 1 }, { hidden: { value: 2 }, own: { value: 3, enumerable: true } }), { own: 3 }],
     [{ [Symbol("s")]: 1, a: 2 }, { a: 2 }],
     [
       [datatypes.INT64(5n), datatypes.STRING("a")],
-      [5, "a"],
+      [5n, "a"],
     ],
   ]);
 });
