@@ -67,7 +67,7 @@ test("HAProxy, as the page configures it, passes a session on", {
   t.after(() => rmSync(folder, { recursive: true }));
   const port = await freePort();
   const page = readFileSync(fromRoot("docs", "production.md"), "utf8");
-  const text = /```haproxy\n(.*?)```/s.exec(page)[1].replace(":8080", `:${broker.port}`).replace(":80\n", `:${port}\n`);
+  const text = /```text\n(.*?)```/s.exec(page)[1].replace(":8080", `:${broker.port}`).replace(":80\n", `:${port}\n`);
   writeFileSync(join(folder, "haproxy.cfg"), text);
   const haproxy = spawn(HAPROXY, ["-W", "-f", join(folder, "haproxy.cfg")], { stdio: ["ignore", "ignore", "pipe"] });
   t.after(async () => {
