@@ -10,6 +10,7 @@ import { fileURLToPath } from "node:url";
 import { brotliCompressSync, constants, gzipSync } from "node:zlib";
 import { fillFolder } from "./lib/files.mjs";
 import { asFunction } from "./lib/glue.mjs";
+import { INTERNAL } from "./lib/internal-names.mjs";
 import { dist, fromRoot, target, wasmBindgen } from "./lib/paths.mjs";
 import { cargo, Failure, isMain, main, must, say } from "./lib/run.mjs";
 import { bindgenTools, nodeModules, rust } from "./lib/setup.mjs";
@@ -48,7 +49,7 @@ export async function buildDebug(folder) {
   say("cargo: building the client for WebAssembly, for debugging");
   await cargo("build", "--target", "wasm32-unknown-unknown", "-p", "antiphon");
   const generated = fromRoot("build", "wasm-debug");
-  await bindgen(join(target, "wasm32-unknown-unknown", "debug", "antiphon.wasm"), generated, "--debug", "--keep-debug");
+  await bindgen(join(target, "wasm32-unknown-unknown", "debug", "antiphon.wasm"), generated, "--keep-debug");
   const glue = join(generated, "antiphon.js");
   writeFileSync(glue, asFunction(readFileSync(glue, "utf8")));
   await assemble(generated, folder, { minify: false });
@@ -116,7 +117,8 @@ async function bundle(entry, { minify = true, format = "esm" } = {}) {
   const { rolldown } = await import("rolldown");
   const external = /\.wasm/;
   const input = await rolldown({ input: entry, external, platform: "browser", treeshake: { moduleSideEffects: true } });
-  const { output } = await input.generate({ format, minify, codeSplitting: false });
+  const minified = { compress: true, mangle: true, mangleProps: { include: INTERNAL } };
+  const { output } = await input.generate({ format, minify: minify && minified, codeSplitting: false });
   if (output.length !== 1) throw new Failure(`${entry} became ${output.length} files`);
   // Bundlers look for a string there, and not all of them know that this is one.
   const code = output[0].code.replaceAll("`antiphon_bg.wasm`", '"antiphon_bg.wasm"');

@@ -1,10 +1,16 @@
-// What the build does to the WebAssembly (scripts/lib/blank.mjs and names.mjs), on small modules.
+// What the build does to the WebAssembly (scripts/lib/blank.mjs and names.mjs), on small modules; and which names of the
+// JavaScript it may shorten.
 
 import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
 import { test } from "node:test";
 import binaryen from "binaryen";
 import { addressesIn, blankPanics } from "../../scripts/lib/blank.mjs";
+import { INTERNAL_NAMES } from "../../scripts/lib/internal-names.mjs";
 import { shortenNames } from "../../scripts/lib/names.mjs";
+import { fromRoot } from "../../scripts/lib/paths.mjs";
 
 const START = 4096;
 
@@ -136,4 +142,23 @@ test("glue and module of different builds do not fit", async () => {
 test("a name that only the glue knows fails the build", () => {
   const speaks = `${GLUE}wasm.client_pong();`;
   assert.throws(() => shortenNames(binaryen.parseText(EXCHANGED), speaks), /the glue speaks of client_pong/);
+});
+
+test("only names that nobody else can know are shortened in the JavaScript", () => {
+  const textsIn = (folder, pattern) => {
+    const files = readdirSync(folder).filter((name) => pattern.test(name));
+    return files.map((name) => readFileSync(join(folder, name), "utf8")).join("\n");
+  };
+  const wordsOf = (text) => new Set(text.match(/[\w$]+/g));
+  const ours = textsIn(fromRoot("src"), /\.js$/);
+  const code = wordsOf(ours);
+  const strings = wordsOf((ours.match(/"[^"\n]*"/g) ?? []).join("\n"));
+  const types = wordsOf(textsIn(fromRoot("src"), /\.d\.ts$/));
+  const platform = wordsOf(textsIn(dirname(createRequire(import.meta.url).resolve("typescript")), /^lib\..*\.d\.ts$/));
+  for (const name of INTERNAL_NAMES) {
+    assert.ok(code.has(name), `${name} is not used any more`);
+    assert.ok(!strings.has(name), `${name} is the text of a string`);
+    assert.ok(!types.has(name), `${name} is in the types of the package`);
+    assert.ok(!platform.has(name), `${name} is in those of a platform`);
+  }
 });
