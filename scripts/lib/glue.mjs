@@ -1,35 +1,130 @@
 // Makes of the generated glue what the package needs: a function that makes one set of bindings for each instance, so
-// that an instance that has trapped can be replaced.
+// that an instance that has trapped can be replaced; and shorter, since much of what is generated is the same over again.
 
 /**
  * The glue as a module that exports `bindings(guard)`. It gives the imports of an instance, and `start(instance)`, which
- * returns a function that makes a `Client`. `guard` is given the exports of the instance, and returns those that are used.
+ * returns a function that makes a client, an object with the methods of class `Client`. `guard` is given the exports of
+ * the instance, and returns those that are used.
  */
 export function asFunction(glue) {
   const end = glue.indexOf("let wasmModule, wasmInstance, wasm;");
-  if (end < 0 || /^import /m.test(glue))
-    throw new Error("the generated glue is not what it was; see scripts/lib/glue.mjs");
-  const body = UNUSED.reduce((code, text) => code.replaceAll(text, ""), glue.slice(0, end).replace(/^export /gm, ""));
+  const classAt = glue.indexOf("class Client {");
+  const classEnd = glue.indexOf("\n}\n", classAt) + 3;
+  must(end > classEnd && classAt > 0 && !/^import /m.test(glue));
+  const rest = [...REPLACED].reduce(
+    (code, [from, to]) => {
+      must(from.test(code));
+      return code.replace(from, to);
+    },
+    glue.slice(classEnd, end).replace(/^export /gm, ""),
+  );
+  const { made, methods } = calls(glue.slice(classAt, classEnd));
   return `import { TextDecoder, TextEncoder } from "./host.js";
 
 export function bindings(guard) {
 let wasm;
-${body}
+${rest}
+${PASSED}
 return {
   imports: __wbg_get_imports(),
   start(instance) {
     wasm = instance.exports;
     wasm.__wbindgen_start();
     wasm = guard(wasm);
-    return (...args) => new Client(...args);
+    return ${made};
   },
 };
+function client(pointer) {
+  const methods = Object.entries({
+${methods.alike.join("\n")}
+  }).map(([name, run]) => [name, (...args) => run(pointer, ...passed(args))]);
+  return {
+    ...Object.fromEntries(methods),
+${methods.other.join("\n")}
+  };
+}
 }
 `;
 }
 
-/** What the generator adds for platforms that we do not run on, and for those who dispose of a client, which nobody has. */
-const UNUSED = [
-  /\(typeof FinalizationRegistry === 'undefined'\)\n\s*\? \{.*\n\s*: /g,
-  "if (Symbol.dispose) Client.prototype[Symbol.dispose] = Client.prototype.free;\n",
-];
+/** What is done with all arguments that tell by their kind how they are passed. */
+const PASSED = `
+function passed(args) {
+  const all = [];
+  for (const arg of args) {
+    if (typeof arg === "string") all.push(passString(arg), WASM_VECTOR_LEN);
+    else if (ArrayBuffer.isView(arg)) all.push(passArray8ToWasm0(arg), WASM_VECTOR_LEN);
+    else all.push(arg);
+  }
+  return all;
+}
+function passString(text) {
+  return passArray8ToWasm0(cachedTextEncoder.encode(text));
+}`;
+
+/** Passing a text; `realloc` is for where a text is encoded in place. */
+const STRING = /passStringToWasm0\((\w+), wasm\.__wbindgen_malloc, wasm\.__wbindgen_realloc\)/g;
+
+/** What stands for what the generator writes for platforms that we do not run on, or takes more words for than we need. */
+const REPLACED = new Map([
+  // Nobody disposes of a client, and none is lost: its instance holds on to it until it is freed.
+  [/if \(Symbol\.dispose\) Client.*;\n/, ""],
+  [/const ClientFinalization = .*\n.*\n.*;\n/, ""],
+  // The Rust of the client has all its closures until it drops them.
+  [/const CLOSURE_DTORS = .*\n.*\n.*;\n/, ""],
+  [/ *CLOSURE_DTORS\.(un)?register\(.*\);\n/g, ""],
+  [/function passStringToWasm0\([\s\S]*?\n\}\n/, ""],
+  [STRING, "passString($1)"],
+  [/(function passArray8ToWasm0\(arg), malloc(\) \{\s*const ptr = )malloc/, "$1$2wasm.__wbindgen_malloc"],
+  [/: function\(([\w, ]*)\) \{$/gm, ": ($1) => {"],
+  // A text that is returned: where it is, and its length.
+  [
+    /getDataViewMemory0\(\)\.setInt32\(\(arg0 >>> 0\) \+ 4 \* 1, (\w+), true\);\n.*setInt32\(.* 0, (\w+), true\);/g,
+    "new Int32Array(wasm.memory.buffer, arg0 >>> 0).set([$2, $1]);",
+  ],
+]);
+
+/**
+ * The methods of the class, as members of an object. Those of which each argument shows by its kind how it is passed are
+ * `alike`: named with the function of the instance that they call. The `other` ones are functions of their own; `made` is
+ * the one that makes a client.
+ */
+function calls(text) {
+  const methods = { alike: [], other: [] };
+  let made;
+  let docAt = 0;
+  for (const method of text.matchAll(/^ {4}(\w+)\((.*)\) \{\n([\s\S]*?)^ {4}\}\n/gm)) {
+    const [all, name, parameters, body] = method;
+    const doc = text.slice(docAt, method.index);
+    docAt = method.index + all.length;
+    if (name === "__destroy_into_raw") continue;
+    const [, run, list] = /(wasm\.\w+)\((.*)\);/.exec(body.replace(/^.*\{ wasm\..*\}$/gm, "")) ?? [];
+    must(run);
+    // Each written where it is passed: the length of a text or of bytes follows it, and is that of the last one.
+    const values = new Map([...body.matchAll(/(\w+) = \+?(.+);$/gm)].map(([, name, value]) => [name, value]));
+    const passed = list.replace(/\b(val|ptr|len)\d+\b/g, (name) => values.get(name)).replace(STRING, "passString($1)");
+    if (name === "constructor") made = `(${parameters}) => client(${run}(${passed}))`;
+    else if (name === "free" || passed === ["this.__wbg_ptr", ...byKind(doc)].join(", ")) {
+      methods.alike.push(`    ${name}: ${run},`);
+    } else {
+      const call = passed.replace("this.__wbg_ptr", "pointer");
+      methods.other.push(`    ${name}: (${parameters}) => ${run}(${call}),`);
+    }
+  }
+  must(made);
+  return { made, methods };
+}
+
+/** How the parameters in the comment of a method are passed if their kinds decide. */
+function byKind(doc) {
+  const parameters = [...doc.matchAll(/@param \{(.*)\} (\w+)/g)];
+  return parameters.map(([, type, name]) => {
+    if (type === "string") return `passString(${name}), WASM_VECTOR_LEN`;
+    if (type === "Uint8Array | number[]") return `passArray8ToWasm0(${name}, wasm.__wbindgen_malloc), WASM_VECTOR_LEN`;
+    return /^(number|boolean|Array<any>)$/.test(type) ? name : `${name} of any kind`;
+  });
+}
+
+function must(isSo) {
+  if (!isSo) throw new Error("the generated glue is not what it was; see scripts/lib/glue.mjs");
+}

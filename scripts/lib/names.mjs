@@ -28,7 +28,7 @@ export function shortenNames(module, glue) {
     return name;
   });
   return glue
-    .replace(/^( {8})(\w+)(: function\()/gm, (_all, indent, name, rest) => indent + imports(name) + rest)
+    .replace(/^( {8})(\w+)(: (?:function)?\()/gm, (_all, indent, name, rest) => indent + imports(name) + rest)
     .replaceAll(`"${MODULE}"`, `"${version}"`)
     .replace(/\bwasm\.(\w+)/g, (_all, name) => `wasm.${exports(name)}`);
 }
