@@ -176,7 +176,7 @@ async fn close(State(shared): State<Arc<Shared>>, body: Body) -> Response {
 }
 
 async fn page(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    shared.site.respond(request.method(), request.uri().path())
+    shared.site.respond(request.method(), request.uri().path(), request.headers())
 }
 
 /// Opens a WebSocket and asks the hub for a session.
