@@ -72,13 +72,11 @@ impl ClientSession {
         };
         let number = self.calls.next_conversation();
         let (path, is_addressed) = (path.to_owned(), addressed);
-        let registration =
-            Registration { number, path: path.clone(), property_keys, reregister, is_addressed, timeout };
-        self.registrations.register(handler, registration, call);
+        let registration = Registration { number, path, property_keys, reregister, is_addressed, timeout };
         let mut opened = Call::new(now, self.config.request_timeout, purpose, None);
         opened.unsent = Some(Vec::new());
         self.calls.open(call, opened);
-        self.registrations.advance(&path, is_open);
+        self.registrations.register(handler, registration, call, is_open);
         self.follow_registrations();
     }
 
@@ -89,8 +87,7 @@ impl ClientSession {
     /// Source: section 8.1.
     pub fn deregister_handler(&mut self, now: Moment, call: CallId, handler: HandlerId) {
         let purpose = Purpose::Deregistration(handler);
-        let waiting = matches!(self.connection.way_for(0, false), Ok(Way::Open)).then_some(call);
-        if self.registrations.close(handler, waiting) && waiting.is_some() {
+        if self.registrations.close(handler) && self.connection.way_for(0, false).is_ok() {
             self.calls.open(call, Call::new(now, self.config.request_timeout, purpose, None));
         } else {
             self.report(call, purpose, Ok(Response::Deregistered));
@@ -247,9 +244,7 @@ impl ClientSession {
         conversation: ConversationId,
         answer: Result<(), RequestError>,
     ) {
-        if let Some(path) = self.registrations.answer(conversation, answer) {
-            self.registrations.advance(&path, true);
-        }
+        self.registrations.answer(conversation, answer);
         self.follow_registrations();
     }
 
@@ -259,7 +254,19 @@ impl ClientSession {
             match effect {
                 Effect::Ask(handler, question) => self.ask_about(handler, question),
                 Effect::End(call, outcome) => self.end_call(call, outcome),
+                Effect::TakenBack(handler) => self.end_deregistrations(handler),
                 Effect::Lost(handler) => self.deliver(Event::HandlerLost(handler)),
+            }
+        }
+    }
+
+    /// A registration is taken back, for which several calls may wait.
+    fn end_deregistrations(&mut self, handler: HandlerId) {
+        for call in self.calls.ids().into_iter().map(CallId) {
+            if let Some(Purpose::Deregistration(waited_for)) = self.calls.purpose_mut(call)
+                && *waited_for == handler
+            {
+                self.end_call(call, Ok(Response::Deregistered));
             }
         }
     }

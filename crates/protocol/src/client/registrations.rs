@@ -59,7 +59,7 @@ struct Known {
 }
 
 /// The progress of a registration from the application to the server and back.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Life {
     /// It waits for its turn at its path, or for a connection. So does this call; none, if the server has lost it and is to
     /// make it again.
@@ -67,8 +67,8 @@ enum Life {
     /// The server was asked to make it.
     Registering(Option<CallId>),
     Registered,
-    /// It answers no more. The server is to take it back, or was asked to; these calls wait for that.
-    Closed(Vec<CallId>),
+    /// It answers no more. The server is to take it back, or was asked to.
+    Closed,
 }
 
 /// A question to the server about a registration; one in each conversation.
@@ -83,8 +83,10 @@ pub(super) enum Question {
 pub(super) enum Effect {
     /// The server is to be asked something.
     Ask(HandlerId, Question),
-    /// A call has come to its end, if it has not before.
+    /// A call for a registration has come to its end, if it has not before.
     End(CallId, Result<Response, RequestError>),
+    /// A registration that was closed is taken back.
+    TakenBack(HandlerId),
     /// A request handler or a stream is gone without the application having asked for it.
     Lost(HandlerId),
 }
@@ -93,14 +95,14 @@ pub(super) enum Effect {
 ///
 /// The server holds one registration for each path, and takes it back by the path. So while one is being registered nothing
 /// else is asked about its path: only its answer says what there is to take back.
-#[derive(Debug, Default)]
+///
+/// Those that wait for their turn are not here: the next one is the first of the registrations that wait at the path.
+#[derive(Clone, Copy, Debug, Default)]
 struct Slot {
     /// The request handler that the server holds.
     registered: Option<HandlerId>,
     /// The one that it was asked to make.
     registering: Option<HandlerId>,
-    /// Those that come after it, in their order.
-    waiting: Vec<HandlerId>,
     /// Answers in place of the request handler.
     stream: Option<HandlerId>,
     /// Whether a stream has taken the place of the request handler, which does not get it back.
@@ -151,11 +153,11 @@ impl Registrations {
 
     // What the application does.
 
-    /// A registration is to be made when it has its turn; `call` waits for it.
-    pub fn register(&mut self, handler: HandlerId, registration: Registration, call: CallId) {
-        self.slot(&registration.path).waiting.push(handler);
+    /// A registration is to be made when it has its turn, and there is a connection; `call` waits for it.
+    pub fn register(&mut self, handler: HandlerId, registration: Registration, call: CallId, is_connected: bool) {
         self.numbers.insert(key(registration.number), handler);
         self.known.insert(handler.0, Known { registration, life: Life::Waiting(Some(call)) });
+        self.advance_at(handler, is_connected);
     }
 
     /// The registration of `handler`, whether or not it still answers.
@@ -163,68 +165,53 @@ impl Registrations {
         Some(&self.known.get(handler.0)?.registration)
     }
 
-    /// A handler answers no more, and the server is to take its registration back. `call` waits for that; false if there is
-    /// nothing to wait for.
-    pub fn close(&mut self, handler: HandlerId, call: Option<CallId>) -> bool {
-        let Some(Known { registration, life }) = self.known.get_mut(handler.0) else { return false };
-        match life {
-            Life::Waiting(_) => {
-                self.remove(handler);
-                return false;
-            }
-            Life::Registering(_) | Life::Registered => *life = Life::Closed(call.into_iter().collect()),
-            Life::Closed(waiting) => waiting.extend(call),
+    /// A handler answers no more, and the server is to take its registration back. False if there is nothing to take back.
+    pub fn close(&mut self, handler: HandlerId) -> bool {
+        let Some(Known { life, .. }) = self.known.get_mut(handler.0) else { return false };
+        if let Life::Waiting(_) = *life {
+            self.remove(handler);
+            return false;
         }
-        let path = registration.path.clone();
-        if let Ok(at) = self.find(&path) {
-            let addressed = &mut self.slots[at].1.addressed;
-            if *addressed == Some(handler) {
-                *addressed = None;
-            }
-        }
-        self.advance(&path, false);
+        *life = Life::Closed;
+        self.advance_at(handler, false);
         true
-    }
-
-    /// A call does not wait any more for a registration to be taken back.
-    pub fn stop_waiting(&mut self, handler: HandlerId, call: CallId) {
-        if let Some(Known { life: Life::Closed(waiting), .. }) = self.known.get_mut(handler.0) {
-            waiting.retain(|other| *other != call);
-        }
     }
 
     /// Asks the server what there is to ask about a path: to take back what is closed, and, with a connection, to make what
     /// is next. It does both in this order.
-    pub fn advance(&mut self, path: &str, is_connected: bool) {
-        let Ok(at) = self.find(path) else { return };
-        if self.slots[at].1.registering.is_some() {
-            return;
-        }
-        let closed = self.slots[at].1.registered.filter(|handler| self.is_closed(*handler));
-        let slot = &mut self.slots[at].1;
-        if let Some(closed) = closed {
-            slot.registered = None;
-            self.effects.push(Effect::Ask(closed, Question::Deregister));
-        }
-        if is_connected && !slot.waiting.is_empty() {
-            let next = slot.waiting.remove(0);
-            slot.registering = Some(next);
-            if let Some(Known { life, .. }) = self.known.get_mut(next.0)
-                && let Life::Waiting(call) = *life
-            {
-                *life = Life::Registering(call);
+    fn advance(&mut self, path: &str, is_connected: bool) {
+        let slot = self.slot(path);
+        if slot.registering.is_none() {
+            let registered = slot.registered;
+            if let Some(closed) = registered.filter(|handler| self.is_closed(*handler)) {
+                self.slot(path).registered = None;
+                self.effects.push(Effect::Ask(closed, Question::Deregister));
             }
-            self.effects.push(Effect::Ask(next, Question::Register));
+            if is_connected && let Some(next) = self.next(path) {
+                self.slot(path).registering = Some(next);
+                if let Some(Known { life, .. }) = self.known.get_mut(next.0)
+                    && let Life::Waiting(call) = *life
+                {
+                    *life = Life::Registering(call);
+                }
+                self.effects.push(Effect::Ask(next, Question::Register));
+            }
         }
         self.tidy(path);
+    }
+
+    /// The same for the path of a registration.
+    fn advance_at(&mut self, handler: HandlerId, is_connected: bool) {
+        if let Some(Registration { path, .. }) = self.get(handler) {
+            self.advance(&path.clone(), is_connected);
+        }
     }
 
     /// The same for all paths, in the order of the registrations: there is a connection.
     pub fn advance_all(&mut self) {
         for handler in self.known.numbers().into_iter().map(HandlerId) {
-            if let Some(Known { registration, life: Life::Waiting(_) }) = self.known.get(handler.0) {
-                let path = registration.path.clone();
-                self.advance(&path, true);
+            if let Some(Life::Waiting(_)) = self.life(handler) {
+                self.advance_at(handler, true);
             }
         }
     }
@@ -232,10 +219,7 @@ impl Registrations {
     /// The server is asked about a registration in `conversation`. Returns the call that has waited for that.
     pub fn ask(&mut self, handler: HandlerId, question: Question, conversation: ConversationId) -> Option<CallId> {
         self.asked.insert(key(conversation), (handler, question));
-        match self.known.get(handler.0)?.life {
-            Life::Registering(call) => call,
-            _ => None,
-        }
+        if let Life::Registering(call) = self.life(handler)? { call } else { None }
     }
 
     /// Adds a stream, in place of whatever answered such requests at its path.
@@ -274,18 +258,18 @@ impl Registrations {
 
     // What the server does.
 
-    /// The server has answered what it was asked in `conversation`, if that was about a registration. Returns its path, about
-    /// which there may be more to ask.
-    pub fn answer(&mut self, conversation: ConversationId, answer: Result<(), RequestError>) -> Option<String> {
-        let (handler, question) = self.asked.remove(key(conversation))?;
-        let path = self.get(handler)?.path.clone();
+    /// The server has answered what it was asked in `conversation`, if that was about a registration. There may be more to
+    /// ask about its path.
+    pub fn answer(&mut self, conversation: ConversationId, answer: Result<(), RequestError>) {
+        let Some((handler, question)) = self.asked.remove(key(conversation)) else { return };
+        let Some(path) = self.get(handler).map(|registration| registration.path.clone()) else { return };
         match (question, answer) {
             (Question::Register, Ok(())) => self.be_registered(handler, &path),
             (Question::Register, Err(error)) => self.be_refused(handler, &path, error),
             // It is not asked twice: if it refused, it would again.
             (Question::Deregister, _) => self.end(handler),
         }
-        Some(path)
+        self.advance(&path, true);
     }
 
     /// The server has made a registration. It holds one for each path, so the one of before is over, whatever was heard of it;
@@ -323,37 +307,25 @@ impl Registrations {
         let holder = slot.registered;
         if error.reason() == Some(ErrorReason::HANDLER_CONFLICT)
             && holder.is_some_and(|holder| self.is_closed(holder))
-            && let Some(Known { life: life @ Life::Registering(_), .. }) = self.known.get_mut(handler.0)
+            && let Some(Known { life, .. }) = self.known.get_mut(handler.0)
             && let Life::Registering(call) = *life
         {
             *life = Life::Waiting(call);
-            self.slot(path).waiting.insert(0, handler);
-            return;
-        }
-        self.fail(handler, error);
-    }
-
-    /// A registration could not be made.
-    pub fn fail(&mut self, handler: HandlerId, error: RequestError) {
-        match self.known.get(handler.0) {
-            Some(Known { life: Life::Registering(Some(call)), .. }) => {
-                self.effects.push(Effect::End(*call, Err(error)));
-                self.remove(handler);
-            }
-            _ => self.end(handler),
+        } else if let Some(Life::Registering(Some(call))) = self.life(handler) {
+            self.effects.push(Effect::End(call, Err(error)));
+            self.remove(handler);
+        } else {
+            self.end(handler);
         }
     }
 
     /// The server holds a registration no longer: tells those who wait for that, or else the application.
     fn end(&mut self, handler: HandlerId) {
-        let Some(known) = self.remove(handler) else { return };
-        match known.life {
-            Life::Closed(waiting) => {
-                for call in waiting {
-                    self.effects.push(Effect::End(call, Ok(Response::Deregistered)));
-                }
-            }
-            _ => self.effects.push(Effect::Lost(handler)),
+        if let Some(known) = self.remove(handler) {
+            self.effects.push(match known.life {
+                Life::Closed => Effect::TakenBack(handler),
+                _ => Effect::Lost(handler),
+            });
         }
     }
 
@@ -362,28 +334,18 @@ impl Registrations {
         self.asked = Numbered::default();
         for (_, slot) in &mut self.slots {
             (slot.registered, slot.registering) = (None, None);
-            slot.waiting.clear();
         }
         let mut again = 0;
         for handler in self.known.numbers().into_iter().map(HandlerId) {
             let Some(Known { registration, life }) = self.known.get_mut(handler.0) else { continue };
-            let (was_made, call) = match life {
-                Life::Waiting(call) => (call.is_none(), *call),
-                Life::Registering(call) => (call.is_none(), None),
-                Life::Registered => (true, None),
-                Life::Closed(_) => (false, None),
-            };
-            let is_again = was_made && registration.reregister;
-            if is_again || call.is_some() {
-                again += usize::from(is_again);
-                *life = Life::Waiting(call);
-                let path = registration.path.clone();
-                self.slot(&path).waiting.push(handler);
-            } else {
+            let was_made = matches!(life, Life::Waiting(None) | Life::Registering(None) | Life::Registered);
+            if was_made && registration.reregister {
+                *life = Life::Waiting(None);
+                again += 1;
+            } else if was_made {
+                self.end(handler);
+            } else if !matches!(life, Life::Waiting(_)) {
                 self.remove(handler);
-                if was_made {
-                    self.effects.push(Effect::Lost(handler));
-                }
             }
         }
         again
@@ -410,15 +372,15 @@ impl Registrations {
         }
         let closed = self.get(handler)?;
         // The one that takes its place: the server sent this before it knew.
-        let Slot { registering, waiting, .. } = &self.slots[self.find(&closed.path).ok()?].1;
-        let next = registering.or_else(|| waiting.first().copied())?;
+        let at = self.find(&closed.path).ok();
+        let next = at.and_then(|at| self.slots[at].1.registering).or_else(|| self.next(&closed.path))?;
         let can_answer = !self.is_closed(next) && self.get(next)?.property_keys == closed.property_keys;
         can_answer.then_some(next)
     }
 
     /// The one for a request that was sent to this session by its ID or by a filter.
     pub fn addressed(&self, path: &str) -> Option<HandlerId> {
-        self.slots[self.find(path).ok()?].1.addressed
+        self.slots[self.find(path).ok()?].1.addressed.filter(|handler| !self.is_closed(*handler))
     }
 
     /// How long a handler may take for an answer.
@@ -429,8 +391,19 @@ impl Registrations {
 
     // The parts of it.
 
+    fn life(&self, handler: HandlerId) -> Option<Life> {
+        Some(self.known.get(handler.0)?.life)
+    }
+
     fn is_closed(&self, handler: HandlerId) -> bool {
-        matches!(self.known.get(handler.0), Some(Known { life: Life::Closed(_), .. }))
+        matches!(self.life(handler), Some(Life::Closed))
+    }
+
+    /// The first of the registrations that wait at a path.
+    fn next(&self, path: &str) -> Option<HandlerId> {
+        let mut known = self.known.iter();
+        let is_next = |known: &Known| matches!(known.life, Life::Waiting(_)) && known.registration.path == path;
+        known.find(|(_, known)| is_next(known)).map(|(number, _)| HandlerId(number))
     }
 
     #[inline(never)]
@@ -442,7 +415,6 @@ impl Registrations {
             for place in [&mut slot.registered, &mut slot.registering, &mut slot.addressed] {
                 place.take_if(|there| *there == handler);
             }
-            slot.waiting.retain(|there| *there != handler);
             self.tidy(&known.registration.path);
         }
         Some(known)
@@ -466,9 +438,10 @@ impl Registrations {
     #[inline(never)]
     fn tidy(&mut self, path: &str) {
         if let Ok(at) = self.find(path)
-            && let Slot { registered: None, registering: None, stream: None, addressed: None, waiting, .. } =
-                &self.slots[at].1
-            && waiting.is_empty()
+            && matches!(
+                self.slots[at].1,
+                Slot { registered: None, registering: None, stream: None, addressed: None, is_displaced: _ }
+            )
         {
             self.slots.remove(at);
         }

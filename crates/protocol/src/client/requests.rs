@@ -112,19 +112,15 @@ impl ClientSession {
     /// Forget a call: its outcome is no longer of interest and will not be reported.
     pub fn abandon(&mut self, call: CallId) {
         if let Some(Call { purpose, .. }) = self.calls.end(call) {
-            self.stop_waiting(call, purpose);
+            self.stop_waiting(purpose);
         }
     }
 
     /// A call does not wait any more for what becomes of its registration: one that nobody knows of is not to be.
-    fn stop_waiting(&mut self, call: CallId, purpose: Purpose) {
-        match purpose {
-            Purpose::Registration(handler) => {
-                self.registrations.close(handler, None);
-                self.follow_registrations();
-            }
-            Purpose::Deregistration(handler) => self.registrations.stop_waiting(handler, call),
-            _ => {}
+    fn stop_waiting(&mut self, purpose: Purpose) {
+        if let Purpose::Registration(handler) = purpose {
+            self.registrations.close(handler);
+            self.follow_registrations();
         }
     }
 
@@ -216,7 +212,7 @@ impl ClientSession {
     /// A call has waited for too long.
     pub(super) fn time_out(&mut self, id: CallId, call: Call) {
         let Call { timeout, purpose, unsent, .. } = call;
-        self.stop_waiting(id, purpose);
+        self.stop_waiting(purpose);
         let error = match unsent {
             Some(_) => RequestError::NotSentInTime(timeout),
             None => RequestError::TimedOut(timeout),
@@ -227,7 +223,7 @@ impl ClientSession {
     /// The end of a call whose answer will not come: what was under way is lost, or the session is over.
     pub(super) fn settle(&mut self, id: CallId, call: Call, error: &RequestError) {
         let Call { purpose, unsent, .. } = call;
-        self.stop_waiting(id, purpose);
+        self.stop_waiting(purpose);
         let error = if unsent.is_some() { RequestError::SessionClosed { sent: false } } else { error.clone() };
         self.report(id, purpose, Err(error));
     }
