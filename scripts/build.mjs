@@ -16,7 +16,7 @@ import { cargo, Failure, isMain, main, must, say } from "./lib/run.mjs";
 import { bindgenTools, nodeModules, rust } from "./lib/setup.mjs";
 
 const THIS_FILE = fileURLToPath(import.meta.url);
-const TOOLS = ["shrink.mjs", "blank.mjs", "panic-texts.mjs", "names.mjs", "glue.mjs"];
+const TOOLS = ["shrink.mjs", "blank.mjs", "panic-texts.mjs", "order.mjs", "code.mjs", "names.mjs", "glue.mjs"];
 /** The most that an entry may cost: bytes after gzip -9, WebAssembly and JavaScript together. */
 const BUDGETS = { antiphon: 59_800, "antiphon/inline": 62_000 };
 /** What is downloaded for an entry. */

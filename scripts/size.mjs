@@ -6,9 +6,9 @@ import { gzipSync } from "node:zlib";
 import binaryen from "binaryen";
 import { minify } from "rolldown/experimental";
 import { build, MODULES, NAMED } from "./build.mjs";
+import { bodiesOf } from "./lib/code.mjs";
 import { main, say } from "./lib/run.mjs";
 
-const CODE_SECTION = 10;
 const LARGEST = 20;
 
 /** The functions of a module that has their names: name and bytes of code. */
@@ -19,35 +19,8 @@ function functionsOf(bytes) {
   )
     .filter((info) => !info.module)
     .map(({ name }) => name.replace(/\\([0-9a-f]{2})/g, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16))));
-  const sizes = codeSizes(bytes);
+  const sizes = bodiesOf(bytes).map((body) => body.length);
   return names.map((name, index) => ({ name: name.replace(/(::h|\[)[0-9a-f]{16}\]?/g, ""), bytes: sizes[index] }));
-}
-
-/** The sizes of the function bodies in the order of the module. */
-function codeSizes(bytes) {
-  let at = 8;
-  const number = () => {
-    let [value, shift, byte] = [0, 0, 0x80];
-    while (byte & 0x80) {
-      byte = bytes[at++];
-      value += (byte & 0x7f) * 2 ** shift;
-      shift += 7;
-    }
-    return value;
-  };
-  while (at < bytes.length) {
-    const id = bytes[at++];
-    const end = number() + at;
-    if (id === CODE_SECTION) {
-      return Array.from({ length: number() }, () => {
-        const size = number();
-        at += size;
-        return size;
-      });
-    }
-    at = end;
-  }
-  return [];
 }
 
 /** The crate that a function comes from, by its name. */

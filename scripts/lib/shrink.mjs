@@ -8,6 +8,7 @@
 
 import binaryen from "binaryen";
 import { addressesIn, blankPanics } from "./blank.mjs";
+import { ordered } from "./order.mjs";
 import { say } from "./run.mjs";
 
 const PANICS = [
@@ -34,7 +35,7 @@ export function shrunk(bytes) {
   const missing = blankPanics(module, addresses);
   // It is no smaller for it, but it works; another version of Rust may say something else.
   for (const text of missing) say(`note: no panic says "${text}", which scripts/lib/panic-texts.mjs lists`);
-  return module;
+  return ordered(module);
 }
 
 /** The module as it is published, and with the names of its functions; both are valid. */
