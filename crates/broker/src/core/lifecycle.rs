@@ -13,6 +13,7 @@ use antiphon_protocol::wire::layouts::ServiceFailure;
 use antiphon_protocol::wire::primitives::ConversationId;
 use antiphon_protocol::wire::services::SystemPing;
 
+use super::ending::Ending;
 use super::exchanges::Exchange;
 use super::per_session::SessionKey;
 use super::properties::{self, TooLarge};
@@ -39,10 +40,7 @@ impl Broker {
         }
         let principal = request.principal.as_deref().unwrap_or_default();
         let roles = self.access.authenticate(principal, &request.credentials);
-        let Some(roles) = roles else {
-            tracing::info!(principal, client = arrival.client_ip, "refused: unknown principal or wrong credentials");
-            return Err(ResponseCode::AUTHENTICATION_FAILED);
-        };
+        let roles = roles.ok_or(ResponseCode::AUTHENTICATION_FAILED)?;
         let id = self.sessions.next_id();
         let properties = properties::of_new_session(id, &self.config.server_name, request, arrival, &roles)
             .map_err(|TooLarge| ResponseCode::PROTOCOL_ERROR)?;
@@ -101,7 +99,7 @@ impl Broker {
             return true;
         }
         let Some((_, key)) = self.sessions.next_expiry() else { return false };
-        self.end(key);
+        self.end(key, Ending::MakesRoom);
         true
     }
 
@@ -109,8 +107,11 @@ impl Broker {
     pub(super) fn lose_connection(&mut self, now: Moment, key: SessionKey) {
         let Some(session) = self.sessions.get(key) else { return };
         // A broker that stops takes no session up again.
-        if !session.is_kept() || !self.is_serving() {
-            return self.end(key);
+        if !session.is_kept() {
+            return self.end(key, Ending::ConnectionLost);
+        }
+        if !self.is_serving() {
+            return self.end(key, Ending::Stopping);
         }
         self.sessions.detach(now, key);
         // Pinged again when it is back.
@@ -171,7 +172,7 @@ impl Broker {
             return self.send_to(key, request_frame::<SystemPing>(conversation, &(), 0));
         }
         if !session.is_kept() {
-            return self.abort(key);
+            return self.abort(key, Ending::Silent);
         }
         if let Some(connection) = session.connection() {
             self.outputs.push_back(Output::Close(connection.id));
@@ -180,27 +181,27 @@ impl Broker {
     }
 
     /// Tells the client that its session is over, and closes the connection.
-    pub(super) fn abort(&mut self, key: SessionKey) {
+    pub(super) fn abort(&mut self, key: SessionKey, why: Ending) {
         if let Some(connection) = self.sessions.get(key).and_then(|session| session.connection()) {
             self.send(connection.id, Message::Abort.to_frame());
             self.outputs.push_back(Output::Close(connection.id));
         }
-        self.end(key);
+        self.end(key, why);
     }
 
     /// Ends a session: its registrations vanish, and every request it had not answered fails at once (rules S-11).
-    pub(super) fn end(&mut self, key: SessionKey) {
+    pub(super) fn end(&mut self, key: SessionKey, why: Ending) {
         let Some(last_asked) = self.sessions.get(key).map(Session::last_asked) else { return };
-        let unanswered = self.forget(key);
+        let unanswered = self.forget(key, why);
         self.fail(unanswered, last_asked, "the session that was to answer is closed");
     }
 
     /// Forgets all about a session. Returns what it had not answered.
-    pub(super) fn forget(&mut self, key: SessionKey) -> Vec<Exchange> {
+    pub(super) fn forget(&mut self, key: SessionKey, why: Ending) -> Vec<Exchange> {
         if !self.sessions.remove(key) {
             return Vec::new();
         }
-        tracing::info!(session = %self.sessions.id_of(key), "session closed");
+        tracing::info!(session = %self.sessions.id_of(key), "session closed: {}", why.text());
         self.pings.stop(key);
         self.registry.deregister_all(key);
         self.exchanges.forget_session(key)

@@ -13,7 +13,7 @@
 //! What happens:
 //!
 //! - here: what comes from connections and the clock, and what goes out.
-//! - `lifecycle`: opening a session, losing and regaining its connection, ending it; `stopping`: ending all of them.
+//! - `lifecycle`: opening a session, losing and regaining its connection, ending it; `ending`: why; `stopping`: ending all of them.
 //! - `serve`: requests to the broker, by service: each ends in an answer or a `refusal`; `gate`: whether it is allowed.
 //! - `routing`: requests to their recipients, answers back to the senders; `choice`: among several handlers.
 //! - `registrations`, `session_services`: the other services.
@@ -22,6 +22,7 @@
 pub mod access;
 mod choice;
 pub mod config;
+mod ending;
 mod exchanges;
 pub mod filter;
 mod gate;
@@ -53,6 +54,7 @@ use bytes::Bytes;
 use access::Access;
 use choice::Random;
 pub use config::BrokerConfig;
+use ending::Ending;
 use exchanges::Exchanges;
 use per_session::SessionKey;
 use pings::Pings;
@@ -198,6 +200,8 @@ impl Broker {
             return self.outputs.push_back(Output::Close(connection));
         }
         if let Err(code) = self.accept(now, connection, request, arrival) {
+            let principal = request.principal.as_deref().unwrap_or_default();
+            tracing::info!(principal, client = arrival.client_ip, "refused: {}", code.text());
             self.send(connection, ConnectResponse::Refused { version: request.version, code }.to_frame());
             self.outputs.push_back(Output::Close(connection));
         }
@@ -218,14 +222,15 @@ impl Broker {
             Ok(Message::ServiceError { conversation, failure }) => self.handle_answer(key, conversation, Err(failure)),
             // A client says goodbye with a close request and gets an abort for an answer. One that sends what no
             // client sends gets the same (sections 4.1 and 11).
-            Ok(Message::CloseRequest | Message::Topic | Message::Abort) | Err(_) => self.abort(key),
+            Ok(Message::CloseRequest) => self.abort(key, Ending::ByClient),
+            Ok(Message::Topic | Message::Abort) | Err(_) => self.abort(key, Ending::Violation),
         }
     }
 
     /// A WebSocket message arrived that no client may send: text, or larger than allowed. Ends the session.
     pub fn handle_violation(&mut self, now: Moment, connection: ConnectionId) {
         if let Some(key) = self.heard(now, connection) {
-            self.abort(key);
+            self.abort(key, Ending::Violation);
         }
     }
 
@@ -247,14 +252,14 @@ impl Broker {
     /// Source: section 11.
     pub fn handle_close(&mut self, token: &[u8]) {
         if let Some(key) = self.sessions.with_token(token) {
-            self.abort(key);
+            self.abort(key, Ending::ByToken);
         }
     }
 
     /// The client does not read what it is sent, and more cannot be kept for it. Ends the session (rules L-3).
     pub fn handle_overflow(&mut self, connection: ConnectionId) {
         if let Some(key) = self.sessions.with_connection(connection) {
-            self.abort(key);
+            self.abort(key, Ending::SlowReader);
         }
     }
 
@@ -268,7 +273,7 @@ impl Broker {
             self.ping(now, key, is_silent);
         }
         while let Some((_, key)) = self.sessions.next_expiry().filter(|(at, _)| *at <= now) {
-            self.end(key);
+            self.end(key, Ending::Expired);
         }
         self.end_grace(now);
     }

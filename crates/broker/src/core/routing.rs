@@ -187,6 +187,8 @@ impl Broker {
     /// Sends a request to its recipient and remembers where the answer goes.
     fn forward(&mut self, exchange: Exchange, frame: Vec<u8>) {
         let recipient = exchange.recipient;
+        let (from, to) = (self.sessions.id_of(exchange.sender), self.sessions.id_of(recipient));
+        tracing::trace!(sender = %from, recipient = %to, delivery = exchange.conversation.0, "request forwarded");
         self.exchanges.open(exchange);
         self.send_to(recipient, frame);
     }
@@ -224,6 +226,12 @@ impl Broker {
 
     /// Tells the sender what an exchange came to.
     pub(super) fn settle(&mut self, exchange: &Exchange, answer: Result<&[u8], ServiceFailure<'_>>) {
+        let (from, to) = (self.sessions.id_of(exchange.sender), self.sessions.id_of(exchange.recipient));
+        let (delivery, outcome) = (exchange.conversation.0, answer.as_ref().err().map(|failure| failure.reason));
+        match outcome {
+            None => tracing::trace!(sender = %from, recipient = %to, delivery, "request answered"),
+            Some(reason) => tracing::trace!(sender = %from, recipient = %to, delivery, %reason, "request failed"),
+        }
         self.route_response(exchange.recipient, exchange.sender, exchange.reply_to, answer);
     }
 

@@ -13,6 +13,7 @@ use antiphon_protocol::wire::services::{
 };
 
 use super::Broker;
+use super::ending::Ending;
 use super::per_session::SessionKey;
 use super::refusal::Refusal;
 
@@ -46,14 +47,31 @@ impl Broker {
     /// A session asks for a service.
     pub(super) fn handle_request(&mut self, asker: Asker, service: u32, body: &[u8]) {
         let answer = match ServiceRequest::decode(service, body) {
-            Ok(Some(request)) => self.serve(asker, request),
+            Ok(Some(request)) => {
+                self.trace_request(asker, service, &request);
+                self.serve(asker, request)
+            }
             Ok(None) => Err(not_offered(service)),
-            Err(_) => return self.abort(asker.session),
+            Err(_) => return self.abort(asker.session, Ending::Violation),
         };
         match answer {
             Ok(answer) => self.send_answer(asker, answer),
             Err(refusal) => self.refuse(asker, &refusal),
         }
+    }
+
+    /// Tells the operator what a session asks for: never what it sends along.
+    fn trace_request(&self, asker: Asker, service: u32, request: &ServiceRequest<'_>) {
+        let path = match request {
+            ServiceRequest::MessagingSend(request) => Some(request.path),
+            ServiceRequest::MessagingReceiverServer(request) => Some(request.path),
+            ServiceRequest::MessagingFilterSender(request) => Some(request.path),
+            ServiceRequest::Registration(request) => Some(request.path),
+            ServiceRequest::Deregistration(request) => Some(request.path),
+            _ => None,
+        };
+        let (sender, service) = (self.sessions.id_of(asker.session), service_name(service).unwrap_or("unknown"));
+        tracing::trace!(%sender, conversation = asker.conversation.0, service, path, "request");
     }
 
     fn serve(&mut self, asker: Asker, request: ServiceRequest<'_>) -> Result<Answer, Refusal> {
@@ -91,7 +109,9 @@ impl Broker {
     /// Tells a session that what it asked for does not happen.
     fn refuse(&mut self, asker: Asker, refusal: &Refusal) {
         self.refusals += 1;
-        tracing::debug!(session = asker.session.number, reason = %refusal.reason, "refused");
+        let (session, conversation) = (self.sessions.id_of(asker.session), asker.conversation.0);
+        let (reason, why) = (&refusal.reason, &*refusal.text);
+        tracing::debug!(%session, conversation, %reason, why, "request refused");
         self.send_failure(asker.session, asker.conversation, refusal.as_wire());
     }
 

@@ -1,11 +1,13 @@
 //! What a session can learn of sessions and do to them: properties, principals, closing.
 
 use antiphon_protocol::wire::error_reason::ErrorReason;
+use antiphon_protocol::wire::handshake::ResponseCode;
 use antiphon_protocol::wire::layouts::{GetSessionProperties, WireCredentials};
 use antiphon_protocol::wire::primitives::SessionId;
 use antiphon_protocol::wire::services::{CloseClient, GetOwnProperties, GetProperties, Service};
 
 use super::Broker;
+use super::ending::Ending;
 use super::gate::Action;
 use super::properties::{Selection, TooLarge};
 use super::refusal::Refusal;
@@ -27,8 +29,12 @@ impl Broker {
     {
         self.admit_without_path(asker.session, Action::ChangeOwnPrincipal)?;
         let roles = self.access.authenticate(principal, &credentials.into());
-        if let Some(roles) = &roles {
-            self.sessions.change_principal(asker.session, principal, roles, proposed)?;
+        match &roles {
+            Some(roles) => self.sessions.change_principal(asker.session, principal, roles, proposed)?,
+            None => {
+                let session = self.sessions.id_of(asker.session);
+                tracing::info!(%session, principal, "refused: {}", ResponseCode::AUTHENTICATION_FAILED.text());
+            }
         }
         Ok(asker.answer::<S>(&roles.is_some()))
     }
@@ -62,7 +68,7 @@ impl Broker {
         let other = self.sessions.with_id(session).ok_or_else(|| no_such_session(session))?;
         // Before the end, which may be its own.
         self.send_answer(asker, asker.answer::<CloseClient>(&()));
-        self.abort(other);
+        self.abort(other, if other == asker.session { Ending::ByClient } else { Ending::BySession });
         Ok(Answer::Sent)
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use antiphon_protocol::time::Moment;
 
+use super::ending::Ending;
 use super::{Broker, Output};
 
 /// Whether the broker goes on, and for how long.
@@ -27,7 +28,7 @@ impl Broker {
         self.phase = Phase::Stopping { until: now + grace };
         // Those without a connection can only come back to a successor.
         while let Some((_, key)) = self.sessions.next_expiry() {
-            self.end(key);
+            self.end(key, Ending::Stopping);
         }
         self.end_grace(now);
     }
@@ -67,7 +68,7 @@ impl Broker {
                 self.outputs.push_back(Output::Close(connection.id));
             }
             // Who waits learns it from the end of its own connection.
-            self.forget(key);
+            self.forget(key, Ending::Stopping);
         }
     }
 }

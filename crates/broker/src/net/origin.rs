@@ -17,7 +17,7 @@ pub(super) async fn only_local_pages(request: Request, next: Next) -> Response {
         return next.run(request).await;
     }
     let (host, origin) = (request.headers().get(HOST), request.headers().get(ORIGIN));
-    tracing::warn!(?host, ?origin, "refused: the page is not from this machine");
+    tracing::info!(?host, ?origin, "refused: the page is not from this machine");
     (StatusCode::FORBIDDEN, "pages from this origin may not connect\n").into_response()
 }
 
