@@ -1,6 +1,7 @@
 // Requests to session filters: the functions that take the responses, which come one by one.
 
 import { Call } from "./calls.js";
+import { seenFrom } from "./error.js";
 import { callable, isFunction, isMissing } from "./options.js";
 import { report, whenAborted } from "./platform.js";
 import { decode } from "./value.js";
@@ -59,6 +60,7 @@ export class FilterCall extends Call {
   #tell(event, sessionId, details) {
     const handler = this.#handler();
     if (handler === undefined) return;
+    seenFrom(this.site, details.error);
     const response = { sessionId, filter: this.#filter, path: this.#path, ...details };
     try {
       const result = isFunction(handler) ? handler(response) : handler.handle(event, response);

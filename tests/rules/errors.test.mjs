@@ -158,6 +158,12 @@ test("E-2 the stack of an error of a gathering or of a service shows the line th
   }
 });
 
+test("E-2 the stack of an error in place of one session's response shows the line that called", async () => {
+  [reason, description] = [109, "nobody"];
+  const [{ error }] = await collect(session.messaging.gather("all", "a", 1));
+  assert.ok(error.stack.includes("errors.test.mjs"), error.stack);
+});
+
 test("E-2 the stack of an error of an argument shows the line that called", async () => {
   const calls = {
     path: () => session.messaging.sendRequestToPath(7, 1),
