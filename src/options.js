@@ -106,7 +106,7 @@ export function waits(whenDisconnected) {
  */
 export function members(options, names, within = "", meant = {}) {
   if (isMissing(options)) return {};
-  const what = within || "the options";
+  const what = within.slice(0, -1) || "the options";
   if (typeof options !== "object") throw invalid(`${what} must be an object`);
   const unknown = readable(what, () => Object.keys(options).find((key) => !names.includes(key)));
   if (unknown === undefined) return selected(options, names, what);

@@ -34,6 +34,8 @@ test("an option of connect that there is not is refused, with the one that is pr
   }
   const nested = await rejection(connect("ws://127.0.0.1:1", { ...options, reconnect: { timeOut: 5 } }));
   assert.equal(nested.message, "there is no option reconnect.timeOut; did you mean timeout?");
+  const number = await rejection(connect("ws://127.0.0.1:1", { ...options, reconnect: 5 }));
+  assert.equal(number.message, "reconnect must be an object");
 });
 
 test("an option of a request that there is not is refused, and nothing is sent", async (t) => {
