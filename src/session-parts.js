@@ -12,6 +12,9 @@ import { checkedCredentials, isFunction } from "./options.js";
 import { guarded, log, report, TRACE } from "./platform.js";
 import { SocketEvents } from "./socket.js";
 
+/** What platforms and libraries say of an address: it has the credentials in it. */
+const QUERY = /\?\S+/g;
+
 /** The parts of one session. */
 export class SessionParts {
   client = new ClientHandle();
@@ -32,7 +35,7 @@ export class SessionParts {
   constructor(options) {
     const write = (level, ...said) => level <= options.level && log(level, ...said);
     this.#options = options;
-    this.#socketEvents = new SocketEvents(this.client, options.address, (thrown) => this.#describe(thrown));
+    this.#socketEvents = new SocketEvents(this.client, options.address, (...error) => this.#describe(...error));
     this.requestTimeout = options.requestTimeout;
     this.contract = options.contract;
     this.handlers = new Handlers(this.client, write);
@@ -96,10 +99,11 @@ export class SessionParts {
       );
   }
 
-  /** What kept us from trying to connect, for people. */
-  #describe(thrown) {
-    this.life.cause ??= thrown;
-    return textOf(thrown);
+  /** What kept us from connecting, for people. */
+  #describe(thrown, text = textOf(thrown)) {
+    const clean = text.replace(QUERY, "…");
+    this.life.cause ??= clean === text ? thrown : Object.assign(new Error(clean), { code: thrown?.code });
+    return clean;
   }
 
   /** What the application wants to wait before an attempt to reconnect, in milliseconds; undefined if it does not say. */

@@ -25,7 +25,7 @@ export class SocketEvents {
     leave: (token) => this.#socket?.readyState === OPEN || navigator.sendBeacon?.(this.#door, token),
   };
 
-  /** `describe` takes what ended a connection, and gives its text. */
+  /** `describe` takes what ended a connection, and its text if that is known; gives the text. */
   constructor(client, address, describe) {
     this.#client = client;
     // Beside the address of WebSockets, where a page that is left posts the token of its session.
@@ -65,11 +65,10 @@ export class SocketEvents {
         setTimeout(ended);
         const { code, message } = event?.error ?? {};
         const text = String(message || event?.message || code || "");
-        const clean = text.replace(QUERY, "…");
         canPass = !HOPELESS.test(`${code} ${text}`);
         if (!text) return;
-        failure = hint ? `${clean}; ${hint}` : clean;
-        this.#describe(clean === text ? event.error : Object.assign(new Error(clean), { code }));
+        failure = this.#describe(event.error, text);
+        if (hint) failure += `; ${hint}`;
       },
     });
   }
@@ -78,9 +77,6 @@ export class SocketEvents {
 // As in RFC 6455, section 7.1.5, and WebSocket.OPEN.
 const ABNORMAL = 1006;
 const OPEN = 1;
-
-/** What some platforms say of an address: it has the credentials in it. */
-const QUERY = /\?\S*/g;
 
 /** The code of a certificate that is no good, or an HTTP status that will be the same the next time. */
 const HOPELESS = /^\w*(?:CERT|VERIFY)|: [34](?!04|08|25|29)\d\d$/;

@@ -174,13 +174,18 @@ test("S-4 an error ends an attempt without a close event, and says why and wheth
 });
 
 test("S-2 an error that shows the address shows no secret of it", async () => {
-  const webSocket = failing((url) => ({
-    error: new Error(`WebSocket connection to '${url}' failed: status code: 403`),
-  }));
-  const given = { ...options, webSocket, principal: "admin", credentials: "marked-secret" };
-  const failure = await rejection(connect(broker.url, given));
-  assert.match(failure.message, /failed: status code: 403/);
-  for (const text of [failure.stack, failure.cause.stack]) assert.ok(!text.includes("password="), text);
+  const said = (url) => new Error(`WebSocket connection to '${url}' failed: status code: 403`);
+  const refused = class extends WebSocket {
+    constructor(url) {
+      throw said(url);
+    }
+  };
+  for (const webSocket of [failing((url) => ({ error: said(url) })), refused]) {
+    const given = { ...options, webSocket, principal: "admin", credentials: "marked-secret" };
+    const failure = await rejection(connect(broker.url, given));
+    assert.match(failure.message, /failed: status code: 403/);
+    for (const text of [failure.stack, failure.cause.stack]) assert.ok(!text.includes("password="), text);
+  }
 });
 
 test("S-4 an address that is too long is named as that", async () => {
