@@ -1,4 +1,5 @@
-// Names of a letter or two for what the glue and the module exchange, which the generator gives long ones.
+// Names of a letter or two for what the glue and the module exchange, which the generator gives long ones. What the module
+// exports and the glue does not use is taken out.
 
 import { createHash } from "node:crypto";
 import binaryen from "binaryen";
@@ -22,6 +23,9 @@ export function shortenNames(module, glue) {
     module.addFunctionImport(name, version, short, params, results); // where it comes from now
     return base;
   });
+  const spoken = new Set(Array.from(glue.matchAll(/\bwasm\.(\w+)/g), ([, name]) => name));
+  for (const { name } of exportsOf(module)) if (!spoken.has(name)) module.removeExport(name);
+  module.runPasses(["remove-unused-module-elements"]);
   const exports = shortNames(exportsOf(module), ({ name, value, kind }, short) => {
     module.removeExport(name);
     module[ADD_EXPORT.get(kind)](value, short);

@@ -36,7 +36,7 @@ impl Registration {
             delivery_service: MessagingReceiverClient::ID,
             control_group: CONTROL_GROUP,
             path: &self.path,
-            property_keys: self.property_keys.iter().map(String::as_str).collect(),
+            property_keys: self.keys(),
             registration: self.number,
         }
     }
@@ -47,8 +47,13 @@ impl Registration {
             delivery_service: MessagingReceiverClient::ID,
             control_group: CONTROL_GROUP,
             path: &self.path,
-            property_keys: self.property_keys.iter().map(String::as_str).collect(),
+            property_keys: self.keys(),
         }
+    }
+
+    #[inline(never)]
+    fn keys(&self) -> Vec<&str> {
+        self.property_keys.iter().map(String::as_str).collect()
     }
 }
 
