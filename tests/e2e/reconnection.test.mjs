@@ -94,7 +94,7 @@ describe("a page that is offline", { concurrency: true }, () => {
         await outcome(page),
         isNew ? { code: "CONNECTION_LOST", outcome: "unknown" } : { value: "before" },
       );
-      assert.equal(await requested, isNew ? "SESSION_CLOSED" : "queued");
+      assert.equal(await requested, isNew ? "CLUSTER_ROUTING" : "queued");
       assert.equal(await page.evaluate(() => waited), "during");
       assert.equal(await other.messaging.sendRequestToPath(`${name}/echo`, "after"), "after");
     });

@@ -176,7 +176,7 @@ pageTest(
     await ask(asker, "markup", { value: '{ "bad": 1 }' });
     await resultWith(asker, "CALLBACK_EXCEPTION");
     await ask(asker, markup, { filter: "all" });
-    await resultWith(asker, "at <img");
+    await resultWith(asker, "at exactly <img");
     await ask(asker, "markup", { filter: markup });
     await resultWith(asker, "Line 1, column 5");
     for (const page of [answerer, asker]) {

@@ -51,7 +51,7 @@ pageTest("a session whose only handler is for the path refuses what is sent to t
   const page = await open(); // which may ask itself
   await register(page, "status");
   await ask(page, "status", { session: await sessionId(page) });
-  await assertFailed(page, "UNHANDLED_MESSAGE", "refused", "no stream");
+  await assertFailed(page, "UNHANDLED_MESSAGE", "refused", "addressed: true");
   await ask(page, "status", { session: "12-34" });
   await assertFailed(page, "NO_SUCH_SESSION", "refused");
 });
@@ -76,7 +76,7 @@ pageTest(
     const lines = await responses(asker, 3);
     assert.match(lines[first], /"here"/);
     assert.match(lines[last], /{ "room": "lobby" }/);
-    assert.match(lines[asking], /\(this tab\).*refused.*UNHANDLED_MESSAGE: .*no stream/s);
+    assert.match(lines[asking], /\(this tab\).*refused.*UNHANDLED_MESSAGE: .*addressed: true/s);
 
     await ask(asker, "status", { filter: "$Principal is 'nobody'" });
     await result(asker).getByText("No session matches", { exact: true }).waitFor();

@@ -17,9 +17,14 @@ use super::ending::Ending;
 use super::exchanges::Exchange;
 use super::per_session::SessionKey;
 use super::properties::{self, TooLarge};
-use super::routing::NEVER_DELIVERED;
 use super::sessions::{Connection, NewSession, Session};
 use super::{Arrival, Broker, ConnectionId, Output};
+
+/// What the sender is told of a request that waited for its recipient's connection in vain: nobody knows of it.
+const NEVER_DELIVERED: ServiceFailure<'_> = ServiceFailure {
+    description: "the session that was to answer had no connection, and the request was not delivered",
+    reason: ErrorReason::CLUSTER_ROUTING,
+};
 
 impl Broker {
     /// Gives a client what it asks for: a session, or the one that it had. Returns the code to refuse it with if not.

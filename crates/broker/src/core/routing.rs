@@ -31,12 +31,6 @@ const RECIPIENT_IS_FULL: &str = "the recipient has as many requests to answer as
 const HANDLERS_ARE_FULL: &str =
     "the request handlers have as many requests to answer as they may have, try again later";
 
-/// What the sender is told of a request that waited for its recipient's connection in vain: nobody knows of it.
-pub(super) const NEVER_DELIVERED: ServiceFailure<'_> = ServiceFailure {
-    description: "the session that was to answer had no connection, and the request was not delivered",
-    reason: ErrorReason::CLUSTER_ROUTING,
-};
-
 impl Broker {
     /// Forwards a request to one handler of the most specific registered path (rules M-3, M-4).
     ///
@@ -213,12 +207,9 @@ impl Broker {
         }
     }
 
-    /// The only guard against recipients that never answer: the official clients have no timeout (rules M-15).
+    /// The only guard against recipients that never answer: the official clients have no timeout (rules M-15). If the
+    /// recipient has no connection, it may still get the request with its next one.
     pub(super) fn time_out(&mut self, exchange: &Exchange) {
-        let recipient = self.sessions.get(exchange.recipient);
-        if recipient.is_some_and(|recipient| exchange.conversation > recipient.last_asked()) {
-            return self.settle(exchange, Err(NEVER_DELIVERED));
-        }
         let timeout = exchange.deadline.since(exchange.opened);
         let description = &*format!("the recipient did not answer within {timeout:?}");
         self.settle(exchange, Err(ServiceFailure { description, reason: ErrorReason::REQUEST_TIME_OUT }));

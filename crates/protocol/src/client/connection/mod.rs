@@ -153,7 +153,7 @@ struct Established {
 struct Connected {
     connection: ConnectionId,
     since: Moment,
-    /// Whether the server has answered anything on it.
+    /// Whether a message of the session came on it.
     is_proven: bool,
     established: Established,
     idle: IdleCheck,
@@ -291,6 +291,9 @@ impl Connection {
     /// A message of the session came; to be called for each of them.
     pub fn count_received(&mut self) {
         self.received += 1;
+        if let Phase::Connected(Connected { is_proven, .. }) = &mut self.phase {
+            *is_proven = true;
+        }
     }
 
     /// Something came, whatever it is.
@@ -313,10 +316,9 @@ impl Connection {
         }
     }
 
-    /// An answer came: the connection is of use. Returns whether it is that to the probe.
+    /// An answer came. Returns whether it is that to the probe.
     pub fn handle_answer(&mut self, conversation: ConversationId) -> bool {
-        let Phase::Connected(Connected { idle, is_proven, .. }) = &mut self.phase else { return false };
-        *is_proven = true;
+        let Phase::Connected(Connected { idle, .. }) = &mut self.phase else { return false };
         idle.answered(conversation)
     }
 
