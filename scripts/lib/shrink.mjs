@@ -92,5 +92,7 @@ function optimise(module) {
   module.optimize();
   module.runPasses(["flatten", "rereloop"]);
   module.optimize();
+  // What the rounds have left alike at the ends of branches, and locals that can be shared.
+  module.runPasses(["code-folding", "coalesce-locals", "reorder-locals"]);
   module.runPasses(["dealign", "strip-producers", "strip-target-features"]);
 }
