@@ -159,8 +159,13 @@ async fn serve_connection(
             connection.await
         }
     };
-    if let Err(error) = served {
-        tracing::debug!(%error, "an HTTP connection broke");
+    match served {
+        // Answered 414 or 431 already, without a body: there is no way to give one.
+        Err(error) if error.is_parse_too_large() => {
+            tracing::info!(client = %peer.ip(), %error, "refused: the address or the headers are too long");
+        }
+        Err(error) => tracing::debug!(%error, "an HTTP connection broke"),
+        Ok(()) => {}
     }
 }
 
