@@ -93,15 +93,7 @@ async function unregister(handler) {
   if (handler.leaving) return;
   handler.leaving = true;
   const name = nameOf(handler);
-  try {
-    await handler.registration?.close();
-  } catch (error) {
-    // The broker may not know yet, as while there is no connection; then it goes on sending requests.
-    handler.leaving = false;
-    byId("answer-status").textContent = `Still answering ${name}. ${describe(error)}`;
-    log("problem", `Could not unregister ${name}: ${describe(error)}`);
-    return;
-  }
+  await handler.registration?.close();
   byId("answer-status").textContent = `No longer answering ${name}`;
   log("state", `Unregistered the handler for ${name}`);
   handlers.delete(name);

@@ -54,6 +54,7 @@ pageTest(
     const address = `${broker.httpUrl}?broker=${cutter.url}`;
     const [answerer, asker] = [await open(address), await open(address)];
     await register(answerer, "steady", "() => new Promise((done) => { globalThis.release = () => done('at last'); })");
+    await register(answerer, "unsteady");
     const ids = await Promise.all([answerer, asker].map(sessionId));
     await ask(asker, "steady");
     await log(answerer).getByText("Request for steady").waitFor();
@@ -66,8 +67,8 @@ pageTest(
     await assertContrast(answerer);
     assert.equal(await answerer.getByRole("button", { name: "Connect" }).count(), 0, "there is nothing to do by hand");
     await answerer.bringToFront();
-    await answerer.getByRole("button", { name: "Unregister steady" }).click();
-    await answerPanel(answerer).getByText("Still answering steady. NOT_CONNECTED").waitFor();
+    await answerer.getByRole("button", { name: "Unregister unsteady" }).click();
+    await answerPanel(answerer).getByText("No longer answering unsteady").waitFor();
     assert.match(await result(asker).innerText(), /Waiting for an answer/);
     await answerer.evaluate(() => globalThis.release());
 

@@ -176,6 +176,7 @@ function run(page, program) {
 async function codeOf(panel) {
   const text = panel.locator("details pre");
   if (!(await text.isVisible())) await panel.getByText("Show as code").click();
+  await text.getByText("messaging").waitFor(); // the page is told of the opening later
   return text.innerText();
 }
 
