@@ -4,7 +4,7 @@
 import { bindings } from "./antiphon.js";
 import { ConnectError, textOf } from "./error.js";
 import { isFunction } from "./options.js";
-import { report, whenAborted } from "./platform.js";
+import { reasonOf, report, whenAborted } from "./platform.js";
 
 /** The load under way, or done: a promise of the instance. */
 let loading;
@@ -167,7 +167,7 @@ export async function loaded(signal, limit) {
   try {
     return await new Promise((resolve, reject) => {
       (loading ?? begin(fetchHere, advice)).then(resolve, reject);
-      if (signal?.aborted) reject(signal.reason);
+      if (signal?.aborted) reject(reasonOf(signal));
       listenNoMore = signal && whenAborted(signal, reject);
       if (limit >= 2 ** 31) return; // longer than timers run
       const late = () => reject(new ConnectError("CONNECTION_TIMEOUT", `no WebAssembly within ${limit} ms`, true));

@@ -15,7 +15,7 @@ import {
   REQUEST_OPTIONS,
   text,
 } from "./options.js";
-import { bindMembers, named } from "./platform.js";
+import { bindMembers, named, reasonOf } from "./platform.js";
 import { ServiceLocator } from "./services.js";
 import { bytesOf } from "./value-writer.js";
 
@@ -61,7 +61,7 @@ export class Messaging {
       const at = text("path", path);
       const added = new Handler(at, handler, options, false, contract);
       const { sessionProperties, reregister, addressed, timeout, signal, wait } = added;
-      if (signal?.aborted) throw signal.reason;
+      if (signal?.aborted) throw reasonOf(signal);
       const number = handlers.add(added);
       call.failed = () => handlers.remove(number);
       call.read = () => new Registration(this.#parts, number, added);

@@ -1,6 +1,7 @@
 // The arguments and options of the API, checked. Reading them may run code of the application, which may throw.
 
 import { ConnectError, MessagingError } from "./error.js";
+import { reasonOf } from "./platform.js";
 import { encode, typeCode } from "./value.js";
 import { bytesOf } from "./value-writer.js";
 
@@ -85,7 +86,7 @@ export function prepareRequest(request, options, names) {
   };
   const { code, named, bytes } = encode(request, type);
   // Only now: what the application runs while its value is read may abort the request.
-  if (given.signal?.aborted) throw given.signal.reason;
+  if (given.signal?.aborted) throw reasonOf(given.signal);
   if (named) given.responseCode ||= code;
   given.code = code;
   given.bytes = bytes;

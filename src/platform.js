@@ -75,13 +75,18 @@ export function guarded(functions) {
 /** By signal, what runs when it is aborted, and our one listener. Node.js warns of a leak at eleven. */
 const aborting = new WeakMap();
 
+/** Why a signal is aborted. Those that are not the platform's may have no reason. */
+export function reasonOf({ reason = new DOMException("This operation was aborted", "AbortError") }) {
+  return reason;
+}
+
 /** Calls `run` with the signal's reason when it is aborted; returns the function that ends that. */
 export function whenAborted(signal, run) {
   let shared = aborting.get(signal);
   if (!shared) {
     const waiting = new Set();
     const listener = () => {
-      for (const run of waiting) run(signal.reason);
+      for (const run of waiting) run(reasonOf(signal));
     };
     shared = { waiting, listener };
     aborting.set(signal, shared);
@@ -91,7 +96,7 @@ export function whenAborted(signal, run) {
   waiting.add(run);
   return () => {
     if (!waiting.delete(run) || waiting.size > 0) return;
-    signal.removeEventListener("abort", listener);
+    signal.removeEventListener?.("abort", listener);
     aborting.delete(signal);
   };
 }

@@ -3,7 +3,7 @@
 import { ConnectError } from "./error.js";
 import { Messaging } from "./messaging.js";
 import { checkedCredentials, connectOptions, propertyKeys, serverAddress, text } from "./options.js";
-import { bindMembers, named, shown } from "./platform.js";
+import { bindMembers, named, reasonOf, shown } from "./platform.js";
 import { SessionParts } from "./session-parts.js";
 
 /** What `connect` was given, checked; throws a `ConnectError`. */
@@ -22,7 +22,7 @@ export function prepare(url, options) {
  * @param {number} elapsed the part of the time allowed that has passed already, in milliseconds
  */
 export async function open(instance, prepared, elapsed) {
-  if (prepared.signal?.aborted) throw prepared.signal.reason;
+  if (prepared.signal?.aborted) throw reasonOf(prepared.signal);
   const parts = new SessionParts(prepared);
   await parts.connect(instance, elapsed);
   return new Session(parts);

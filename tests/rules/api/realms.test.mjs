@@ -30,6 +30,7 @@ test("the AbortSignal of another realm aborts connecting, requests of all kinds 
   const ways = [
     (signal) => session.messaging.sendRequestToPath(path, 1, { signal }),
     (signal) => session.messaging.sendRequestToSession(path, session.id, 1, { signal }),
+    (signal) => session.messaging.addRequestHandler(unique("elsewhere"), () => 1, { signal }),
     (signal) => session.messaging.gather(filter, path, 1, { signal }).next(),
     (signal) => open(t, broker, { signal }),
   ];
@@ -41,6 +42,18 @@ test("the AbortSignal of another realm aborts connecting, requests of all kinds 
     assert.equal(await rejection(waiting), reason);
     assert.equal(await rejection(way(signal)), reason);
   }
+  for (const way of ways) {
+    const signal = new ElsewhereSignal();
+    const waiting = way(signal);
+    // Some have no reason.
+    signal.abort(undefined);
+    for (const aborted of [waiting, way(signal)]) assert.equal((await rejection(aborted)).name, "AbortError");
+  }
+  // And some no more than is needed.
+  const least = { aborted: false, addEventListener() {} };
+  const other = unique("elsewhere");
+  await session.messaging.addRequestHandler(other, (request) => request, { signal: least });
+  assert.equal(await session.messaging.sendRequestToPath(other, 1, { signal: least }), 1);
   for (const signal of [{}, { aborted: false }, { addEventListener() {} }, new EventTarget(), "signal"]) {
     await fails(session.messaging.sendRequestToPath(path, 1, { signal }), invalid);
   }
