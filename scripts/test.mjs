@@ -11,7 +11,7 @@ import { findChromedriver, onPath } from "./lib/browsers.mjs";
 import { filesBelow } from "./lib/files.mjs";
 import { fromRoot, wasmTestRunner } from "./lib/paths.mjs";
 import { cargo, Failure, main, must, quiet, run, say } from "./lib/run.mjs";
-import { browser, nodeModules, otherBrowsers, pythonClient, rust } from "./lib/setup.mjs";
+import { browser, nodeModules, otherBrowsers, proxies, pythonClient, rust } from "./lib/setup.mjs";
 import { packed } from "./lib/tarball.mjs";
 
 const WASM = ["--target", "wasm32-unknown-unknown"];
@@ -41,7 +41,8 @@ const steps = {
   docs: { needs: ["build", "browser"], tests: () => nodeTests("tests/docs") },
   web: { needs: ["build", "browser"], tests: () => nodeTests("tests/web") },
   wasm: { needs: ["build", "browser"], tests: wasmTests },
-  e2e: { needs: ["build", "browser"], tests: e2eTests },
+  proxies: { run: proxies },
+  e2e: { needs: ["build", "browser", "proxies"], tests: e2eTests },
   python: { run: pythonClient },
   interop: { needs: ["build", "browser", "python"], tests: () => nodeTests("tests/interop") },
   package: { needs: ["build", "browser"], tests: () => packageTests((path) => !isFull(path)) },

@@ -52,14 +52,25 @@ export async function otherBrowsers() {
     Firefox: { find: findFirefox, packages: ["firefox-esr"] },
     WebKitGTK: { find: () => findXvfb() && findWebKit(), packages: ["webkit2gtk-driver", "xvfb"] },
   };
-  for (const [name, { find, packages }] of Object.entries(wanted)) {
-    try {
-      if (!find()) await installPackages(name, packages);
-      say(find());
-    } catch (error) {
-      if (!(error instanceof Failure)) throw error;
-      say(`\n*** ${name} IS NOT TESTED, since it is not installed ***\n${error.message}\n`);
-    }
+  for (const [name, { find, packages }] of Object.entries(wanted)) await installIfAllowed(name, find, packages);
+}
+
+/** nginx and HAProxy likewise, of which the tests run copies of their own. */
+export async function proxies() {
+  for (const [name, packages] of Object.entries({ nginx: ["nginx-light"], haproxy: ["haproxy"] })) {
+    const path = `/usr/sbin/${name}`;
+    await installIfAllowed(name, () => existsSync(path) && path, packages);
+  }
+}
+
+/** Installs what cannot be found, or says loudly that it will not be tested. */
+async function installIfAllowed(name, find, packages) {
+  try {
+    if (!find()) await installPackages(name, packages);
+    say(find());
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    say(`\n*** ${name} IS NOT TESTED, since it is not installed ***\n${error.message}\n`);
   }
 }
 
@@ -90,9 +101,19 @@ async function installPackages(purpose, packages) {
   if (!onPath("apt-get") || !may) throw new Failure(byHand);
 
   say(`apt-get: installing ${purpose} (${packages.join(", ")})`);
-  const apt = [...asRoot, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq"];
-  for (const action of [["update"], ["install", "-y", "--no-install-recommends", ...packages]]) {
-    const [command, ...args] = [...apt, ...action];
-    if ((await run(command, args, { show: "failure" })).status !== 0) throw new Failure(byHand);
-  }
+  const [command, ...args] = [...asRoot, "sh", "-c", INSTALL, "sh", ...packages];
+  if ((await run(command, args, { show: "failure" })).status !== 0) throw new Failure(byHand);
 }
+
+/** Debian starts the services of a package that it installs, unless this program says no. */
+const SERVICE_POLICY = "/usr/sbin/policy-rc.d";
+
+/** Installs packages, and starts no service; where the machine has a policy for that, it holds. */
+const INSTALL = `
+  if [ ! -e ${SERVICE_POLICY} ]; then
+    trap 'rm -f ${SERVICE_POLICY}' EXIT
+    trap 'exit 1' HUP INT TERM
+    printf '#!/bin/sh\\nexit 101\\n' > ${SERVICE_POLICY} && chmod 755 ${SERVICE_POLICY} || exit
+  fi
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get -qq update && apt-get -qq install -y --no-install-recommends "$@"`;

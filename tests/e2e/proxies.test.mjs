@@ -24,16 +24,16 @@ async function freePort() {
   return port;
 }
 
-test("nginx, as the page configures it, passes a session on and logs no secret", {
-  skip: !existsSync(NGINX) && `there is no ${NGINX}: apt-get install nginx-light`,
-}, async (t) => {
-  const broker = await startBroker();
-  t.after(() => broker.stop());
+const page = readFileSync(fromRoot("docs", "production.md"), "utf8");
+const options = { webSocket: WebSocket, log: "off", principal: "control", credentials: "password" };
+
+/** nginx in front of a broker as the page configures it, with further lines in its server; gives its port and log. */
+async function startNginx(t, broker, more = "") {
   const folder = mkdtempSync(join(tmpdir(), "antiphon-nginx-"));
   t.after(() => rmSync(folder, { recursive: true }));
   const port = await freePort();
-  const page = readFileSync(fromRoot("docs", "production.md"), "utf8");
-  const server = /```nginx\n(.*?)```/s.exec(page)[1].replace(":8080", `:${broker.port}`).replace(":80;", `:${port};`);
+  const [, text] = /```nginx\n(.*?)```/s.exec(page);
+  const server = text.replace(":8080", `:${broker.port}`).replace(":80;", `:${port}; ${more}`);
   const paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((of) => `${of}_temp_path ${folder}/${of};`);
   const http = `http { access_log ${folder}/access.log; ${paths.join(" ")} ${server} }`;
   writeFileSync(
@@ -49,12 +49,38 @@ test("nginx, as the page configures it, passes a session on and logs no secret",
     if (String(text).includes("start worker process")) break;
   }
   nginx.stderr.resume();
-  const options = { webSocket: WebSocket, log: "off", principal: "control", credentials: "password" };
-  const session = await connect(`ws://127.0.0.1:${port}/diffusion`, options);
+  return { url: `ws://127.0.0.1:${port}/diffusion`, log: () => readFileSync(join(folder, "access.log"), "utf8") };
+}
+
+const withNginx = { skip: !existsSync(NGINX) && `there is no ${NGINX}: apt-get install nginx-light` };
+
+test("nginx, as the page configures it, passes a session on and logs no secret", withNginx, async (t) => {
+  const broker = await startBroker();
+  t.after(() => broker.stop());
+  const nginx = await startNginx(t, broker);
+  const session = await connect(nginx.url, options);
   await session.ping();
   await session.close();
-  assert.equal(readFileSync(join(folder, "access.log"), "utf8"), "");
+  assert.equal(nginx.log(), "");
 });
+
+test(
+  "a token of 10 kB needs the buffers that the page names, and reaches the broker with them",
+  withNginx,
+  async (t) => {
+    const broker = await startBroker();
+    t.after(() => broker.stop());
+    const token = { ...options, credentials: "t".repeat(10_000) };
+    const plain = await startNginx(t, broker);
+    await assert.rejects(connect(plain.url, token), { code: "CONNECTION_ERROR", message: /414/ });
+    assert.ok(!broker.log().includes("refused"));
+
+    const [line] = /large_client_header_buffers [^`]*/.exec(page);
+    const roomy = await startNginx(t, broker, `${line};`);
+    await assert.rejects(connect(roomy.url, token), { code: "ACCESS_DENIED" });
+    assert.match(broker.log(), /refused: the principal is unknown or the credentials are wrong/);
+  },
+);
 
 const HAPROXY = "/usr/sbin/haproxy";
 
@@ -66,7 +92,6 @@ test("HAProxy, as the page configures it, passes a session on", {
   const folder = mkdtempSync(join(tmpdir(), "antiphon-haproxy-"));
   t.after(() => rmSync(folder, { recursive: true }));
   const port = await freePort();
-  const page = readFileSync(fromRoot("docs", "production.md"), "utf8");
   const text = /```text\n(.*?)```/s.exec(page)[1].replace(":8080", `:${broker.port}`).replace(":80\n", `:${port}\n`);
   writeFileSync(join(folder, "haproxy.cfg"), text);
   const haproxy = spawn(HAPROXY, ["-W", "-f", join(folder, "haproxy.cfg")], { stdio: ["ignore", "ignore", "pipe"] });
@@ -78,7 +103,6 @@ test("HAProxy, as the page configures it, passes a session on", {
     if (String(said).includes("Loading success")) break;
   }
   haproxy.stderr.resume();
-  const options = { webSocket: WebSocket, log: "off", principal: "control", credentials: "password" };
   const session = await connect(`ws://127.0.0.1:${port}/diffusion`, options);
   await session.ping();
   await session.close();
