@@ -93,5 +93,7 @@ class Contract {
 function textOfIssues({ issues }) {
   if (!issues) return undefined;
   const step = (key) => String(key?.key ?? key);
-  return issues.map(({ message, path }) => [...(path ?? []).map(step), message].join(": ")).join("; ");
+  return (
+    issues.map(({ message, path }) => [...(path ?? []).map(step), message].join(": ")).join("; ") || "no issue is named"
+  );
 }
