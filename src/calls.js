@@ -103,23 +103,24 @@ export class Calls {
   };
 
   /**
-   * Begins a call.
+   * Makes a call; returns its promise.
    *
+   * @param start is given the call and begins it; what it throws is the outcome
    * @param Type its class: `Call`, or one derived from it
    * @param site where the application called, if that is not under way
    */
-  begin(Type = Call, site = callSite()) {
+  make(start, Type = Call, site = callSite()) {
     this.#last += 1;
     const call = new Type(this.#last, site);
     this.#open.set(call.number, call);
-    return call;
-  }
-
-  /** A call could not be made. */
-  cancel(call, error) {
-    this.#remove(call.number);
-    call.fail(error);
-    call.end(error);
+    try {
+      start(call);
+    } catch (error) {
+      this.#remove(call.number);
+      call.fail(error);
+      call.end(error);
+    }
+    return call.promise;
   }
 
   /** From now on the signal ends the call; `abandon` is told of that, with its number. */

@@ -4,8 +4,8 @@ import { describeThrown } from "./error.js";
 import {
   abortSignal,
   callable,
+  flag,
   HANDLER_OPTIONS,
-  isBoolean,
   isFunction,
   isMissing,
   members,
@@ -107,8 +107,8 @@ export class Handler {
     this.#responseCode = typeCode(given.responseType ?? own.responseType);
     const isCount = (count) => count === Infinity || (Number.isInteger(count) && count >= 1);
     this.#maxConcurrent = optional("maxConcurrent", maxConcurrent, "a whole number, at least 1", isCount) ?? Infinity;
-    this.addressed = optional("addressed", addressed, "true or false", isBoolean) ?? false;
-    this.reregister = optional("reregister", reregister, "true or false", isBoolean) ?? true;
+    this.addressed = flag("addressed", addressed) ?? false;
+    this.reregister = flag("reregister", reregister) ?? true;
     this.timeout = patience("timeout", given.timeout) ?? 60_000;
     this.signal = abortSignal(given.signal);
     this.wait = waits(given.whenDisconnected);

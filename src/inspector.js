@@ -1,6 +1,6 @@
 // Reports messages to the listeners of `session.inspect`.
 
-import { isBoolean, isFunction, members, optional } from "./options.js";
+import { flag, isFunction, members } from "./options.js";
 import { call } from "./platform.js";
 import { SERVICES } from "./tables.js";
 import { decode, typeName } from "./value.js";
@@ -47,7 +47,7 @@ export class Inspectors {
   add(listener, options) {
     if (!isFunction(listener)) throw new TypeError("a listener must be a function");
     const { values } = members(options, ["values"]);
-    const inspector = { listener, values: optional("values", values, "true or false", isBoolean) };
+    const inspector = { listener, values: flag("values", values) };
     this.#inspectors.add(inspector);
     if (this.#inspectors.size === 1) this.#client.port?.inspect(true);
     return () => {

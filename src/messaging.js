@@ -43,21 +43,20 @@ export class Messaging {
   // These have done their work when they return: what the caller changes afterwards is not sent.
 
   sendRequestToPath(path, request, options) {
-    return this.#send(this.#parts.calls.begin(), TO_PATH, "", path, request, options);
+    return this.#send(TO_PATH, "", path, request, options);
   }
 
   sendRequestToSession(path, sessionId, request, options) {
-    return this.#send(this.#parts.calls.begin(), TO_SESSION, sessionId, path, request, options);
+    return this.#send(TO_SESSION, sessionId, path, request, options);
   }
 
   sendRequestToFilter(filter, path, request, options) {
-    return this.#send(this.#parts.calls.begin(FilterCall), TO_FILTER, filter, path, request, options);
+    return this.#send(TO_FILTER, filter, path, request, options);
   }
 
   addRequestHandler(path, handler, options) {
     const { calls, client, contract, handlers } = this.#parts;
-    const call = calls.begin();
-    try {
+    return calls.make((call) => {
       const at = text("path", path);
       const added = new Handler(at, handler, options, false, contract);
       const { sessionProperties, reregister, addressed, timeout, signal, wait } = added;
@@ -73,10 +72,7 @@ export class Messaging {
       }
       const { port } = this.#parts;
       port.registerHandler(call.number, number, at, sessionProperties, reregister, addressed, timeout, wait);
-    } catch (error) {
-      calls.cancel(call, error);
-    }
-    return call.promise;
+    });
   }
 
   addStreamHandler(path, handler, options) {
@@ -101,41 +97,37 @@ export class Messaging {
   }
 
   /** Sends a request; `recipient` is a `TO_...`, and `whom` says who that is. */
-  #send(call, recipient, whom, path, request, options) {
+  #send(recipient, whom, path, request, options) {
     const { calls, client, contract, filterHandlers, inspectors, requestTimeout } = this.#parts;
-    try {
-      const who = recipient === TO_PATH ? "" : text(recipient === TO_FILTER ? "filter" : "session ID", whom);
+    const isToFilter = recipient === TO_FILTER;
+    const send = (call) => {
+      const who = recipient === TO_PATH ? "" : text(isToFilter ? "filter" : "session ID", whom);
       const to = text("path", path);
       if (contract) {
         contract.checkRequest(to, request);
         call.check = (response) => contract.checked(to, response);
       }
-      const names = recipient === TO_FILTER ? FILTER_OPTIONS : REQUEST_OPTIONS;
+      const names = isToFilter ? FILTER_OPTIONS : REQUEST_OPTIONS;
       const { code, bytes, timeout, wait, responseCode, signal, onResponse } = prepareRequest(request, options, names);
       const fault = client.tooLarge(bytes);
       if (fault) throw messagingError("MESSAGE_TOO_LARGE", fault, "not-sent");
       call.responseCode = responseCode;
-      if (recipient === TO_FILTER) call.expectResponses(who, to, onResponse, filterHandlers);
+      if (isToFilter) call.expectResponses(who, to, onResponse, filterHandlers);
       if (signal) calls.abortBy(signal, call, (number) => client.port?.abandon(number));
       if (inspectors.isWatched) call.measure(to);
       this.#parts.port.send(call.number, recipient, who, to, code, bytes, timeout ?? requestTimeout, wait);
-    } catch (error) {
-      calls.cancel(call, error);
-    }
-    return call.promise;
+    };
+    return calls.make(send, isToFilter ? FilterCall : Call);
   }
 
   #invoke(id, body, site) {
     const { calls } = this.#parts;
-    const call = calls.begin(Call, site);
-    try {
+    const invoke = ({ number }) => {
       const bytes = bytesOf(body);
       if (!bytes) throw invalid("the body of a service request must be a Uint8Array");
-      this.#parts.port.invoke(call.number, id, bytes);
-    } catch (error) {
-      calls.cancel(call, error);
-    }
-    return call.promise;
+      this.#parts.port.invoke(number, id, bytes);
+    };
+    return calls.make(invoke, Call, site);
   }
 }
 
@@ -160,10 +152,9 @@ class Registration {
     const handler = handlers.remove(this.#number);
     if (handler?.isStream) client.port.removeStream(this.#number);
     else if (handler) {
-      const call = calls.begin();
-      client.port.deregisterHandler(call.number, this.#number);
+      const ended = calls.make((call) => client.port.deregisterHandler(call.number, this.#number));
       // It is closed whatever becomes of that.
-      this.#closed = call.promise.catch(() => {});
+      this.#closed = ended.catch(() => {});
     }
     return this.#closed;
   }

@@ -187,7 +187,12 @@ export function isAbortSignal(value) {
   return isBoolean(value?.aborted) && isFunction(value.addEventListener);
 }
 
-export function isBoolean(value) {
+/** An option that is on or off. */
+export function flag(name, value) {
+  return optional(name, value, "true or false", isBoolean);
+}
+
+function isBoolean(value) {
   return typeof value === "boolean";
 }
 

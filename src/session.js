@@ -74,13 +74,7 @@ export class Session {
 
   ping() {
     const { calls } = this.#parts;
-    const call = calls.begin();
-    try {
-      this.#parts.port.ping(call.number);
-    } catch (error) {
-      calls.cancel(call, error);
-    }
-    return call.promise;
+    return calls.make(({ number }) => this.#parts.port.ping(number));
   }
 
   reconnect() {
@@ -89,22 +83,17 @@ export class Session {
 
   getProperties(keys) {
     const { calls } = this.#parts;
-    const call = calls.begin();
-    try {
+    return calls.make((call) => {
       // This defines the keys, whatever they are.
       call.read = Object.fromEntries;
       const wanted = propertyKeys(keys);
       this.#parts.port.getProperties(call.number, wanted);
-    } catch (error) {
-      calls.cancel(call, error);
-    }
-    return call.promise;
+    });
   }
 
   changePrincipal(principal, credentials) {
     const { calls, life } = this.#parts;
-    const call = calls.begin();
-    try {
+    return calls.make((call) => {
       const name = text("principal", principal);
       const checked = checkedCredentials(credentials);
       call.read = (changed) => {
@@ -112,10 +101,7 @@ export class Session {
         return changed;
       };
       this.#parts.port.changePrincipal(call.number, name, checked);
-    } catch (error) {
-      calls.cancel(call, error);
-    }
-    return call.promise;
+    });
   }
 
   close() {
