@@ -10,7 +10,7 @@ const results = new Map();
 const messaging = ({ session }) => sessions.get(session).messaging;
 
 const commands = {
-  async connect({ id, url, ...options }) {
+  async connect({ do: _, id, url, ...options }) {
     const session = await connect(url, options);
     sessions.set(id, session);
     return session.id;
