@@ -171,7 +171,9 @@ export const essentials = {
         const ended = await expectTheEnd(page, other, path("left"));
         await leave(page);
         await ended();
-        if (what !== "is closed") await page.close();
+        if (what === "is closed") return;
+        await page.evaluate(() => document.title); // one that is on its way elsewhere may never close
+        await page.close();
       },
     ]),
   ),
