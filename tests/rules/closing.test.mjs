@@ -1,4 +1,5 @@
-// Rule S-13: the HTTP door by which a page that is left ends its session, when its WebSocket is gone already.
+// Rules S-13 and S-16: pages that are left. The HTTP door by which one ends its session when its WebSocket is gone already,
+// and what the broker makes of a WebSocket that is going away.
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -75,4 +76,32 @@ test("S-13 only pages of this machine may use the door, and only to post somethi
   assert.deepEqual([status, headers.allow], [405, "POST"]);
   peer.sendToSession(peer.id, "here", text("still there"));
   await peer.next({ type: REQUEST });
+});
+
+test("S-16 a session whose WebSocket goes away is kept for a second, and one that only lost it for as long as agreed", async (t) => {
+  const asker = await open(t, broker);
+  const [leaving, cut] = [await connectPeer(broker, kept), await connectPeer(broker, kept)];
+  const [left, lost] = [unique("going"), unique("lost")];
+  await leaving.register(left);
+  await cut.register(lost);
+  const sent = asker.messaging.sendRequestToPath(left, 1);
+  const waiting = asker.messaging.sendRequestToPath(lost, 1, { timeout: 1500 });
+  await leaving.next({ type: REQUEST });
+  const start = performance.now();
+  await Promise.all([leaving.leave(1001), cut.leave(1000)]);
+  await Promise.all([
+    fails(sent, { code: "SESSION_CLOSED", reason: 101, outcome: "unknown" }).then(() => {
+      const elapsed = performance.now() - start;
+      assert.ok(elapsed > 900 && elapsed < 1500, `${elapsed} ms`);
+    }),
+    fails(waiting, { code: "TIMED_OUT", outcome: "unknown" }),
+  ]);
+});
+
+test("S-16 a client that comes back at once has lost nothing", async () => {
+  const peer = await connectPeer(broker, kept);
+  await peer.leave(1001);
+  const back = await connectPeer(broker, { query: { r: 60_000, c: peer.token, cs: 1, ss: 0 } });
+  assert.equal(back.code, 105);
+  await back.close();
 });

@@ -112,6 +112,12 @@ class Endpoint {
     this.send({ type: ERROR, conversation, reason, text });
   }
 
+  /** Closes the WebSocket with a code. */
+  leave(code) {
+    this.socket.close(code);
+    return this.closed;
+  }
+
   /** Ends the connection without a word. */
   cut() {
     this.socket.terminate();

@@ -108,8 +108,9 @@ impl Broker {
         true
     }
 
-    /// The connection of a session is gone, and nobody said goodbye.
-    pub(super) fn lose_connection(&mut self, now: Moment, key: SessionKey) {
+    /// The connection of a session is gone, and nobody said goodbye. The session is kept for as long as it was agreed, but
+    /// not longer than `at_most`.
+    pub(super) fn lose_connection(&mut self, now: Moment, key: SessionKey, at_most: Duration) {
         let Some(session) = self.sessions.get(key) else { return };
         // A broker that stops takes no session up again.
         if !session.is_kept() {
@@ -118,7 +119,7 @@ impl Broker {
         if !self.is_serving() {
             return self.end(key, Ending::Stopping);
         }
-        self.sessions.detach(now, key);
+        self.sessions.detach(now, key, at_most);
         // Pinged again when it is back.
         self.pings.stop(key);
     }
@@ -182,7 +183,7 @@ impl Broker {
         if let Some(connection) = session.connection() {
             self.outputs.push_back(Output::Close(connection.id));
         }
-        self.lose_connection(now, key);
+        self.lose_connection(now, key, Duration::MAX);
     }
 
     /// Tells the client that its session is over, and closes the connection.

@@ -44,6 +44,7 @@ pub mod timeouts;
 mod timers;
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::envelope::Message;
@@ -63,6 +64,9 @@ use registry::Registry;
 use serve::Asker;
 use sessions::Sessions;
 use stopping::Phase;
+
+/// How long the session of a client that goes away is kept (rules S-16).
+const GOING_AWAY: Duration = Duration::from_secs(1);
 
 /// Names a connection; whoever runs the sockets chooses the numbers and never reuses one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -242,7 +246,15 @@ impl Broker {
     /// The connection is gone. Its session stays for as long as it was agreed, or ends with it.
     pub fn handle_disconnected(&mut self, now: Moment, connection: ConnectionId) {
         if let Some(key) = self.sessions.with_connection(connection) {
-            self.lose_connection(now, key);
+            self.lose_connection(now, key, Duration::MAX);
+        }
+    }
+
+    /// The client closes the connection because it is going away itself, as a browser does whose page is left. So may a
+    /// proxy between: its session is kept for a moment, in which a client that lives comes back (rules S-16).
+    pub fn handle_going_away(&mut self, now: Moment, connection: ConnectionId) {
+        if let Some(key) = self.sessions.with_connection(connection) {
+            self.lose_connection(now, key, GOING_AWAY);
         }
     }
 

@@ -236,11 +236,12 @@ impl Sessions {
         }
     }
 
-    /// The connection of a session is gone; from now on it waits for another one.
-    pub fn detach(&mut self, now: Moment, key: SessionKey) {
+    /// The connection of a session is gone; from now on it waits for another one, for as long as was agreed, but not longer
+    /// than `at_most`.
+    pub fn detach(&mut self, now: Moment, key: SessionKey, at_most: Duration) {
         let Some(session) = self.get_mut(key) else { return };
         let Some(connection) = session.connection() else { return };
-        let until = now + session.keep_for;
+        let until = now + session.keep_for.min(at_most);
         session.attachment =
             Attachment::Detached { until, sent: session.sent.sent(), asked: ConversationId(session.last_conversation) };
         self.by_connection.remove(&connection.id);
@@ -448,7 +449,7 @@ mod tests {
                     Step::Detach(which) => {
                         let session = &mut known[which % count];
                         let keep_for = sessions.get(session.key).map_or(KEPT, |session| session.keep_for);
-                        sessions.detach(now, session.key);
+                        sessions.detach(now, session.key, Duration::MAX);
                         session.connection = session.connection.and(Err(now + keep_for));
                     }
                     Step::ChangePrincipal(which, principal) => {

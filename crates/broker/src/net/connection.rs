@@ -44,7 +44,12 @@ async fn read_frames(mut stream: SplitStream<WebSocket>, reporter: &Reporter) {
             Ok(Message::Binary(frame)) => ConnectionEvent::Frame(frame),
             Ok(Message::Text(_)) => ConnectionEvent::Violation,
             Ok(Message::Ping(_) | Message::Pong(_)) => ConnectionEvent::SignOfLife,
-            Ok(Message::Close(_)) => return,
+            Ok(Message::Close(frame)) => {
+                if frame.is_some_and(|frame| frame.code == close_code::AWAY) {
+                    reporter.report(ConnectionEvent::GoingAway).await;
+                }
+                return;
+            }
             Err(error) => {
                 tracing::debug!(%error, "a connection broke");
                 if is_violation(error) {

@@ -35,6 +35,8 @@ pub(super) enum ConnectionEvent {
     /// Something that no client may send.
     Violation,
     SignOfLife,
+    /// The client closes it, and says that it is going away itself; `Gone` follows.
+    GoingAway,
     Gone,
 }
 
@@ -143,6 +145,7 @@ impl HubTask {
             ConnectionEvent::Frame(frame) => self.broker.handle_frame(now, connection, &frame),
             ConnectionEvent::Violation => self.broker.handle_violation(now, connection),
             ConnectionEvent::SignOfLife => self.broker.handle_sign_of_life(now, connection),
+            ConnectionEvent::GoingAway => self.broker.handle_going_away(now, connection),
             ConnectionEvent::Gone => {
                 self.outboxes.remove(&connection);
                 self.broker.handle_disconnected(now, connection);
