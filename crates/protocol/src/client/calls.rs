@@ -76,8 +76,8 @@ pub(super) enum Purpose {
     },
     /// This request handler is to be registered.
     Registration(HandlerId),
-    /// Its registration is to be taken back.
-    Deregistration(HandlerId),
+    /// The registration of a request handler is to be taken back.
+    Deregistration,
 }
 
 /// Reads the body of a response, which came after this time.

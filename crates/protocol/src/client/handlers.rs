@@ -86,8 +86,11 @@ impl ClientSession {
     ///
     /// Source: section 8.1.
     pub fn deregister_handler(&mut self, now: Moment, call: CallId, handler: HandlerId) {
-        let purpose = Purpose::Deregistration(handler);
-        if self.registrations.close(handler) && self.connection.way_for(0, false).is_ok() {
+        let purpose = Purpose::Deregistration;
+        if let Some(waiting) = self.registrations.close(handler)
+            && self.connection.way_for(0, false).is_ok()
+        {
+            waiting.push(call);
             self.calls.open(call, Call::new(now, self.config.request_timeout, purpose, None));
         } else {
             self.report(call, purpose, Ok(Response::Deregistered));
@@ -254,19 +257,7 @@ impl ClientSession {
             match effect {
                 Effect::Ask(handler, question) => self.ask_about(handler, question),
                 Effect::End(call, outcome) => self.end_call(call, outcome),
-                Effect::TakenBack(handler) => self.end_deregistrations(handler),
                 Effect::Lost(handler) => self.deliver(Event::HandlerLost(handler)),
-            }
-        }
-    }
-
-    /// A registration is taken back, for which several calls may wait.
-    fn end_deregistrations(&mut self, handler: HandlerId) {
-        for call in self.calls.ids().into_iter().map(CallId) {
-            if let Some(Purpose::Deregistration(waited_for)) = self.calls.purpose_mut(call)
-                && *waited_for == handler
-            {
-                self.end_call(call, Ok(Response::Deregistered));
             }
         }
     }

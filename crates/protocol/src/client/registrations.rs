@@ -61,6 +61,8 @@ impl Registration {
 struct Known {
     registration: Registration,
     life: Life,
+    /// The calls that wait until it is taken back.
+    closing: Vec<CallId>,
 }
 
 /// The progress of a registration from the application to the server and back.
@@ -90,8 +92,6 @@ pub(super) enum Effect {
     Ask(HandlerId, Question),
     /// A call for a registration has come to its end, if it has not before.
     End(CallId, Result<Response, RequestError>),
-    /// A registration that was closed is taken back.
-    TakenBack(HandlerId),
     /// A request handler or a stream is gone without the application having asked for it.
     Lost(HandlerId),
 }
@@ -161,7 +161,7 @@ impl Registrations {
     /// A registration is to be made when it has its turn, and there is a connection; `call` waits for it.
     pub fn register(&mut self, handler: HandlerId, registration: Registration, call: CallId, is_connected: bool) {
         self.numbers.insert(key(registration.number), handler);
-        self.known.insert(handler.0, Known { registration, life: Life::Waiting(Some(call)) });
+        self.known.insert(handler.0, Known { registration, life: Life::Waiting(Some(call)), closing: Vec::new() });
         self.advance_at(handler, is_connected);
     }
 
@@ -170,16 +170,17 @@ impl Registrations {
         Some(&self.known.get(handler.0)?.registration)
     }
 
-    /// A handler answers no more, and the server is to take its registration back. False if there is nothing to take back.
-    pub fn close(&mut self, handler: HandlerId) -> bool {
-        let Some(Known { life, .. }) = self.known.get_mut(handler.0) else { return false };
+    /// A handler answers no more, and the server is to take its registration back. Returns where to enter the calls that wait
+    /// for that; nothing if there is nothing to wait for.
+    pub fn close(&mut self, handler: HandlerId) -> Option<&mut Vec<CallId>> {
+        let Known { life, .. } = self.known.get_mut(handler.0)?;
         if let Life::Waiting(_) = *life {
             self.remove(handler);
-            return false;
+            return None;
         }
         *life = Life::Closed;
         self.advance_at(handler, false);
-        true
+        Some(&mut self.known.get_mut(handler.0)?.closing)
     }
 
     /// Asks the server what there is to ask about a path: to take back what is closed, and, with a connection, to make what
@@ -280,7 +281,7 @@ impl Registrations {
     /// The server has made a registration. It holds one for each path, so the one of before is over, whatever was heard of it;
     /// and the handler answers in place of streams, unless it has answered before.
     fn be_registered(&mut self, handler: HandlerId, path: &str) {
-        let Some(Known { registration, life }) = self.known.get_mut(handler.0) else { return };
+        let Some(Known { registration, life, .. }) = self.known.get_mut(handler.0) else { return };
         let is_addressed = registration.is_addressed;
         let call = if let Life::Registering(call) = *life {
             *life = Life::Registered;
@@ -327,10 +328,12 @@ impl Registrations {
     /// The server holds a registration no longer: tells those who wait for that, or else the application.
     fn end(&mut self, handler: HandlerId) {
         if let Some(known) = self.remove(handler) {
-            self.effects.push(match known.life {
-                Life::Closed => Effect::TakenBack(handler),
-                _ => Effect::Lost(handler),
-            });
+            if !matches!(known.life, Life::Closed) {
+                self.effects.push(Effect::Lost(handler));
+            }
+            for call in known.closing {
+                self.effects.push(Effect::End(call, Ok(Response::Deregistered)));
+            }
         }
     }
 
@@ -342,7 +345,7 @@ impl Registrations {
         }
         let mut again = 0;
         for handler in self.known.numbers().into_iter().map(HandlerId) {
-            let Some(Known { registration, life }) = self.known.get_mut(handler.0) else { continue };
+            let Some(Known { registration, life, .. }) = self.known.get_mut(handler.0) else { continue };
             let was_made = matches!(life, Life::Waiting(None) | Life::Registering(None) | Life::Registered);
             if was_made && registration.reregister {
                 *life = Life::Waiting(None);

@@ -246,7 +246,7 @@ impl ClientSession {
                 self.deliver(Event::FilterCallEnded { call, outcome: Err(error) });
             }
             // A handler that is closed answers no more, whatever the server said, or did not say in time.
-            (Purpose::Deregistration(_), _) => {
+            (Purpose::Deregistration, _) => {
                 self.deliver(Event::CallEnded { call, outcome: Ok(Response::Deregistered) });
             }
             (_, outcome) => self.deliver(Event::CallEnded { call, outcome }),
