@@ -54,11 +54,9 @@ test("on the server, edited modules take back their handlers and share one sessi
   let taken;
   const vite = await createServer({
     root: app,
-    configFile: false,
     appType: "custom",
     logLevel: "error",
-    // It looks by itself: of edits that follow each other closely, the events of the platform leave some out.
-    server: { middlewareMode: true, ws: false, watch: { usePolling: true, interval: 50 } },
+    server: { middlewareMode: true, ws: false },
     plugins: [{ name: "told", hotUpdate: () => taken?.() }], // the module that was edited is out of date by then
   });
   context.after(async () => {

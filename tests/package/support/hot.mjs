@@ -11,6 +11,9 @@ import { makeApp } from "./app.mjs";
 
 const blocks = blocksIn(readFileSync(fromRoot("docs", "frameworks.md"), "utf8"));
 
+/** The server looks for edits by itself: the platform's events leave out some that come early, or follow each other closely. */
+const LOOK_FOR_EDITS = "export default { server: { watch: { usePolling: true, interval: 50 } } };\n";
+
 /** Makes an application of the recipes with these names, and of further files, for a broker of its own. */
 export async function makeHotApp(context, name, recipes, files = {}) {
   const [app, broker] = await Promise.all([makeApp(name), startBroker()]);
@@ -24,6 +27,7 @@ export async function makeHotApp(context, name, recipes, files = {}) {
     if (!block) throw new Error(`no block is called ${recipe}`);
     writeFileSync(join(app, recipe), block.text.replace("ws://localhost:8080", broker.url));
   }
+  writeFileSync(join(app, "vite.config.mjs"), LOOK_FOR_EDITS);
   for (const [path, text] of Object.entries(files)) writeFileSync(join(app, path), text);
   return {
     app,
