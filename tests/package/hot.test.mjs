@@ -6,7 +6,7 @@ import { after, test } from "node:test";
 import { createServer } from "vite";
 import { WebSocket } from "ws";
 import { launchBrowser } from "../support/browser.mjs";
-import { hotUpdate, makeHotApp } from "./support/hot.mjs";
+import { hotConnected, hotUpdate, makeHotApp } from "./support/hot.mjs";
 import { serveVite } from "./support/page.mjs";
 import { tool } from "./support/tools.mjs";
 
@@ -24,7 +24,7 @@ test("in a page, edited modules take back their handlers and share one session",
   page.on("console", (message) => {
     if (["error", "warning"].includes(message.type())) complaints.push(message.text());
   });
-  await page.goto(url);
+  await Promise.all([hotConnected(page), page.goto(url)]);
   await page.waitForFunction(() => document.title === "ready");
   assert.equal(await order("tea"), "tea: taken");
   assert.equal(await sessions(), 1);

@@ -47,7 +47,12 @@ export async function makeHotApp(context, name, recipes, files = {}) {
   };
 }
 
+/** Waits until the page would be told of an edit: before that, one goes by unnoticed. */
+export const hotConnected = (page) => said(page, "[vite] connected.");
+
 /** Waits until the page has taken an edit of this file in place. */
-export function hotUpdate(page, path) {
-  return page.waitForEvent("console", { predicate: (message) => message.text() === `[vite] hot updated: ${path}` });
+export const hotUpdate = (page, path) => said(page, `[vite] hot updated: ${path}`);
+
+function said(page, text) {
+  return page.waitForEvent("console", { predicate: (message) => message.text() === text });
 }
