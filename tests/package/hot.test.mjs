@@ -34,13 +34,13 @@ test("in a page, edited modules take back their handlers and share one session",
     ["sold", "paid"],
   ]) {
     const updated = hotUpdate(page, "/orders.js");
-    edit("orders.js", [from, to]);
+    await edit("orders.js", [from, to]);
     await updated;
     assert.equal(await order("tea"), `tea: ${to}`);
     assert.equal(await sessions(), 1);
   }
   const updated = hotUpdate(page, "/orders.js"); // which is what accepts an edit of what it imports
-  edit("session.js", ["??=", "??= "]);
+  await edit("session.js", ["??=", "??= "]);
   await updated;
   assert.equal(await order("tea"), "tea: paid");
   assert.equal(await sessions(), 1);
@@ -54,6 +54,7 @@ test("on the server, edited modules take back their handlers and share one sessi
   let taken;
   const vite = await createServer({
     root: app,
+    configFile: false,
     appType: "custom",
     logLevel: "error",
     server: { middlewareMode: true, ws: false },
@@ -75,7 +76,7 @@ test("on the server, edited modules take back their handlers and share one sessi
     const told = new Promise((resolve) => {
       taken = resolve;
     });
-    edit(file, [from, to]);
+    await edit(file, [from, to]);
     await told;
     await vite.ssrLoadModule("/server.js");
     assert.equal(await order("tea"), `tea: ${answer}`);

@@ -2,6 +2,7 @@
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { connect } from "antiphon";
 import { WebSocket } from "ws";
 import { fromRoot } from "../../../scripts/lib/paths.mjs";
@@ -11,8 +12,8 @@ import { makeApp } from "./app.mjs";
 
 const blocks = blocksIn(readFileSync(fromRoot("docs", "frameworks.md"), "utf8"));
 
-/** The server looks for edits by itself: the platform's events leave out some that come early, or follow each other closely. */
-const LOOK_FOR_EDITS = "export default { server: { watch: { usePolling: true, interval: 50 } } };\n";
+/** In milliseconds: the watcher of Vite takes changes of a file within 50 for one, and tells of the first. */
+const BETWEEN_EDITS = 100;
 
 /** Makes an application of the recipes with these names, and of further files, for a broker of its own. */
 export async function makeHotApp(context, name, recipes, files = {}) {
@@ -27,18 +28,20 @@ export async function makeHotApp(context, name, recipes, files = {}) {
     if (!block) throw new Error(`no block is called ${recipe}`);
     writeFileSync(join(app, recipe), block.text.replace("ws://localhost:8080", broker.url));
   }
-  writeFileSync(join(app, "vite.config.mjs"), LOOK_FOR_EDITS);
   for (const [path, text] of Object.entries(files)) writeFileSync(join(app, path), text);
+  let edited;
   return {
     app,
-    /** Replaces texts in a file, all at once. */
-    edit(path, ...changes) {
+    /** Replaces texts in a file, all at once; not sooner after the edit before than a person could. */
+    async edit(path, ...changes) {
+      await edited;
       let text = readFileSync(join(app, path), "utf8");
       for (const [from, to] of changes) {
         if (!text.includes(from)) throw new Error(`${path} has no ${from}`);
         text = text.replaceAll(from, to);
       }
       writeFileSync(join(app, path), text);
+      edited = setTimeout(BETWEEN_EDITS);
     },
     /** What the application answers. */
     order: (item) => observer.messaging.sendRequestToPath("orders", item),
