@@ -2,8 +2,9 @@
 // costs next to nothing.
 
 import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { join, relative } from "node:path";
 import { findChromedriver, findChromium, findFirefox, findWebKit, findXvfb, onPath } from "./browsers.mjs";
-import { fromRoot, python, wasmBindgen } from "./paths.mjs";
+import { fromRoot, root, wasmBindgen } from "./paths.mjs";
 import { cargo, Failure, must, run, say } from "./run.mjs";
 
 const PYTHON_CLIENT = "diffusion==6.12.2";
@@ -75,21 +76,23 @@ async function installIfAllowed(name, find, packages) {
 }
 
 /** A virtual environment with the official Python client, for the interoperability tests. */
-export async function pythonClient() {
-  const folder = fromRoot("build", "venv");
-  const stamp = fromRoot("build", "venv", "client");
-  if (existsSync(stamp) && readFileSync(stamp, "utf8") === PYTHON_CLIENT && existsSync(python)) return;
-  say(`pip: installing ${PYTHON_CLIENT} into build/venv (about 15 s)`);
+export const pythonClient = () => virtualEnvironment(fromRoot("build", "venv"), PYTHON_CLIENT);
+
+/** A virtual environment in `folder` with one package: `name==version`. */
+export async function virtualEnvironment(folder, requirement) {
+  const [stamp, python] = [join(folder, "client"), join(folder, "bin", "python")];
+  if (existsSync(stamp) && readFileSync(stamp, "utf8") === requirement && existsSync(python)) return;
+  say(`pip: installing ${requirement} into ${relative(root, folder)} (about 15 s)`);
   rmSync(folder, { recursive: true, force: true });
   const made = onPath("python3") && (await run("python3", ["-m", "venv", folder], { show: "failure" })).status === 0;
   if (!made) {
     await installPackages("Python's virtual environments", ["python3", "python3-venv"]);
     await must("/usr/bin/python3", ["-m", "venv", "--clear", folder], { show: "failure" });
   }
-  await must(python, ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", PYTHON_CLIENT], {
+  await must(python, ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", requirement], {
     show: "failure",
   });
-  writeFileSync(stamp, PYTHON_CLIENT);
+  writeFileSync(stamp, requirement);
 }
 
 /** Installs packages of the distribution, or says in one line which ones are missing. */

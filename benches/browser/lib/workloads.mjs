@@ -1,0 +1,213 @@
+// What is measured. A workload is a list of cells; a cell gives figures of one system, and each system has its turn at one
+// cell before the next begins, so that what is compared was measured within seconds.
+
+import { openRequester } from "./pages.mjs";
+import { startPeer } from "./peers.mjs";
+import { cpuOf, residentOf } from "./processes.mjs";
+
+const PATH = "bench/echo";
+const SMALL = 64; // bytes
+export const FAN_OUT = 100; // handlers
+const PIPED = 256; // requests outstanding
+
+/**
+ * The cells of each workload, by name. Those with `pages` are given two pages with a client each, see `pages.mjs`; the
+ * others a system and its server. `onRequest` says that the workload runs only when it is named.
+ */
+export const WORKLOADS = {
+  latency: { pages: true, cells: { latency } },
+  throughput: {
+    pages: true,
+    cells: Object.fromEntries([16, 256, 4096].map((n) => [`throughput-${n}`, throughput(n)])),
+  },
+  sizes: {
+    pages: true,
+    cells: { "size-1K": size(1 << 10), "size-16K": size(1 << 14), "size-256K": size(1 << 18) },
+  },
+  cpu: { pages: true, cells: { "cpu-serial": cpu(1, 3_000), "cpu-piped": cpu(PIPED, 25_000) } },
+  connect: { pages: true, cells: { connect } }, // last of those with pages: it takes the place of the requester
+  "fan-out": { cells: { "fan-out": fanOut } },
+  load: { cells: { load }, onRequest: true },
+  idle: { cells: { idle }, onRequest: true },
+  leak: { pages: true, cells: { leak }, onRequest: true },
+};
+
+// ---- Two pages ----
+
+/** The median of 100 ms to warm up and 5,000 requests, one after the other. */
+async function latency(pages, scale) {
+  await pages.serial({ path: PATH, bytes: SMALL, count: Math.round(1_000 * scale) });
+  return pages.serial({ path: PATH, bytes: SMALL, count: Math.round(5_000 * scale) });
+}
+
+function throughput(outstanding) {
+  return (pages, scale) =>
+    pages.piped({ path: PATH, bytes: SMALL, outstanding, warmUp: 500 * scale, ms: 1_500 * scale });
+}
+
+function size(bytes) {
+  const ms = bytes > 100_000 ? 2_500 : 1_000; // large ones are few
+  return (pages, scale) => pages.piped({ path: PATH, bytes, outstanding: 16, warmUp: 400 * scale, ms: ms * scale });
+}
+
+/** Processor time per 1,000 requests: of each process, and of each page's main thread and its scripts. */
+function cpu(outstanding, count) {
+  return async (pages, scale) => {
+    const { requester, handler } = pages;
+    for (const page of [requester, handler]) await page.call("Performance.enable", { timeDomain: "threadTicks" });
+    const look = async () => ({
+      requester: await scriptTimes(requester),
+      handler: await scriptTimes(handler),
+      processes: pages.processorTimes(),
+    });
+    const before = await look();
+    const result = await pages.piped({ path: PATH, bytes: SMALL, outstanding, count: Math.round(count * scale) });
+    const after = await look();
+    for (const page of [requester, handler]) await page.call("Performance.disable");
+    const each = (page, key) => ((after[page][key] - before[page][key]) * 1_000) / result.total;
+    return {
+      ...result,
+      requesterTask: each("requester", "task"),
+      requesterScript: each("requester", "script"),
+      handlerTask: each("handler", "task"),
+      handlerScript: each("handler", "script"),
+      ...Object.fromEntries(Object.keys(before.processes).map((key) => [`${key}Process`, each("processes", key)])),
+    };
+  };
+}
+
+/** Of a page's main thread, in ms. */
+async function scriptTimes(page) {
+  const { metrics } = await page.call("Performance.getMetrics");
+  const [task, script] = ["TaskDuration", "ScriptDuration"].map(
+    (key) => metrics.find(({ name }) => name === key).value,
+  );
+  return { task: task * 1_000, script: script * 1_000 };
+}
+
+/** From nothing to the first response: in a page with nothing in its caches, and in the same page later. */
+async function connect(pages, scale) {
+  const times = { cold: [], warm: [] };
+  for (let i = 0; i < Math.max(1, Math.round(4 * scale)); i++) {
+    const page = await pages.another();
+    const once = () => page.run("bench.connectTimes", pages.script, pages.url, pages.requesterOptions, PATH);
+    times.cold.push(await once());
+    await once();
+    for (let j = 0; j < 4; j++) times.warm.push(await once());
+    await page.close();
+  }
+  const median = (list, key) => list.map((time) => time[key]).sort((a, b) => a - b)[list.length >> 1];
+  const medians = (list) => Object.fromEntries(Object.keys(list[0]).map((key) => [key, median(list, key)]));
+  return { cold: medians(times.cold), warm: medians(times.warm) };
+}
+
+/** What 1,000,000 requests leave behind, in bytes: looked at ten times, after garbage collection. */
+async function leak(pages, scale) {
+  const part = Math.round(100_000 * scale);
+  const heap = async (page) => {
+    await page.evaluate("gc()");
+    return (await page.call("Runtime.getHeapUsage")).usedSize;
+  };
+  const look = async () => ({
+    requester: await heap(pages.requester),
+    handler: await heap(pages.handler),
+    wasm: (await pages.requester.evaluate("globalThis.wasmMemory?.() ?? 0")) || 0,
+  });
+  const looks = [];
+  let wrong = 0;
+  for (let i = 0; i <= 10; i++) {
+    // The first part fills caches, and lets the compiler finish.
+    ({ wrong } = await pages.piped({ path: PATH, bytes: SMALL, outstanding: PIPED, count: part }));
+    looks.push(await look());
+  }
+  const growth = (key) => (looks.at(-1)[key] - looks[0][key]) / (looks.length - 1);
+  const per = 100_000 / part;
+  return {
+    requesterHeap: growth("requester") * per,
+    handlerHeap: growth("handler") * per,
+    wasm: looks.at(-1).wasm - looks[0].wasm,
+    wrong,
+    looks,
+  };
+}
+
+// ---- A page and many clients in Node.js ----
+
+/** The time until 100 handlers, in a process of Node.js, have answered a page. */
+async function fanOut(place, scale) {
+  const { name, system, server } = place;
+  const peer = await startPeer(name, system, { asService: true });
+  const page = await openRequester(place, { channel: "all" });
+  try {
+    await peer.call("many", { server, count: FAN_OUT, path: "bench/all", channel: "all" });
+    const plan = { path: "bench/all", bytes: SMALL, handlers: FAN_OUT, warmUp: 30, count: Math.round(300 * scale) };
+    return await page.run("bench.driver.fanOut.bind(bench.driver)", plan);
+  } finally {
+    await page.close();
+    await peer.stop();
+  }
+}
+
+// ---- Clients in Node.js only ----
+
+const LOAD = 100; // requesters, and as many handlers
+
+/** What a request costs the server, with 1 and 16 outstanding for each of 100 requesters. */
+async function load({ name, system, server }, scale) {
+  const handlers = await startPeer(name, system);
+  const requesters = await startPeer(name, system);
+  try {
+    await handlers.call("handlers", { server, count: LOAD, path: "bench/load" });
+    await requesters.call("requesters", { server, count: LOAD });
+    const figures = { wrong: 0 };
+    for (const outstanding of [1, 16]) {
+      const plan = { path: "bench/load", bytes: SMALL, outstanding };
+      await requesters.call("load", { ...plan, ms: 800 * scale });
+      const before = processorTime(server);
+      const { rate, total, wrong } = await requesters.call("load", { ...plan, ms: 3_000 * scale });
+      figures[`cpu${outstanding}`] = ((processorTime(server) - before) * 1_000) / total; // microseconds
+      figures[`rate${outstanding}`] = rate;
+      figures.wrong += wrong;
+    }
+    return figures;
+  } finally {
+    await handlers.stop();
+    await requesters.stop();
+  }
+}
+
+const processorTime = (server) => server.pids().reduce((sum, pid) => sum + cpuOf(pid), 0);
+const resident = (server) => server.pids().reduce((sum, pid) => sum + residentOf(pid), 0);
+
+/** Memory of the server, in KiB: for each of 1,000 and 10,000 connections that do nothing, and when they have left. */
+async function idle({ name, system, server }, scale) {
+  const peer = await startPeer(name, system);
+  const figures = { start: resident(server) };
+  try {
+    let open = 0;
+    for (const count of [1_000, 10_000].map((count) => Math.round(count * scale))) {
+      await peer.call("idle", { server, count: count - open });
+      open = count;
+      figures[`each${count}`] = (resident(server) - figures.start) / count;
+    }
+  } finally {
+    await peer.stop();
+  }
+  // A server may keep a session for a while; a connection that was cut is no reason to.
+  figures.end = await settled(() => resident(server));
+  figures.left = figures.end / figures.start;
+  return figures;
+}
+
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** A figure that falls, when it has not for two seconds. */
+async function settled(look) {
+  let lowest = look();
+  for (let still = 0; still < 4; still++) {
+    await sleep(500);
+    const now = look();
+    if (now < lowest) [lowest, still] = [now, -1];
+  }
+  return lowest;
+}
