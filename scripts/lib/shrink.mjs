@@ -8,6 +8,7 @@
 
 import binaryen from "binaryen";
 import { addressesIn, blankPanics } from "./blank.mjs";
+import { renumbered } from "./locals.mjs";
 import { ordered } from "./order.mjs";
 import { say } from "./run.mjs";
 
@@ -41,10 +42,11 @@ export function shrunk(bytes) {
 /** The module as it is published, and with the names of its functions; both are valid. */
 export function emitted(module) {
   if (!module.validate()) throw new Error("the module is not valid after it was made small");
-  const [published, named] = [false, true].map((hasNames) => {
+  const [bare, named] = [false, true].map((hasNames) => {
     binaryen.setDebugInfo(hasNames);
     return module.emitBinary();
   });
+  const published = renumbered(bare);
   if (!WebAssembly.validate(published)) throw new Error("the module is not valid after it was written");
   return { published, named };
 }

@@ -1,4 +1,4 @@
-// What the build does to the WebAssembly (scripts/lib/blank.mjs and names.mjs), on small modules; and which names of the
+// What the build does to the WebAssembly (scripts/lib/blank.mjs, names.mjs and locals.mjs), on small modules; and which names of the
 // JavaScript it may shorten.
 
 import assert from "node:assert/strict";
@@ -8,7 +8,10 @@ import { dirname, join } from "node:path";
 import { test } from "node:test";
 import binaryen from "binaryen";
 import { addressesIn, blankPanics } from "../../scripts/lib/blank.mjs";
+import { bodyOf, functionsOf, localsOf, withBodies } from "../../scripts/lib/code.mjs";
+import { Deflate } from "../../scripts/lib/deflate.mjs";
 import { INTERNAL_NAMES } from "../../scripts/lib/internal-names.mjs";
+import { renumbered } from "../../scripts/lib/locals.mjs";
 import { shortenNames } from "../../scripts/lib/names.mjs";
 import { fromRoot } from "../../scripts/lib/paths.mjs";
 
@@ -142,6 +145,59 @@ test("glue and module of different builds do not fit", async () => {
 test("a name that only the glue knows fails the build", () => {
   const speaks = `${GLUE}wasm.client_pong();`;
   assert.throws(() => shortenNames(binaryen.parseText(EXCHANGED), speaks), /the glue speaks of client_pong/);
+});
+
+/** Functions that compute the same in different locals, some of them of another type. */
+const COMPUTES = `(module ${["0 1 2 3", "2 0 1 3", "1 2 0 3", "2 1 0 3"]
+  .map((order, index) => {
+    const [a, b, c, d] = order.split(" ").map((place) => `${1 + Number(place)}`);
+    return `(func (export "f${index}") (param i32) (result f64) (local i32 i32 i32 f64)
+      (local.set ${a} (i32.mul (local.get 0) (i32.const 3)))
+      (local.set ${b} (i32.add (local.get ${a}) (local.get 0)))
+      (local.set ${c} (i32.sub (local.get ${b}) (i32.const 1)))
+      (local.set ${d} (f64.convert_i32_s (local.get ${c})))
+      (loop (if (i32.lt_s (local.tee ${c} (i32.sub (local.get ${c}) (local.get ${a}))) (i32.const 100))
+        (then (local.set ${d} (f64.add (local.get ${d}) (f64.convert_i32_s (local.get ${c}))))))
+        (br_if 0 (i32.gt_s (local.get ${c}) (local.get ${b}))))
+      (f64.add (local.get ${d}) (f64.convert_i32_u (local.get ${b}))))`;
+  })
+  .join(" ")})`;
+
+test("functions compute the same whatever their locals are called, and are called alike", () => {
+  const bytes = binaryen.parseText(COMPUTES).emitBinary();
+  const made = renumbered(bytes);
+  const [before, after] = [bytes, made].map(
+    (module) => new WebAssembly.Instance(new WebAssembly.Module(module)).exports,
+  );
+  for (const name of ["f0", "f1", "f2", "f3"]) {
+    for (const argument of [-7, 0, 1, 40]) assert.equal(after[name](argument), before[name](argument));
+  }
+  const distinct = (module) => new Set(functionsOf(module).map(({ body }) => Buffer.from(body).toString("hex"))).size;
+  assert.deepEqual([distinct(bytes), distinct(made)], [4, 1]);
+});
+
+test("a module is put together from its parts as it was", () => {
+  for (const bytes of [binaryen.parseText(COMPUTES).emitBinary(), readFileSync(fromRoot("dist", "antiphon_bg.wasm"))]) {
+    const bodies = functionsOf(bytes).map(({ body }) => bodyOf(localsOf(body)));
+    assert.deepEqual(Buffer.from(withBodies(bytes, bodies)), Buffer.from(bytes));
+  }
+});
+
+test("an instruction that is not known fails the build", () => {
+  assert.throws(() => localsOf(Uint8Array.of(0, 0xfd, 0, 0x0b)), /there is an instruction 253/);
+});
+
+test("what was written before costs less", () => {
+  const [text, other] = ["to be or not to be", "that is a question"].map((words) => Buffer.from(words));
+  const deflate = new Deflate(1000);
+  const first = deflate.cost(text);
+  deflate.write(text);
+  assert.ok(deflate.cost(text) < first / 4);
+  assert.ok(deflate.cost(other) > first / 2);
+  assert.equal(deflate.cost(text), deflate.cost(text));
+  deflate.restart();
+  deflate.write(other);
+  assert.ok(deflate.cost(text) > deflate.cost(other));
 });
 
 test("only names that nobody else can know are shortened in the JavaScript", () => {
