@@ -41,7 +41,8 @@ const HELP = `npm run bench -- [OPTION...]
     .map(([name, { onRequest }]) => `${name}${onRequest ? "*" : ""}`)
     .join(", ")}
   --rounds N              rounds; the order of the systems changes from one to the next (default 5)
-  --quick                 a seventh of the length: to try something out, not to quote
+  --quick                 a seventh of the length, and nothing is repeated because the machine was busy: to try
+                          something out, not to quote
   --out FILE              a line of JSON for each cell (default build/bench/results.jsonl); the report is printed, and
                           written beside it as FILE.md and FILE.json
   --append                to what is in FILE, which the report is about as well
@@ -77,7 +78,10 @@ async function bench() {
   await bundleForPages(systems);
   const site = await serveSite();
   const browser = await launch();
-  const run = { systems, workloads, browser, site: site.url, scale: options.quick ? QUICK : 1, write };
+  const measuring = options.quick
+    ? (measure) => watched(() => measure(QUICK))
+    : (measure) => undisturbed(() => measure(1));
+  const run = { systems, workloads, browser, site: site.url, measuring, write };
   try {
     const downloads = Object.entries(systems).filter(([, { download }]) => download);
     for (const [name, system] of downloads) write({ system: name, cell: "download", ...downloadOf(name, system) });
@@ -100,15 +104,16 @@ function chosen(kind, all, names, isDefault) {
 }
 
 /** Every cell of every workload on each system; all servers are there from the beginning. */
-async function oneRound({ systems, workloads, browser, site, scale, write }, round) {
+async function oneRound({ systems, workloads, browser, site, measuring, write }, round) {
   const names = Object.keys(systems);
   const turns = names.map((_, index) => names[(index + round - 1) % names.length]);
   const places = new Map(); // where each system is measured: its server, and how to get a page
   const measureAll = async (some, givenOf) => {
     for (const [workload, { cells }] of some) {
+      const able = turns.filter((name) => canDo(systems[name], workload));
       for (const [cell, measure] of Object.entries(cells)) {
-        for (const name of turns.filter((name) => !systems[name].without?.includes(workload))) {
-          write({ round, system: name, cell, ...(await undisturbed(() => measure(givenOf(name), scale))) });
+        for (const name of able) {
+          write({ round, system: name, cell, ...(await measuring((scale) => measure(givenOf(name), scale))) });
         }
       }
     }
@@ -132,16 +137,20 @@ async function oneRound({ systems, workloads, browser, site, scale, write }, rou
   }
 }
 
+const canDo = (system, workload) =>
+  !system.without?.includes(workload) && (system.package !== undefined || !WORKLOADS[workload].onlyOurs);
+
 /** Measures, and once more if others kept the machine busy; the quieter of the two counts. */
 async function undisturbed(measure) {
-  const attempt = async () => {
-    const othersSince = watchOthers();
-    return { ...(await measure()), others: othersSince() };
-  };
-  const first = await attempt();
+  const first = await watched(measure);
   if (first.others <= TOO_BUSY) return first;
-  const second = await attempt();
+  const second = await watched(measure);
   return second.others < first.others ? second : first;
+}
+
+async function watched(measure) {
+  const othersSince = watchOthers();
+  return { ...(await measure()), others: othersSince() };
 }
 
 /** What a record says, in a line. */

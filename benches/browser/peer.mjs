@@ -47,6 +47,21 @@ const commands = {
   /** Clients that do nothing. */
   idle: ({ server, session, count }) =>
     open(count, 50, { server, session, optionsOf: (index) => ({ role: "handler", channel: `idle-${index}` }) }),
+  async leave() {
+    await Promise.all(drivers.splice(0).map((driver) => driver.close()));
+  },
+  /** Every client registers `count` handlers. */
+  async register({ path, count }) {
+    const paths = Array.from({ length: count }, (_, index) => `${path}/${index}`);
+    await Promise.all(drivers.map((driver) => Promise.all(paths.map((path) => driver.echo(path)))));
+  },
+  /** Every second client has so many requests outstanding, for one that does not answer. */
+  async hold({ path, ...plan }) {
+    const half = drivers.length / 2;
+    const pairs = drivers.slice(0, half).map((driver, index) => [driver, drivers[index + half], `${path}/${index}`]);
+    await Promise.all(pairs.map(([holder, _asker, path]) => holder.hold(path)));
+    await Promise.all(pairs.map(([_holder, asker, path]) => asker.askAndLeave({ ...plan, path })));
+  },
   /** Every requester asks a handler of its own. */
   async load({ path, ...plan }) {
     const results = await Promise.all(

@@ -14,9 +14,7 @@ export async function openPages({ browser, site, name, system, server }) {
     await handler.run("bench.open", script, server.url, handlerOptions);
     await handler.run("bench.driver.echo.bind(bench.driver)", "bench/echo");
     await requester.run("bench.open", script, server.url, requesterOptions);
-    const [handlerProcess, requesterProcess] = [await browser.rendererOf(handler), await browser.rendererOf(requester)];
-    if (handlerProcess === requesterProcess) throw new Error("the two pages share a process");
-    const network = browser.networkProcess();
+    let processes; // looked for when they are first asked about: that takes most of a second
     return {
       requester,
       handler,
@@ -24,12 +22,11 @@ export async function openPages({ browser, site, name, system, server }) {
       url: server.url,
       requesterOptions,
       /** Of the processes that take part, in ms. */
-      processorTimes: () => ({
-        requester: cpuOf(requesterProcess),
-        handler: cpuOf(handlerProcess),
-        network: cpuOf(network),
-        server: server.pids().reduce((sum, pid) => sum + cpuOf(pid), 0),
-      }),
+      processorTimes: async () => {
+        processes ??= await processesOf(browser, { requester, handler });
+        const times = Object.entries(processes).map(([role, pid]) => [role, cpuOf(pid)]);
+        return Object.fromEntries([...times, ["server", server.pids().reduce((sum, pid) => sum + cpuOf(pid), 0)]]);
+      },
       serial: (plan) => requester.run("bench.driver.serial.bind(bench.driver)", plan),
       piped: (plan) => requester.run("bench.driver.piped.bind(bench.driver)", plan),
       another: () => browser.newPage(site),
@@ -50,4 +47,14 @@ export async function openRequester({ browser, site, name, system, server }, opt
     ...options,
   });
   return page;
+}
+
+async function processesOf(browser, { requester, handler }) {
+  const processes = {
+    requester: await browser.rendererOf(requester),
+    handler: await browser.rendererOf(handler),
+    network: browser.networkProcess(),
+  };
+  if (processes.requester === processes.handler) throw new Error("the two pages share a process");
+  return processes;
 }

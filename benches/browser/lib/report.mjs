@@ -1,5 +1,8 @@
 // What came of it: medians over the rounds, and ratios, which are taken within a round and then their median.
 
+import { marksOf } from "./marks.mjs";
+import { format, median, Results } from "./results.mjs";
+
 /** The columns of the tables: heading, cell, figure, and digits. */
 const TABLES = {
   "Requests from tab to tab": [
@@ -32,6 +35,13 @@ const TABLES = {
     ["each of 10,000", "idle", "each10000"],
     ["before", "idle", "start"],
     ["when all have left", "idle", "end"],
+    ["a registration", "held", "registration"],
+    ["an outstanding request", "held", "request"],
+  ],
+  "Light traffic beside a request to 5,000 sessions a second": [
+    ["99th percentile without, ms", "light", "without"],
+    ["beside, ms", "light", "beside"],
+    ["at worst, ms", "light", "worst"],
   ],
   "Memory that 100,000 requests leave behind, bytes": [
     ["requester's heap", "leak", "requesterHeap"],
@@ -66,7 +76,7 @@ export function markdownReport(records, titles) {
     `${machine?.browser}, Node.js ${machine?.node}, ${machine?.when}.`,
     `Wrong responses: ${wrong}. Cores that other programs used meanwhile: ${format(others ?? 0)} (median).`,
   ];
-  return [`${facts.join("\n")}\n`, ...tables.filter(Boolean)].join("\n");
+  return [`${facts.join("\n")}\n`, ...tables.filter(Boolean), markdownMarks(results)].join("\n");
 }
 
 function tableOf(results, titles, title, columns) {
@@ -84,8 +94,14 @@ function tableOf(results, titles, title, columns) {
   return [`### ${title}\n`, ...lines.map((cells) => `| ${cells.join(" | ")} |`), ""].join("\n");
 }
 
-const format = (value) =>
-  Math.abs(value) >= 1000 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(3)));
+/** What is to be reached, and whether it is. */
+function markdownMarks(results) {
+  const rows = marksOf(results).map(
+    ({ text, value, atMost, atLeast, isReached }) =>
+      `| ${text} | ${atMost === undefined ? `at least ${atLeast}` : `at most ${atMost}`} | ${format(value)} | ${isReached ? "yes" : "**no**"} |`,
+  );
+  return ["### Marks\n", "| | mark | reached | |", "| --- | --: | --: | --- |", ...rows, ""].join("\n");
+}
 
 /** The same figures for programs: by system, cell and figure. */
 export function jsonReport(records) {
@@ -96,7 +112,7 @@ export function jsonReport(records) {
     figures[system] ??= {};
     figures[system][cell] ??= figuresOf(results, system, cell, record);
   }
-  return { machine: results.of(undefined, "machine").at(-1), figures };
+  return { machine: results.of(undefined, "machine").at(-1), figures, marks: marksOf(results) };
 }
 
 function figuresOf(results, system, cell, record, prefix = "") {
@@ -110,44 +126,4 @@ function figuresOf(results, system, cell, record, prefix = "") {
     }
   }
   return figures;
-}
-
-/** Records, looked up and summed up. */
-export class Results {
-  #records = new Map(); // by system and cell
-
-  constructor(records) {
-    for (const record of records) {
-      const key = `${record.system} ${record.cell}`;
-      this.#records.set(key, [...(this.#records.get(key) ?? []), record]);
-    }
-  }
-
-  of(system, cell) {
-    return this.#records.get(`${system} ${cell}`) ?? [];
-  }
-
-  /** @param {string} key of the figure; dots lead further in */
-  median(system, cell, key) {
-    return median(this.of(system, cell).map((record) => figure(record, key)));
-  }
-
-  /** To another system, in the same rounds. */
-  ratio(system, cell, key, base) {
-    const others = new Map(this.of(base, cell).map((record) => [record.round, figure(record, key)]));
-    const ratios = this.of(system, cell).map((record) => figure(record, key) / others.get(record.round));
-    return median(ratios.filter(Number.isFinite));
-  }
-}
-
-const figure = (record, key) => key.split(".").reduce((value, name) => value?.[name], record);
-
-function median(numbers) {
-  const sorted = numbers.filter((number) => number !== undefined).sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1
-    ? sorted[middle]
-    : sorted.length > 0
-      ? (sorted[middle - 1] + sorted[middle]) / 2
-      : undefined;
 }

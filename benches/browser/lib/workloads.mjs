@@ -1,18 +1,15 @@
 // What is measured. A workload is a list of cells; a cell gives figures of one system, and each system has its turn at one
 // cell before the next begins, so that what is compared was measured within seconds.
 
-import { openRequester } from "./pages.mjs";
-import { startPeer } from "./peers.mjs";
-import { cpuOf, residentOf } from "./processes.mjs";
+import { fanOut, held, idle, light, load } from "./native.mjs";
 
 const PATH = "bench/echo";
 const SMALL = 64; // bytes
-export const FAN_OUT = 100; // handlers
 const PIPED = 256; // requests outstanding
 
 /**
  * The cells of each workload, by name. Those with `pages` are given two pages with a client each, see `pages.mjs`; the
- * others a system and its server. `onRequest` says that the workload runs only when it is named.
+ * others a system and its server. `onlyOurs` are about Antiphon alone; `onRequest` run only if they are named.
  */
 export const WORKLOADS = {
   latency: { pages: true, cells: { latency } },
@@ -27,14 +24,16 @@ export const WORKLOADS = {
   cpu: { pages: true, cells: { "cpu-serial": cpu(1, 3_000), "cpu-piped": cpu(PIPED, 25_000) } },
   connect: { pages: true, cells: { connect } }, // last of those with pages: it takes the place of the requester
   "fan-out": { cells: { "fan-out": fanOut } },
-  load: { cells: { load }, onRequest: true },
-  idle: { cells: { idle }, onRequest: true },
+  load: { cells: { load } },
+  idle: { cells: { idle } },
+  held: { cells: { held }, onlyOurs: true },
+  light: { cells: { light }, onlyOurs: true },
   leak: { pages: true, cells: { leak }, onRequest: true },
 };
 
 // ---- Two pages ----
 
-/** The median of 100 ms to warm up and 5,000 requests, one after the other. */
+/** 5,000 requests, one after the other. */
 async function latency(pages, scale) {
   await pages.serial({ path: PATH, bytes: SMALL, count: Math.round(1_000 * scale) });
   return pages.serial({ path: PATH, bytes: SMALL, count: Math.round(5_000 * scale) });
@@ -55,10 +54,11 @@ function cpu(outstanding, count) {
   return async (pages, scale) => {
     const { requester, handler } = pages;
     for (const page of [requester, handler]) await page.call("Performance.enable", { timeDomain: "threadTicks" });
+    await pages.processorTimes(); // which keeps the pages busy the first time
     const look = async () => ({
       requester: await scriptTimes(requester),
       handler: await scriptTimes(handler),
-      processes: pages.processorTimes(),
+      processes: await pages.processorTimes(),
     });
     const before = await look();
     const result = await pages.piped({ path: PATH, bytes: SMALL, outstanding, count: Math.round(count * scale) });
@@ -129,85 +129,4 @@ async function leak(pages, scale) {
     wrong,
     looks,
   };
-}
-
-// ---- A page and many clients in Node.js ----
-
-/** The time until 100 handlers, in a process of Node.js, have answered a page. */
-async function fanOut(place, scale) {
-  const { name, system, server } = place;
-  const peer = await startPeer(name, system, { asService: true });
-  const page = await openRequester(place, { channel: "all" });
-  try {
-    await peer.call("many", { server, count: FAN_OUT, path: "bench/all", channel: "all" });
-    const plan = { path: "bench/all", bytes: SMALL, handlers: FAN_OUT, warmUp: 30, count: Math.round(300 * scale) };
-    return await page.run("bench.driver.fanOut.bind(bench.driver)", plan);
-  } finally {
-    await page.close();
-    await peer.stop();
-  }
-}
-
-// ---- Clients in Node.js only ----
-
-const LOAD = 100; // requesters, and as many handlers
-
-/** What a request costs the server, with 1 and 16 outstanding for each of 100 requesters. */
-async function load({ name, system, server }, scale) {
-  const handlers = await startPeer(name, system);
-  const requesters = await startPeer(name, system);
-  try {
-    await handlers.call("handlers", { server, count: LOAD, path: "bench/load" });
-    await requesters.call("requesters", { server, count: LOAD });
-    const figures = { wrong: 0 };
-    for (const outstanding of [1, 16]) {
-      const plan = { path: "bench/load", bytes: SMALL, outstanding };
-      await requesters.call("load", { ...plan, ms: 800 * scale });
-      const before = processorTime(server);
-      const { rate, total, wrong } = await requesters.call("load", { ...plan, ms: 3_000 * scale });
-      figures[`cpu${outstanding}`] = ((processorTime(server) - before) * 1_000) / total; // microseconds
-      figures[`rate${outstanding}`] = rate;
-      figures.wrong += wrong;
-    }
-    return figures;
-  } finally {
-    await handlers.stop();
-    await requesters.stop();
-  }
-}
-
-const processorTime = (server) => server.pids().reduce((sum, pid) => sum + cpuOf(pid), 0);
-const resident = (server) => server.pids().reduce((sum, pid) => sum + residentOf(pid), 0);
-
-/** Memory of the server, in KiB: for each of 1,000 and 10,000 connections that do nothing, and when they have left. */
-async function idle({ name, system, server }, scale) {
-  const peer = await startPeer(name, system);
-  const figures = { start: resident(server) };
-  try {
-    let open = 0;
-    for (const count of [1_000, 10_000].map((count) => Math.round(count * scale))) {
-      await peer.call("idle", { server, count: count - open });
-      open = count;
-      figures[`each${count}`] = (resident(server) - figures.start) / count;
-    }
-  } finally {
-    await peer.stop();
-  }
-  // A server may keep a session for a while; a connection that was cut is no reason to.
-  figures.end = await settled(() => resident(server));
-  figures.left = figures.end / figures.start;
-  return figures;
-}
-
-const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
-/** A figure that falls, when it has not for two seconds. */
-async function settled(look) {
-  let lowest = look();
-  for (let still = 0; still < 4; still++) {
-    await sleep(500);
-    const now = look();
-    if (now < lowest) [lowest, still] = [now, -1];
-  }
-  return lowest;
 }

@@ -32,6 +32,23 @@ export class Driver {
     return handleAmongMany(path, (request) => request);
   }
 
+  close() {
+    return this.connection.close();
+  }
+
+  /** A handler that does not answer, except below its path. */
+  async hold(path) {
+    await this.connection.handle(path, () => new Promise(() => {}));
+    await this.echo(`${path}/echo`);
+  }
+
+  /** Requests that are not waited for; the server has them when this is done. */
+  async askAndLeave({ path, bytes, outstanding }) {
+    const { make } = requests(bytes, this.raw);
+    for (let i = 0; i < outstanding; i++) this.connection.request(path, make()).catch(() => {});
+    await this.connection.request(`${path}/echo`, make());
+  }
+
   /** One request after the other. */
   async serial({ path, bytes, count }) {
     const { make, isAnswer } = requests(bytes, this.raw);
