@@ -291,23 +291,27 @@ class Reader {
 
   /** The next `length` bytes, which are there, as text. */
   #readUtf8(length) {
-    const bytes = this.#bytes;
-    const start = this.#at;
-    const end = start + length;
-    this.#at = end;
-    if (length < SHORT_BYTES) {
-      let any = 0;
-      for (let i = start; i < end; i++) any |= bytes[i];
-      if (any < 0x80) return ascii(bytes, start, length);
-      const text = shortUtf8(bytes, start, end);
-      if (text !== undefined) return text;
-    }
-    try {
-      return decoder.decode(bytes.subarray(start, end));
-    } catch {
-      this.#at = start;
-      return this.#malformed("text that is not UTF-8");
-    }
+    const text = textAt(this.#bytes, this.#at, length);
+    if (text === undefined) this.#malformed("text that is not UTF-8");
+    this.#at += length;
+    return text;
+  }
+}
+
+/** The text that `length` bytes at `start` are; undefined if they are not UTF-8. */
+export function textAt(bytes, start, length) {
+  const end = start + length;
+  if (length < SHORT_BYTES) {
+    let any = 0;
+    for (let i = start; i < end; i++) any |= bytes[i];
+    if (any < 0x80) return ascii(bytes, start, length);
+    const text = shortUtf8(bytes, start, end);
+    if (text !== undefined) return text;
+  }
+  try {
+    return decoder.decode(bytes.subarray(start, end));
+  } catch {
+    return undefined;
   }
 }
 

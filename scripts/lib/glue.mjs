@@ -19,7 +19,8 @@ export function asFunction(glue) {
     glue.slice(classEnd, end).replace(/^export /gm, ""),
   );
   const { made, methods } = calls(glue.slice(classAt, classEnd));
-  return `import { TextDecoder, TextEncoder } from "./host.js";
+  return `import { TextEncoder } from "./host.js";
+import { textAt } from "./value-reader.js";
 
 export function bindings(guard) {
 let wasm;
@@ -59,7 +60,15 @@ function passed(args) {
   return all;
 }
 function passString(text) {
-  return passArray8ToWasm0(cachedTextEncoder.encode(text));
+  const { length } = text;
+  let any = 0;
+  for (let i = 0; i < length; i++) any |= text.charCodeAt(i);
+  if (any > 127) return passArray8ToWasm0(cachedTextEncoder.encode(text));
+  const ptr = wasm.__wbindgen_malloc(length, 1) >>> 0;
+  const memory = getUint8ArrayMemory0();
+  for (let i = 0; i < length; i++) memory[ptr + i] = text.charCodeAt(i);
+  WASM_VECTOR_LEN = length;
+  return ptr;
 }`;
 
 /** Passing a text; `realloc` is for where a text is encoded in place. */
@@ -75,6 +84,12 @@ const REPLACED = new Map([
   [/ *CLOSURE_DTORS\.(un)?register\(.*\);\n/g, ""],
   [/function passStringToWasm0\([\s\S]*?\n\}\n/, ""],
   [STRING, "passString($1)"],
+  // TextDecoder and TextEncoder take longer for a short text than a loop.
+  [
+    /(function getStringFromWasm0\(ptr, len\) \{)[\s\S]*?\n\}\n/,
+    "$1 return textAt(getUint8ArrayMemory0(), ptr >>> 0, len); }\n",
+  ],
+  [/let cachedTextDecoder[\s\S]*?\nfunction decodeText[\s\S]*?\n\}\n/, ""],
   [/(function passArray8ToWasm0\(arg), malloc(\) \{\s*const ptr = )malloc/, "$1$2wasm.__wbindgen_malloc"],
   [/: function\(([\w, ]*)\) \{$/gm, ": ($1) => {"],
   // A text that is returned: where it is, and its length.
