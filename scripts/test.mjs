@@ -41,6 +41,7 @@ const steps = {
   docs: { needs: ["build", "browser"], tests: () => nodeTests("tests/docs") },
   web: { needs: ["build", "browser"], tests: () => nodeTests("tests/web") },
   wasm: { needs: ["build", "browser"], tests: wasmTests },
+  bench: { needs: ["build", "browser"], tests: benchTests },
   proxies: { run: proxies },
   e2e: { needs: ["build", "browser", "proxies"], tests: e2eTests },
   python: { run: pythonClient },
@@ -109,6 +110,12 @@ async function wasmTests() {
 }
 
 const neverLoaded = (output) => output.includes("Running headless tests") && !/^running \d+ tests?$/m.test(output);
+
+async function benchTests() {
+  // Together, so that they share what they depend on.
+  await cargo("build", "--release", "-p", "antiphon-broker", "-p", "antiphon-relay");
+  return nodeTests("tests/bench");
+}
 
 async function e2eTests() {
   // The network of some of them; not optimised, like everything that only tests use.

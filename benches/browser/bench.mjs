@@ -4,13 +4,14 @@
 import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { build } from "../../scripts/build.mjs";
 import { Failure, main, say } from "../../scripts/lib/run.mjs";
 import { bundleForPages, downloadOf } from "./lib/bundle.mjs";
 import { launch } from "./lib/chrome.mjs";
 import { openPages } from "./lib/pages.mjs";
 import { watchOthers } from "./lib/processes.mjs";
 import { jsonReport, markdownReport } from "./lib/report.mjs";
-import { buildOurs, folder, setUp } from "./lib/setup.mjs";
+import { folder, setUp } from "./lib/setup.mjs";
 import { serveSite } from "./lib/site.mjs";
 import { systemsWith } from "./lib/systems.mjs";
 import { WORKLOADS } from "./lib/workloads.mjs";
@@ -65,8 +66,8 @@ async function bench() {
   const systems = chosen("system", all, options.systems, () => true);
   const workloads = chosen("workload", WORKLOADS, options.workloads, ({ onRequest }) => !onRequest);
   if (!options["no-setup"]) {
+    if (!client) await build();
     await setUp();
-    if (!client || !broker) await buildOurs();
   }
   mkdirSync(dirname(out), { recursive: true });
   if (!options.append) writeFileSync(out, "");

@@ -20,7 +20,9 @@ function processes() {
     if (stat === "") continue;
     // After the command, which may have spaces in it: state, parent, and so on.
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    found.push({ pid: Number(name), parent: Number(fields[1]), cpu: (Number(fields[11]) + Number(fields[12])) * TICK });
+    // Its own time and that of the children it has waited for, for programs and for the kernel.
+    const cpu = fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks) * TICK, 0);
+    found.push({ pid: Number(name), parent: Number(fields[1]), cpu });
   }
   return found;
 }

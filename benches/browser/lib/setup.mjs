@@ -3,7 +3,6 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
-import { build, buildBroker } from "../../../scripts/build.mjs";
 import { fromRoot, target } from "../../../scripts/lib/paths.mjs";
 import { cargo, must, say } from "../../../scripts/lib/run.mjs";
 import { browser, virtualEnvironment } from "../../../scripts/lib/setup.mjs";
@@ -19,19 +18,13 @@ const MANIFESTS = ["package.json", "package-lock.json"];
 /** Loads a package for Node.js that the benchmark has installed. */
 export const load = createRequire(join(folder, "package.json"));
 
-/** The bare relay, the load generator, the packages of the systems that have some, and the browser. */
+/** The servers, the load generator, the packages of the systems that have some, and the browser. */
 export async function setUp() {
-  say("cargo: building the bare relay and the load generator");
-  await cargo("build", "--release", "-p", "antiphon-relay", "-p", "antiphon-load");
+  say("cargo: building the broker, the bare relay and the load generator");
+  await cargo("build", "--release", "-p", "antiphon-broker", "-p", "antiphon-relay", "-p", "antiphon-load");
   await packages();
   await virtualEnvironment(join(folder, "venv"), NATS_SERVER);
   await browser();
-}
-
-/** Antiphon itself, of this folder. */
-export async function buildOurs() {
-  await build();
-  await buildBroker();
 }
 
 async function packages() {
