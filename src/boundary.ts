@@ -159,20 +159,20 @@ export interface ClientListener {
 }
 
 /**
- * What belongs to where the client is, and would stay there: opening WebSockets, which may be none of the browser's and
- * say things that no WebSocket says.
+ * What belongs to where the client is, and would stay there: a timer, and WebSockets, which may be none of the browser's
+ * and say things that no WebSocket says.
  */
 export interface SocketShim {
-  /** The constructor that the application named. */
-  webSocket(): (new (url: string) => object) | undefined;
-  /** What became of a connection that could not be tried, because this was thrown. */
-  describe(thrown: unknown): string;
-  /** Passes the events of a WebSocket on to `SocketPort`. Returns what is wrong with it, if anything. */
-  listen(connection: ConnectionNumber, socket: object): string | undefined;
+  /** Opens a WebSocket and passes its events on to `SocketPort`. Returns why it cannot be opened, if so. */
+  openSocket(connection: ConnectionNumber, url: string): string | undefined;
+  /** Sends a binary message, which can be read until the function returns. */
+  sendFrame(frame: Uint8Array): void;
+  /** Closes the WebSocket, if there is one; nothing of it is passed on any more. */
+  closeSocket(): void;
+  /** Calls `timeIsOver` after so many milliseconds, fewer than 2^31, and not as it was told before. */
+  wakeAfter(delay: number): void;
   /** Posts a session token, which is a secret, if the WebSocket is not open: the page is left. */
   leave(token: string): void;
-  /** Closes a WebSocket; nothing of it is passed on any more. */
-  closeSocket(socket: object): void;
 }
 
 /** What the shim calls. */
@@ -182,4 +182,5 @@ export interface SocketPort {
   receivedText(connection: ConnectionNumber): void;
   /** Nothing follows. `canPass` says whether another attempt may succeed. */
   disconnected(connection: ConnectionNumber, code: number, reason: string, canPass: boolean): void;
+  timeIsOver(): void;
 }

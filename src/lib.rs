@@ -4,7 +4,7 @@
 //!
 //! - `client`: class `Client`, what JavaScript calls.
 //! - `listener`: what JavaScript is told.
-//! - `session`: what the driver of `antiphon-client` needs of a browser; `socket`: a WebSocket.
+//! - `session`: what the driver of `antiphon-client` needs of a browser.
 //! - `value`, `clock`: values and times between the two languages.
 //! - `debug`: what a panic says, in a build for finding out why.
 //!
@@ -20,7 +20,6 @@ mod clock;
 mod debug;
 mod listener;
 mod session;
-mod socket;
 mod value;
 
 pub use antiphon_client::*;

@@ -1,22 +1,19 @@
 //! What JavaScript is told and asked: the one object that `session-parts.js` makes for a session (`boundary.ts`).
 
 use antiphon_protocol::client::{
-    CallId, Closed, ConnectError, Event, FilterResponseReceived, Outcome, ReceivedRequest, RequestError, Response,
-    State,
+    CallId, Closed, ConnectError, Event, FilterFault, FilterResponseReceived, Outcome, ReceivedRequest, RequestError,
+    Response, State,
 };
 use antiphon_protocol::inspect::{Direction, Inspected};
 use antiphon_protocol::value::DataType;
-use js_sys::{Array, Function};
-use serde::Serialize;
+use js_sys::Array;
 use wasm_bindgen::prelude::*;
-use web_sys::WebSocket;
 
 use crate::value::code_and_name;
 
 // None of its functions throws; all of them may call the client again.
 #[wasm_bindgen]
 extern "C" {
-    #[derive(Clone)]
     pub type Listener;
 
     #[wasm_bindgen(method, js_name = stateChanged)]
@@ -91,23 +88,23 @@ extern "C" {
         size: u32,
     );
 
-    // What a WebSocket needs.
+    // What is done where the client is.
 
-    /// The constructor of WebSockets, if the application named one.
-    #[wasm_bindgen(method, js_name = webSocket)]
-    pub fn web_socket(this: &Listener) -> Option<Function>;
-    /// What became of a connection that could not be tried, because of this.
-    #[wasm_bindgen(method)]
-    pub fn describe(this: &Listener, thrown: &JsValue) -> String;
-    /// Passes the events of a WebSocket on to class `Client`. Gives what is wrong with it, if anything.
-    #[wasm_bindgen(method)]
-    pub fn listen(this: &Listener, connection: f64, socket: &WebSocket) -> Option<String>;
+    /// Opens a WebSocket, and passes its events on to class `Client`. Gives why it cannot be opened, if so.
+    #[wasm_bindgen(method, js_name = openSocket)]
+    pub fn open_socket(this: &Listener, connection: f64, url: &str) -> Option<String>;
+    /// Sends a binary message. On a socket that is closing nothing is sent, and the close event follows.
+    #[wasm_bindgen(method, js_name = sendFrame)]
+    pub fn send_frame(this: &Listener, frame: &[u8]);
+    /// Closes the WebSocket, of whose events nobody wants to hear any more.
+    #[wasm_bindgen(method, js_name = closeSocket)]
+    pub fn close_socket(this: &Listener);
+    /// Sets the one timer, in milliseconds.
+    #[wasm_bindgen(method, js_name = wakeAfter)]
+    pub fn wake_after(this: &Listener, delay: f64);
     /// Posts a session token to the server, if the WebSocket is not open: the page is left.
     #[wasm_bindgen(method)]
     pub fn leave(this: &Listener, token: &str);
-    /// Closes a socket of whose events nobody wants to hear any more.
-    #[wasm_bindgen(method, js_name = closeSocket)]
-    pub fn close_socket(this: &Listener, socket: &WebSocket);
 }
 
 impl Listener {
@@ -156,7 +153,7 @@ impl Listener {
             Ok(Response::Matched(count)) => count.into(),
             Ok(Response::Registered | Response::Deregistered) => JsValue::UNDEFINED,
             Ok(Response::Pong(time)) => (time.as_secs_f64() * 1000.0).into(),
-            Ok(Response::Properties(properties)) => to_js(&properties),
+            Ok(Response::Properties(properties)) => pairs(&properties),
             Ok(Response::PrincipalChanged(changed)) => changed.into(),
             Err(error) => return self.call_failed(call, &failure(&error)),
         };
@@ -186,7 +183,7 @@ impl Listener {
         let ReceivedRequest { id, handler, path, sender, request } = request;
         let session = sender.as_ref().map(|sender| sender.session.to_text());
         let properties = match sender {
-            Some(sender) if !sender.properties.is_empty() => to_js(&sender.properties),
+            Some(sender) if !sender.properties.is_empty() => pairs(&sender.properties),
             _ => JsValue::UNDEFINED,
         };
         let (code, name) = code_and_name(&request);
@@ -217,9 +214,9 @@ impl Listener {
 #[cold]
 fn failure(error: &RequestError) -> JsValue {
     let faults = match error {
-        RequestError::InvalidFilter(faults) => {
-            to_js(&faults.iter().map(|fault| (&*fault.message, fault.line, fault.column)).collect::<Vec<_>>())
-        }
+        RequestError::InvalidFilter(faults) => list(faults.iter().map(|FilterFault { message, line, column }| {
+            Array::of3(&message.into(), &(*line).into(), &(*column).into()).into()
+        })),
         _ => JsValue::UNDEFINED,
     };
     let reason = error.reason().map(|reason| reason.0).into();
@@ -227,7 +224,15 @@ fn failure(error: &RequestError) -> JsValue {
     Array::of5(&code, &message, &outcome, &reason, &faults).into()
 }
 
-/// Texts, numbers and lists of them, in which nothing can fail.
-fn to_js(list: &impl Serialize) -> JsValue {
-    serde_wasm_bindgen::to_value(list).unwrap_or_default()
+/// Keys and values.
+fn pairs(pairs: &[(String, String)]) -> JsValue {
+    list(pairs.iter().map(|(key, value)| Array::of2(&key.into(), &value.into()).into()))
+}
+
+fn list(items: impl Iterator<Item = JsValue>) -> JsValue {
+    let list = Array::new();
+    for item in items {
+        list.push(&item);
+    }
+    list.into()
 }

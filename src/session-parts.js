@@ -10,7 +10,7 @@ import { Inspectors } from "./inspector.js";
 import { Lifecycle } from "./lifecycle.js";
 import { checkedCredentials, isFunction } from "./options.js";
 import { guarded, log, report, TRACE } from "./platform.js";
-import { SocketEvents } from "./socket.js";
+import { Socket } from "./socket.js";
 
 /** What platforms and libraries say of an address: it has the credentials in it. */
 const QUERY = /\?\S+/g;
@@ -29,13 +29,13 @@ export class SessionParts {
   requestTimeout;
   #options;
   #instance;
-  #socketEvents;
+  #socket;
 
   /** `options` are those of `connect`, checked. */
   constructor(options) {
     const write = (level, ...said) => level <= options.level && log(level, ...said);
     this.#options = options;
-    this.#socketEvents = new SocketEvents(this.client, options.address, (...error) => this.#describe(...error));
+    this.#socket = new Socket(this.client, options, (...error) => this.#describe(...error));
     this.requestTimeout = options.requestTimeout;
     this.contract = options.contract;
     this.handlers = new Handlers(this.client, write);
@@ -69,10 +69,8 @@ export class SessionParts {
       ...this.calls.listener,
       ...this.handlers.listener,
       ...this.inspectors.listener,
-      ...this.#socketEvents.shim,
-      webSocket: () => this.#options.webSocket,
+      ...this.#socket.shim,
       credentialsWanted: (connection) => this.#giveCredentials(connection),
-      describe: (thrown) => this.#describe(thrown),
       retryWanted: (attempt) => this.client.port?.retryAfter(this.#retryDelay(attempt)),
     });
   }
@@ -128,11 +126,12 @@ export class SessionParts {
     this.calls.failAll(failure);
     this.handlers.abandonAll(failure());
     this.life.fail(text, cause);
-    this.#socketEvents.close();
+    this.#socket.shim.closeSocket();
   }
 
   /** The client is not needed any more, and nobody is to be called. */
   #release() {
+    this.#socket.letSleep();
     this.handlers.clear();
     this.filterHandlers.clear();
     this.client.release();

@@ -1,41 +1,70 @@
-// Guards a WebSocket that may be the application's: its events are read so that nothing in them can do harm.
+// The WebSocket of a session and its timer. The WebSocket may be the application's: it is used so that nothing that it does
+// can do harm.
 
 import { closeQuietly, guarded, report } from "./platform.js";
 
-/** The events of the WebSockets of one session. */
-export class SocketEvents {
+/** The connection of one session, and what wakes its client. */
+export class Socket {
   #client;
   #describe;
   #door;
+  #webSocket;
   #socket;
+  /** The number of the connection that the client wants to have. */
+  #connection;
+  #timer;
 
-  /** What the client wants done with a WebSocket: see `SocketShim` in boundary.ts. */
+  /** What the client wants done: see `SocketShim` in boundary.ts. */
   shim = {
-    listen: (connection, socket) => {
-      this.#socket = socket;
+    openSocket: (connection, url) => {
+      this.#connection = connection;
+      let socket;
       try {
+        socket = new (this.#webSocket ?? WebSocket)(url);
+        // No event will say so in Chromium.
+        if (!this.#webSocket && socket.readyState === CLOSED) return REFUSED;
         socket.binaryType = "arraybuffer";
         Object.assign(socket, this.#handlers(connection, socket));
       } catch (error) {
+        if (socket) closeQuietly(socket);
         return this.#describe(error);
       }
+      // What ran meanwhile may have ended the session; nobody else would close it then.
+      if (this.#connection === connection) this.#socket = socket;
+      else closeQuietly(socket);
     },
-    closeSocket: closeQuietly,
+    sendFrame: (frame) => {
+      try {
+        // A copy: some platforms read it only later, when the memory of WebAssembly may have something else.
+        this.#socket?.send(frame.slice());
+      } catch {
+        // Only one that is not the browser's: the browser's throws while it connects, when nothing is sent.
+      }
+    },
+    closeSocket: () => {
+      if (this.#socket) closeQuietly(this.#socket);
+      this.#socket = this.#connection = undefined;
+    },
+    wakeAfter: (delay) => {
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(() => this.#client.port?.timeIsOver(), delay);
+    },
     // Firefox has closed it by now.
     leave: (token) => this.#socket?.readyState === OPEN || navigator.sendBeacon?.(this.#door, token),
   };
 
   /** `describe` takes what ended a connection, and its text if that is known; gives the text. */
-  constructor(client, address, describe) {
+  constructor(client, { address, webSocket }, describe) {
     this.#client = client;
+    this.#webSocket = webSocket;
     // Beside the address of WebSockets, where a page that is left posts the token of its session.
     this.#door = address.replace(/^ws(.*?)\/?\?.*/, "http$1/close");
     this.#describe = describe;
   }
 
-  /** Closes what is left of a client that has failed. */
-  close() {
-    if (this.#socket) closeQuietly(this.#socket);
+  /** The client is not to be woken any more. */
+  letSleep() {
+    clearTimeout(this.#timer);
   }
 
   #handlers(connection, { url }) {
@@ -74,9 +103,12 @@ export class SocketEvents {
   }
 }
 
-// As in RFC 6455, section 7.1.5, and WebSocket.OPEN.
+// As in RFC 6455, section 7.1.5, and WebSocket.OPEN and CLOSED.
 const ABNORMAL = 1006;
 const OPEN = 1;
+const CLOSED = 3;
+
+const REFUSED = "the browser refused it at once; its Content Security Policy may want it in connect-src";
 
 /** The code of a certificate that is no good, or an HTTP status that will be the same the next time. */
 const HOPELESS = /^\w*(?:CERT|VERIFY)|: [34](?!04|08|25|29)\d\d$/;
