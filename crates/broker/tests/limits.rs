@@ -86,7 +86,12 @@ enum Outcome {
 impl Sessions {
     fn open(count: u64) -> Self {
         Self::with(
-            BrokerConfig { ping_period: Duration::ZERO, request_timeout: TIMEOUT, ..BrokerConfig::default() },
+            BrokerConfig {
+                ping_period: Duration::ZERO,
+                request_timeout: TIMEOUT,
+                turn_pause: Duration::ZERO,
+                ..BrokerConfig::default()
+            },
             count,
         )
     }
@@ -118,8 +123,18 @@ impl Sessions {
         self.discard_outputs();
     }
 
+    /// What the broker wants next. What it does a part at a time goes on whenever it has nothing else to say.
+    fn next_output(&mut self) -> Option<Output> {
+        loop {
+            match self.broker.poll_output()? {
+                Output::WakeAt(at) if at <= self.now => self.broker.handle_timeout(self.now),
+                output => return Some(output),
+            }
+        }
+    }
+
     fn discard_outputs(&mut self) {
-        while self.broker.poll_output().is_some() {}
+        while self.next_output().is_some() {}
     }
 
     fn next_id(&mut self) -> ConversationId {
@@ -140,7 +155,7 @@ impl Sessions {
     fn settle(&mut self, id: ConversationId, answers: impl Fn(u64) -> bool, acknowledges: bool) -> Outcome {
         let mut count = None;
         let mut results = Vec::new();
-        while let Some(output) = self.broker.poll_output() {
+        while let Some(output) = self.next_output() {
             let Output::Send(connection, frame) = output else { continue };
             match Message::decode(&frame).expect("a message") {
                 Message::ServiceRequest { service: MessagingSend::ID, conversation, .. } => {
@@ -221,7 +236,7 @@ fn a_request_to_five_thousand_sessions_is_answered_by_each_of_them_once_and_leav
     let mut fan_out = |acknowledges: bool| {
         let id = sessions.ask("all");
         assert_eq!(sessions.broker.outstanding_requests(), 5_000);
-        assert_eq!(sessions.broker.open_conversations(), 5_000);
+        assert!(sessions.broker.open_conversations() < 300, "others are served before the rest is delivered");
         let Outcome::Matched(count, answers) = sessions.settle(id, |_| true, acknowledges) else { panic!("refused") };
         assert_eq!((count, answers.len()), (5_000, 5_000));
         assert!(answers.iter().all(|(_, error)| error.is_none()));
@@ -230,6 +245,8 @@ fn a_request_to_five_thousand_sessions_is_answered_by_each_of_them_once_and_leav
         sessions.assert_idle();
         live_bytes()
     };
+    // More are asked in one turn than at first.
+    fan_out(true);
     let after = fan_out(true);
     // The room that collections keep for the next time, 326 bytes a session when this was written: in every session for
     // four open conversations, and in the queues of deadlines and of outputs for as many as there were.
@@ -290,15 +307,15 @@ fn a_sender_that_leaves_during_its_request_to_everyone_leaves_nothing_behind() {
     let before = live_bytes();
 
     sessions.ask("all");
-    sessions.broker.handle_disconnected(sessions.now, SENDER);
     let mut delivered = Vec::new();
-    while let Some(output) = sessions.broker.poll_output() {
+    while let Some(output) = sessions.next_output() {
         let Output::Send(connection, frame) = output else { continue };
         if let Ok(Message::ServiceRequest { conversation, .. }) = Message::decode(&frame) {
             delivered.push((connection, conversation));
         }
     }
     assert_eq!(delivered.len(), 5_000);
+    sessions.broker.handle_disconnected(sessions.now, SENDER);
     for (connection, conversation) in delivered.drain(..).filter(|(connection, _)| connection.0 % 2 == 0) {
         sessions.broker.handle_frame(sessions.now, connection, &response_frame::<MessagingSend>(conversation, &VALUE));
     }
@@ -344,6 +361,7 @@ fn values_that_are_named_again_and_again_cost_nothing() {
         let filter = format!("{key}{}", vec![one; 800].join(separator));
         let bytes = most_bytes_during(|| {
             sessions.ask(&filter);
+            sessions.discard_outputs();
         });
         assert!(bytes < 5_000 * 1_000, "{bytes} bytes");
         sessions.now = sessions.now + TIMEOUT;
@@ -356,6 +374,7 @@ fn values_that_are_named_again_and_again_cost_nothing() {
 #[test]
 fn a_filter_that_would_hold_up_everybody_is_refused() {
     let mut sessions = Sessions::open(MANY);
+    sessions.send_to_filter("all");
     let before = live_bytes();
     let long = "has z or ".repeat(1_819) + "has z";
     let Outcome::Refused(reason, text) = sessions.send_to_filter(&long) else { panic!("accepted") };

@@ -38,6 +38,12 @@ pub struct BrokerConfig {
     pub max_bytes_to_answer: usize,
     /// Most bytes of a request (path, type and value) times the sessions that it goes to.
     pub max_fan_out_bytes: usize,
+    /// How long others are served before a request to very many sessions goes on.
+    pub turn_pause: Duration,
+    /// Sessions that such a request asks then, at most.
+    pub turn_recipients: usize,
+    /// Work that is done then to find the sessions that a filter matches.
+    pub turn_work: usize,
     /// Request handlers that one session may have registered.
     pub max_registrations: usize,
     /// Starts the generator that chooses among equal handlers.
@@ -63,6 +69,9 @@ impl Default for BrokerConfig {
             max_requests_to_answer: 5_000,
             max_bytes_to_answer: 64 << 20,
             max_fan_out_bytes: 64 << 20,
+            turn_pause: Duration::from_millis(1),
+            turn_recipients: 256,
+            turn_work: 30_000,
             max_registrations: 10_000,
             seed: 0,
             token_key: 0,

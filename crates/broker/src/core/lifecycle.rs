@@ -162,6 +162,7 @@ impl Broker {
     fn forget_past(&mut self, key: SessionKey, connection: ConnectionId, last_asked: ConversationId) {
         self.pings.forget_unanswered(key);
         self.registry.deregister_all(key);
+        self.turns.forget(key);
         let unanswered = self.exchanges.forget_recipient(key);
         self.fail(unanswered, last_asked, "the session that was to answer lost what it was sent");
         self.sessions.forget_past(key);
@@ -210,6 +211,7 @@ impl Broker {
         tracing::info!(session = %self.sessions.id_of(key), "session closed: {}", why.text());
         self.pings.stop(key);
         self.registry.deregister_all(key);
+        self.turns.forget(key);
         self.exchanges.forget_session(key)
     }
 

@@ -5,7 +5,7 @@
 //! - `sessions`: the sessions, and the ways to find one; `per_session`: their keys, and tables by them.
 //! - [`properties`]: session properties and which of them a handler wants.
 //! - `registry`: which session handles which path.
-//! - `exchanges`: requests that were forwarded and not answered yet.
+//! - `exchanges`: requests that were forwarded and not answered yet; `turns`: what is done a part at a time.
 //! - `received`: what came from a client; `pings`: who is pinged when; `timers`: what is due when.
 //! - [`config`]: how the broker behaves; [`timeouts`]: how long recipients may take to answer.
 //! - [`access`]: who may connect, and what they are and may do then.
@@ -15,7 +15,8 @@
 //! - here: what comes from connections and the clock, and what goes out.
 //! - `lifecycle`: opening a session, losing and regaining its connection, ending it; `ending`: why; `stopping`: ending all of them.
 //! - `serve`: requests to the broker, by service: each ends in an answer or a `refusal`; `gate`: whether it is allowed.
-//! - `routing`: requests to their recipients, answers back to the senders; `choice`: among several handlers.
+//! - `routing`: requests to their recipients, answers back to the senders; `choice`: among several handlers; `fan_out`:
+//!   requests to all that a filter matches, which `search` finds.
 //! - `registrations`, `session_services`: the other services.
 //! - [`filter`]: the session filter language; `path`: message paths.
 
@@ -24,6 +25,7 @@ mod choice;
 pub mod config;
 mod ending;
 mod exchanges;
+mod fan_out;
 pub mod filter;
 mod gate;
 mod lifecycle;
@@ -36,12 +38,14 @@ mod refusal;
 mod registrations;
 mod registry;
 mod routing;
+mod search;
 mod serve;
 mod session_services;
 mod sessions;
 mod stopping;
 pub mod timeouts;
 mod timers;
+mod turns;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -64,6 +68,10 @@ use registry::Registry;
 use serve::Asker;
 use sessions::Sessions;
 use stopping::Phase;
+use turns::Turns;
+
+/// Outputs for which there is always room. What a larger burst took is given back after it.
+const ROOM: usize = 1024;
 
 /// How long the session of a client that goes away is kept (rules S-16).
 const GOING_AWAY: Duration = Duration::from_secs(1);
@@ -104,6 +112,7 @@ pub struct Broker {
     sessions: Sessions,
     registry: Registry,
     exchanges: Exchanges,
+    turns: Turns,
     pings: Pings,
     phase: Phase,
     /// Chooses among equal handlers.
@@ -122,6 +131,7 @@ impl Broker {
             sessions: Sessions::new(config.server, config.token_key, config.max_recovery_bytes),
             registry: Registry::new(config.max_registrations),
             exchanges: Exchanges::default(),
+            turns: Turns::new(config.turn_pause, config.turn_recipients),
             pings: Pings::new(config.ping_period),
             phase: Phase::default(),
             random: Random::new(config.seed),
@@ -143,8 +153,11 @@ impl Broker {
         if let Some(output) = self.outputs.pop_front() {
             return Some(output);
         }
+        if self.outputs.capacity() > ROOM {
+            self.outputs = VecDeque::new();
+        }
         let expiry = self.sessions.next_expiry().map(|(at, _)| at);
-        let due = [self.pings.next_due(), self.exchanges.next_due(), expiry, self.grace_ends()];
+        let due = [self.pings.next_due(), self.exchanges.next_due(), self.turns.next_due(), expiry, self.grace_ends()];
         let next = due.into_iter().flatten().min();
         if next == self.wake_at {
             return None;
@@ -159,10 +172,10 @@ impl Broker {
         self.sessions.len()
     }
 
-    /// Number of requests that wait for an answer.
+    /// Number of requests that wait for an answer, with those that are still to be delivered.
     #[must_use]
     pub fn outstanding_requests(&self) -> usize {
-        self.exchanges.awaited()
+        self.exchanges.awaited() + self.turns.undelivered()
     }
 
     /// Number of requests that the handlers registered at `path` have to answer, whatever paths below they went to.
@@ -219,7 +232,7 @@ impl Broker {
         match Message::decode(frame) {
             Ok(Message::ServiceRequest { service, conversation, body }) => {
                 if session.received.remember(conversation, frame) == Occurrence::First {
-                    self.handle_request(Asker { now, session: key, conversation }, service, body);
+                    self.request(Asker { now, session: key, conversation }, service, body);
                 }
             }
             Ok(Message::ServiceResponse { conversation, body }) => self.handle_answer(key, conversation, Ok(body)),
@@ -229,6 +242,17 @@ impl Broker {
             Ok(Message::CloseRequest) => self.abort(key, Ending::ByClient),
             Ok(Message::Topic | Message::Abort) | Err(_) => self.abort(key, Ending::Violation),
         }
+    }
+
+    /// A session asks for something: now, or when what it asked for before is done (rules M-19).
+    fn request(&mut self, asker: Asker, service: u32, body: &[u8]) {
+        if self.turns.has_tasks(asker.session) {
+            if self.turns.hold(asker.session, service, asker.conversation, body) {
+                return;
+            }
+            self.finish_turns_of(asker.now, asker.session);
+        }
+        self.handle_request(asker, service, body);
     }
 
     /// A WebSocket message arrived that no client may send: text, or larger than allowed. Ends the session.
@@ -287,6 +311,7 @@ impl Broker {
         while let Some((_, key)) = self.sessions.next_expiry().filter(|(at, _)| *at <= now) {
             self.end(key, Ending::Expired);
         }
+        self.take_turn(now);
         self.end_grace(now);
     }
 

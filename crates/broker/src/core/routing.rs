@@ -1,21 +1,20 @@
 //! Routes requests to their recipients, and answers back to the senders.
 
+use std::time::Duration;
+
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::envelope::{Message, request_frame};
 use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::layouts::{
-    ErrorReport, FilterAnswer, FilterOutcome, FilterResponse, ForwardedRequest, ReasonAndText, SendToFilter,
-    SendToPath, SendToSession, SerialisedValue, ServiceFailure,
+    FilterAnswer, FilterResponse, ForwardedRequest, ReasonAndText, SendToPath, SendToSession, SerialisedValue,
+    ServiceFailure,
 };
 use antiphon_protocol::wire::primitives::ConversationId;
-use antiphon_protocol::wire::services::{
-    FilterResponseDelivery, MessagingFilterSender, MessagingReceiverClient, MessagingSend,
-};
+use antiphon_protocol::wire::services::{FilterResponseDelivery, MessagingReceiverClient, MessagingSend};
 use antiphon_protocol::wire::{Decode, Reader};
 
 use super::choice::{Availability, choose};
 use super::exchanges::{Exchange, Exchanges, ReplyTo};
-use super::filter::{Fault, Filter, TooMuchWork, Work};
 use super::gate::Action;
 use super::per_session::SessionKey;
 use super::refusal::Refusal;
@@ -27,7 +26,8 @@ use super::{Broker, BrokerConfig};
 /// Longest error text of a recipient that is passed on, in characters (rules M-18).
 const MAX_ERROR_TEXT: usize = 1024;
 
-const RECIPIENT_IS_FULL: &str = "the recipient has as many requests to answer as it may have, try again later";
+pub(super) const RECIPIENT_IS_FULL: &str =
+    "the recipient has as many requests to answer as it may have, try again later";
 const HANDLERS_ARE_FULL: &str =
     "the request handlers have as many requests to answer as they may have, try again later";
 
@@ -83,96 +83,33 @@ impl Broker {
             return Err(no_room(RECIPIENT_IS_FULL));
         }
         let body = SendToPath { path: request.path, request: request.request.clone() };
-        let deadline = asker.now + self.config.timeout_for(path);
-        self.deliver(asker, ReplyTo::Request(asker.conversation), recipient, deadline, &body);
+        let capacity = body.path.len() + body.request.bytes.len() + 32;
+        let frame = |conversation| request_frame::<MessagingSend>(conversation, &body, capacity);
+        let (reply_to, timeout) = (ReplyTo::Request(asker.conversation), self.config.timeout_for(path));
+        self.deliver(asker.now, asker.session, reply_to, recipient, timeout, frame);
         Ok(Answer::Later)
     }
 
-    /// Delivers a request to every session that a filter matches: first the count, then exactly one answer or error for
-    /// each of them (rules M-9 to M-13).
-    ///
-    /// Source: section 8.4.
-    pub(super) fn route_to_filter(&mut self, asker: Asker, request: &SendToFilter<'_>) -> Result<Answer, Refusal> {
-        let path = self.admit(asker.session, Action::SendToFilter, request.path)?;
-        let filter = match Filter::parse(request.filter) {
-            Ok(filter) => filter,
-            Err(fault) => return Ok(report(asker, &fault)),
-        };
-        let recipients = self.matching(&filter).map_err(|TooMuchWork| no_room(TooMuchWork.to_string()))?;
-        self.check_room(asker.session, recipients.len())?;
-        let limit = self.config.max_fan_out_bytes;
-        let SerialisedValue { type_name, bytes } = &request.request;
-        if recipients.len().saturating_mul(request.path.len() + type_name.len() + bytes.len()) > limit {
-            let count = recipients.len();
-            return Err(no_room(format!("the request to {count} sessions would take more than {limit} bytes")));
-        }
-        // Before the first delivery: a session that matches its own filter answers too (rules M-10, M-11).
-        let count = u32::try_from(recipients.len()).unwrap_or(u32::MAX);
-        self.send_answer(asker, asker.answer::<MessagingFilterSender>(&FilterOutcome::Matched(count)));
-        // Who does not want to know how many answers there will be wants none of them.
-        let reply_to = match asker.conversation {
-            ConversationId::ONE_WAY => ReplyTo::Request(ConversationId::ONE_WAY),
-            _ => ReplyTo::Filter(request.filter_conversation),
-        };
-        let body = SendToPath { path: request.path, request: request.request.clone() };
-        let deadline = asker.now + self.config.timeout_for(path);
-        for recipient in recipients {
-            if self.is_full(recipient) {
-                let refusal = no_room(RECIPIENT_IS_FULL);
-                self.route_response(recipient, asker.session, reply_to, Err(refusal.as_wire()));
-            } else {
-                self.deliver(asker, reply_to, recipient, deadline, &body);
-            }
-        }
-        Ok(Answer::Sent)
-    }
-
-    /// The sessions that match, in the order in which they were opened. Looks only at those that can.
-    fn matching(&self, filter: &Filter) -> Result<Vec<SessionKey>, TooMuchWork> {
-        let mut work = Work::new();
-        let mut matching = Vec::new();
-        let mut add = |key: SessionKey| {
-            // Those that have no connection at the moment are not asked (rules M-9).
-            if let Some(session) = self.sessions.get(key).filter(|session| session.is_connected())
-                && filter.matches(session.properties(), &mut work)?
-            {
-                matching.push(key);
-            }
-            Ok(())
-        };
-        if let Some(ids) = filter.required("$SessionId") {
-            ids.iter().filter_map(|id| self.sessions.with_id(id.parse().ok()?)).try_for_each(&mut add)?;
-        } else if let Some(principals) = filter.required("$Principal") {
-            principals.iter().flat_map(|principal| self.sessions.of_principal(principal)).try_for_each(&mut add)?;
-        } else {
-            self.sessions.keys().try_for_each(&mut add)?;
-        }
-        matching.sort_unstable();
-        // Two spellings of an ID are two values of one session.
-        matching.dedup();
-        Ok(matching)
-    }
-
-    /// Delivers an addressed request.
-    fn deliver(
+    /// Delivers an addressed request, as the message `frame` of a conversation.
+    pub(super) fn deliver(
         &mut self,
-        asker: Asker,
+        now: Moment,
+        sender: SessionKey,
         reply_to: ReplyTo,
         recipient: SessionKey,
-        deadline: Moment,
-        body: &SendToPath<'_>,
+        timeout: Duration,
+        frame: impl FnOnce(ConversationId) -> Vec<u8>,
     ) {
         let Some(conversation) = self.sessions.get_mut(recipient).map(Session::next_conversation) else { return };
-        let capacity = body.path.len() + body.request.bytes.len() + 32;
-        let frame = request_frame::<MessagingSend>(conversation, body, capacity);
+        let frame = frame(conversation);
         let exchange = Exchange {
-            sender: asker.session,
+            sender,
             reply_to,
             recipient,
             conversation,
             registered: None,
-            opened: asker.now,
-            deadline,
+            opened: now,
+            deadline: now + timeout,
             bytes: frame.len(),
         };
         self.forward(exchange, frame);
@@ -227,7 +164,7 @@ impl Broker {
     }
 
     /// Passes an answer on, or drops it if the sender is gone.
-    fn route_response(
+    pub(super) fn route_response(
         &mut self,
         recipient: SessionKey,
         sender: SessionKey,
@@ -267,7 +204,7 @@ impl Broker {
     }
 
     /// Refuses `more` requests of a session if they would be more than may wait for their answers, or the broker stops.
-    fn check_room(&self, sender: SessionKey, more: usize) -> Result<(), Refusal> {
+    pub(super) fn check_room(&self, sender: SessionKey, more: usize) -> Result<(), Refusal> {
         if !self.is_serving() {
             return Err(no_room("the broker is stopping, try again later"));
         }
@@ -278,7 +215,7 @@ impl Broker {
         Err(no_room(format!("more than {limit} requests of this session would wait for an answer")))
     }
 
-    fn is_full(&self, recipient: SessionKey) -> bool {
+    pub(super) fn is_full(&self, recipient: SessionKey) -> bool {
         availability(&self.config, &self.sessions, &self.exchanges, recipient) == Availability::Full
     }
 }
@@ -306,16 +243,6 @@ fn availability(
 }
 
 /// A limit of the broker is reached, and nobody was asked: the sender may try again.
-fn no_room(text: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
+pub(super) fn no_room(text: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
     Refusal::new(ErrorReason::CLUSTER_ROUTING, text)
-}
-
-/// Where and why a filter does not parse is an answer of its service.
-fn report(asker: Asker, fault: &Fault) -> Answer {
-    let report = ErrorReport {
-        message: &fault.message,
-        line: i32::try_from(fault.line).unwrap_or(i32::MAX),
-        column: i32::try_from(fault.column).unwrap_or(i32::MAX),
-    };
-    asker.answer::<MessagingFilterSender>(&FilterOutcome::Rejected(vec![report]))
 }

@@ -107,7 +107,7 @@ impl Broker {
     }
 
     /// Tells a session that what it asked for does not happen.
-    fn refuse(&mut self, asker: Asker, refusal: &Refusal) {
+    pub(super) fn refuse(&mut self, asker: Asker, refusal: &Refusal) {
         self.refusals += 1;
         let (session, conversation) = (self.sessions.id_of(asker.session), asker.conversation.0);
         let (reason, why) = (&refusal.reason, &*refusal.text);

@@ -42,6 +42,9 @@ impl Generator {
             server: self.random.number(),
             request_timeout: LONGEST_TIMEOUT,
             ping_period: Duration::from_millis(*self.random.pick(&[0, 700, 2000])),
+            turn_pause: Duration::ZERO,
+            turn_recipients: *self.random.pick(&[1, 2, 100]),
+            turn_work: *self.random.pick(&[1, 3, 30_000]),
             seed: self.random.number(),
             ..BrokerConfig::default()
         };

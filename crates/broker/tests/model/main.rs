@@ -229,18 +229,32 @@ impl Run {
         };
         self.books.enter(&step);
         self.act(&step, &arrival);
-        let seen = self.drain()?;
+        let mut seen = self.drain()?;
+        // What the broker does a part at a time; it has to wake for that, and whatever else is due happens as well.
+        let goes_on = matches!(step, Step::Send(..)) && self.is_due();
+        while goes_on && self.is_due() {
+            self.act(&Step::Wake, &arrival);
+            seen.extend(self.drain()?);
+        }
         if let Some((_, _, shown)) = self.shown.back_mut() {
             shown.clone_from(&seen);
         }
         for seen in &seen {
             *self.tally.entry(seen.frame.kind()).or_default() += 1;
         }
-        let predicted = self.model.predict(&step, &arrival, &seen);
+        let mut predicted = self.model.predict(&step, &arrival, &seen);
+        if goes_on {
+            predicted.extend(self.model.predict(&Step::Wake, &arrival, &seen));
+        }
         compare(predicted, &seen)?;
         self.model.learn(&seen)?;
         self.books.see(&seen)?;
         self.check_counts()
+    }
+
+    /// Whether the broker wants to be woken now.
+    fn is_due(&self) -> bool {
+        self.wakes.is_some_and(|at| at <= self.model.now)
     }
 
     fn act(&mut self, step: &Step, arrival: &Arrival) {

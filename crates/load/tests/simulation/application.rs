@@ -602,8 +602,12 @@ impl World {
                         || !self.clients.iter().flat_map(|client| client.handlers.values()).any(is_there)
                 }
                 ErrorReason::NO_SUCH_SESSION => self.losses > 0,
-                // It waited for a session that ended, or came back without what was sent to it.
-                ErrorReason::CLUSTER_ROUTING => self.plan.is_tight || !is_lossless && request.handled.is_none(),
+                // It waited for a session that ended, or came back without what was sent to it. Which of many that was,
+                // the ledger knows.
+                ErrorReason::CLUSTER_ROUTING => {
+                    let is_unhandled = request.handled.is_none() || request.expected.is_some();
+                    self.plan.is_tight || !is_lossless && is_unhandled
+                }
                 _ => false,
             },
             _ => false,

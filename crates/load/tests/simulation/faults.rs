@@ -104,6 +104,9 @@ impl Plan {
             recovery,
             max_recovery_bytes,
             max_bytes_to_answer,
+            turn_pause: milliseconds(random, 0..3),
+            turn_recipients: random.usize(1..4),
+            turn_work: random.usize(1..4),
             seed: random.u64(..),
             ..BrokerConfig::default()
         };

@@ -1,7 +1,7 @@
 //! The work budget of a session filter.
 
 /// Most that is done to find the sessions that one filter matches, in parts of filters looked at: about a tenth of a
-/// second, during which nobody else is served. Enough for 10,000 sessions and 300 clauses.
+/// second, for which others wait as well. Enough for 10,000 sessions and 300 clauses.
 pub const MAX_WORK: usize = 3_000_000;
 
 /// The work that may still be done for one filter, so that it cannot hold up everybody else for long.
@@ -18,6 +18,12 @@ impl Work {
     #[must_use]
     pub fn new() -> Self {
         Self(MAX_WORK)
+    }
+
+    /// What is left.
+    #[must_use]
+    pub fn left(&self) -> usize {
+        self.0
     }
 
     /// Takes `units` from what is left; one is about a comparison with a property.
