@@ -42,12 +42,8 @@ struct Sessions {
 
 impl Sessions {
     fn open(count: u64) -> Self {
-        let config = BrokerConfig {
-            server: 7,
-            ping_period: Duration::ZERO,
-            turn_work: usize::MAX,
-            ..BrokerConfig::default()
-        };
+        let config =
+            BrokerConfig { server: 7, ping_period: Duration::ZERO, turn_work: usize::MAX, ..BrokerConfig::default() };
         let mut broker = Broker::new(config, Access::development());
         let now = Moment(1_000_000);
         for number in 0..count {
