@@ -8,6 +8,7 @@ import { build } from "../../scripts/build.mjs";
 import { Failure, main, say } from "../../scripts/lib/run.mjs";
 import { bundleForPages, downloadOf } from "./lib/bundle.mjs";
 import { launch } from "./lib/chrome.mjs";
+import { writeDocs } from "./lib/docs.mjs";
 import { openPages } from "./lib/pages.mjs";
 import { watchOthers } from "./lib/processes.mjs";
 import { jsonReport, markdownReport } from "./lib/report.mjs";
@@ -27,6 +28,7 @@ const OPTIONS = {
   out: { type: "string", default: join(folder, "results.jsonl") },
   append: { type: "boolean", default: false },
   report: { type: "boolean", default: false },
+  docs: { type: "boolean", default: false },
   client: { type: "string" },
   broker: { type: "string" },
   "other-client": { type: "string" },
@@ -48,6 +50,7 @@ const HELP = `npm run bench -- [OPTION...]
                           written beside it as FILE.md and FILE.json
   --append                to what is in FILE, which the report is about as well
   --report                measures nothing, reports what is in FILE
+  --docs                  the same, and puts the figures into docs/performance.md and README.md
   --client DIST           another build of the package than dist/, for the system ours
   --broker BINARY         another broker than that of this folder, likewise
   --other-client DIST, --other-broker BINARY
@@ -58,7 +61,7 @@ async function bench() {
   const options = parseArgs({ options: OPTIONS }).values;
   if (options.help) return say(HELP);
   const out = resolve(process.env.INIT_CWD ?? ".", options.out);
-  if (options.report) return report(out);
+  if (options.report || options.docs) return report(out, options);
 
   const path = (name) => options[name] && resolve(process.env.INIT_CWD ?? ".", options[name]);
   const [client, broker] = [path("client"), path("broker")];
@@ -93,7 +96,7 @@ async function bench() {
     await browser.close();
     site.close();
   }
-  report(out);
+  report(out, options);
 }
 
 /** Those that are named, or else those that are there by default, in the order of the table. */
@@ -167,7 +170,7 @@ function recordsIn(file) {
   return lines.map((line) => JSON.parse(line));
 }
 
-function report(file) {
+function report(file, { docs }) {
   const records = recordsIn(file);
   const titles = Object.fromEntries(
     Object.entries(systemsWith({ otherClient: "-" })).map(([name, { title }]) => [name, title]),
@@ -176,6 +179,7 @@ function report(file) {
   writeFileSync(`${file.replace(/\.jsonl$/, "")}.md`, markdown);
   writeFileSync(`${file.replace(/\.jsonl$/, "")}.json`, `${JSON.stringify(jsonReport(records), undefined, 1)}\n`);
   say(`\n${markdown}`);
+  if (docs) writeDocs(records, titles);
 }
 
 await main(bench);

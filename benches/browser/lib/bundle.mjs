@@ -4,7 +4,6 @@ import { copyFileSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { brotliCompressSync, constants, gzipSync } from "node:zlib";
-import { rolldown } from "rolldown";
 import { folder } from "./setup.mjs";
 
 export const site = join(folder, "site");
@@ -31,6 +30,7 @@ export async function bundleForNode(name, client, ours) {
 
 async function bundle(entry, file, { aliases = {}, isForNode = false }) {
   mkdirSync(join(file, ".."), { recursive: true });
+  const { rolldown } = await import("rolldown"); // only here: it may have been installed a moment ago
   const isPackage = (id) => /^(@?\w|node:)/.test(id) && !(id in aliases);
   const input = await rolldown({
     input: entry,

@@ -5,7 +5,6 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { WebSocket } from "ws";
 import { chromiumFlags, findChromium } from "../../../scripts/lib/browsers.mjs";
 import { Failure } from "../../../scripts/lib/run.mjs";
 import { commandOf, cpuOf, descendantsOf } from "./processes.mjs";
@@ -63,6 +62,7 @@ export async function launch() {
 
 /** A function that calls a method and waits for its result. */
 async function devTools(url) {
+  const { WebSocket } = await import("ws"); // only here: it may have been installed a moment ago
   const socket = new WebSocket(url, { perMessageDeflate: false, maxPayload: 2 ** 28 });
   const calls = new Map();
   let next = 1;

@@ -3,7 +3,7 @@
 import { marksOf } from "./marks.mjs";
 import { format, median, Results } from "./results.mjs";
 
-/** The columns of the tables: heading, cell, figure, and digits. */
+/** The columns of the tables: heading, cell, figure, and what it is divided by. */
 const TABLES = {
   "Requests from tab to tab": [
     ["one at a time, median, ms", "latency", "p50"],
@@ -19,16 +19,18 @@ const TABLES = {
     ["100 answers, median, ms", "fan-out", "p50"],
     ["cold connect, ms", "connect", "cold.total"],
     ["warm connect, ms", "connect", "warm.total"],
-    ["download, gzip, bytes", "download", "gzip"],
-    ["brotli, bytes", "download", "brotli"],
+    ["download, gzip, KB", "download", "gzip", 1_000],
+    ["brotli, KB", "download", "brotli", 1_000],
   ],
-  "Processor time per 1,000 requests, one at a time, ms": cpuColumns("cpu-serial"),
-  "Processor time per 1,000 requests, 256 in flight, ms": cpuColumns("cpu-piped"),
+  "Processor time per 1,000 requests, ms": [
+    ...cpuColumns("one at a time", "cpu-serial"),
+    ...cpuColumns("256 in flight", "cpu-piped"),
+  ],
   "100 requesters and 100 handlers in Node.js": [
     ["1 in flight each, /s", "load", "rate1"],
     ["server, µs per request", "load", "cpu1"],
     ["16 in flight each, /s", "load", "rate16"],
-    ["server, µs per request", "load", "cpu16"],
+    ["server then, µs per request", "load", "cpu16"],
   ],
   "Memory of the server, KiB": [
     ["each of 1,000 idle connections", "idle", "each1000"],
@@ -50,23 +52,30 @@ const TABLES = {
   ],
 };
 
-function cpuColumns(cell) {
+function cpuColumns(prefix, cell) {
   return [
-    ["requester, main thread", cell, "requesterTask"],
+    [`${prefix}: requester's main thread`, cell, "requesterTask"],
     ["its scripts", cell, "requesterScript"],
-    ["handler, main thread", cell, "handlerTask"],
-    ["its scripts", cell, "handlerScript"],
-    ["requester's process", cell, "requesterProcess"],
-    ["handler's process", cell, "handlerProcess"],
-    ["network process", cell, "networkProcess"],
+    ["handler's main thread", cell, "handlerTask"],
     ["server", cell, "serverProcess"],
   ];
 }
 
-/** The tables, in Markdown. */
+/** The columns of the README. */
+const SHORT = [
+  ["one at a time, median, ms", "latency", "p50"],
+  ["256 in flight, /s", "throughput-256", "rate"],
+  ["4,096 in flight, /s", "throughput-4096", "rate"],
+  ["16 KB each, /s", "size-16K", "rate"],
+  ["256 KB each, /s", "size-256K", "rate"],
+  ["100 answers, median, ms", "fan-out", "p50"],
+  ["download, gzip, KB", "download", "gzip", 1_000],
+];
+
+/** The whole report, in Markdown. */
 export function markdownReport(records, titles) {
   const results = new Results(records);
-  const tables = Object.entries(TABLES).map(([title, columns]) => tableOf(results, titles, title, columns));
+  const tables = Object.entries(tablesOf(results, titles)).map(([title, lines]) => [`### ${title}`, "", ...lines, ""]);
   const machine = results.of(undefined, "machine").at(-1);
   const others = median(records.map(({ others }) => others).filter((cores) => cores !== undefined));
   const wrong = records.reduce((sum, record) => sum + (record.wrong ?? 0), 0);
@@ -75,23 +84,35 @@ export function markdownReport(records, titles) {
     `Rounds: ${rounds}. In brackets: the ratio to the bare relay (raw bytes) of the same round, median.`,
     `${machine?.browser}, Node.js ${machine?.node}, ${machine?.when}.`,
     `Wrong responses: ${wrong}. Cores that other programs used meanwhile: ${format(others ?? 0)} (median).`,
+    "",
   ];
-  return [`${facts.join("\n")}\n`, ...tables.filter(Boolean), markdownMarks(results)].join("\n");
+  return [...facts, ...tables.flat(), ...markdownMarks(results)].join("\n");
 }
 
-function tableOf(results, titles, title, columns) {
-  const rows = [];
-  for (const [system, name] of Object.entries(titles)) {
-    const values = columns.map(([, cell, key]) => {
+/** The lines of each table about which there are figures, by title. */
+export function tablesOf(results, titles) {
+  const tables = Object.entries(TABLES).map(([title, columns]) => [title, tableOf(results, titles, columns, "floor")]);
+  return Object.fromEntries(tables.filter(([, lines]) => lines.length > 2));
+}
+
+/** The lines of the README's table. */
+export const shortTable = (results, titles) => tableOf(results, titles, SHORT);
+
+/** @param {string} [base] the system to which ratios are given */
+function tableOf(results, titles, columns, base) {
+  const rows = Object.entries(titles).map(([system, title]) => {
+    const values = columns.map(([, cell, key, unit = 1]) => {
       const value = results.median(system, cell, key);
-      const ratio = system === "floor" ? undefined : results.ratio(system, cell, key, "floor");
-      return value === undefined ? "" : `${format(value)}${ratio === undefined ? "" : ` (${ratio.toFixed(2)})`}`;
+      const ratio = base === undefined || system === base ? undefined : results.ratio(system, cell, key, base);
+      return value === undefined ? "" : `${format(value / unit)}${ratio === undefined ? "" : ` (${ratio.toFixed(2)})`}`;
     });
-    if (values.some(Boolean)) rows.push([name, ...values]);
-  }
-  if (rows.length === 0) return undefined;
-  const lines = [["", ...columns.map(([heading]) => heading)], ["---", ...columns.map(() => "--:")], ...rows];
-  return [`### ${title}\n`, ...lines.map((cells) => `| ${cells.join(" | ")} |`), ""].join("\n");
+    return [title, ...values];
+  });
+  const head = [
+    ["", ...columns.map(([heading]) => heading)],
+    ["---", ...columns.map(() => "--:")],
+  ];
+  return [...head, ...rows.filter(([, ...values]) => values.some(Boolean))].map((cells) => `| ${cells.join(" | ")} |`);
 }
 
 /** What is to be reached, and whether it is. */
@@ -100,7 +121,7 @@ function markdownMarks(results) {
     ({ text, value, atMost, atLeast, isReached }) =>
       `| ${text} | ${atMost === undefined ? `at least ${atLeast}` : `at most ${atMost}`} | ${format(value)} | ${isReached ? "yes" : "**no**"} |`,
   );
-  return ["### Marks\n", "| | mark | reached | |", "| --- | --: | --: | --- |", ...rows, ""].join("\n");
+  return ["### Marks", "", "| | mark | reached | |", "| --- | --: | --: | --- |", ...rows, ""];
 }
 
 /** The same figures for programs: by system, cell and figure. */

@@ -5,7 +5,7 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { fromRoot, target } from "../../../scripts/lib/paths.mjs";
 import { cargo, must, say } from "../../../scripts/lib/run.mjs";
-import { browser, virtualEnvironment } from "../../../scripts/lib/setup.mjs";
+import { browser, nodeModules, rust, virtualEnvironment } from "../../../scripts/lib/setup.mjs";
 
 export const folder = fromRoot("build", "bench");
 export const relay = join(target, "release", "antiphon-relay");
@@ -20,6 +20,8 @@ export const load = createRequire(join(folder, "package.json"));
 
 /** The servers, the load generator, the packages of the systems that have some, and the browser. */
 export async function setUp() {
+  await nodeModules();
+  await rust();
   say("cargo: building the broker, the bare relay and the load generator");
   await cargo("build", "--release", "-p", "antiphon-broker", "-p", "antiphon-relay", "-p", "antiphon-load");
   await packages();
