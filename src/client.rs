@@ -178,30 +178,30 @@ impl Client {
 
     /// Nothing more is to be told of this call.
     pub fn abandon(&self, call: f64) {
-        self.session.change(|core, _| core.abandon(id(call)));
+        self.session.act(|core| core.abandon(id(call)));
     }
 
     /// Adds a stream, which may take `timeout` milliseconds for an answer.
     #[wasm_bindgen(js_name = addStream)]
     pub fn add_stream(&self, handler: f64, path: &str, addressed: bool, timeout: f64) {
         let (handler, timeout) = (HandlerId(handler as u64), milliseconds(timeout));
-        self.session.change(|core, _| core.add_stream(handler, path, addressed, timeout));
+        self.session.act(|core| core.add_stream(handler, path, addressed, timeout));
     }
 
     /// Removes a stream.
     #[wasm_bindgen(js_name = removeStream)]
     pub fn remove_stream(&self, handler: f64) {
-        self.session.change(|core, _| core.remove_stream(HandlerId(handler as u64)));
+        self.session.act(|core| core.remove_stream(HandlerId(handler as u64)));
     }
 
     /// Answers a request.
     pub fn respond(&self, request: f64, code: u8, bytes: &[u8]) {
-        self.session.change(|core, _| core.respond(RequestId(request as u64), Ok(as_wire(code, bytes))));
+        self.session.act(|core| core.respond(RequestId(request as u64), Ok(as_wire(code, bytes))));
     }
 
     /// Answers a request with an error.
     pub fn refuse(&self, request: f64, reason: i32, text: &str) {
-        self.session.change(|core, _| core.respond(RequestId(request as u64), Err((ErrorReason(reason), text))));
+        self.session.act(|core| core.respond(RequestId(request as u64), Err((ErrorReason(reason), text))));
     }
 
     /// Whether the listener is told of messages as they pass.

@@ -41,6 +41,11 @@ impl Session {
         self.driver().change(&mut &*self, change);
     }
 
+    /// The same, for what asks for no time.
+    pub fn act(&self, change: impl FnOnce(&mut ClientSession)) {
+        self.driver().act(&mut &*self, change);
+    }
+
     /// The timer rings.
     pub fn handle_timeout(&self) {
         self.wakes_at.take();

@@ -6,7 +6,8 @@ import { TextDecoder } from "./host.js";
 import { TYPE_BINARY, TYPE_INT64, TYPE_JSON, TYPE_NAMES, TYPE_RECORD_V2, TYPE_STRING } from "./tables.js";
 
 export const MAX_DEPTH = 256; // containers within one another, read and written alike
-const SHORT_BYTES = 24; // below this a loop is faster than TextDecoder; such a length is within the first byte
+const SHORT_KEY = 24; // bytes; below this the length of a text is within the first byte
+const SHORT_TEXT = 48; // bytes; below this a loop is faster than TextDecoder
 const CACHED_KEYS = 256; // a power of two
 
 const { prototype: arrayPrototype } = Array;
@@ -227,7 +228,7 @@ class Reader {
   #readKey() {
     const bytes = this.#bytes;
     const length = bytes[this.#at] - 0x60;
-    if (!(length >= 0 && length < SHORT_BYTES && length < this.#end - this.#at)) return this.#readOtherKey();
+    if (!(length >= 0 && length < SHORT_KEY && length < this.#end - this.#at)) return this.#readOtherKey();
     const start = ++this.#at;
     const hash = length * 7 + bytes[start] * 31 + bytes[start + (length >> 1)] * 5 + bytes[start + length - 1];
     const slot = hash & (CACHED_KEYS - 1);
@@ -301,7 +302,7 @@ class Reader {
 /** The text that `length` bytes at `start` are; undefined if they are not UTF-8. */
 export function textAt(bytes, start, length) {
   const end = start + length;
-  if (length < SHORT_BYTES) {
+  if (length < SHORT_TEXT) {
     let any = 0;
     for (let i = start; i < end; i++) any |= bytes[i];
     if (any < 0x80) return ascii(bytes, start, length);

@@ -112,7 +112,12 @@ impl Driver {
     /// Changes the core and carries out what follows from it.
     pub fn change(&self, host: &mut impl Host, change: impl FnOnce(&mut ClientSession, Moment)) {
         let now = host.now();
-        self.with_core(|core| change(core, now));
+        self.act(host, |core| change(core, now));
+    }
+
+    /// The same, for what asks for no time: a platform's clock may take longer than the change.
+    pub fn act(&self, host: &mut impl Host, change: impl FnOnce(&mut ClientSession)) {
+        self.with_core(change);
         self.drive(host);
     }
 
@@ -178,7 +183,7 @@ impl Driver {
 
     /// The WebSocket is open.
     pub fn handle_open(&self, host: &mut impl Host, connection: ConnectionId) {
-        self.change(host, |core, _| core.handle_open(connection));
+        self.act(host, |core| core.handle_open(connection));
     }
 
     /// A binary message has arrived.
