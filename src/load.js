@@ -68,7 +68,7 @@ function loadError(cause, cure) {
 /** A new instance of what was compiled before, or of what `read` returns. */
 async function instantiate(read) {
   const made = new Instance();
-  const { imports, start } = bindings((exports) => made.guarded(exports));
+  const { imports, start } = bindings((run) => made.guarded(run));
   const { module, instance } = await instanceOf(compiled ?? (await read()), imports);
   made.make = start(instance);
   // Only now: it may have been something else.
@@ -116,12 +116,8 @@ class Instance {
     if (this.#sessions.delete(session) && this.#sessions.size === 0) this.#letGo();
   }
 
-  guarded(exports) {
-    const entries = Object.entries(exports);
-    return Object.fromEntries(entries.map(([name, it]) => [name, isFunction(it) ? this.#guarded(it) : it]));
-  }
-
-  #guarded(run) {
+  /** What is called in place of a function that begins something in there. */
+  guarded(run) {
     return (...args) => {
       if (this.#isDead) return undefined;
       this.#depth += 1;

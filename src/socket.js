@@ -13,6 +13,9 @@ export class Socket {
   /** The number of the connection that the client wants to have. */
   #connection;
   #timer;
+  /** Small messages that were sent, one after the other. */
+  #slab = new Uint8Array(0);
+  #used = 0;
 
   /** What the client wants done: see `SocketShim` in boundary.ts. */
   shim = {
@@ -35,8 +38,7 @@ export class Socket {
     },
     sendFrame: (frame) => {
       try {
-        // A copy: some platforms read it only later, when the memory of WebAssembly may have something else.
-        this.#socket?.send(frame.slice());
+        this.#socket?.send(this.#copyOf(frame));
       } catch {
         // Only one that is not the browser's: the browser's throws while it connects, when nothing is sent.
       }
@@ -65,6 +67,22 @@ export class Socket {
   /** The client is not to be woken any more. */
   letSleep() {
     clearTimeout(this.#timer);
+  }
+
+  /**
+   * A copy: some platforms read it only later, when the memory of WebAssembly may have something else. A buffer for each
+   * would take longer than all else about a small one, but an application's WebSocket may give away what it gets.
+   */
+  #copyOf(frame) {
+    const { length } = frame;
+    if (this.#webSocket || length > SLAB / 8) return frame.slice();
+    if (this.#slab.length - this.#used < length) {
+      this.#slab = new Uint8Array(SLAB);
+      this.#used = 0;
+    }
+    this.#slab.set(frame, this.#used);
+    this.#used += length;
+    return this.#slab.subarray(this.#used - length, this.#used);
   }
 
   #handlers(connection, { url }) {
@@ -102,6 +120,8 @@ export class Socket {
     });
   }
 }
+
+const SLAB = 16384; // bytes
 
 // As in RFC 6455, section 7.1.5, and WebSocket.OPEN and CLOSED.
 const ABNORMAL = 1006;

@@ -3,8 +3,8 @@
 
 /**
  * The glue as a module that exports `bindings(guard)`. It gives the imports of an instance, and `start(instance)`, which
- * returns a function that makes a client, an object with the methods of class `Client`. `guard` is given the exports of
- * the instance, and returns those that are used.
+ * returns a function that makes a client, an object with the methods of class `Client`. `guard` is given each function
+ * that begins something in the instance, and returns what is called instead.
  */
 export function asFunction(glue) {
   const end = glue.indexOf("let wasmModule, wasmInstance, wasm;");
@@ -34,14 +34,13 @@ return {
   start(instance) {
     wasm = instance.exports;
     wasm.__wbindgen_start();
-    wasm = guard(wasm);
     return ${made};
   },
 };
 function client(pointer) {
   const methods = Object.entries({
 ${methods.alike.join("\n")}
-  }).map(([name, run]) => [name, (...args) => run(pointer, ...passed(args))]);
+  }).map(([name, run]) => [name, guard((...args) => run(pointer, ...passed(args)))]);
   return {
     ...Object.fromEntries(methods),
 ${methods.other.join("\n")}
@@ -118,12 +117,12 @@ function calls(text) {
     // Each written where it is passed: the length of a text or of bytes follows it, and is that of the last one.
     const values = new Map([...body.matchAll(/(\w+) = \+?(.+);$/gm)].map(([, name, value]) => [name, value]));
     const passed = list.replace(/\b(val|ptr|len)\d+\b/g, (name) => values.get(name)).replace(STRING, "passString($1)");
-    if (name === "constructor") made = `(${parameters}) => client(${run}(${passed}))`;
+    if (name === "constructor") made = `(${parameters}) => client(guard(() => ${run}(${passed}))())`;
     else if (name === "free" || passed === ["this.__wbg_ptr", ...byKind(doc)].join(", ")) {
       methods.alike.push(`    ${name}: ${run},`);
     } else {
       const call = passed.replace("this.__wbg_ptr", "pointer");
-      methods.other.push(`    ${name}: (${parameters}) => ${run}(${call}),`);
+      methods.other.push(`    ${name}: guard((${parameters}) => ${run}(${call})),`);
     }
   }
   must(made);
