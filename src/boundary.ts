@@ -21,6 +21,8 @@ type TypeCode = number;
  * (its ID), 2 for all that a session filter matches (the filter).
  */
 type Recipient = 0 | 1 | 2;
+/** What client and server agreed on: a bit for each of `FEATURES` in `tables.js`, and others. */
+type Features = number;
 /** Keys and values. */
 type Properties = [key: string, value: string][];
 /** What a `MessagingError` is made of; `faults` are those of a session filter. */
@@ -52,7 +54,10 @@ export interface ClientPort {
   /** Answers `retryWanted`; without `delay` the client chooses one. */
   retryAfter(delay?: number): void;
 
-  // What is sent is at the socket when these return.
+  /** Sends what waits to be sent together. */
+  flush(): void;
+
+  // What is sent is at the socket when these return; on a connection with batching, when what runs now is done.
 
   /** Sends a request; with `wait` it waits for a connection while there is none. */
   send(
@@ -97,16 +102,24 @@ export interface ClientPort {
 /** What the client calls. Bytes can be read until the function returns. Nothing is ever thrown. */
 export interface ClientListener {
   stateChanged(to: "connecting" | "connected" | "recovering" | "closed"): void;
-  connected(session: string, maxMessageSize: number): void;
+  connected(session: string, maxMessageSize: number, features: Features): void;
   /** Nothing follows. */
   connectFailed(code: string, message: string, isRetryable: boolean): void;
   disconnected(reason: string): void;
   messagesLost(requests: number, handlers: number): void;
-  reconnected(session: string, maxMessageSize: number, lossless: boolean, newSession: boolean): void;
+  reconnected(
+    session: string,
+    maxMessageSize: number,
+    features: Features,
+    lossless: boolean,
+    newSession: boolean,
+  ): void;
   /** Nothing follows. */
   closed(code: string, reason: string): void;
   /** Asks what to connect with; `connectWith` or `cannotConnect` answers, now or later. */
   credentialsWanted(connection: ConnectionNumber): void;
+  /** Asks for a call of `flush`, when what runs now is done. */
+  flushSoon(): void;
   /** Asks how long to wait before an attempt to reconnect, counted from 1; `retryAfter` answers. */
   retryWanted(attempt: number): void;
 

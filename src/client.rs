@@ -3,6 +3,7 @@
 
 use antiphon_client::driver::PageEvent;
 use antiphon_protocol::client::{CallId, ClientConfig, ConnectionId, HandlerId, HandlerSettings, Patience, RequestId};
+use antiphon_protocol::features::Features;
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::handshake::Credentials;
@@ -25,7 +26,7 @@ pub struct Client {
 impl Client {
     /// A session that is not connected yet. `address` ends where our query begins; keys and values alternate in
     /// `properties`. Times are in milliseconds, that for reconnecting 0 for not at all; `max_message_size` is the largest
-    /// message taken from the server, in bytes.
+    /// message taken from the server, in bytes; `batching` says whether several may come in one WebSocket message.
     #[expect(clippy::too_many_arguments, reason = "each crosses the boundary by itself")]
     #[wasm_bindgen(constructor)]
     pub fn new(
@@ -38,6 +39,7 @@ impl Client {
         reconnect_timeout: f64,
         request_timeout: f64,
         max_message_size: f64,
+        batching: bool,
     ) -> Self {
         let mut properties = strings(properties).into_iter();
         let config = ClientConfig {
@@ -49,9 +51,15 @@ impl Client {
             request_timeout: milliseconds(request_timeout),
             // Saturates.
             max_message_size: max_message_size as usize,
+            features: if batching { Features::ALL } else { !Features::BATCHING },
             ..ClientConfig::default()
         };
         Self { session: Session::new(listener, address, config) }
+    }
+
+    /// Sends what waits to be sent together.
+    pub fn flush(&self) {
+        self.session.driver().flush(&mut &self.session);
     }
 
     /// Starts connecting; `elapsed` milliseconds of the time allowed have passed already.

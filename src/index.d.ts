@@ -105,6 +105,16 @@ export interface ConnectOptions<C extends Contract = AnyContract> {
    * belongs to (`MESSAGE_TOO_LARGE`) and nothing else. Default: 32 MiB + 256 KiB (the value, and what travels with it).
    */
   maxMessageSize?: number;
+  /**
+   * Whether to offer message batching to the broker: messages that are sent at the same time then travel in one WebSocket
+   * message, which makes many small ones several times as fast. Without it, or with a broker that does not know it, each
+   * travels alone. Default: true.
+   *
+   * @example
+   * const session = await connect("ws://localhost:8080", { batching: false });
+   * console.log(session.supports("batching")); // -> false
+   */
+  batching?: boolean;
   /** Aborts connecting; {@link connect} then rejects with the signal's reason. Default: none. */
   signal?: AbortSignal;
   /** The WebSocket constructor to use, for example that of the package `ws`. Default: the platform's. */
@@ -312,6 +322,16 @@ export interface Session<C extends Contract = AnyContract> {
    */
   reconnect(): void;
   /**
+   * Whether the client and the broker have agreed on a feature that goes beyond the protocol of official brokers; after a
+   * reconnection the answer may be another one. While reconnecting it is that of the last connection; once the session is
+   * closed, `false`.
+   *
+   * @throws {@link MessagingError}: `INVALID_ARGUMENT` if there is no such feature
+   * @example
+   * console.log(session.supports("batching")); // -> true
+   */
+  supports(feature: Feature): boolean;
+  /**
    * Logs in under another principal, or again with a renewed token; the session and its ID stay.
    *
    * @param principal the name to log in under
@@ -375,6 +395,23 @@ export interface Session<C extends Contract = AnyContract> {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
+/**
+ * What this client and Antiphon's own broker can do beyond the protocol of official brokers ({@link Session.supports}).
+ * Today that is `batching`: several messages in one WebSocket message. The other names are reserved.
+ *
+ * @example
+ * const feature: Feature = "batching";
+ * console.log(session.supports(feature)); // -> true
+ */
+export type Feature =
+  | "batching"
+  | "deadlines"
+  | "cancelling"
+  | "busy"
+  | "idempotency"
+  | "metadata"
+  | "details"
+  | "discovery";
 /**
  * State of a session: `connecting` until the broker has accepted it, then `connected`; `recovering` while the client is
  * reconnecting; `closed` for good.

@@ -29,9 +29,9 @@ export class Lifecycle {
       this.#log(DEBUG, `the session was ${from} and is ${to}`);
       this.#emitter.emit("statechange", { from, to });
     },
-    connected: (id, maxMessageSize) => {
+    connected: (id, maxMessageSize, features) => {
       this.id = id;
-      this.#client.maxMessageSize = maxMessageSize;
+      this.#client.agreed(maxMessageSize, features);
       this.#log(INFO, `session ${id} is open`);
       this.#connecting.resolve();
       this.#connecting = undefined;
@@ -49,9 +49,9 @@ export class Lifecycle {
       this.#emitter.emit("disconnect", { reason });
     },
     messagesLost: (requests, handlers) => this.#emitter.emit("messageloss", { requests, handlers }),
-    reconnected: (id, maxMessageSize, lossless, newSession) => {
+    reconnected: (id, maxMessageSize, features, lossless, newSession) => {
       this.id = id;
-      this.#client.maxMessageSize = maxMessageSize;
+      this.#client.agreed(maxMessageSize, features);
       // A new one is opened with the same options as the first.
       if (newSession) this.principal = this.#principal;
       this.#log(INFO, `session ${id} is connected again`);

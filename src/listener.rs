@@ -4,6 +4,7 @@ use antiphon_protocol::client::{
     CallId, Closed, ConnectError, Event, FilterFault, FilterResponseReceived, Outcome, ReceivedRequest, RequestError,
     Response, State,
 };
+use antiphon_protocol::features::Features;
 use antiphon_protocol::inspect::{Direction, Inspected};
 use antiphon_protocol::value::DataType;
 use js_sys::Array;
@@ -19,7 +20,7 @@ extern "C" {
     #[wasm_bindgen(method, js_name = stateChanged)]
     fn state_changed(this: &Listener, state: &str);
     #[wasm_bindgen(method)]
-    fn connected(this: &Listener, session: &str, max_message_size: f64);
+    fn connected(this: &Listener, session: &str, max_message_size: f64, features: u32);
     #[wasm_bindgen(method, js_name = connectFailed)]
     fn connect_failed(this: &Listener, code: &str, message: &str, is_retryable: bool);
     #[wasm_bindgen(method)]
@@ -27,7 +28,14 @@ extern "C" {
     #[wasm_bindgen(method, js_name = messagesLost)]
     fn messages_lost(this: &Listener, requests: u32, handlers: u32);
     #[wasm_bindgen(method)]
-    fn reconnected(this: &Listener, session: &str, max_message_size: f64, lossless: bool, new_session: bool);
+    fn reconnected(
+        this: &Listener,
+        session: &str,
+        max_message_size: f64,
+        features: u32,
+        lossless: bool,
+        new_session: bool,
+    );
     #[wasm_bindgen(method)]
     fn closed(this: &Listener, code: &str, reason: &str);
     #[wasm_bindgen(method, js_name = credentialsWanted)]
@@ -88,6 +96,10 @@ extern "C" {
         size: u32,
     );
 
+    /// Calls `Client::flush` when what runs now is done.
+    #[wasm_bindgen(method, js_name = flushSoon)]
+    pub fn flush_soon(this: &Listener);
+
     // What is done where the client is.
 
     /// Opens a WebSocket, and passes its events on to class `Client`. Gives why it cannot be opened, if so.
@@ -117,10 +129,10 @@ impl Listener {
         });
     }
 
-    /// Tells of an event; `max_message_size` is what the server takes, in bytes.
-    pub fn tell(&self, event: Event, max_message_size: f64) {
+    /// Tells of an event; `max_message_size` is what the server takes, in bytes, `features` what was agreed on with it.
+    pub fn tell(&self, event: Event, max_message_size: f64, features: Features) {
         match event {
-            Event::Connected(session) => self.connected(&session.to_text(), max_message_size),
+            Event::Connected(session) => self.connected(&session.to_text(), max_message_size, features.to_wire()),
             Event::ConnectFailed(ConnectError { code, message, is_retryable }) => {
                 self.connect_failed(code.as_str(), &message, is_retryable);
             }
@@ -136,7 +148,7 @@ impl Listener {
             Event::MessagesLost { requests, handlers } => self.messages_lost(requests as u32, handlers as u32),
             Event::HandlerLost(handler) => self.handler_lost(handler.0 as f64),
             Event::Reconnected { session, lossless, new_session } => {
-                self.reconnected(&session.to_text(), max_message_size, lossless, new_session);
+                self.reconnected(&session.to_text(), max_message_size, features.to_wire(), lossless, new_session);
             }
             Event::Closed(Closed { code, reason }) => self.closed(code.as_str(), &reason),
         }

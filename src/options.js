@@ -2,6 +2,7 @@
 
 import { ConnectError, MessagingError } from "./error.js";
 import { reasonOf } from "./platform.js";
+import { FEATURES } from "./tables.js";
 import { encode, typeCode } from "./value.js";
 import { bytesOf } from "./value-writer.js";
 
@@ -24,6 +25,7 @@ export function connectOptions(options) {
   const maxMessageSize =
     optional("maxMessageSize", given.maxMessageSize, "a number of bytes, at least 1024", isAtLeast(1024)) ??
     2 ** 25 + 2 ** 18; // what a broker takes by default, and what it puts around that
+  const batching = flag("batching", given.batching) ?? true;
   const version =
     optional(
       "protocolVersion",
@@ -35,7 +37,7 @@ export function connectOptions(options) {
   const isSaid = properties.some((key, index) => index % 2 === 0 && key === ENVIRONMENT);
   if (!isSaid) properties.push(ENVIRONMENT, environment());
   return {
-    config: [principal, properties, version, connectTimeout, timeout, requestTimeout, maxMessageSize],
+    config: [principal, properties, version, connectTimeout, timeout, requestTimeout, maxMessageSize, batching],
     principal: principal ?? "",
     connectTimeout,
     credentials: isFunction(given.credentials) ? given.credentials : checkedCredentials(given.credentials),
@@ -120,6 +122,14 @@ export function selected(object, names, what) {
   return readable(what, () => Object.fromEntries(names.map((name) => [name, object[name]])));
 }
 
+/** The number of the bit that says whether there is a feature on a connection. */
+export function featureBit(feature) {
+  const name = text("feature", feature);
+  const bit = FEATURES.indexOf(name);
+  if (bit < 0) throw invalid(`there is no feature ${name}; did you mean ${nearest(name, FEATURES)}?`);
+  return bit;
+}
+
 /** The one of `names` that has the most letters in the same places as `text`, counted from its beginning or its end. */
 function nearest(text, names) {
   const common = (name) => {
@@ -135,6 +145,7 @@ const CONNECT_OPTIONS = [
   "connectTimeout",
   "requestTimeout",
   "maxMessageSize",
+  "batching",
   "signal",
   "webSocket",
   "protocolVersion",

@@ -71,6 +71,7 @@ export class SessionParts {
       ...this.inspectors.listener,
       ...this.#socket.shim,
       credentialsWanted: (connection) => this.#giveCredentials(connection),
+      flushSoon: () => queueMicrotask(() => this.client.port?.flush()),
       retryWanted: (attempt) => this.client.port?.retryAfter(this.#retryDelay(attempt)),
     });
   }

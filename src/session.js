@@ -68,6 +68,10 @@ export class Session {
     return this.#parts.life.on(event, listener);
   }
 
+  supports(feature) {
+    return this.#parts.client.supports(feature);
+  }
+
   inspect(listener, options) {
     return this.#parts.inspectors.add(listener, options);
   }

@@ -77,6 +77,10 @@ impl Host for &Session {
         self.listener().send_frame(&frame);
     }
 
+    fn flush_soon(&mut self) {
+        self.listener().flush_soon();
+    }
+
     fn leave(&mut self, token: &str) {
         self.listener().leave(token);
     }
@@ -105,8 +109,8 @@ impl Host for &Session {
     }
 
     fn deliver(&mut self, event: Event) {
-        let max_message_size = self.driver().with_core(|core| core.max_message_size());
-        self.listener().tell(event, max_message_size.map_or(f64::INFINITY, |size| size as f64));
+        let (max_message_size, features) = self.driver().with_core(|core| (core.max_message_size(), core.features()));
+        self.listener().tell(event, max_message_size.map_or(f64::INFINITY, |size| size as f64), features);
     }
 
     fn inspected(&mut self, direction: Direction, inspected: &Inspected<'_>, size: usize) {

@@ -54,3 +54,15 @@ export const SERVICES = [
   [202, "GET_OWN_SESSION_PROPERTIES"],
   [203, "RE_AUTHENTICATE"],
 ];
+
+// Features of a connection: a bit for each, from the lowest.
+export const FEATURES = [
+  "batching",
+  "deadlines",
+  "cancelling",
+  "busy",
+  "idempotency",
+  "metadata",
+  "details",
+  "discovery",
+];

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use antiphon_broker::core::access::Access;
 use antiphon_broker::core::{Arrival, Broker, BrokerConfig, ConnectionId, Output};
+use antiphon_protocol::features::Features;
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::decode_all;
 use antiphon_protocol::wire::envelope::{Message, request_frame, response_frame};
@@ -57,6 +58,7 @@ impl Sessions {
                 credentials: if admin { Credentials::Password("password".into()) } else { Credentials::None },
                 properties: Some(vec![("Tier".into(), (number % 10).to_string())]),
                 recovery: None,
+                features: Features::NONE,
             };
             let arrival = Arrival { client_ip: "192.0.2.1".into(), start_time: 1_700_000_000_000, random: [7; 18] };
             broker.handle_connect(now, ConnectionId(number), &request, &arrival);

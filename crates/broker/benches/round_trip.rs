@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use antiphon_broker::core::access::Access;
 use antiphon_broker::core::{Arrival, Broker, BrokerConfig, ConnectionId, Output};
+use antiphon_protocol::features::Features;
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::envelope::{Message, request_frame, response_frame};
 use antiphon_protocol::wire::handshake::{ConnectRequest, Credentials};
@@ -83,6 +84,7 @@ impl Sessions {
             credentials: Credentials::None,
             properties: None,
             recovery: None,
+            features: Features::NONE,
         };
         let mut random = [7; 18];
         random[..8].copy_from_slice(&number.to_be_bytes());

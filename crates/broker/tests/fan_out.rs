@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use antiphon_broker::core::access::Access;
 use antiphon_broker::core::{Arrival, Broker, BrokerConfig, ConnectionId, Output};
+use antiphon_protocol::features::Features;
 use antiphon_protocol::recovery::RecoveryLimits;
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::decode_all;
@@ -78,6 +79,7 @@ impl Sessions {
             credentials: Credentials::None,
             properties: None,
             recovery,
+            features: Features::NONE,
         };
         let mut random = [0; 18];
         random[..8].copy_from_slice(&connection.to_be_bytes());
@@ -95,7 +97,9 @@ impl Sessions {
     fn look(&mut self) {
         while let Some(output) = self.broker.poll_output() {
             match output {
-                Output::Send(ConnectionId(to), frame) => self.see(to, &frame),
+                Output::Send(ConnectionId(to), frame) | Output::SendTogether(ConnectionId(to), frame) => {
+                    self.see(to, &frame)
+                }
                 Output::Close(ConnectionId(connection)) => self.seen.push((connection, Closed)),
                 Output::WakeAt(at) => self.is_due = at <= NOW,
             }

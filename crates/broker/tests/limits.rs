@@ -9,6 +9,7 @@ use std::time::Duration;
 use antiphon_broker::core::access::Access;
 use antiphon_broker::core::timeouts::PathTimeouts;
 use antiphon_broker::core::{Arrival, Broker, BrokerConfig, ConnectionId, Output};
+use antiphon_protocol::features::Features;
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::decode_all;
 use antiphon_protocol::wire::envelope::{Message, request_frame, response_frame};
@@ -116,6 +117,7 @@ impl Sessions {
             credentials: Credentials::None,
             properties: Some(vec![("number".into(), connection.0.to_string())]),
             recovery: None,
+            features: Features::NONE,
         };
         let arrival =
             Arrival { client_ip: "192.0.2.1".into(), start_time: 1_700_000_000_000, random: token_bytes(connection.0) };

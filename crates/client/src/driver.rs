@@ -10,6 +10,7 @@
 
 use std::time::Duration;
 
+use antiphon_protocol::batch;
 use antiphon_protocol::client::{ClientConfig, ClientSession, ConnectionId, Event, Output, State};
 use antiphon_protocol::inspect::{Direction, Inspected, Inspector};
 use antiphon_protocol::recovery::Frame;
@@ -38,6 +39,9 @@ pub trait Host {
 
     /// Send a binary message.
     fn send(&mut self, frame: Frame);
+
+    /// Call [`Driver::flush`] when the code that runs now is done: what it sends goes out together.
+    fn flush_soon(&mut self);
 
     /// The page is left. If the WebSocket is not open, the server is to be told otherwise: by posting `token`, which is a
     /// secret, to its [door](Driver::door) for that, whatever comes of it.
@@ -86,6 +90,8 @@ struct Inner {
     core: ClientSession,
     /// What the host knows of.
     state: State,
+    /// Whether [`Driver::drive`] is at work.
+    is_driving: bool,
     /// Watches messages pass, while somebody wants to know.
     inspector: Option<Inspector>,
 }
@@ -101,7 +107,7 @@ impl Driver {
     #[must_use]
     pub fn new(address: String, config: ClientConfig) -> Self {
         let core = ClientSession::new(config);
-        Self { address, inner: Lock::new(Inner { core, state: State::Connecting, inspector: None }) }
+        Self { address, inner: Lock::new(Inner { core, state: State::Connecting, is_driving: false, inspector: None }) }
     }
 
     /// Looks at the core, or changes it; then [`Self::drive`] has to follow. Must not call the driver.
@@ -121,8 +127,12 @@ impl Driver {
         self.drive(host);
     }
 
-    /// Carries out everything that the core wants done.
+    /// Carries out everything that the core wants done. What follows from a call of the host is carried out when the host has
+    /// returned: in order, and without a deeper stack for each message of a batch.
     pub fn drive(&self, host: &mut impl Host) {
+        if std::mem::replace(&mut self.inner.get().is_driving, true) {
+            return;
+        }
         // The lock ends within `next_step`: the host may call us back.
         while let Some(step) = self.next_step() {
             match step {
@@ -130,6 +140,7 @@ impl Driver {
                 Step::Output(output) => self.carry_out(host, output),
             }
         }
+        self.inner.get().is_driving = false;
     }
 
     fn next_step(&self) -> Option<Step> {
@@ -152,6 +163,7 @@ impl Driver {
                     self.inspect(host, Direction::Out, &frame);
                 }
             }
+            Output::FlushSoon => host.flush_soon(),
             Output::Disconnect => host.disconnect(),
             Output::Retry(attempt) => host.retry(attempt),
             Output::WakeAt(at) => host.wake_at(at),
@@ -192,6 +204,11 @@ impl Driver {
             self.inspect(host, Direction::In, frame);
         }
         self.change(host, |core, now| core.handle_frame(now, connection, frame));
+    }
+
+    /// Sends what waits to be sent together.
+    pub fn flush(&self, host: &mut impl Host) {
+        self.change(host, |core, _| core.flush());
     }
 
     /// The server did what no server may do; `text` says what.
@@ -288,12 +305,14 @@ impl Driver {
     }
 
     fn inspect(&self, host: &mut impl Host, direction: Direction, frame: &[u8]) {
-        let inspected = match &mut self.inner.get().inspector {
-            Some(inspector) => inspector.inspect(direction, frame),
-            None => None,
-        };
-        if let Some(inspected) = inspected {
-            host.inspected(direction, &inspected, frame.len());
+        for message in batch::messages(frame).flatten() {
+            let inspected = match &mut self.inner.get().inspector {
+                Some(inspector) => inspector.inspect(direction, message),
+                None => None,
+            };
+            if let Some(inspected) = inspected {
+                host.inspected(direction, &inspected, message.len());
+            }
         }
     }
 }

@@ -31,6 +31,8 @@ pub(crate) struct Task {
     alarm: Alarm,
     page: Page,
     state: State,
+    /// Messages wait to be sent together.
+    has_to_flush: bool,
     /// Whoever waits for the session to be open.
     connecting: Option<oneshot::Sender<Result<(), ConnectError>>>,
     /// Those who wait for its end.
@@ -63,6 +65,7 @@ impl Task {
             alarm: Alarm::default(),
             page: Page::new(),
             state: State::Connecting,
+            has_to_flush: false,
             connecting: Some(connecting),
             closing: Some(closing),
             is_over: false,
@@ -85,6 +88,9 @@ impl Task {
                 Step::Rang => shared.driver.handle_timeout(&mut self),
                 Step::Page(event) => shared.driver.handle_page(&mut self, event),
                 Step::Socket(connection, event) => self.handle_socket(connection, event),
+            }
+            if std::mem::take(&mut self.has_to_flush) {
+                shared.driver.flush(&mut self);
             }
             if !self.is_over {
                 // Nobody waits for a goodbye on a connection that was lost.
@@ -166,6 +172,10 @@ impl Host for Task {
         if let Some((_, socket)) = &mut self.socket {
             socket.send(frame);
         }
+    }
+
+    fn flush_soon(&mut self) {
+        self.has_to_flush = true;
     }
 
     fn leave(&mut self, token: &str) {

@@ -53,7 +53,8 @@ impl Client {
     fn be_accepted(&mut self) {
         let token = SessionToken::from_random([7; 18]);
         let (version, code, tail) = (25, ResponseCode::OK, 1 << 25);
-        let accepted = ConnectResponse::Accepted { version, code, session: PEER, token, ping_period: 0, tail };
+        let accepted =
+            ConnectResponse::Accepted { version, code, session: PEER, token, ping_period: 0, tail, features: None };
         self.session.handle_open(CONNECTION);
         self.session.handle_frame(self.now, CONNECTION, &accepted.to_frame());
         self.drain();

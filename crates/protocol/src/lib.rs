@@ -12,7 +12,8 @@
 //! - [`text`](mod@text): texts without `core::fmt`, which would be a twentieth of the download.
 //! - [`numbered`]: a map from numbers that count up.
 //! - [`conversation`]: open conversations by ID.
-//! - [`negotiated`]: what both ends of a connection agreed on.
+//! - [`negotiated`]: what both ends of a connection agreed on; [`features`]: what they do beyond the protocol.
+//! - [`batch`]: several messages in one WebSocket message.
 //! - [`recovery`]: what was sent, kept for another connection.
 //! - [`inspect`]: what messages say, for people who watch them pass.
 //! - [`client`]: [`ClientSession`](client::ClientSession), the session as its client sees it.
@@ -22,8 +23,10 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod batch;
 pub mod client;
 pub mod conversation;
+pub mod features;
 pub mod inspect;
 pub mod negotiated;
 pub mod numbered;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::features::Features;
+
 /// The parameters of a connection, as the connection response gives them (section 3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Negotiated {
@@ -11,6 +13,8 @@ pub struct Negotiated {
     pub max_message_size: Option<usize>,
     /// Something comes from the server at least this often; none if it does not promise that.
     pub ping_period: Option<Duration>,
+    /// What both ends do beyond the protocol.
+    pub features: Features,
 }
 
 /// The first protocol version with service 203, in place of service 5.
@@ -18,7 +22,7 @@ const RE_AUTHENTICATE_SINCE: u8 = 29;
 
 impl Negotiated {
     /// As a client reads it: the version, the milliseconds between pings, and the largest message in bytes; 0 or less stands
-    /// for none.
+    /// for none. Without any features.
     #[must_use]
     pub fn from_wire(version: u8, ping_period: i64, max_message_size: i32) -> Self {
         let period = u64::try_from(ping_period).ok().filter(|period| *period > 0);
@@ -26,6 +30,7 @@ impl Negotiated {
             version,
             max_message_size: usize::try_from(max_message_size).ok().filter(|size| *size > 0),
             ping_period: period.map(Duration::from_millis),
+            features: Features::NONE,
         }
     }
 
@@ -54,8 +59,12 @@ mod tests {
 
     #[test]
     fn what_a_server_writes_a_client_reads() {
-        let limited =
-            Negotiated { version: 25, max_message_size: Some(1 << 20), ping_period: Some(Duration::from_secs(90)) };
+        let limited = Negotiated {
+            version: 25,
+            max_message_size: Some(1 << 20),
+            ping_period: Some(Duration::from_secs(90)),
+            features: Features::NONE,
+        };
         for negotiated in [limited, Negotiated { max_message_size: None, ping_period: None, ..limited }] {
             let (period, size) = (negotiated.ping_period_on_wire(), negotiated.max_message_size_on_wire());
             assert_eq!(Negotiated::from_wire(25, period, size), negotiated);

@@ -4,10 +4,13 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use antiphon_protocol::client::{ClientConfig, ClientSession};
+use antiphon_protocol::features::Features;
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::envelope::Message;
 use antiphon_protocol::wire::error_reason::ErrorReason;
-use antiphon_protocol::wire::handshake::{ConnectRequest, ConnectResponse, Credentials, Recovery};
+use antiphon_protocol::wire::handshake::{
+    ConnectRequest, ConnectResponse, Credentials, Recovery, ResponseCode, SessionToken,
+};
 use antiphon_protocol::wire::layouts::*;
 use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
 use antiphon_protocol::wire::services::ServiceRequest;
@@ -143,6 +146,7 @@ proptest! {
     fn connect_requests_survive_the_query_and_the_headers(
         version in 22..=29u8, reconnect_timeout in any::<u64>(), who in option::of(("\\PC*", "\\PC+")),
         properties in option::of(vec(("[^\\r\\n]+", "[^\\r\\n]*"), 1..4)), recovery in option::of(("\\w{24}", any::<(u64, u64)>())),
+        features in any::<u32>(),
     ) {
         let (principal, credentials) = who.map_or((None, Credentials::None), |(principal, password)| {
             (Some(principal), Credentials::Password(password))
@@ -151,7 +155,7 @@ proptest! {
             recovery.map(|(token, (oldest_sent, last_received))| Recovery { token, oldest_sent, last_received });
         let sent = ConnectRequest {
             client_type: "WB".into(), version, capabilities: 8, reconnect_timeout, principal, credentials, properties,
-            recovery,
+            recovery, features: Features::from_wire(features),
         };
         let received = ConnectRequest::from_query(&sent.to_query());
         prop_assert_eq!(received.as_ref(), Ok(&sent));
@@ -161,10 +165,29 @@ proptest! {
     }
 
     #[test]
+    fn connection_responses_survive_the_wire(
+        version in 22..=29u8, code in prop::sample::select(vec![100, 105, 106]), (server, value) in any::<(u64, u64)>(),
+        random in any::<[u8; 18]>(), ping_period in any::<i64>(), tail in any::<i32>(), features in option::of(any::<u32>()),
+        behind in vec(any::<u8>(), 0..9),
+    ) {
+        let response = ConnectResponse::Accepted {
+            version, code: ResponseCode(code), session: SessionId { server, value }, token: SessionToken::from_random(random),
+            ping_period, tail, features: features.map(Features::from_wire),
+        };
+        let mut frame = response.to_frame();
+        // What stands behind it is ignored.
+        if features.is_some() || !behind.starts_with(b"F") {
+            frame.extend(behind);
+        }
+        prop_assert_eq!(ConnectResponse::decode(&frame), Ok(response));
+    }
+
+    #[test]
     fn credentials_without_a_principal_go_with_the_empty_one(password in "\\PC+") {
         let sent = ConnectRequest {
             client_type: "WB".into(), version: 25, capabilities: 8, reconnect_timeout: 0, principal: None,
             credentials: Credentials::Password(password), properties: None, recovery: None,
+            features: Features::NONE,
         };
         let arrives = ConnectRequest { principal: Some(String::new()), ..sent.clone() };
         prop_assert_eq!(ConnectRequest::from_query(&sent.to_query()), Ok(arrives));

@@ -51,7 +51,8 @@ fn sent(session: &mut ClientSession) -> Vec<Vec<u8>> {
 /// The server's word on a connection: a session, and what it says last.
 fn answer(session: &mut ClientSession, now: Moment, code: ResponseCode, tail: i32) {
     let token = SessionToken::from_random([7; 18]);
-    let accepted = ConnectResponse::Accepted { version: 25, code, session: ID, token, ping_period: 0, tail };
+    let accepted =
+        ConnectResponse::Accepted { version: 25, code, session: ID, token, ping_period: 0, tail, features: None };
     let connection = session.connection().expect("connecting");
     session.handle_open(connection);
     session.handle_frame(now, connection, &accepted.to_frame());

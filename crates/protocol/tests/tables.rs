@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::{env, fs};
 
+use antiphon_protocol::features::Features;
 use antiphon_protocol::value::DataType;
 use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::services::SERVICES;
@@ -37,6 +38,12 @@ fn tables() -> String {
     }
     text.push_str("\n// Services: number and name.\n");
     list(&mut text, "SERVICES", SERVICES.iter().copied());
+    text.push_str("\n// Features of a connection: a bit for each, from the lowest.\n");
+    writeln!(text, "export const FEATURES = [").unwrap();
+    for name in Features::NAMES {
+        writeln!(text, "  \"{name}\",").unwrap();
+    }
+    text.push_str("];\n");
     text
 }
 

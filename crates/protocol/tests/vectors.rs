@@ -110,7 +110,8 @@ fn every_connection_response_is_read_and_those_of_today_are_written_back_to_the_
         let decoded = &vector.decoded;
         let (version, code) = match &response {
             ConnectResponse::Refused { version, code } => (version, code),
-            ConnectResponse::Accepted { version, code, session, token, ping_period, tail } => {
+            ConnectResponse::Accepted { version, code, session, token, ping_period, tail, features } => {
+                assert_eq!(*features, None, "{vector}");
                 assert_eq!(session.to_string(), decoded["sessionId"], "{vector}");
                 assert_eq!(token.as_text(), decoded["token"].as_str().expect("a token"), "{vector}");
                 assert_eq!(*ping_period, decoded["pingPeriod"].as_i64().unwrap_or(0), "{vector}");

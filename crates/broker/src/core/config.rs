@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use antiphon_protocol::features::Features;
 use antiphon_protocol::recovery::RecoveryLimits;
 
 use super::path::NormalPath;
@@ -46,6 +47,8 @@ pub struct BrokerConfig {
     pub turn_work: usize,
     /// Request handlers that one session may have registered.
     pub max_registrations: usize,
+    /// What is granted to clients that offer it.
+    pub features: Features,
     /// Starts the generator that chooses among equal handlers.
     pub seed: u64,
     /// Keys the hash by which sessions are found from their tokens; a secret number from the system's generator.
@@ -73,6 +76,7 @@ impl Default for BrokerConfig {
             turn_recipients: 256,
             turn_work: 30_000,
             max_registrations: 10_000,
+            features: Features::ALL,
             seed: 0,
             token_key: 0,
         }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use antiphon_protocol::features::Features;
 use antiphon_protocol::negotiated::Negotiated;
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::envelope::{Message, request_frame};
@@ -69,14 +70,15 @@ impl Broker {
             version: request.version,
             max_message_size: Some(self.config.max_message_size),
             ping_period: Some(self.config.ping_period).filter(|period| !period.is_zero()),
+            features: request.features & self.config.features,
         };
-        Connection { id, negotiated }
+        Connection { id, negotiated, has_offered: request.features != Features::NONE }
     }
 
     /// Tells a client about its session, first of all on a connection.
     fn send_accepted(&mut self, code: ResponseCode, key: SessionKey) {
         let Some(session) = self.sessions.get(key) else { return };
-        let Some(Connection { id, negotiated }) = session.connection() else { return };
+        let Some(Connection { id, negotiated, has_offered }) = session.connection() else { return };
         let tail = match code {
             ResponseCode::RECONNECTED => i32::try_from(session.received.count() + 1).unwrap_or(i32::MAX),
             _ => negotiated.max_message_size_on_wire(),
@@ -88,6 +90,7 @@ impl Broker {
             token: session.token().clone(),
             ping_period: negotiated.ping_period_on_wire(),
             tail,
+            features: has_offered.then_some(negotiated.features),
         };
         self.send(id, response.to_frame());
     }
@@ -149,7 +152,7 @@ impl Broker {
                     session.received.expect_repetitions();
                 }
                 self.send_accepted(ResponseCode::RECONNECTED, key);
-                self.outputs.extend(missed.into_iter().map(|frame| Output::Send(connection, frame)));
+                self.outputs.extend(missed.into_iter().map(|frame| attached.output(frame)));
             }
             None => {
                 self.forget_past(key, connection, last_asked);
@@ -167,7 +170,8 @@ impl Broker {
         self.fail(unanswered, last_asked, "the session that was to answer lost what it was sent");
         self.sessions.forget_past(key);
         // Its own requests to itself have just been answered; for the client they are past as well.
-        self.outputs.retain(|output| !matches!(output, Output::Send(to, _) if *to == connection));
+        self.outputs
+            .retain(|output| !matches!(output, Output::Send(to, _) | Output::SendTogether(to, _) if *to == connection));
     }
 
     /// Pings a session, or gives its connection up: it may live, on a connection that does not; so its session stays.
@@ -268,6 +272,7 @@ mod tests {
             credentials: Credentials::None,
             properties: None,
             recovery,
+            features: Features::NONE,
         };
         let random = [u8::try_from(connection).expect("few"); 18];
         let arrival = Arrival { client_ip: "192.0.2.1".into(), start_time: 0, random };

@@ -50,6 +50,8 @@ mod turns;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use antiphon_protocol::batch;
+use antiphon_protocol::features::Features;
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::envelope::Message;
 use antiphon_protocol::wire::handshake::{ConnectRequest, ConnectResponse};
@@ -66,7 +68,7 @@ use pings::Pings;
 use received::Occurrence;
 use registry::Registry;
 use serve::Asker;
-use sessions::Sessions;
+use sessions::{Session, Sessions};
 use stopping::Phase;
 use turns::Turns;
 
@@ -96,6 +98,9 @@ pub struct Arrival {
 pub enum Output {
     /// Send this as one binary WebSocket message.
     Send(ConnectionId, Bytes),
+    /// The same, or in one WebSocket message with others of these that go out on this connection at the same time, in order
+    /// ([`antiphon_protocol::batch`]).
+    SendTogether(ConnectionId, Bytes),
     /// Send what was given to this connection before, then close it.
     Close(ConnectionId),
     /// Call [`Broker::handle_timeout`] then; replaces any earlier wish.
@@ -224,14 +229,31 @@ impl Broker {
         }
     }
 
-    /// A binary WebSocket message arrived.
+    /// A binary WebSocket message arrived: a message of the session, or a batch of them.
     pub fn handle_frame(&mut self, now: Moment, connection: ConnectionId, frame: &[u8]) {
         let Some(key) = self.heard(now, connection) else { return };
+        let Some(attached) = self.sessions.get(key).and_then(Session::connection) else { return };
+        if !attached.negotiated.features.has(Features::BATCHING) {
+            return self.handle_message(now, key, frame);
+        }
+        for message in batch::messages(frame) {
+            match message {
+                Ok(message) => self.handle_message(now, key, message),
+                Err(_) => self.abort(key, Ending::Violation),
+            }
+            // One of them may have ended the session.
+            if self.sessions.get(key).is_none() {
+                return;
+            }
+        }
+    }
+
+    fn handle_message(&mut self, now: Moment, key: SessionKey, message: &[u8]) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.received.count_message();
-        match Message::decode(frame) {
+        match Message::decode(message) {
             Ok(Message::ServiceRequest { service, conversation, body }) => {
-                if session.received.remember(conversation, frame) == Occurrence::First {
+                if session.received.remember(conversation, message) == Occurrence::First {
                     self.request(Asker { now, session: key, conversation }, service, body);
                 }
             }
@@ -326,7 +348,7 @@ impl Broker {
     fn send_to(&mut self, key: SessionKey, frame: Vec<u8>) {
         let frame = Bytes::from(frame);
         if let Some(connection) = self.sessions.record_sent(key, &frame) {
-            self.outputs.push_back(Output::Send(connection, frame));
+            self.outputs.push_back(connection.output(frame));
         }
     }
 
@@ -408,6 +430,7 @@ mod tests {
             credentials: Credentials::None,
             properties: None,
             recovery: None,
+            features: Features::NONE,
         };
         let arrival = Arrival { client_ip: "192.0.2.1".into(), start_time: 0, random: [7; 18] };
         broker.handle_connect(Moment(0), CONNECTION, &connect, &arrival);

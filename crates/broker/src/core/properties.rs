@@ -250,6 +250,7 @@ fn client_type(letters: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use antiphon_protocol::features::Features;
     use antiphon_protocol::wire::handshake::Credentials;
 
     use super::*;
@@ -264,6 +265,7 @@ mod tests {
             credentials: Credentials::None,
             properties: Some(proposed.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect()),
             recovery: None,
+            features: Features::NONE,
         };
         let arrival = Arrival { client_ip: "192.0.2.1".into(), start_time: 1_700_000_000_000, random: [7; 18] };
         let id = SessionId { server: 0xab, value: 1 };

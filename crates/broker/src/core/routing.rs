@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use antiphon_protocol::features::Features;
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::envelope::{Message, request_frame};
 use antiphon_protocol::wire::error_reason::ErrorReason;
@@ -190,7 +191,12 @@ impl Broker {
             }
             (ReplyTo::Request(conversation), Err(failure)) => self.send_failure(sender, conversation, failure),
             (ReplyTo::Filter(filter_conversation), answer) => {
-                let conversation = session.next_conversation();
+                let conversation = match session.connection() {
+                    Some(connection) if connection.negotiated.features.has(Features::UNACKNOWLEDGED) => {
+                        ConversationId::ONE_WAY
+                    }
+                    _ => session.next_conversation(),
+                };
                 let answer = match answer {
                     Ok((_, value)) => FilterAnswer::Response(value),
                     Err(ServiceFailure { description, reason }) => {

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hasher};
 use std::time::Duration;
 
+use antiphon_protocol::features::Features;
 use antiphon_protocol::negotiated::Negotiated;
 use antiphon_protocol::recovery::{RecoveryBuffer, RecoveryLimits};
 use antiphon_protocol::time::Moment;
@@ -13,11 +14,11 @@ use bytes::Bytes;
 use slab::Slab;
 use subtle::ConstantTimeEq;
 
-use super::ConnectionId;
 use super::per_session::SessionKey;
 use super::properties::{SessionProperties, TooLarge};
 use super::received::Received;
 use super::timers::Timers;
+use super::{ConnectionId, Output};
 
 /// The broker's record of a session, besides what others keep by its key.
 #[derive(Debug)]
@@ -54,6 +55,19 @@ enum Attachment {
 pub(super) struct Connection {
     pub id: ConnectionId,
     pub negotiated: Negotiated,
+    /// Whether the client has offered features, and is told which are granted.
+    pub has_offered: bool,
+}
+
+impl Connection {
+    /// How a message of the session goes out on it.
+    pub fn output(&self, message: Bytes) -> Output {
+        if self.negotiated.features.has(Features::BATCHING) {
+            Output::SendTogether(self.id, message)
+        } else {
+            Output::Send(self.id, message)
+        }
+    }
 }
 
 /// The data that a session begins with, besides its ID.
@@ -251,7 +265,7 @@ impl Sessions {
     /// Takes note of a message to a session. It goes out now on the connection that is returned, and is kept for another
     /// one, if the session outlives this one. Once more is kept in all than may be, the past of this session is gone: it
     /// will learn that messages were lost, if it loses its connection now.
-    pub fn record_sent(&mut self, key: SessionKey, frame: &Bytes) -> Option<ConnectionId> {
+    pub fn record_sent(&mut self, key: SessionKey, frame: &Bytes) -> Option<Connection> {
         let session = find(&mut self.open, key)?;
         if session.is_kept() {
             let before = session.sent.bytes();
@@ -262,7 +276,7 @@ impl Sessions {
                 session.sent.forget();
             }
         }
-        session.connection().map(|connection| connection.id)
+        session.connection()
     }
 
     /// What went to and fro counts no more.
@@ -406,7 +420,7 @@ mod tests {
     }
 
     fn attached(id: ConnectionId) -> Connection {
-        Connection { id, negotiated: Negotiated { version: 29, max_message_size: None, ping_period: None } }
+        Connection { id, negotiated: Negotiated::from_wire(29, 0, 0), has_offered: false }
     }
 
     /// A session as the test knows it: its principal, its connection or when it ends, and whether it is open.
@@ -460,7 +474,7 @@ mod tests {
                     Step::Send(which, length) => {
                         let session = &known[which % count];
                         let connection = sessions.record_sent(session.key, &Bytes::from(vec![0; length]));
-                        prop_assert_eq!(connection, session.connection.ok().filter(|_| session.is_open));
+                        prop_assert_eq!(connection.map(|connection| connection.id), session.connection.ok().filter(|_| session.is_open));
                     }
                     Step::ForgetPast(which) => sessions.forget_past(known[which % count].key),
                     Step::Remove(which) => {

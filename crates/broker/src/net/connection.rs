@@ -1,14 +1,16 @@
 //! One WebSocket: its messages to the hub, and the hub's messages to it.
 
+use std::mem;
 use std::time::Duration;
 
+use antiphon_protocol::batch::Batcher;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 
 use super::hub::{ConnectionEvent, Reporter};
-use super::outbox::{Frames, OutboxReceiver};
+use super::outbox::{Amount, Frames, OutboxReceiver, Outgoing};
 
 /// How long a client has to take the last messages and to close its end, once the broker has closed its own.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
@@ -75,8 +77,8 @@ fn is_violation(error: axum::Error) -> bool {
 }
 
 async fn write_frames(mut sink: SplitSink<WebSocket, Message>, mut frames: Frames) {
-    while let Some(frame) = frames.next().await {
-        if write_all_queued(&mut sink, &mut frames, frame).await.is_err() {
+    while let Some(message) = frames.next().await {
+        if write_all_queued(&mut sink, &mut frames, message).await.is_err() {
             return;
         }
     }
@@ -85,18 +87,34 @@ async fn write_frames(mut sink: SplitSink<WebSocket, Message>, mut frames: Frame
     let _ = sink.send(Message::Close(Some(goodbye))).await;
 }
 
-/// Sends `frame` and whatever else is queued with a single flush.
+/// Sends `message` and whatever else is queued with a single flush, and in batches what may be sent together.
 async fn write_all_queued(
     sink: &mut SplitSink<WebSocket, Message>,
     frames: &mut Frames,
-    frame: Bytes,
+    message: Outgoing,
 ) -> Result<(), axum::Error> {
-    let mut next = Some(frame);
-    while let Some(frame) = next {
-        let length = frame.len();
-        sink.feed(Message::Binary(frame)).await?;
-        frames.sent(length);
+    let mut batcher = Batcher::<Bytes>::default();
+    let mut written = Amount::default();
+    let mut next = Some(message);
+    while let Some(outgoing) = next {
+        let amount = Amount::of(&outgoing);
+        let ready = match outgoing {
+            Outgoing::Together(message) => [batcher.push(message), None],
+            Outgoing::Alone(message) => [batcher.take(), Some(message)],
+        };
+        if ready != [None, None] {
+            for frame in ready.into_iter().flatten() {
+                sink.feed(Message::Binary(frame)).await?;
+            }
+            frames.sent(mem::take(&mut written));
+        }
+        written += amount;
         next = frames.next_queued();
     }
-    sink.flush().await
+    if let Some(frame) = batcher.take() {
+        sink.feed(Message::Binary(frame)).await?;
+    }
+    sink.flush().await?;
+    frames.sent(written);
+    Ok(())
 }

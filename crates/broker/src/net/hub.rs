@@ -9,7 +9,7 @@ use antiphon_protocol::wire::handshake::ConnectRequest;
 use axum::body::Bytes;
 use tokio::sync::mpsc;
 
-use super::outbox::Outbox;
+use super::outbox::{Outbox, Outgoing};
 use crate::core::{Arrival, Broker, ConnectionId, Output};
 
 /// Events that may wait for the core; a connection that has more to say waits, and so does its client.
@@ -153,18 +153,21 @@ impl HubTask {
         }
     }
 
+    fn send(&mut self, now: Instant, connection: ConnectionId, message: Outgoing) {
+        let Some(outbox) = self.outboxes.get_mut(&connection) else { return };
+        if outbox.push(now, message).is_err() {
+            tracing::warn!(connection = connection.0, "closed: the client does not read what it is sent");
+            self.outboxes.remove(&connection);
+            self.broker.handle_overflow(connection);
+        }
+    }
+
     fn carry_out(&mut self) {
         let now = Instant::now();
         while let Some(output) = self.broker.poll_output() {
             match output {
-                Output::Send(connection, frame) => {
-                    let Some(outbox) = self.outboxes.get_mut(&connection) else { continue };
-                    if outbox.push(now, frame).is_err() {
-                        tracing::warn!(connection = connection.0, "closed: the client does not read what it is sent");
-                        self.outboxes.remove(&connection);
-                        self.broker.handle_overflow(connection);
-                    }
-                }
+                Output::Send(connection, message) => self.send(now, connection, Outgoing::Alone(message)),
+                Output::SendTogether(connection, message) => self.send(now, connection, Outgoing::Together(message)),
                 // The outbox closes the connection when it is gone and empty.
                 Output::Close(connection) => drop(self.outboxes.remove(&connection)),
                 Output::WakeAt(at) => self.wake_at = Some(at),

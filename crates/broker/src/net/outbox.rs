@@ -2,6 +2,7 @@
 //! bounded (rules L-3).
 
 use std::convert::Infallible;
+use std::ops::AddAssign;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -17,10 +18,19 @@ const BURST: Amount = Amount { messages: 120_000, bytes: 128 << 20 };
 /// How long more than [`LASTING`] may wait.
 const BURST_PATIENCE: Duration = Duration::from_secs(5);
 
+/// A message that is to be sent.
+#[derive(Debug)]
+pub(super) enum Outgoing {
+    /// In a WebSocket message of its own.
+    Alone(Bytes),
+    /// With others of these that are there at the same time.
+    Together(Bytes),
+}
+
 /// Where the hub puts what is to be sent on a connection. Dropping it closes the connection, after what is in it has
 /// been sent.
 pub(super) struct Outbox {
-    frames: mpsc::UnboundedSender<Bytes>,
+    frames: mpsc::UnboundedSender<Outgoing>,
     backlog: Arc<Backlog>,
     /// Since when more than [`LASTING`] has been waiting.
     burst_since: Option<Instant>,
@@ -36,13 +46,13 @@ pub(super) struct OutboxReceiver {
 
 /// The messages in an outbox, in order.
 pub(super) struct Frames {
-    queue: mpsc::UnboundedReceiver<Bytes>,
+    queue: mpsc::UnboundedReceiver<Outgoing>,
     backlog: Arc<Backlog>,
 }
 
 /// A number of messages, and their bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Amount {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Amount {
     messages: usize,
     bytes: usize,
 }
@@ -68,10 +78,10 @@ impl Outbox {
     }
 
     /// Queues a message; `now` is the time.
-    pub fn push(&mut self, now: Instant, frame: Bytes) -> Result<(), Overflow> {
-        let backlog = self.backlog.add(frame.len());
+    pub fn push(&mut self, now: Instant, message: Outgoing) -> Result<(), Overflow> {
+        let backlog = self.backlog.add(message.len());
         // A closed connection reports its end by itself.
-        let _ = self.frames.send(frame);
+        let _ = self.frames.send(message);
         if backlog.is_within(LASTING) {
             self.burst_since = None;
             return Ok(());
@@ -85,24 +95,43 @@ impl Outbox {
 
 impl Frames {
     /// The next message, when there is one; nothing when the outbox is gone and empty.
-    pub async fn next(&mut self) -> Option<Bytes> {
+    pub async fn next(&mut self) -> Option<Outgoing> {
         self.queue.recv().await
     }
 
     /// The next message, if it is there already.
-    pub fn next_queued(&mut self) -> Option<Bytes> {
+    pub fn next_queued(&mut self) -> Option<Outgoing> {
         self.queue.try_recv().ok()
     }
 
-    /// A message of this length was sent.
-    pub fn sent(&self, length: usize) {
-        self.backlog.remove(length);
+    /// So much was sent.
+    pub fn sent(&self, amount: Amount) {
+        self.backlog.remove(amount);
+    }
+}
+
+impl Outgoing {
+    fn len(&self) -> usize {
+        let (Self::Alone(message) | Self::Together(message)) = self;
+        message.len()
     }
 }
 
 impl Amount {
+    /// A message.
+    pub fn of(message: &Outgoing) -> Self {
+        Self { messages: 1, bytes: message.len() }
+    }
+
     fn is_within(self, limit: Self) -> bool {
         self.messages <= limit.messages && self.bytes <= limit.bytes
+    }
+}
+
+impl AddAssign for Amount {
+    fn add_assign(&mut self, more: Self) {
+        self.messages += more.messages;
+        self.bytes += more.bytes;
     }
 }
 
@@ -113,9 +142,9 @@ impl Backlog {
         Amount { messages, bytes: self.bytes.fetch_add(length, Ordering::Relaxed) + length }
     }
 
-    fn remove(&self, length: usize) {
-        self.messages.fetch_sub(1, Ordering::Relaxed);
-        self.bytes.fetch_sub(length, Ordering::Relaxed);
+    fn remove(&self, amount: Amount) {
+        self.messages.fetch_sub(amount.messages, Ordering::Relaxed);
+        self.bytes.fetch_sub(amount.bytes, Ordering::Relaxed);
     }
 }
 
@@ -123,9 +152,13 @@ impl Backlog {
 mod tests {
     use super::*;
 
+    fn message(length: usize) -> Outgoing {
+        Outgoing::Together(vec![0; length].into())
+    }
+
     /// Pushes messages of `length` bytes until one is too many.
     fn fill(outbox: &mut Outbox, now: Instant, length: usize) -> usize {
-        (0..).take_while(|_| outbox.push(now, vec![0; length].into()).is_ok()).count()
+        (0..).take_while(|_| outbox.push(now, message(length)).is_ok()).count()
     }
 
     /// L-3.
@@ -134,7 +167,7 @@ mod tests {
         let now = Instant::now();
         assert_eq!(fill(&mut Outbox::new().0, now, 1 << 20), BURST.bytes >> 20);
         assert_eq!(fill(&mut Outbox::new().0, now, 0), BURST.messages);
-        assert_eq!(Outbox::new().0.push(now, vec![0; BURST.bytes + 1].into()), Ok(()));
+        assert_eq!(Outbox::new().0.push(now, message(BURST.bytes + 1)), Ok(()));
     }
 
     /// L-3.
@@ -142,16 +175,18 @@ mod tests {
     fn who_does_not_catch_up_in_time_reads_too_slowly() {
         let (mut outbox, mut receiver) = Outbox::new();
         let start = Instant::now();
-        let push = |outbox: &mut Outbox, after: Duration| outbox.push(start + after, vec![0; 1 << 20].into());
+        let push = |outbox: &mut Outbox, after: Duration| outbox.push(start + after, message(1 << 20));
         for _ in 0..LASTING.bytes >> 20 {
             assert_eq!(push(&mut outbox, Duration::ZERO), Ok(()));
         }
         assert_eq!(push(&mut outbox, Duration::from_secs(60)), Ok(()), "the burst begins here");
         assert_eq!(push(&mut outbox, Duration::from_secs(64)), Ok(()));
         // It catches up, and the next burst has time of its own.
-        while let Some(frame) = receiver.frames.next_queued() {
-            receiver.frames.sent(frame.len());
+        let mut caught_up = Amount::default();
+        while let Some(message) = receiver.frames.next_queued() {
+            caught_up += Amount::of(&message);
         }
+        receiver.frames.sent(caught_up);
         for _ in 0..=LASTING.bytes >> 20 {
             assert_eq!(push(&mut outbox, Duration::from_secs(70)), Ok(()));
         }

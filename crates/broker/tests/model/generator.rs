@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use antiphon_broker::core::BrokerConfig;
+use antiphon_protocol::features::Features;
 use antiphon_protocol::wire::handshake::{ConnectRequest, Credentials, Recovery};
 use antiphon_protocol::wire::primitives::SessionId;
 
@@ -118,6 +119,7 @@ impl Generator {
             },
             properties: self.random.chance(80).then(|| self.properties()),
             recovery: self.random.chance(2).then_some(recovery),
+            features: if self.random.chance(50) { Features::BATCHING } else { Features::NONE },
         }
     }
 

@@ -285,7 +285,7 @@ impl Run {
         let nothing = HashMap::new();
         while let Some(output) = self.broker.poll_output() {
             match output {
-                Output::Send(ConnectionId(number), frame) => {
+                Output::Send(ConnectionId(number), frame) | Output::SendTogether(ConnectionId(number), frame) => {
                     let client = Client(usize::try_from(number).expect("ours"));
                     // The first frame on every connection is the connection response.
                     let (conversation, frame) = if client.0 == self.model.sessions.len() && seen.is_empty() {

@@ -14,6 +14,8 @@ pub trait Wires {
     /// A client wants a connection, which it calls `id`.
     fn open(&mut self, client: usize, id: client::ConnectionId);
     fn send_to_broker(&mut self, client: usize, frame: Vec<u8>);
+    /// [`ClientSession::flush`] is to be called some time.
+    fn flush_soon(&mut self, client: usize);
     /// A client wants no connection any more.
     fn disconnect(&mut self, client: usize);
     fn retry(&mut self, client: usize, attempt: u32);
@@ -21,6 +23,10 @@ pub trait Wires {
     fn deliver(&mut self, client: usize, event: Event);
 
     fn send_to_client(&mut self, connection: ConnectionId, frame: Vec<u8>);
+    /// The same, with others if there are any. Alone, unless somebody does better.
+    fn send_together(&mut self, connection: ConnectionId, message: Vec<u8>) {
+        self.send_to_client(connection, message);
+    }
     /// The broker wants to be rid of a connection.
     fn close(&mut self, connection: ConnectionId);
     fn wake_broker(&mut self, at: Moment);
@@ -33,6 +39,7 @@ pub trait Wires {
             match output {
                 Output::Connect(id) => self.open(client, id),
                 Output::Send(frame) => self.send_to_broker(client, frame.to_vec()),
+                Output::FlushSoon => self.flush_soon(client),
                 Output::Disconnect => self.disconnect(client),
                 Output::Retry(attempt) => self.retry(client, attempt),
                 Output::WakeAt(at) => self.wake_client(client, at),
@@ -49,6 +56,7 @@ pub trait Wires {
             moved = true;
             match output {
                 core::Output::Send(connection, frame) => self.send_to_client(connection, frame.to_vec()),
+                core::Output::SendTogether(connection, message) => self.send_together(connection, message.to_vec()),
                 core::Output::Close(connection) => self.close(connection),
                 core::Output::WakeAt(at) => self.wake_broker(at),
             }

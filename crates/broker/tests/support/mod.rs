@@ -556,6 +556,10 @@ impl Wires for Network {
         self.peers[client].to_broker.push_back(frame);
     }
 
+    fn flush_soon(&mut self, client: usize) {
+        self.peers[client].core.flush();
+    }
+
     fn disconnect(&mut self, client: usize) {
         // What was sent before arrives before the end of the connection.
         self.deliver_to_broker(client);

@@ -6,7 +6,9 @@ use std::time::Duration;
 use antiphon_broker::core::access::Access;
 use antiphon_broker::core::{Broker, BrokerConfig, ConnectionId};
 use antiphon_load::ledger::Ledger;
-use antiphon_protocol::client::{self, ClientSession, Event, RequestId, State};
+use antiphon_protocol::batch::Batcher;
+use antiphon_protocol::client::{self, ClientConfig, ClientSession, Event, RequestId, State};
+use antiphon_protocol::features::Features;
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::handshake::{ConnectResponse, Credentials, ResponseCode};
 use fastrand::Rng;
@@ -44,6 +46,9 @@ pub enum Turn {
     Fault,
     /// A handler answers.
     Answer(usize, RequestId, Answer),
+    /// What a client, or the broker on a connection, wants to send together goes out.
+    Flush(usize),
+    Drain(usize),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +73,8 @@ pub struct SimulatedConnection {
     latency: Duration,
     /// Whether the broker has said anything.
     is_answered: bool,
+    /// What the broker wants to send together.
+    outbox: Batcher<Vec<u8>>,
 }
 
 /// One direction of a connection. What is sent first, arrives first.
@@ -220,7 +227,13 @@ impl World {
     /// A new client connects.
     pub fn join(&mut self) {
         let (now, client) = (self.now, self.clients.len());
-        self.clients.push(Client::new(ClientSession::new(self.plan.client.clone())));
+        let features = match self.random.u32(0..4) {
+            0 => Features::NONE,
+            1 => Features::BATCHING,
+            _ => Features::ALL,
+        };
+        let config = ClientConfig { features, ..self.plan.client.clone() };
+        self.clients.push(Client::new(ClientSession::new(config)));
         self.act(client, |core| core.connect(now));
     }
 
@@ -361,6 +374,8 @@ impl World {
             Turn::Act => self.do_something(),
             Turn::Fault => self.inject(),
             Turn::Answer(client, request, answer) => self.answer(client, request, answer),
+            Turn::Flush(client) => self.act(client, ClientSession::flush),
+            Turn::Drain(connection) => self.drain(connection),
         }
     }
 
@@ -424,6 +439,13 @@ impl World {
         if is_there { items.pop_front().map(|(_, item)| item) } else { None }
     }
 
+    /// Sends what the broker wants to send together.
+    fn drain(&mut self, connection: usize) {
+        if let Some(frame) = self.connections[connection].outbox.take() {
+            self.push(connection, Direction::ToClient, Item::Frame(frame));
+        }
+    }
+
     fn arrive_at_client(&mut self, connection: usize) {
         let Some(item) = self.next_item(connection, Direction::ToClient) else { return };
         let SimulatedConnection { client, id, client_is_open: true, .. } = self.connections[connection] else { return };
@@ -455,6 +477,11 @@ impl World {
                     8..16 => self.seed.to_be_bytes()[index - 8],
                     _ => 0,
                 });
+                // Some brokers know of no features, and clients come from one to another.
+                let query = match self.random.u32(0..3) {
+                    0 => query.split('&').filter(|pair| !pair.starts_with("antiphon=")).collect::<Vec<_>>().join("&"),
+                    _ => query,
+                };
                 self.tell_broker(|world| world.arrive(id, &query, random));
             }
             Item::Frame(frame) if self.connections[connection].broker_is_open => {
@@ -468,6 +495,9 @@ impl World {
     fn end_at_broker(&mut self, connection: usize) {
         let simulated = &mut self.connections[connection];
         if !std::mem::take(&mut simulated.broker_is_open) {
+            // One that ends on its way does not arrive later: nobody would tell the broker of its end again.
+            simulated.to_broker.is_severed = true;
+            simulated.to_broker.items.clear();
             return;
         }
         self.log(|| format!("the broker loses connection {connection}"));
@@ -521,6 +551,7 @@ impl Wires for World {
             frozen_until: Moment(0),
             latency,
             is_answered: false,
+            outbox: Batcher::default(),
         });
         self.clients[client].connection = Some(connection);
         self.log(|| format!("client {client} opens connection {connection}, latency {latency:?}"));
@@ -540,6 +571,11 @@ impl Wires for World {
         if let Some(connection) = self.clients[client].connection {
             self.push(connection, Direction::ToBroker, Item::Frame(frame));
         }
+    }
+
+    fn flush_soon(&mut self, client: usize) {
+        let at = self.now + milliseconds(&mut self.random, 0..3);
+        self.schedule(at, Turn::Flush(client));
     }
 
     fn disconnect(&mut self, client: usize) {
@@ -579,10 +615,25 @@ impl Wires for World {
                 self.losses += 1;
             }
         }
+        self.drain(connection);
         self.push(connection, Direction::ToClient, Item::Frame(frame));
     }
 
+    fn send_together(&mut self, ConnectionId(connection): ConnectionId, message: Vec<u8>) {
+        let connection = connection as usize;
+        let outbox = &mut self.connections[connection].outbox;
+        let is_first = outbox.is_empty();
+        if let Some(full) = outbox.push(message) {
+            self.push(connection, Direction::ToClient, Item::Frame(full));
+        }
+        if is_first {
+            let at = self.now + milliseconds(&mut self.random, 0..3);
+            self.schedule(at, Turn::Drain(connection));
+        }
+    }
+
     fn close(&mut self, ConnectionId(connection): ConnectionId) {
+        self.drain(connection as usize);
         self.push(connection as usize, Direction::ToClient, Item::End);
         // The socket says so soon, and the broker hears what it knows.
         self.schedule(self.now, Turn::Told(connection as usize, Direction::ToBroker));

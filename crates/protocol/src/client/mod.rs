@@ -40,9 +40,12 @@ use connection::{Connection, Goodbye, Step};
 use received::ReceivedRequests;
 use registrations::Registrations;
 
+use crate::batch::{self, Batcher};
+use crate::features::Features;
 use crate::recovery::{Frame, RecoveryLimits};
 use crate::text;
 use crate::time::Moment;
+use crate::wire::DecodeError;
 use crate::wire::envelope::{Message, request_frame};
 use crate::wire::handshake::{CAPABILITY_UNIFIED, ConnectRequest, Credentials};
 use crate::wire::layouts::ServiceFailure;
@@ -71,6 +74,8 @@ pub struct ClientConfig {
     pub request_timeout: Duration,
     /// Largest message taken from the server, in bytes. What a larger one belongs to fails.
     pub max_message_size: usize,
+    /// What the server is offered to do beyond the protocol.
+    pub features: Features,
 }
 
 impl Default for ClientConfig {
@@ -85,6 +90,7 @@ impl Default for ClientConfig {
             recovery: RecoveryLimits::default(),
             request_timeout: Duration::from_secs(30),
             max_message_size: 32 << 20,
+            features: Features::NONE,
         }
     }
 }
@@ -96,6 +102,9 @@ pub enum Output {
     Connect(ConnectionId),
     /// Send this as one binary WebSocket message.
     Send(Frame),
+    /// Messages wait to be sent together: call [`ClientSession::flush`] when whatever happens now is over, and more than one
+    /// thing may have been asked for.
+    FlushSoon,
     /// Close the connection, or stop opening it.
     Disconnect,
     /// Call [`ClientSession::retry_after`], to say how long to wait before this attempt to reconnect, counted from 1.
@@ -192,6 +201,8 @@ pub struct ClientSession {
     calls: Calls,
     registrations: Registrations,
     received: ReceivedRequests,
+    /// What waits to be sent together, on a connection with batching.
+    batcher: Batcher<Frame>,
     outputs: VecDeque<Output>,
     wake_at: Option<Moment>,
 }
@@ -205,6 +216,7 @@ impl ClientSession {
             calls: Calls::default(),
             registrations: Registrations::default(),
             received: ReceivedRequests::default(),
+            batcher: Batcher::default(),
             outputs: VecDeque::new(),
             wake_at: None,
             config,
@@ -243,6 +255,12 @@ impl ClientSession {
         self.connection.negotiated()?.max_message_size
     }
 
+    /// What both ends of the connection do beyond the protocol; of the last connection if there is none now.
+    #[must_use]
+    pub fn features(&self) -> Features {
+        self.connection.negotiated().map_or(Features::NONE, |negotiated| negotiated.features)
+    }
+
     /// Number of conversations that are open: calls under way, registered handlers, and what the server is asked about them.
     #[must_use]
     pub fn open_conversations(&self) -> usize {
@@ -265,6 +283,7 @@ impl ClientSession {
             credentials,
             properties: Some(self.config.properties.clone()),
             recovery: self.connection.recovery(),
+            features: self.config.features,
         }
         .to_query()
     }
@@ -333,6 +352,13 @@ impl ClientSession {
         self.connection.token()
     }
 
+    /// Send what waits to be sent together.
+    pub fn flush(&mut self) {
+        if let Some(frame) = self.batcher.take() {
+            self.push(Output::Send(frame));
+        }
+    }
+
     // What happens outside. What is told of a connection that is not the current one is ignored.
 
     /// The WebSocket is open.
@@ -356,6 +382,17 @@ impl ClientSession {
         if self.connection.is_connecting() {
             let step = self.connection.handle_connect_response(now, frame);
             self.follow(step);
+        } else if self.connection.has_batching() {
+            for message in batch::messages(frame) {
+                match message {
+                    Ok(message) => self.handle_message(now, message),
+                    Err(error) => self.handle_malformed(now, &error),
+                }
+                // One of them may have ended it.
+                if self.connection() != Some(connection) {
+                    return;
+                }
+            }
         } else {
             self.handle_message(now, frame);
         }
@@ -410,8 +447,7 @@ impl ClientSession {
 
     fn handle_message(&mut self, now: Moment, frame: &[u8]) {
         let size = frame.len();
-        let message =
-            Message::decode(frame).map_err(|error| text!["the server sent a malformed message: ", error.message()]);
+        let message = Message::decode(frame);
         if matches!(message, Ok(Message::Abort)) {
             let step = self.connection.handle_abort();
             return self.follow(step);
@@ -439,8 +475,12 @@ impl ClientSession {
             Ok(Message::CloseRequest) => {
                 self.break_off(now, "the server sent a message that only clients send".into());
             }
-            Err(text) => self.break_off(now, text),
+            Err(error) => self.handle_malformed(now, &error),
         }
+    }
+
+    fn handle_malformed(&mut self, now: Moment, error: &DecodeError) {
+        self.break_off(now, text!["the server sent a malformed message: ", error.message()]);
     }
 
     /// What came in a message of `size` bytes, unless that is too much. A large message costs the request that it belongs
@@ -463,27 +503,27 @@ impl ClientSession {
             Step::Nothing => {}
             Step::Open(connection) => self.push(Output::Connect(connection)),
             Step::OpenAnother(connection) => {
-                self.push(Output::Disconnect);
+                self.disconnect();
                 self.push(Output::Connect(connection));
             }
             Step::NotOpened(error) => {
-                self.push(Output::Disconnect);
+                self.disconnect();
                 self.deliver(Event::ConnectFailed(error));
             }
             Step::Opened(session) => self.deliver(Event::Connected(session)),
             Step::Lost { reason, attempt } => {
-                self.push(Output::Disconnect);
+                self.disconnect();
                 self.deliver(Event::Disconnected(reason));
                 self.push(Output::Retry(attempt));
             }
             Step::AttemptFailed { attempt } => {
-                self.push(Output::Disconnect);
+                self.disconnect();
                 self.push(Output::Retry(attempt));
             }
             Step::Reconnected { session, missed, new_session } => {
                 let lossless = missed.is_some();
                 match missed {
-                    Some(missed) => missed.into_iter().for_each(|frame| self.push(Output::Send(frame))),
+                    Some(missed) => missed.into_iter().for_each(|frame| self.put_out(frame)),
                     None => self.lose_messages(),
                 }
                 self.deliver(Event::Reconnected { session, lossless, new_session });
@@ -491,14 +531,17 @@ impl ClientSession {
             }
             Step::Goodbye(step) => {
                 match step {
-                    Goodbye::Send => self.push(Output::Send(Message::CloseRequest.to_frame().into())),
+                    Goodbye::Send => {
+                        self.flush();
+                        self.push(Output::Send(Message::CloseRequest.to_frame().into()));
+                    }
                     Goodbye::Open(connection) => self.push(Output::Connect(connection)),
                     Goodbye::Wait => {}
                 }
                 self.settle_everything(&RequestError::SessionClosed { sent: true });
             }
             Step::Ended { closed, error, lost } => {
-                self.push(Output::Disconnect);
+                self.disconnect();
                 if let Some(reason) = lost {
                     self.deliver(Event::Disconnected(reason));
                 }
@@ -550,8 +593,27 @@ impl ClientSession {
     /// Sends a message, or keeps it for the server to ask for when there is a connection again.
     fn send(&mut self, frame: Vec<u8>) {
         if let Some(frame) = self.connection.send(frame.into()) {
-            self.push(Output::Send(frame));
+            self.put_out(frame);
         }
+    }
+
+    /// Sends a message on the connection: at once, or with others if it has batching.
+    fn put_out(&mut self, frame: Frame) {
+        if !self.connection.has_batching() {
+            return self.push(Output::Send(frame));
+        }
+        if self.batcher.is_empty() {
+            self.push(Output::FlushSoon);
+        }
+        if let Some(full) = self.batcher.push(frame) {
+            self.push(Output::Send(full));
+        }
+    }
+
+    /// Gives the connection up. What waits to be sent on it is sent again with the rest, if there is another one.
+    fn disconnect(&mut self) {
+        self.batcher.take();
+        self.push(Output::Disconnect);
     }
 
     fn deliver(&mut self, event: Event) {

@@ -182,7 +182,8 @@ impl<'a, T: Decode<'a>> Decode<'a> for Option<T> {
     }
 }
 
-fn encode_length(length: usize, out: &mut Vec<u8>) {
+/// Writes the length of what follows.
+pub(crate) fn encode_length(length: usize, out: &mut Vec<u8>) {
     (length as u64).encode(out);
 }
 

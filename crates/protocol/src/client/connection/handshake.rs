@@ -1,6 +1,7 @@
 //! Interprets the first message of a server on a connection.
 
 use crate::client::error::ConnectCode;
+use crate::features::Features;
 use crate::negotiated::Negotiated;
 use crate::text;
 use crate::wire::handshake::{ConnectResponse, NEWEST_VERSION, OLDEST_VERSION, ResponseCode, SessionToken};
@@ -30,8 +31,9 @@ pub struct Refusal {
     pub text: String,
 }
 
-/// Reads the first message of a server. `is_reconnection` says whether a session was open before.
-pub fn read(frame: &[u8], is_reconnection: bool) -> Result<Accepted, Refusal> {
+/// Reads the first message of a server. `is_reconnection` says whether a session was open before, `offered` what the client
+/// offered.
+pub fn read(frame: &[u8], is_reconnection: bool, offered: Features) -> Result<Accepted, Refusal> {
     let response = ConnectResponse::decode(frame).map_err(|error| Refusal {
         response: None,
         code: ConnectCode::HandshakeError,
@@ -46,15 +48,17 @@ pub fn read(frame: &[u8], is_reconnection: bool) -> Result<Accepted, Refusal> {
             })
         }
         // 105 and 106 answer a reconnection only.
-        ConnectResponse::Accepted { version, code, session, token, ping_period, tail }
+        ConnectResponse::Accepted { version, code, session, token, ping_period, tail, features }
             if code == ResponseCode::OK || is_reconnection =>
         {
             let is_lossless = code == ResponseCode::RECONNECTED;
             let max_message_size = if is_lossless { 0 } else { tail };
+            let mut negotiated = Negotiated::from_wire(version, ping_period, max_message_size);
+            negotiated.features = features.unwrap_or_default() & offered;
             Ok(Accepted {
                 session,
                 token,
-                negotiated: Negotiated::from_wire(version, ping_period, max_message_size),
+                negotiated,
                 resend_from: is_lossless.then(|| u64::try_from(tail).unwrap_or(0)),
             })
         }

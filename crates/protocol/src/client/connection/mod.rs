@@ -24,6 +24,7 @@ use recovering::Recovering;
 use super::error::{CloseCode, Closed, ConnectCode, ConnectError, RequestError, milliseconds};
 use super::ids::ConnectionId;
 use super::{ClientConfig, State};
+use crate::features::Features;
 use crate::negotiated::Negotiated;
 use crate::recovery::{Frame, RecoveryBuffer};
 use crate::text;
@@ -95,6 +96,8 @@ pub(super) struct Connection {
     attempts: Attempts,
     /// Of all attempts to reconnect together; zero if there are to be none.
     reconnect_timeout: Duration,
+    /// What the server is offered at every connection.
+    offered: Features,
     /// What was sent, for the case that the connection is lost.
     sent: RecoveryBuffer<Frame>,
     /// How many messages came from the server.
@@ -178,6 +181,7 @@ impl Connection {
             phase: Phase::Idle,
             attempts: Attempts { last: ConnectionId(0), timeout: config.connect_timeout },
             reconnect_timeout: config.reconnect_timeout,
+            offered: config.features,
             sent: RecoveryBuffer::new(config.recovery),
             received: 0,
         }
@@ -235,6 +239,11 @@ impl Connection {
     /// What was agreed on with the server, on the last connection if there is none now.
     pub fn negotiated(&self) -> Option<Negotiated> {
         self.established().map(|established| established.negotiated)
+    }
+
+    /// Whether messages may be sent together.
+    pub fn has_batching(&self) -> bool {
+        self.established().is_some_and(|established| established.negotiated.features.has(Features::BATCHING))
     }
 
     /// How a message of this size gets to the server, or why it does not; `may_wait` says whether it may take its time.
@@ -341,7 +350,7 @@ impl Connection {
     /// The first message of the server.
     pub fn handle_connect_response(&mut self, now: Moment, frame: &[u8]) -> Step {
         let is_reconnection = !matches!(self.phase, Phase::Connecting { .. });
-        let accepted = match handshake::read(frame, is_reconnection) {
+        let accepted = match handshake::read(frame, is_reconnection, self.offered) {
             Ok(accepted) => accepted,
             Err(refusal) => return self.be_refused(now, refusal),
         };

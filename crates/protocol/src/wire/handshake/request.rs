@@ -6,6 +6,7 @@ use percent_encoding::percent_decode_str;
 
 use super::properties::{properties_from_text, properties_to_json, properties_to_list};
 use super::secrets::Credentials;
+use crate::features::Features;
 use crate::text;
 use crate::text::hexadecimal_digit;
 
@@ -31,7 +32,12 @@ pub struct ConnectRequest {
     pub properties: Option<Vec<(String, String)>>,
     /// Takes up an existing session instead of opening one.
     pub recovery: Option<Recovery>,
+    /// What the client can do beyond the protocol (section 18.1).
+    pub features: Features,
 }
+
+/// The parameter that offers features. A server that does not know it ignores it.
+const FEATURES: &str = "antiphon";
 
 /// The part of a connect request that makes it a reconnection (section 10).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,6 +154,7 @@ impl ConnectRequest {
                 .map(|text| properties_from_text(&text).ok_or(HandshakeError::Malformed("sp")))
                 .transpose()?,
             recovery,
+            features: Features::from_wire(get(FEATURES).map_or(Ok(0), |text| number(FEATURES, &text))?),
         })
     }
 
@@ -173,6 +180,9 @@ impl ConnectRequest {
         }
         if let Some(properties) = &self.properties {
             parameters.push(("sp", write_properties(properties)));
+        }
+        if self.features != Features::NONE {
+            parameters.push((FEATURES, text![self.features.to_wire()]));
         }
         if principal_last {
             self.append_principal(&mut parameters);

@@ -1,6 +1,7 @@
 //! The first message of a server (section 3).
 
 use super::secrets::SessionToken;
+use crate::features::Features;
 use crate::wire::primitives::SessionId;
 use crate::wire::{DecodeError, Reader};
 
@@ -62,6 +63,9 @@ pub enum ConnectResponse {
         /// For 105 the number of the first message that the server wants to have again, else the largest message it
         /// takes, in bytes; 0 or less for no limit.
         tail: i32,
+        /// What the server does beyond the protocol, of what the client offered; none if it says nothing of that, as
+        /// official servers do, and ours to a client that offered nothing.
+        features: Option<Features>,
     },
     /// Any other code; the server closes the WebSocket.
     Refused {
@@ -74,8 +78,12 @@ pub enum ConnectResponse {
 
 const MAGIC: u8 = b'#';
 
+/// Stands before the features, so that nothing else that a server may write there is taken for them.
+const FEATURES: [u8; 4] = *b"FEAT";
+
 impl ConnectResponse {
-    /// Reads the first WebSocket message of a server. Bytes after the response are ignored.
+    /// Reads the first WebSocket message of a server. Bytes after the response are ignored, unless they are its features;
+    /// so are bytes after these.
     ///
     /// # Errors
     ///
@@ -100,6 +108,10 @@ impl ConnectResponse {
             token: SessionToken(input.array()?),
             ping_period: i64::from_be_bytes(input.array()?),
             tail: i32::from_be_bytes(input.array()?),
+            features: match (input.array(), input.array()) {
+                (Ok(FEATURES), Ok(bits)) => Some(Features::from_wire(u32::from_be_bytes(bits))),
+                _ => None,
+            },
         })
     }
 
@@ -109,13 +121,17 @@ impl ConnectResponse {
         let mut frame = vec![MAGIC];
         match self {
             Self::Refused { version, code } => frame.extend_from_slice(&[*version, code.0]),
-            Self::Accepted { version, code, session, token, ping_period, tail } => {
+            Self::Accepted { version, code, session, token, ping_period, tail, features } => {
                 frame.extend_from_slice(&[*version, code.0]);
                 frame.extend_from_slice(&session.server.to_be_bytes());
                 frame.extend_from_slice(&session.value.to_be_bytes());
                 frame.extend_from_slice(token.as_bytes());
                 frame.extend_from_slice(&ping_period.to_be_bytes());
                 frame.extend_from_slice(&tail.to_be_bytes());
+                if let Some(features) = features {
+                    frame.extend_from_slice(&FEATURES);
+                    frame.extend_from_slice(&features.to_wire().to_be_bytes());
+                }
             }
         }
         frame
