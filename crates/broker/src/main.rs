@@ -16,6 +16,7 @@ use antiphon_protocol::path;
 use bytesize::ByteSize;
 use clap::Parser;
 use tokio::net::TcpListener;
+use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// A broker for request-response messaging over WebSocket.
@@ -46,6 +47,9 @@ struct Options {
     /// Largest message taken from a client: 1KiB to 2047MiB
     #[arg(long, value_name = "SIZE", default_value = "32MiB", value_parser = message_size)]
     max_message_size: usize,
+    /// Threads that serve connections, 1 to 64; what is decided is decided by one at a time
+    #[arg(long, value_name = "N", default_value = "1", value_parser = threads)]
+    threads: usize,
     /// How much to log on stderr: off, error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     log: tracing_subscriber::filter::LevelFilter,
@@ -106,6 +110,10 @@ fn message_size(text: &str) -> Result<usize, String> {
     }
 }
 
+fn threads(text: &str) -> Result<usize, &'static str> {
+    text.parse().ok().filter(|threads| (1..=64).contains(threads)).ok_or("write a number from 1 to 64")
+}
+
 /// Something the operator has to put right; printed as one line.
 const BAD_USAGE: u8 = 2;
 
@@ -120,13 +128,20 @@ fn main() -> ExitCode {
         Err(error) => return complain(BAD_USAGE, &one_line(&error.to_string())),
     };
     tracing_subscriber::fmt().with_max_level(options.log).with_writer(std::io::stderr).with_ansi(false).init();
-    match run(options) {
+    let mut runtime = match options.threads {
+        1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    let runtime = match runtime.worker_threads(options.threads).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(1, &format!("cannot start: {error}")),
+    };
+    match runtime.block_on(run(options)) {
         Ok(()) => ExitCode::SUCCESS,
         Err((code, message)) => complain(code, &message),
     }
 }
 
-#[tokio::main]
 async fn run(options: Options) -> Result<(), (u8, String)> {
     if !options.listen.ip().is_loopback() {
         let text = "without a configuration file the passwords are well known, so only a loopback address will do";

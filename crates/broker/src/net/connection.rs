@@ -1,120 +1,258 @@
-//! One WebSocket: its messages to the hub, and the hub's messages to it.
+//! One WebSocket: what its client sends goes into the hub, by its own task.
 
-use std::mem;
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use antiphon_protocol::batch::Batcher;
-use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
-use bytes::Bytes;
-use futures_util::stream::{SplitSink, SplitStream};
-use futures_util::{SinkExt, StreamExt};
+use antiphon_protocol::wire::handshake::ConnectRequest;
+use bytes::BufMut;
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
+use tungstenite::protocol::frame::coding::CloseCode;
 
-use super::hub::{ConnectionEvent, Reporter};
-use super::outbox::{Amount, Frames, OutboxReceiver, Outgoing};
+use super::frames::{Decoder, Incoming, Violation};
+use super::hub::{Connection, ConnectionTurn, Hub};
+use super::outbox::{Outbox, Status};
+use crate::core::Arrival;
 
 /// How long a client has to take the last messages and to close its end, once the broker has closed its own.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Serves a connection until either end has closed it.
-pub(super) async fn run(socket: WebSocket, outbox: OutboxReceiver, reporter: Reporter) {
-    let (sink, stream) = socket.split();
-    let OutboxReceiver { frames, closed } = outbox;
-    let mut writing = std::pin::pin!(write_frames(sink, frames));
-    let mut reading = std::pin::pin!(read_frames(stream, &reporter));
-    // A client that takes nothing would keep us writing for ever.
-    let out_of_patience = async {
-        let _ = closed.await;
-        tokio::time::sleep(CLOSE_PATIENCE).await;
+/// Bytes that a connection reads at a time, before others have their turn. Larger messages take several reads.
+const READ_AT_A_TIME: usize = 16 << 10;
+
+/// What a large message has room for from the beginning: its head may say more than will ever come.
+const LARGE_MESSAGE: usize = 1 << 20;
+
+/// Close codes (RFC 6455, section 7.4.1).
+const NORMAL: u16 = 1000;
+const GOING_AWAY: u16 = 1001;
+const PROTOCOL_ERROR: u16 = 1002;
+
+thread_local! {
+    /// What was read is decoded before anything else is read, so all connections of a thread share a buffer.
+    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_AT_A_TIME].into());
+}
+
+/// Serves a connection until either end has closed it. `head` is what came together with the request that opened it;
+/// messages have up to `limit` bytes.
+pub(super) async fn run(
+    stream: TcpStream,
+    head: &[u8],
+    limit: usize,
+    hub: &Arc<Hub>,
+    request: Box<ConnectRequest>,
+    arrival: Box<Arrival>,
+) {
+    let (socket, sink) = stream.into_split();
+    let outbox = Arc::new(Outbox::new(sink));
+    let Some(connection) = hub.open(&request, &arrival, outbox.clone()) else { return };
+    drop((request, arrival));
+    let mut reader = Reader { socket, decoder: Decoder::new(limit), outbox, connection: Some(connection) };
+    let end = match reader.take(&mut head.to_vec()) {
+        None => reader.run().await,
+        Some(end) => end,
     };
-    tokio::select! {
-        // Everything is sent, or the connection broke. What still comes from this client counts no more.
-        () = &mut writing => {
-            let _ = tokio::time::timeout(CLOSE_PATIENCE, reading).await;
-            reporter.report(ConnectionEvent::Gone).await;
-        }
-        () = &mut reading => {
-            reporter.report(ConnectionEvent::Gone).await;
-            let _ = tokio::time::timeout(CLOSE_PATIENCE, writing).await;
-        }
-        () = out_of_patience => reporter.report(ConnectionEvent::Gone).await,
-    }
+    reader.connection = None;
+    // A client that takes nothing would keep us writing for ever.
+    let _ = tokio::time::timeout(CLOSE_PATIENCE, reader.finish(end)).await;
 }
 
-async fn read_frames(mut stream: SplitStream<WebSocket>, reporter: &Reporter) {
-    while let Some(received) = stream.next().await {
-        let event = match received {
-            Ok(Message::Binary(frame)) => ConnectionEvent::Frame(frame),
-            Ok(Message::Text(_)) => ConnectionEvent::Violation,
-            Ok(Message::Ping(_) | Message::Pong(_)) => ConnectionEvent::SignOfLife,
-            Ok(Message::Close(frame)) => {
-                if frame.is_some_and(|frame| frame.code == close_code::AWAY) {
-                    reporter.report(ConnectionEvent::GoingAway).await;
-                }
-                return;
+/// Why there is nothing more to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// The broker has closed its end.
+    Ours,
+    /// The client has closed its end, with this code if it gave one.
+    Theirs(Option<u16>),
+    /// The client sent what is no WebSocket frame.
+    Violation,
+    /// The connection broke.
+    Broken,
+}
+
+/// Reads what a client sends.
+struct Reader {
+    socket: OwnedReadHalf,
+    decoder: Decoder,
+    outbox: Arc<Outbox>,
+    /// Without it, what the client still sends counts no more.
+    connection: Option<Connection>,
+}
+
+impl Reader {
+    /// Brings what arrives into the hub.
+    async fn run(&mut self) -> End {
+        loop {
+            let read = poll_fn(|context| match self.outbox.poll_flush(context) {
+                Status::Broken => Poll::Ready(Err(End::Broken)),
+                Status::Closing | Status::Closed if self.connection.is_some() => Poll::Ready(Err(End::Ours)),
+                _ => self.poll_read(context),
+            });
+            match read.await {
+                Ok(Read::All) => {}
+                // Others first.
+                Ok(Read::Part) => tokio::task::yield_now().await,
+                Err(end) => return end,
             }
-            Err(error) => {
-                tracing::debug!(%error, "a connection broke");
-                if is_violation(error) {
-                    reporter.report(ConnectionEvent::Violation).await;
-                }
-                return;
-            }
+        }
+    }
+
+    /// Sends what is to be sent still, and lets the client close its end.
+    async fn finish(&mut self, end: End) {
+        let end = match end {
+            End::Ours => self.run().await,
+            _ => end,
         };
-        reporter.report(event).await;
+        match end {
+            End::Theirs(code) => self.outbox.answer_close(code.map(answer)),
+            End::Violation | End::Ours => self.outbox.close(Some(NORMAL)),
+            End::Broken => return,
+        }
+        self.outbox.flush();
+        poll_fn(|context| match self.outbox.poll_flush(context) {
+            Status::Open | Status::Closing => Poll::Pending,
+            Status::Closed | Status::Broken => Poll::Ready(()),
+        })
+        .await;
+    }
+
+    /// Reads once.
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<Read, End>> {
+        if let Some((large, missing)) = self.decoder.large(READ_AT_A_TIME) {
+            large.reserve_exact(missing.min(large.len().max(LARGE_MESSAGE)));
+            let mut room = large.limit(missing);
+            let read = ready!(pin!(self.socket.read_buf(&mut room)).poll(context)).map_err(|error| broken(&error))?;
+            return Poll::Ready(match read {
+                0 => Err(End::Broken),
+                _ if read < missing => Ok(Read::Part),
+                _ => self.take_large().map_or(Ok(Read::Part), Err),
+            });
+        }
+        BUFFER.with_borrow_mut(|buffer| {
+            let begun = self.decoder.begun().len();
+            let mut room = ReadBuf::new(&mut buffer[begun..]);
+            ready!(Pin::new(&mut self.socket).poll_read(context, &mut room)).map_err(|error| broken(&error))?;
+            let read = room.filled().len();
+            if read == 0 {
+                return Poll::Ready(Err(End::Broken));
+            }
+            buffer[..begun].copy_from_slice(self.decoder.begun());
+            if let Some(end) = self.take(&mut buffer[..begun + read]) {
+                return Poll::Ready(Err(end));
+            }
+            Poll::Ready(Ok(if begun + read == buffer.len() { Read::Part } else { Read::All }))
+        })
+    }
+
+    /// Brings what was read into the hub, in one turn. Whether there is nothing more to read.
+    fn take(&mut self, bytes: &mut [u8]) -> Option<End> {
+        let mut intake = Intake { outbox: &self.outbox, connection: self.connection.as_ref(), turn: None, end: None };
+        let decoded = self.decoder.decode(bytes, |incoming| intake.take(incoming));
+        intake.finish(decoded)
+    }
+
+    /// The same for a message that was too large for the buffer.
+    fn take_large(&mut self) -> Option<End> {
+        let mut intake = Intake { outbox: &self.outbox, connection: self.connection.as_ref(), turn: None, end: None };
+        let decoded = self.decoder.decode_begun(|incoming| intake.take(incoming));
+        intake.finish(decoded)
     }
 }
 
-/// Whether a client sent what is no WebSocket frame, or too large a one. Otherwise its connection broke, and it may come
-/// back on another one.
-fn is_violation(error: axum::Error) -> bool {
-    use tungstenite::Error;
-    use tungstenite::error::ProtocolError::ResetWithoutClosingHandshake;
-    match error.into_inner().downcast_ref::<Error>() {
-        Some(Error::Protocol(ResetWithoutClosingHandshake)) => false,
-        Some(Error::Protocol(_) | Error::Capacity(_) | Error::Utf8(_)) => true,
-        _ => false,
-    }
+/// How much there was to read.
+enum Read {
+    All,
+    /// There is more, most likely.
+    Part,
 }
 
-async fn write_frames(mut sink: SplitSink<WebSocket, Message>, mut frames: Frames) {
-    while let Some(message) = frames.next().await {
-        if write_all_queued(&mut sink, &mut frames, message).await.is_err() {
+/// The code that answers a client's: the same, if it may be sent at all.
+fn answer(code: u16) -> u16 {
+    if CloseCode::from(code).is_allowed() { code } else { PROTOCOL_ERROR }
+}
+
+fn broken(error: &std::io::Error) -> End {
+    tracing::debug!(%error, "a connection broke");
+    End::Broken
+}
+
+/// The way of what was read into the hub.
+struct Intake<'a> {
+    outbox: &'a Outbox,
+    connection: Option<&'a Connection>,
+    /// Begins with the first thing that the hub is to know.
+    turn: Option<ConnectionTurn<'a>>,
+    end: Option<End>,
+}
+
+impl<'a> Intake<'a> {
+    fn turn(&mut self) -> Option<&mut ConnectionTurn<'a>> {
+        if self.turn.is_none() {
+            self.turn = self.connection?.enter();
+            if self.turn.is_none() {
+                self.end = Some(End::Broken);
+            }
+        }
+        self.turn.as_mut()
+    }
+
+    fn take(&mut self, incoming: Incoming<'_>) {
+        if self.end.is_some() {
             return;
         }
-    }
-    let goodbye = CloseFrame { code: close_code::NORMAL, reason: "".into() };
-    // The client may be gone; then there is nobody to say it to.
-    let _ = sink.send(Message::Close(Some(goodbye))).await;
-}
-
-/// Sends `message` and whatever else is queued with a single flush, and in batches what may be sent together.
-async fn write_all_queued(
-    sink: &mut SplitSink<WebSocket, Message>,
-    frames: &mut Frames,
-    message: Outgoing,
-) -> Result<(), axum::Error> {
-    let mut batcher = Batcher::<Bytes>::default();
-    let mut written = Amount::default();
-    let mut next = Some(message);
-    while let Some(outgoing) = next {
-        let amount = Amount::of(&outgoing);
-        let ready = match outgoing {
-            Outgoing::Together(message) => [batcher.push(message), None],
-            Outgoing::Alone(message) => [batcher.take(), Some(message)],
-        };
-        if ready != [None, None] {
-            for frame in ready.into_iter().flatten() {
-                sink.feed(Message::Binary(frame)).await?;
+        match incoming {
+            Incoming::Close(code) => {
+                self.end = Some(End::Theirs(code));
+                if code == Some(GOING_AWAY)
+                    && let Some(turn) = self.turn()
+                {
+                    turn.going_away();
+                }
             }
-            frames.sent(mem::take(&mut written));
+            Incoming::Ping(payload) => {
+                self.outbox.pong(payload);
+                if let Some(turn) = self.turn() {
+                    turn.sign_of_life();
+                }
+            }
+            Incoming::Binary(message) => {
+                if let Some(turn) = self.turn() {
+                    turn.message(&message);
+                }
+            }
+            Incoming::Text => {
+                if let Some(turn) = self.turn() {
+                    turn.violation();
+                }
+            }
+            Incoming::Pong => {
+                if let Some(turn) = self.turn() {
+                    turn.sign_of_life();
+                }
+            }
         }
-        written += amount;
-        next = frames.next_queued();
     }
-    if let Some(frame) = batcher.take() {
-        sink.feed(Message::Binary(frame)).await?;
+
+    fn finish(mut self, decoded: Result<(), Violation>) -> Option<End> {
+        if let Err(Violation(what)) = decoded
+            && self.end.is_none()
+        {
+            tracing::debug!("a client sent {what}");
+            if let Some(turn) = self.turn() {
+                turn.violation();
+            }
+            self.end = Some(End::Violation);
+        }
+        if let Some(turn) = self.turn {
+            turn.leave();
+        }
+        // A pong.
+        self.outbox.flush();
+        self.end
     }
-    sink.flush().await?;
-    frames.sent(written);
-    Ok(())
 }

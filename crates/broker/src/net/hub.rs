@@ -1,177 +1,258 @@
-//! The task that owns the core. Connections send it events; it carries out the core's outputs.
+//! The broker's core behind one lock. The task of each connection brings in what it read, and writes what comes of it.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::handshake::ConnectRequest;
-use axum::body::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 
 use super::outbox::{Outbox, Outgoing};
 use crate::core::{Arrival, Broker, ConnectionId, Output};
 
-/// Events that may wait for the core; a connection that has more to say waits, and so does its client.
-const QUEUED_EVENTS: usize = 1024;
+/// The close code of an end that was meant to be.
+const NORMAL: u16 = 1000;
 
-/// An event for the hub's task.
-enum Event {
-    Connection(ConnectionId, ConnectionEvent),
-    /// A client presents its token from outside of its connection, to end its session.
-    Close(Bytes),
-    /// The broker is to stop; requests under way have this long to be answered.
-    Stop(Duration),
-}
-
-/// An event on a connection.
-pub(super) enum ConnectionEvent {
-    Opened {
-        request: Box<ConnectRequest>,
-        arrival: Box<Arrival>,
-        outbox: Outbox,
-    },
-    Frame(Bytes),
-    /// Something that no client may send.
-    Violation,
-    SignOfLife,
-    /// The client closes it, and says that it is going away itself; `Gone` follows.
-    GoingAway,
-    Gone,
-}
-
-/// Reports to the hub, for one connection.
-#[derive(Clone)]
-pub(super) struct Reporter {
-    connection: ConnectionId,
-    events: mpsc::Sender<Event>,
-}
-
-impl Reporter {
-    /// Waits while the hub is behind. Nothing happens once the hub has stopped.
-    pub async fn report(&self, event: ConnectionEvent) {
-        // It stops only when the broker does.
-        let _ = self.events.send(Event::Connection(self.connection, event)).await;
-    }
-}
-
-/// A handle to a running hub.
+/// The core, and all connections.
 pub(super) struct Hub {
-    events: mpsc::Sender<Event>,
+    state: Mutex<State>,
+    /// The core is to be woken earlier than it was.
+    earlier: Notify,
+    start: Instant,
     connections: AtomicU64,
 }
 
+struct State {
+    broker: Broker,
+    outboxes: HashMap<ConnectionId, Arc<Outbox>>,
+    /// When [`Hub::keep_time`] calls the core at the latest.
+    wake_at: Option<Moment>,
+    /// Nothing happens any more.
+    is_over: bool,
+}
+
+/// Whoever serves the hub has this: when it is dropped, all connections are, and the core hears no more of them.
+pub(super) struct Service(Arc<Hub>);
+
+/// What happens between two moments at which others have their turn. Nobody waits for anything meanwhile, since the core
+/// is locked.
+pub(super) struct Turn<'a> {
+    hub: &'a Hub,
+    state: MutexGuard<'a, State>,
+    time: Instant,
+    now: Moment,
+    /// Those that something was put into.
+    touched: Vec<Arc<Outbox>>,
+}
+
+/// A connection that the core knows, until this is dropped.
+pub(super) struct Connection {
+    hub: Arc<Hub>,
+    id: ConnectionId,
+}
+
+/// What happens on one connection, in a [`Turn`].
+pub(super) struct ConnectionTurn<'a> {
+    turn: Turn<'a>,
+    id: ConnectionId,
+}
+
 impl Hub {
-    /// Runs `broker` in a task of its own until the returned hub and all its reporters are gone.
-    pub fn start(broker: Broker) -> (Self, tokio::task::JoinHandle<()>) {
-        let (events, received) = mpsc::channel(QUEUED_EVENTS);
-        let task = tokio::spawn(HubTask::new(broker).run(received));
-        (Self { events, connections: AtomicU64::new(0) }, task)
+    fn new(broker: Broker) -> Self {
+        let state = State { broker, outboxes: HashMap::new(), wake_at: None, is_over: false };
+        Self { state: Mutex::new(state), earlier: Notify::new(), start: Instant::now(), connections: AtomicU64::new(0) }
     }
 
-    /// The reporter of a new connection.
-    pub fn reporter(&self) -> Reporter {
-        let connection = ConnectionId(self.connections.fetch_add(1, Ordering::Relaxed));
-        Reporter { connection, events: self.events.clone() }
+    /// Serves connections until what this returns is dropped.
+    pub fn start(broker: Broker) -> (Arc<Self>, Service) {
+        let hub = Arc::new(Self::new(broker));
+        (hub.clone(), Service(hub))
+    }
+
+    /// Waits for its turn. Nothing if it is over, or if the core panicked: nobody knows what it would do.
+    fn enter(&self) -> Option<Turn<'_>> {
+        let state = self.state.lock().ok().filter(|state| !state.is_over)?;
+        let time = Instant::now();
+        let now = Moment::default() + (time - self.start);
+        Some(Turn { hub: self, state, time, now, touched: Vec::new() })
+    }
+
+    /// A client opened a connection and asks for a session.
+    pub fn open(
+        self: &Arc<Self>,
+        request: &ConnectRequest,
+        arrival: &Arrival,
+        outbox: Arc<Outbox>,
+    ) -> Option<Connection> {
+        let id = ConnectionId(self.connections.fetch_add(1, Ordering::Relaxed));
+        let mut turn = self.enter()?;
+        let connection = Connection { hub: self.clone(), id };
+        turn.state.outboxes.insert(id, outbox);
+        turn.state.broker.handle_connect(turn.now, id, request, arrival);
+        turn.carry_out();
+        turn.leave();
+        Some(connection)
     }
 
     /// Ends the session that has this token, if there is one.
-    pub async fn close(&self, token: Bytes) {
-        let _ = self.events.send(Event::Close(token)).await;
+    pub fn close(&self, token: &[u8]) {
+        if let Some(mut turn) = self.enter() {
+            turn.state.broker.handle_close(token);
+            turn.carry_out();
+            turn.leave();
+        }
     }
 
     /// Closes all connections once the requests under way are answered, or `grace` is over.
-    pub async fn stop(&self, grace: Duration) {
-        let _ = self.events.send(Event::Stop(grace)).await;
-    }
-}
-
-/// The hub's task, the only owner of the broker's core.
-struct HubTask {
-    broker: Broker,
-    outboxes: HashMap<ConnectionId, Outbox>,
-    start: Instant,
-    wake_at: Option<Moment>,
-}
-
-impl HubTask {
-    fn new(broker: Broker) -> Self {
-        Self { broker, outboxes: HashMap::new(), start: Instant::now(), wake_at: None }
+    pub fn stop(&self, grace: Duration) {
+        let Some(mut turn) = self.enter() else { return };
+        let broker = &mut turn.state.broker;
+        let (sessions, requests) = (broker.session_count(), broker.outstanding_requests());
+        tracing::info!(sessions, requests, "stopping; requests under way have {grace:?} to be answered");
+        broker.stop(turn.now, grace);
+        turn.carry_out();
+        turn.leave();
     }
 
-    async fn run(mut self, mut events: mpsc::Receiver<Event>) {
-        loop {
-            let wake_at = self.wake_at;
-            let start = self.start;
-            let timer = async move {
+    /// Calls the core when it wants to be woken. Returns when it panicked.
+    pub async fn keep_time(&self) {
+        while let Some(wake_at) = self.wake() {
+            let timer = async {
                 match wake_at {
-                    Some(at) => tokio::time::sleep_until((start + Duration::from_micros(at.0)).into()).await,
+                    Some(at) => tokio::time::sleep_until((self.start + Duration::from_micros(at.0)).into()).await,
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
-                event = events.recv() => match event {
-                    Some(Event::Connection(connection, event)) => self.handle(connection, event),
-                    Some(Event::Close(token)) => self.broker.handle_close(&token),
-                    Some(Event::Stop(grace)) => self.stop(grace),
-                    None => return,
-                },
-                () = timer => {
-                    self.wake_at = None;
-                    self.broker.handle_timeout(self.now());
+                () = timer => {}
+                () = self.earlier.notified() => {}
+            }
+        }
+    }
+
+    /// Calls the core if it is time to. When to come back.
+    fn wake(&self) -> Option<Option<Moment>> {
+        let mut turn = self.enter()?;
+        if turn.state.wake_at.is_some_and(|at| at <= turn.now) {
+            turn.state.wake_at = None;
+            turn.state.broker.handle_timeout(turn.now);
+            turn.carry_out();
+        }
+        let wake_at = turn.state.wake_at;
+        turn.leave();
+        Some(wake_at)
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.is_over = true;
+        for outbox in std::mem::take(&mut state.outboxes).into_values() {
+            outbox.give_up();
+        }
+    }
+}
+
+impl Turn<'_> {
+    /// Does what the core says.
+    fn carry_out(&mut self) {
+        while let Some(output) = self.state.broker.poll_output() {
+            match output {
+                Output::Send(connection, message) => self.send(connection, Outgoing::Alone(message)),
+                Output::SendTogether(connection, message) => self.send(connection, Outgoing::Together(message)),
+                Output::Close(connection) => self.close(connection),
+                Output::WakeAt(at) => {
+                    // Being called too early does no harm, and a timer that is seldom set costs next to nothing.
+                    if self.state.wake_at.is_none_or(|earlier| at < earlier) {
+                        self.state.wake_at = Some(at);
+                        self.hub.earlier.notify_one();
+                    }
                 }
             }
-            self.carry_out();
         }
     }
 
-    fn now(&self) -> Moment {
-        Moment::default() + self.start.elapsed()
-    }
-
-    fn stop(&mut self, grace: Duration) {
-        let (sessions, requests) = (self.broker.session_count(), self.broker.outstanding_requests());
-        tracing::info!(sessions, requests, "stopping; requests under way have {grace:?} to be answered");
-        self.broker.stop(self.now(), grace);
-    }
-
-    fn handle(&mut self, connection: ConnectionId, event: ConnectionEvent) {
-        let now = self.now();
-        match event {
-            ConnectionEvent::Opened { request, arrival, outbox } => {
-                self.outboxes.insert(connection, outbox);
-                self.broker.handle_connect(now, connection, &request, &arrival);
-            }
-            ConnectionEvent::Frame(frame) => self.broker.handle_frame(now, connection, &frame),
-            ConnectionEvent::Violation => self.broker.handle_violation(now, connection),
-            ConnectionEvent::SignOfLife => self.broker.handle_sign_of_life(now, connection),
-            ConnectionEvent::GoingAway => self.broker.handle_going_away(now, connection),
-            ConnectionEvent::Gone => {
-                self.outboxes.remove(&connection);
-                self.broker.handle_disconnected(now, connection);
-            }
-        }
-    }
-
-    fn send(&mut self, now: Instant, connection: ConnectionId, message: Outgoing) {
-        let Some(outbox) = self.outboxes.get_mut(&connection) else { return };
-        if outbox.push(now, message).is_err() {
+    fn send(&mut self, connection: ConnectionId, message: Outgoing) {
+        let Some(outbox) = self.state.outboxes.get(&connection) else { return };
+        touch(&mut self.touched, outbox);
+        if outbox.push(self.time, message).is_err() {
             tracing::warn!(connection = connection.0, "closed: the client does not read what it is sent");
-            self.outboxes.remove(&connection);
-            self.broker.handle_overflow(connection);
+            self.close(connection);
+            self.state.broker.handle_overflow(connection);
         }
     }
 
-    fn carry_out(&mut self) {
-        let now = Instant::now();
-        while let Some(output) = self.broker.poll_output() {
-            match output {
-                Output::Send(connection, message) => self.send(now, connection, Outgoing::Alone(message)),
-                Output::SendTogether(connection, message) => self.send(now, connection, Outgoing::Together(message)),
-                // The outbox closes the connection when it is gone and empty.
-                Output::Close(connection) => drop(self.outboxes.remove(&connection)),
-                Output::WakeAt(at) => self.wake_at = Some(at),
-            }
+    fn close(&mut self, connection: ConnectionId) {
+        if let Some(outbox) = self.state.outboxes.remove(&connection) {
+            outbox.close(Some(NORMAL));
+            touch(&mut self.touched, &outbox);
         }
+    }
+
+    /// Lets others in, and sends what has come of it.
+    fn leave(self) {
+        let Self { state, touched, .. } = self;
+        drop(state);
+        for outbox in touched {
+            outbox.flush();
+        }
+    }
+}
+
+/// Whoever got several messages in a turn gets them in one write.
+fn touch(touched: &mut Vec<Arc<Outbox>>, outbox: &Arc<Outbox>) {
+    if !touched.last().is_some_and(|last| Arc::ptr_eq(last, outbox)) {
+        touched.push(outbox.clone());
+    }
+}
+
+impl Connection {
+    /// As [`Hub::enter`].
+    pub fn enter(&self) -> Option<ConnectionTurn<'_>> {
+        Some(ConnectionTurn { turn: self.hub.enter()?, id: self.id })
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Some(mut turn) = self.hub.enter() {
+            turn.state.outboxes.remove(&self.id);
+            turn.state.broker.handle_disconnected(turn.now, self.id);
+            turn.carry_out();
+            turn.leave();
+        }
+    }
+}
+
+impl ConnectionTurn<'_> {
+    /// A binary message arrived.
+    pub fn message(&mut self, message: &[u8]) {
+        self.turn.state.broker.handle_frame(self.turn.now, self.id, message);
+        self.turn.carry_out();
+    }
+
+    /// Something that no client may send.
+    pub fn violation(&mut self) {
+        self.turn.state.broker.handle_violation(self.turn.now, self.id);
+        self.turn.carry_out();
+    }
+
+    pub fn sign_of_life(&mut self) {
+        self.turn.state.broker.handle_sign_of_life(self.turn.now, self.id);
+        self.turn.carry_out();
+    }
+
+    /// The client closes it, and says that it is going away itself.
+    pub fn going_away(&mut self) {
+        self.turn.state.broker.handle_going_away(self.turn.now, self.id);
+        self.turn.carry_out();
+    }
+
+    /// Lets others in, and sends what has come of it.
+    pub fn leave(self) {
+        self.turn.leave();
     }
 }

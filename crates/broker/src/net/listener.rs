@@ -6,24 +6,23 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use antiphon_protocol::wire::handshake::{ConnectRequest, HandshakeError};
 use axum::Router;
-use axum::body::{Body, to_bytes};
-use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Extension, Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, post};
 use hyper::server::conn::http1;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tungstenite::handshake::server::create_response_with_body;
 
 use super::connection;
-use super::hub::{ConnectionEvent, Hub};
+use super::hub::Hub;
 use super::origin::only_local_pages;
-use super::outbox::Outbox;
 use super::site::Site;
 use crate::core::{Arrival, Broker};
 
@@ -37,7 +36,7 @@ pub struct Limits {
     /// Largest WebSocket message, in bytes.
     pub max_message_size: usize,
     /// Connections at the same time.
-    pub max_connections: usize,
+    pub max_connections: u32,
 }
 
 impl Default for Limits {
@@ -50,9 +49,6 @@ impl Default for Limits {
         }
     }
 }
-
-/// Bytes that a connection reads at a time; each has a buffer of this size. Larger messages take several reads.
-const READ_BUFFER: usize = 4 << 10;
 
 /// Bytes in the body of a request to close a session; a token is much shorter.
 const MAX_TOKEN_BYTES: usize = 1 << 10;
@@ -78,7 +74,7 @@ pub struct Server {
 struct Permit(#[expect(dead_code, reason = "it counts while it lives")] Arc<OwnedSemaphorePermit>);
 
 struct Shared {
-    hub: Hub,
+    hub: Arc<Hub>,
     site: Site,
     handshake_timeout: Duration,
     max_message_size: usize,
@@ -88,9 +84,9 @@ struct Shared {
 /// before all connections are closed.
 pub async fn serve(listener: TcpListener, server: Server, stop: impl Future<Output = ()>) {
     let Server { broker, site, limits, grace } = server;
-    let (hub, hub_task) = Hub::start(broker);
-    let Limits { handshake_timeout, max_message_size, .. } = limits;
-    let shared = Arc::new(Shared { hub, site, handshake_timeout, max_message_size });
+    let (hub, _service) = Hub::start(broker);
+    let Limits { handshake_timeout, max_message_size, max_connections, .. } = limits;
+    let shared = Arc::new(Shared { hub: hub.clone(), site, handshake_timeout, max_message_size });
     let router = Router::new()
         .route("/diffusion", any(upgrade))
         .route("/diffusion/", any(upgrade))
@@ -98,7 +94,7 @@ pub async fn serve(listener: TcpListener, server: Server, stop: impl Future<Outp
         .route_layer(from_fn(only_local_pages))
         .fallback(page)
         .with_state(shared.clone());
-    let open = Arc::new(Semaphore::new(limits.max_connections));
+    let open = Arc::new(Semaphore::new(max_connections as usize));
     let stopping = watch::Sender::new(());
     let accepting = async {
         loop {
@@ -118,16 +114,24 @@ pub async fn serve(listener: TcpListener, server: Server, stop: impl Future<Outp
             }
         }
     };
+    let mut time = std::pin::pin!(hub.keep_time());
     tokio::select! {
         () = accepting => {}
         () = stop => {}
+        () = &mut time => return tracing::error!("the broker's core panicked"),
     }
     drop(listener);
-    shared.hub.stop(grace).await;
+    hub.stop(grace);
     drop((shared, router, stopping));
-    // The hub ends when the last connection has.
-    if tokio::time::timeout(grace + STOP_PATIENCE, hub_task).await.is_err() {
-        tracing::warn!("some clients did not close their connections");
+    // A connection has its permit until it ends.
+    let all_ended = tokio::time::timeout(grace + STOP_PATIENCE, open.acquire_many(max_connections));
+    tokio::select! {
+        all_ended = all_ended => {
+            if all_ended.is_err() {
+                tracing::warn!("some clients did not close their connections");
+            }
+        }
+        () = time => tracing::error!("the broker's core panicked"),
     }
 }
 
@@ -173,7 +177,7 @@ async fn serve_connection(
 /// answer is the same whether there is such a session or not (rules S-13).
 async fn close(State(shared): State<Arc<Shared>>, body: Body) -> Response {
     match tokio::time::timeout(shared.handshake_timeout, to_bytes(body, MAX_TOKEN_BYTES)).await {
-        Ok(Ok(token)) => shared.hub.close(token).await,
+        Ok(Ok(token)) => shared.hub.close(&token),
         Ok(Err(_)) => return StatusCode::PAYLOAD_TOO_LARGE.into_response(),
         Err(_) => return StatusCode::REQUEST_TIMEOUT.into_response(),
     }
@@ -189,16 +193,14 @@ async fn upgrade(
     State(shared): State<Arc<Shared>>,
     Extension(peer): Extension<SocketAddr>,
     Extension(permit): Extension<Permit>,
-    uri: Uri,
-    headers: HeaderMap,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    mut request: Request,
 ) -> Response {
-    let upgrade = match upgrade {
-        Ok(upgrade) => upgrade,
-        Err(rejection) => return rejection.into_response(),
+    let response = match create_response_with_body(&request, Body::empty) {
+        Ok(response) => response,
+        Err(error) => return (StatusCode::BAD_REQUEST, format!("not a WebSocket: {error}\n")).into_response(),
     };
-    let request = match connect_request(&uri, &headers) {
-        Ok(request) => request,
+    let connect_request = match connect_request(request.uri(), request.headers()) {
+        Ok(request) => Box::new(request),
         Err(error) => return (StatusCode::BAD_REQUEST, format!("not a connect request: {error}\n")).into_response(),
     };
     let mut random = [0; 18];
@@ -206,18 +208,24 @@ async fn upgrade(
         tracing::error!(%error, "the system gives no random bytes");
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
-    let arrival =
-        Arrival { client_ip: peer.ip().to_canonical().to_string(), start_time: milliseconds_since_1970(), random };
-    let reporter = shared.hub.reporter();
-    let limit = shared.max_message_size;
-    let upgrade = upgrade.max_frame_size(limit).max_message_size(limit).read_buffer_size(READ_BUFFER);
-    upgrade.on_upgrade(async move |socket| {
-        let (outbox, receiver) = Outbox::new();
-        let opened = ConnectionEvent::Opened { request: Box::new(request), arrival: Box::new(arrival), outbox };
-        reporter.report(opened).await;
-        connection::run(socket, receiver, reporter).await;
+    let client_ip = peer.ip().to_canonical().to_string();
+    let arrival = Box::new(Arrival { client_ip, start_time: milliseconds_since_1970(), random });
+    let upgrading = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        if let Some((stream, head)) = opened(upgrading).await {
+            connection::run(stream, &head, shared.max_message_size, &shared.hub, connect_request, arrival).await;
+        }
         drop(permit);
-    })
+    });
+    response
+}
+
+/// The connection, once the response is sent, and what has come on it already.
+async fn opened(upgrading: OnUpgrade) -> Option<(TcpStream, Bytes)> {
+    let upgraded: Result<Upgraded, _> = upgrading.await;
+    // It was put there by `serve_connection`.
+    let parts = upgraded.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
+    Some((parts.io.into_inner(), parts.read_buf))
 }
 
 /// The parameters are in the query, or in headers when there are none in the query (section 2.2).

@@ -2,11 +2,14 @@
 //!
 //! - `listener`: accepts connections and tells the page from the WebSocket.
 //! - `origin`: which web pages may use it.
-//! - `connection`: one WebSocket, its incoming and outgoing messages; `outbox`: those that wait to be sent.
-//! - `hub`: the task that owns the core; everything goes through it, in order.
+//! - `connection`: one WebSocket, and what its client sends; `outbox`: what is to be sent on it; `backlog`: how much that
+//!   may be; `frames`: the bytes of both.
+//! - `hub`: the core behind a lock; everything goes through it, in order.
 //! - `site`: the files served beside the WebSocket.
 
+mod backlog;
 mod connection;
+mod frames;
 mod hub;
 mod listener;
 mod origin;

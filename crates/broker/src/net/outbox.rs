@@ -1,150 +1,340 @@
-//! The outbox of a connection: the hub adds messages, the connection takes and sends them; their number and bytes are
-//! bounded (rules L-3).
+//! The outbox of a connection: what is to be sent on it. Whoever has put something in writes it at once; what the socket
+//! does not take waits, bounded in number and bytes (rules L-3), and the connection's own task goes on with it.
 
-use std::convert::Infallible;
-use std::ops::AddAssign;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::{ErrorKind, IoSlice};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Context;
+use std::time::Instant;
 
+use antiphon_protocol::batch::{Batcher, MAX_BATCH_BYTES};
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use futures_util::task::AtomicWaker;
+use tokio::net::tcp::OwnedWriteHalf;
 
-/// What may wait to be sent to one client for long. More is a burst, which takes its time; a client that has not caught
-/// up within [`BURST_PATIENCE`] reads too slowly.
-const LASTING: Amount = Amount { messages: 12_000, bytes: 10 << 20 };
-/// What may wait to be sent to one client at any time.
-const BURST: Amount = Amount { messages: 120_000, bytes: 128 << 20 };
-/// How long more than [`LASTING`] may wait.
-const BURST_PATIENCE: Duration = Duration::from_secs(5);
+use super::backlog::{Amount, Backlog, Overflow};
+use super::frames::{Kind, head};
 
-/// A message that is to be sent.
+/// Bytes of frames that are put together to be written at once. A larger frame is written from where it is.
+const COPIED: usize = 16 << 10;
+
+/// Room for frames that is kept while none wait. What a burst took beyond it is given back.
+const ROOM: usize = 64;
+
+thread_local! {
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(COPIED));
+}
+
+/// What is to be sent on a connection.
+pub(super) struct Outbox {
+    socket: OwnedWriteHalf,
+    waiting: Mutex<Waiting>,
+    /// The connection's task.
+    owner: AtomicWaker,
+}
+
+/// What a connection's task has to know of its outbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Status {
+    Open,
+    /// Nothing more will be put in, and something waits.
+    Closing,
+    /// Everything is sent, the close frame too.
+    Closed,
+    /// The connection broke.
+    Broken,
+}
+
+struct Waiting {
+    status: Status,
+    /// What was put in since something was last taken out.
+    queue: VecDeque<Outgoing>,
+    /// Answers the last ping. It overtakes messages, and replaces an earlier one.
+    pong: Option<Bytes>,
+    /// What was taken out, unless somebody is writing it.
+    taken: Taken,
+    /// Somebody is writing.
+    is_writing: bool,
+    /// The socket takes no more.
+    is_full: bool,
+    backlog: Backlog,
+}
+
+/// What is to be sent.
 #[derive(Debug)]
 pub(super) enum Outgoing {
-    /// In a WebSocket message of its own.
+    /// A message, in a WebSocket message of its own.
     Alone(Bytes),
-    /// With others of these that are there at the same time.
+    /// A message, with others of these that are there at the same time.
     Together(Bytes),
+    /// The end, with what a close frame says.
+    Close(Bytes),
 }
 
-/// Where the hub puts what is to be sent on a connection. Dropping it closes the connection, after what is in it has
-/// been sent.
-pub(super) struct Outbox {
-    frames: mpsc::UnboundedSender<Outgoing>,
-    backlog: Arc<Backlog>,
-    /// Since when more than [`LASTING`] has been waiting.
-    burst_since: Option<Instant>,
-    _open: oneshot::Sender<Infallible>,
+/// A WebSocket frame.
+struct Frame {
+    kind: Kind,
+    payload: Bytes,
+    /// The messages in it.
+    messages: Amount,
 }
 
-/// The connection's end of an [`Outbox`].
-pub(super) struct OutboxReceiver {
-    pub frames: Frames,
-    /// Resolves when the outbox is gone, whether or not the client takes what is still in it.
-    pub closed: oneshot::Receiver<Infallible>,
-}
-
-/// The messages in an outbox, in order.
-pub(super) struct Frames {
-    queue: mpsc::UnboundedReceiver<Outgoing>,
-    backlog: Arc<Backlog>,
-}
-
-/// A number of messages, and their bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Amount {
-    messages: usize,
-    bytes: usize,
-}
-
-/// The messages and bytes that were put in and are not sent yet.
+/// What is being written.
 #[derive(Default)]
-struct Backlog {
-    messages: AtomicUsize,
-    bytes: AtomicUsize,
+struct Taken {
+    queue: VecDeque<Outgoing>,
+    /// The first of it, in frames.
+    frames: VecDeque<Frame>,
+    /// Bytes of the first one, with its head, that are sent.
+    sent: usize,
 }
-
-/// The client reads more slowly than it is written to.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Overflow;
 
 impl Outbox {
-    pub fn new() -> (Self, OutboxReceiver) {
-        let (sender, queue) = mpsc::unbounded_channel();
-        let backlog = Arc::<Backlog>::default();
-        let (open, closed) = oneshot::channel();
-        let outbox = Self { frames: sender, backlog: backlog.clone(), burst_since: None, _open: open };
-        (outbox, OutboxReceiver { frames: Frames { queue, backlog }, closed })
+    pub fn new(socket: OwnedWriteHalf) -> Self {
+        let waiting = Waiting {
+            status: Status::Open,
+            queue: VecDeque::new(),
+            pong: None,
+            taken: Taken::default(),
+            is_writing: false,
+            is_full: false,
+            backlog: Backlog::default(),
+        };
+        Self { socket, waiting: Mutex::new(waiting), owner: AtomicWaker::new() }
     }
 
-    /// Queues a message; `now` is the time.
-    pub fn push(&mut self, now: Instant, message: Outgoing) -> Result<(), Overflow> {
-        let backlog = self.backlog.add(message.len());
-        // A closed connection reports its end by itself.
-        let _ = self.frames.send(message);
-        if backlog.is_within(LASTING) {
-            self.burst_since = None;
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // Nothing below panics; and what waits for one client is nobody else's concern.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues a message; `now` is the time. [`Self::flush`] sends it.
+    pub fn push(&self, now: Instant, message: Outgoing) -> Result<(), Overflow> {
+        let mut waiting = self.lock();
+        if waiting.status != Status::Open {
             return Ok(());
         }
-        let since = *self.burst_since.get_or_insert(now);
-        // A single message is always taken.
-        let fits = backlog.is_within(BURST) || backlog.messages == 1;
-        if fits && now.duration_since(since) <= BURST_PATIENCE { Ok(()) } else { Err(Overflow) }
+        let pushed = waiting.backlog.add(now, message.amount());
+        waiting.queue.push_back(message);
+        pushed
+    }
+
+    /// Answers a ping.
+    pub fn pong(&self, payload: &[u8]) {
+        let mut waiting = self.lock();
+        if waiting.status == Status::Open {
+            waiting.pong = Some(Bytes::copy_from_slice(payload));
+        }
+    }
+
+    /// Nothing more is put in. What is in it is sent, then the close frame, with this code if there is one.
+    pub fn close(&self, code: Option<u16>) {
+        let mut waiting = self.lock();
+        if waiting.status == Status::Open {
+            waiting.status = Status::Closing;
+            waiting.pong = None;
+            let payload = code.map_or_else(Bytes::new, |code| Bytes::copy_from_slice(&code.to_be_bytes()));
+            waiting.queue.push_back(Outgoing::Close(payload));
+            self.owner.wake();
+        }
+    }
+
+    /// The same, without what is in it: the client has closed its end, and counts nothing more.
+    pub fn answer_close(&self, code: Option<u16>) {
+        self.lock().queue.retain(|outgoing| matches!(outgoing, Outgoing::Close(_)));
+        self.close(code);
+    }
+
+    /// Nothing is sent any more.
+    pub fn give_up(&self) {
+        self.lock().give_up();
+        self.owner.wake();
+    }
+
+    /// Writes what is queued, as much as the socket takes. If somebody else is about it, they will.
+    pub fn flush(&self) {
+        let mut waiting = self.lock();
+        if waiting.is_writing || waiting.is_full {
+            return;
+        }
+        while let Some(mut taken) = waiting.take() {
+            waiting.is_writing = true;
+            drop(waiting);
+            let mut sent = Amount::default();
+            let written = taken.write(&self.socket, &mut sent);
+            waiting = self.lock();
+            waiting.is_writing = false;
+            waiting.backlog.remove(sent);
+            waiting.taken = taken;
+            match written {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    waiting.is_full = true;
+                    self.owner.wake();
+                    return;
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "a connection broke");
+                    waiting.give_up();
+                    self.owner.wake();
+                    return;
+                }
+            }
+        }
+        if waiting.status == Status::Closing {
+            waiting.status = Status::Closed;
+            self.owner.wake();
+        }
+        waiting.give_back();
+    }
+
+    /// For the connection's task, which is woken when the answer may be another one: goes on with what the socket did
+    /// not take.
+    pub fn poll_flush(&self, context: &mut Context<'_>) -> Status {
+        self.owner.register(context.waker());
+        loop {
+            {
+                let mut waiting = self.lock();
+                if !waiting.is_full {
+                    return waiting.status;
+                }
+                let socket: &tokio::net::TcpStream = self.socket.as_ref();
+                // If it broke, so will writing.
+                if socket.poll_write_ready(context).is_pending() {
+                    return waiting.status;
+                }
+                waiting.is_full = false;
+            }
+            self.flush();
+        }
     }
 }
 
-impl Frames {
-    /// The next message, when there is one; nothing when the outbox is gone and empty.
-    pub async fn next(&mut self) -> Option<Outgoing> {
-        self.queue.recv().await
+impl Waiting {
+    /// What is to be written next.
+    fn take(&mut self) -> Option<Taken> {
+        if self.taken.queue.is_empty() {
+            std::mem::swap(&mut self.taken.queue, &mut self.queue);
+        }
+        if self.taken.sent == 0
+            && let Some(payload) = self.pong.take()
+        {
+            self.taken.frames.push_front(Frame { kind: Kind::Pong, payload, messages: Amount::default() });
+        }
+        let is_something = !self.taken.queue.is_empty() || !self.taken.frames.is_empty();
+        is_something.then(|| std::mem::take(&mut self.taken))
     }
 
-    /// The next message, if it is there already.
-    pub fn next_queued(&mut self) -> Option<Outgoing> {
-        self.queue.try_recv().ok()
+    fn give_up(&mut self) {
+        self.status = Status::Broken;
+        self.queue = VecDeque::new();
+        self.taken = Taken::default();
+        self.pong = None;
     }
 
-    /// So much was sent.
-    pub fn sent(&self, amount: Amount) {
-        self.backlog.remove(amount);
+    /// Gives back the room that a burst took.
+    fn give_back(&mut self) {
+        for queue in [&mut self.queue, &mut self.taken.queue] {
+            if queue.is_empty() && queue.capacity() > ROOM {
+                *queue = VecDeque::new();
+            }
+        }
+        if self.taken.frames.is_empty() && self.taken.frames.capacity() > ROOM {
+            self.taken.frames = VecDeque::new();
+        }
+    }
+}
+
+impl Taken {
+    /// Puts what is to be written next into frames, unless there are some, and in batches what may be sent together.
+    fn pack(&mut self) {
+        if !self.frames.is_empty() {
+            return;
+        }
+        let mut batcher = Batcher::<Bytes>::default();
+        let (mut batched, mut packed) = (Amount::default(), 0);
+        while packed < MAX_BATCH_BYTES
+            && let Some(outgoing) = self.queue.pop_front()
+        {
+            let amount = outgoing.amount();
+            packed += amount.bytes;
+            let (batch, other) = match outgoing {
+                Outgoing::Together(message) => (batcher.push(message), None),
+                Outgoing::Alone(message) => (batcher.take(), Some((Kind::Binary, message, amount))),
+                Outgoing::Close(payload) => (batcher.take(), Some((Kind::Close, payload, amount))),
+            };
+            if let Some(payload) = batch {
+                self.frames.push_back(Frame { kind: Kind::Binary, payload, messages: std::mem::take(&mut batched) });
+            }
+            match other {
+                Some((kind, payload, messages)) => self.frames.push_back(Frame { kind, payload, messages }),
+                None => batched += amount,
+            }
+        }
+        if let Some(payload) = batcher.take() {
+            self.frames.push_back(Frame { kind: Kind::Binary, payload, messages: batched });
+        }
+    }
+
+    /// Writes as much as the socket takes; the messages that are written whole are added to `sent`.
+    fn write(&mut self, socket: &OwnedWriteHalf, sent: &mut Amount) -> std::io::Result<()> {
+        loop {
+            self.pack();
+            let Some(first) = self.frames.front() else { return Ok(()) };
+            let written = if first.length() > COPIED {
+                let (head, size) = head(first.kind, first.payload.len());
+                let mut parts = &mut [IoSlice::new(&head[..size]), IoSlice::new(&first.payload)][..];
+                IoSlice::advance_slices(&mut parts, self.sent);
+                socket.try_write_vectored(parts)
+            } else {
+                BUFFER.with_borrow_mut(|buffer| {
+                    buffer.clear();
+                    for frame in &self.frames {
+                        if buffer.len() + frame.length() > COPIED {
+                            break;
+                        }
+                        let (head, size) = head(frame.kind, frame.payload.len());
+                        buffer.extend_from_slice(&head[..size]);
+                        buffer.extend_from_slice(&frame.payload);
+                    }
+                    socket.try_write(&buffer[self.sent..])
+                })
+            };
+            match written? {
+                0 => return Err(ErrorKind::WriteZero.into()),
+                written => self.advance(written, sent),
+            }
+        }
+    }
+
+    fn advance(&mut self, written: usize, sent: &mut Amount) {
+        self.sent += written;
+        while let Some(frame) = self.frames.front() {
+            let length = frame.length();
+            if self.sent < length {
+                return;
+            }
+            self.sent -= length;
+            *sent += frame.messages;
+            self.frames.pop_front();
+        }
+    }
+}
+
+impl Frame {
+    /// With its head.
+    fn length(&self) -> usize {
+        head(self.kind, self.payload.len()).1 + self.payload.len()
     }
 }
 
 impl Outgoing {
-    fn len(&self) -> usize {
-        let (Self::Alone(message) | Self::Together(message)) = self;
-        message.len()
-    }
-}
-
-impl Amount {
-    /// A message.
-    pub fn of(message: &Outgoing) -> Self {
-        Self { messages: 1, bytes: message.len() }
-    }
-
-    fn is_within(self, limit: Self) -> bool {
-        self.messages <= limit.messages && self.bytes <= limit.bytes
-    }
-}
-
-impl AddAssign for Amount {
-    fn add_assign(&mut self, more: Self) {
-        self.messages += more.messages;
-        self.bytes += more.bytes;
-    }
-}
-
-impl Backlog {
-    /// Returns what there is then.
-    fn add(&self, length: usize) -> Amount {
-        let messages = self.messages.fetch_add(1, Ordering::Relaxed) + 1;
-        Amount { messages, bytes: self.bytes.fetch_add(length, Ordering::Relaxed) + length }
-    }
-
-    fn remove(&self, amount: Amount) {
-        self.messages.fetch_sub(amount.messages, Ordering::Relaxed);
-        self.bytes.fetch_sub(amount.bytes, Ordering::Relaxed);
+    fn amount(&self) -> Amount {
+        match self {
+            Self::Alone(message) | Self::Together(message) => Amount { messages: 1, bytes: message.len() },
+            Self::Close(_) => Amount::default(),
+        }
     }
 }
 
@@ -152,45 +342,28 @@ impl Backlog {
 mod tests {
     use super::*;
 
-    fn message(length: usize) -> Outgoing {
-        Outgoing::Together(vec![0; length].into())
-    }
-
-    /// Pushes messages of `length` bytes until one is too many.
-    fn fill(outbox: &mut Outbox, now: Instant, length: usize) -> usize {
-        (0..).take_while(|_| outbox.push(now, message(length)).is_ok()).count()
-    }
-
-    /// L-3.
     #[test]
-    fn a_burst_is_taken_up_to_a_bound_of_bytes_and_of_messages() {
-        let now = Instant::now();
-        assert_eq!(fill(&mut Outbox::new().0, now, 1 << 20), BURST.bytes >> 20);
-        assert_eq!(fill(&mut Outbox::new().0, now, 0), BURST.messages);
-        assert_eq!(Outbox::new().0.push(now, message(BURST.bytes + 1)), Ok(()));
-    }
-
-    /// L-3.
-    #[test]
-    fn who_does_not_catch_up_in_time_reads_too_slowly() {
-        let (mut outbox, mut receiver) = Outbox::new();
-        let start = Instant::now();
-        let push = |outbox: &mut Outbox, after: Duration| outbox.push(start + after, message(1 << 20));
-        for _ in 0..LASTING.bytes >> 20 {
-            assert_eq!(push(&mut outbox, Duration::ZERO), Ok(()));
-        }
-        assert_eq!(push(&mut outbox, Duration::from_secs(60)), Ok(()), "the burst begins here");
-        assert_eq!(push(&mut outbox, Duration::from_secs(64)), Ok(()));
-        // It catches up, and the next burst has time of its own.
-        let mut caught_up = Amount::default();
-        while let Some(message) = receiver.frames.next_queued() {
-            caught_up += Amount::of(&message);
-        }
-        receiver.frames.sent(caught_up);
-        for _ in 0..=LASTING.bytes >> 20 {
-            assert_eq!(push(&mut outbox, Duration::from_secs(70)), Ok(()));
-        }
-        assert_eq!(push(&mut outbox, Duration::from_secs(75)), Ok(()));
-        assert_eq!(push(&mut outbox, Duration::from_secs(76)), Err(Overflow));
+    fn messages_keep_their_order_alone_or_together() {
+        let message = |text: &'static str| Bytes::from_static(text.as_bytes());
+        let mut taken = Taken::default();
+        taken.queue.extend([
+            Outgoing::Together(message("a")),
+            Outgoing::Together(message("b")),
+            Outgoing::Alone(message("c")),
+            Outgoing::Together(message("d")),
+            Outgoing::Alone(message("e")),
+            Outgoing::Close(message("")),
+        ]);
+        taken.pack();
+        let frames: Vec<_> =
+            taken.frames.iter().map(|frame| (frame.kind, &frame.payload[..], frame.messages.messages)).collect();
+        let expected: [(Kind, &[u8], usize); 5] = [
+            (Kind::Binary, b">\x01a\x01b", 2),
+            (Kind::Binary, b"c", 1),
+            (Kind::Binary, b"d", 1),
+            (Kind::Binary, b"e", 1),
+            (Kind::Close, b"", 0),
+        ];
+        assert_eq!(frames, expected);
     }
 }
