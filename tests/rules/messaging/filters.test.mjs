@@ -14,6 +14,7 @@ import {
   readSendToPath,
   SEND_TO_FILTER,
   SEND_TO_PATH,
+  SYSTEM_PING,
   sessionId,
   text,
   USER_PING,
@@ -195,6 +196,30 @@ test("M-14 an acknowledgement that is an error, or comes twice, does no harm", a
   assert.equal((await peer.ask(USER_PING)).type, RESPONSE);
 });
 
+test("M-14 a client that offers so gets filter responses one-way, on connections on which it does", async (t) => {
+  const answerer = await open(t, broker);
+  answerer.messaging.addStreamHandler("one-way", (n) => n, { addressed: true });
+  const oneWay = async (peer) => {
+    peer.sendToFilter(filterFor(answerer), "one-way", text("?"));
+    return (await peer.next({ service: FILTER_RESPONSE })).conversation === 0n;
+  };
+  for (const antiphon of [undefined, "1", "2147483390"]) {
+    const peer = await peerAt(t, broker, { query: antiphon ? { antiphon } : {} });
+    assert.equal(await oneWay(peer), false, antiphon);
+  }
+  const query = { antiphon: "256", r: 60_000 };
+  const first = await peerAt(t, broker, { query });
+  for (let count = 0; count < 3; count += 1) assert.ok(await oneWay(first));
+  // They count like all others: the count and the response, three times each.
+  await first.cut();
+  const second = await peerAt(t, broker, { query: { ...query, antiphon: "0", c: first.token, cs: 1, ss: 6 } });
+  assert.equal(second.code, 105);
+  assert.equal(await oneWay(second), false, "nothing is agreed on any more");
+  await second.cut();
+  const third = await peerAt(t, broker, { query: { ...query, c: first.token, cs: 1, ss: 8 } });
+  assert.ok(third.code === 105 && (await oneWay(third)));
+});
+
 test("M-14 our own client acknowledges every filter response, whether or not anybody waits for it", async (t) => {
   const server = await startServer();
   t.after(() => server.stop());
@@ -211,4 +236,9 @@ test("M-14 our own client acknowledges every filter response, whether or not any
       assert.deepEqual([answer.type, answer.body.length], [RESPONSE, 0]);
     }
   }
+  // Except those that come one-way.
+  const oneWay = join(varint(filterConversation), sessionId(SCRIPTED_ID), join(Buffer.of(0), text("x")));
+  connection.send({ type: REQUEST, service: FILTER_RESPONSE, conversation: 0n, body: oneWay });
+  await connection.ask(SYSTEM_PING);
+  assert.equal(connection.untaken, 0);
 });
