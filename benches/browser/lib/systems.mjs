@@ -41,7 +41,14 @@ export function systemsWith({ client = dist, broker: program = broker, otherClie
     package: otherClient ?? client,
     start: () => startBroker(otherBroker ?? program),
   };
-  return { ...PEERS, ours, ...(otherClient || otherBroker ? { other } : {}) };
+  const unbatched = {
+    ...ours,
+    title: "Antiphon, `batching: false`",
+    session: { batching: false },
+    download: false,
+    without: ["idle", "held", "light"],
+  };
+  return { ...PEERS, "ours-unbatched": unbatched, ours, ...(otherClient || otherBroker ? { other } : {}) };
 }
 
 const PEERS = {
