@@ -50,6 +50,9 @@ const NONE = new Uint8Array(0);
  */
 let unused = NONE;
 
+/** How many bytes the last value had that was larger than a slab: the next one may be like it. */
+let expected = 0;
+
 // ---- What cannot be written ----
 
 /** Why a value cannot be written: a text that goes on from the name of the value, and where in the value it is. */
@@ -111,6 +114,7 @@ class Writer {
     const bytes = this.#bytes;
     // Nothing huge is kept after a huge value.
     if (bytes.length <= SLAB) unused = bytes.subarray(this.#at);
+    else expected = this.#at * 1.2;
     return bytes.subarray(0, this.#at);
   }
 
@@ -119,10 +123,9 @@ class Writer {
    * it is a bigint that has to be marked, the number if it is an integer of nine bytes.
    */
   #write(value, key) {
+    if (typeof value === "string") return this.#writeText(value);
     this.#makeRoom(16);
     switch (typeof value) {
-      case "string":
-        return this.#writeText(value);
       case "number":
         if (!isSafeInteger(value) || is(value, -0)) return this.#writeDouble(value);
         this.#writeInteger(value);
@@ -277,7 +280,7 @@ class Writer {
   }
 
   #grow(room) {
-    const larger = new Uint8Array(Math.max(SLAB, this.#bytes.length * 4, this.#at + room));
+    const larger = new Uint8Array(Math.max(SLAB, expected, this.#bytes.length * 4, this.#at + room));
     larger.set(this.#bytes);
     this.#bytes = larger;
   }

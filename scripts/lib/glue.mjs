@@ -91,6 +91,8 @@ const REPLACED = new Map([
   [/let cachedTextDecoder[\s\S]*?\nfunction decodeText[\s\S]*?\n\}\n/, ""],
   [/(function passArray8ToWasm0\(arg), malloc(\) \{\s*const ptr = )malloc/, "$1$2wasm.__wbindgen_malloc"],
   [/: function\(([\w, ]*)\) \{$/gm, ": ($1) => {"],
+  // The size of an element.
+  [/\b(ptr|arg\.length) [/*] 1\b/g, "$1"],
   // A text that is returned: where it is, and its length.
   [
     /getDataViewMemory0\(\)\.setInt32\(\(arg0 >>> 0\) \+ 4 \* 1, (\w+), true\);\n.*setInt32\(.* 0, (\w+), true\);/g,

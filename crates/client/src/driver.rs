@@ -208,7 +208,7 @@ impl Driver {
 
     /// Sends what waits to be sent together.
     pub fn flush(&self, host: &mut impl Host) {
-        self.change(host, |core, _| core.flush());
+        self.act(host, ClientSession::flush);
     }
 
     /// The server did what no server may do; `text` says what.
