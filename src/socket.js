@@ -2,6 +2,7 @@
 // can do harm.
 
 import { closeQuietly, guarded, report } from "./platform.js";
+import { copyOf } from "./value-writer.js";
 
 /** The connection of one session, and what wakes its client. */
 export class Socket {
@@ -13,9 +14,6 @@ export class Socket {
   /** The number of the connection that the client wants to have. */
   #connection;
   #timer;
-  /** Small messages that were sent, one after the other. */
-  #slab = new Uint8Array(0);
-  #used = 0;
 
   /** What the client wants done: see `SocketShim` in boundary.ts. */
   shim = {
@@ -38,7 +36,9 @@ export class Socket {
     },
     sendFrame: (frame) => {
       try {
-        this.#socket?.send(this.#copyOf(frame));
+        // A copy: some platforms read it only later, when the memory of WebAssembly may have something else. An application's
+        // WebSocket may give away the buffer.
+        this.#socket?.send(this.#webSocket ? frame.slice() : copyOf(frame));
       } catch {
         // Only one that is not the browser's: the browser's throws while it connects, when nothing is sent.
       }
@@ -67,22 +67,6 @@ export class Socket {
   /** The client is not to be woken any more. */
   letSleep() {
     clearTimeout(this.#timer);
-  }
-
-  /**
-   * A copy: some platforms read it only later, when the memory of WebAssembly may have something else. A buffer for each
-   * would take longer than all else about a small one, but an application's WebSocket may give away what it gets.
-   */
-  #copyOf(frame) {
-    const { length } = frame;
-    if (this.#webSocket || length > SLAB / 8) return frame.slice();
-    if (this.#slab.length - this.#used < length) {
-      this.#slab = new Uint8Array(SLAB);
-      this.#used = 0;
-    }
-    this.#slab.set(frame, this.#used);
-    this.#used += length;
-    return this.#slab.subarray(this.#used - length, this.#used);
   }
 
   #handlers(connection, { url }) {
@@ -120,8 +104,6 @@ export class Socket {
     });
   }
 }
-
-const SLAB = 16384; // bytes
 
 // As in RFC 6455, section 7.1.5, and WebSocket.OPEN and CLOSED.
 const ABNORMAL = 1006;

@@ -53,6 +53,17 @@ let unused = NONE;
 /** How many bytes the last value had that was larger than a slab: the next one may be like it. */
 let expected = 0;
 
+/** A copy of bytes, in a buffer with others if they are few. */
+export function copyOf(bytes) {
+  const { length } = bytes;
+  if (length > SLAB / 8) return bytes.slice();
+  if (length > unused.length) unused = new Uint8Array(SLAB);
+  const copy = unused.subarray(0, length);
+  copy.set(bytes);
+  unused = unused.subarray(length);
+  return copy;
+}
+
 // ---- What cannot be written ----
 
 /** Why a value cannot be written: a text that goes on from the name of the value, and where in the value it is. */

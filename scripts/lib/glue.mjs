@@ -91,6 +91,9 @@ const REPLACED = new Map([
   [/let cachedTextDecoder[\s\S]*?\nfunction decodeText[\s\S]*?\n\}\n/, ""],
   [/(function passArray8ToWasm0\(arg), malloc(\) \{\s*const ptr = )malloc/, "$1$2wasm.__wbindgen_malloc"],
   [/: function\(([\w, ]*)\) \{$/gm, ": ($1) => {"],
+  [/Uint8Array\.prototype\.set\.call\((.*), (\w+)\);/, "$1.set($2);"],
+  // It is asked of what is not a proxy.
+  [/let result;\s*try \{\s*(result = .*;)\s*\} catch .*\{[^}]*\}/, "const $1"],
   // The size of an element.
   [/\b(ptr|arg\.length) [/*] 1\b/g, "$1"],
   // A text that is returned: where it is, and its length.
