@@ -63,6 +63,7 @@ use choice::Random;
 pub use config::BrokerConfig;
 use ending::Ending;
 use exchanges::Exchanges;
+pub(crate) use per_session::ByConnection;
 use per_session::SessionKey;
 use pings::Pings;
 use received::Occurrence;

@@ -1,4 +1,9 @@
-//! Keys of sessions, and tables with one entry for each session.
+//! Keys of sessions, and tables with one entry for each session or each connection.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use super::ConnectionId;
 
 /// Names a session inside this broker. No other session ever has the same, and they sort as they were opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -60,6 +65,29 @@ impl<T> PerSession<T> {
     /// What there is for any session.
     pub fn values(&self) -> impl Iterator<Item = &T> {
         self.0.iter().flatten().map(|(_, value)| value)
+    }
+}
+
+/// A map by connections. Their numbers are not chosen by anybody outside, so hashing them may be cheap.
+pub(crate) type ByConnection<T> = HashMap<ConnectionId, T, BuildHasherDefault<NumberHasher>>;
+
+/// Spreads numbers that count up (Fibonacci hashing).
+#[derive(Default)]
+pub(crate) struct NumberHasher(u64);
+
+impl Hasher for NumberHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = (self.0 ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 

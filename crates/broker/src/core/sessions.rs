@@ -14,7 +14,7 @@ use bytes::Bytes;
 use slab::Slab;
 use subtle::ConstantTimeEq;
 
-use super::per_session::SessionKey;
+use super::per_session::{ByConnection, SessionKey};
 use super::properties::{SessionProperties, TooLarge};
 use super::received::Received;
 use super::timers::Timers;
@@ -90,7 +90,7 @@ pub(super) struct Sessions {
     open: Slab<Session>,
     opened: u64,
     by_number: HashMap<u64, SessionKey>,
-    by_connection: HashMap<ConnectionId, SessionKey>,
+    by_connection: ByConnection<SessionKey>,
     /// By a keyed hash of the token, so that looking one up tells nothing about the others.
     by_token: HashMap<u64, SessionKey>,
     token_key: u64,
@@ -174,7 +174,7 @@ impl Sessions {
             open: Slab::new(),
             opened: 0,
             by_number: HashMap::new(),
-            by_connection: HashMap::new(),
+            by_connection: ByConnection::default(),
             by_token: HashMap::new(),
             token_key,
             by_principal: HashMap::new(),

@@ -151,14 +151,14 @@ impl Reader {
 
     /// Brings what was read into the hub, in one turn. Whether there is nothing more to read.
     fn take(&mut self, bytes: &mut [u8]) -> Option<End> {
-        let mut intake = Intake { outbox: &self.outbox, connection: self.connection.as_ref(), turn: None, end: None };
+        let mut intake = Intake::new(&self.outbox, self.connection.as_ref());
         let decoded = self.decoder.decode(bytes, |incoming| intake.take(incoming));
         intake.finish(decoded)
     }
 
     /// The same for a message that was too large for the buffer.
     fn take_large(&mut self) -> Option<End> {
-        let mut intake = Intake { outbox: &self.outbox, connection: self.connection.as_ref(), turn: None, end: None };
+        let mut intake = Intake::new(&self.outbox, self.connection.as_ref());
         let decoded = self.decoder.decode_begun(|incoming| intake.take(incoming));
         intake.finish(decoded)
     }
@@ -187,10 +187,15 @@ struct Intake<'a> {
     connection: Option<&'a Connection>,
     /// Begins with the first thing that the hub is to know.
     turn: Option<ConnectionTurn<'a>>,
+    has_pong: bool,
     end: Option<End>,
 }
 
 impl<'a> Intake<'a> {
+    fn new(outbox: &'a Outbox, connection: Option<&'a Connection>) -> Self {
+        Self { outbox, connection, turn: None, has_pong: false, end: None }
+    }
+
     fn turn(&mut self) -> Option<&mut ConnectionTurn<'a>> {
         if self.turn.is_none() {
             self.turn = self.connection?.enter();
@@ -216,6 +221,7 @@ impl<'a> Intake<'a> {
             }
             Incoming::Ping(payload) => {
                 self.outbox.pong(payload);
+                self.has_pong = true;
                 if let Some(turn) = self.turn() {
                     turn.sign_of_life();
                 }
@@ -251,8 +257,9 @@ impl<'a> Intake<'a> {
         if let Some(turn) = self.turn {
             turn.leave();
         }
-        // A pong.
-        self.outbox.flush();
+        if self.has_pong {
+            self.outbox.flush();
+        }
         self.end
     }
 }

@@ -1,6 +1,5 @@
 //! The broker's core behind one lock. The task of each connection brings in what it read, and writes what comes of it.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,7 +9,7 @@ use antiphon_protocol::wire::handshake::ConnectRequest;
 use tokio::sync::Notify;
 
 use super::outbox::{Outbox, Outgoing};
-use crate::core::{Arrival, Broker, ConnectionId, Output};
+use crate::core::{Arrival, Broker, ByConnection, ConnectionId, Output};
 
 /// The close code of an end that was meant to be.
 const NORMAL: u16 = 1000;
@@ -26,7 +25,7 @@ pub(super) struct Hub {
 
 struct State {
     broker: Broker,
-    outboxes: HashMap<ConnectionId, Arc<Outbox>>,
+    outboxes: ByConnection<Arc<Outbox>>,
     /// When [`Hub::keep_time`] calls the core at the latest.
     wake_at: Option<Moment>,
     /// Nothing happens any more.
@@ -61,7 +60,7 @@ pub(super) struct ConnectionTurn<'a> {
 
 impl Hub {
     fn new(broker: Broker) -> Self {
-        let state = State { broker, outboxes: HashMap::new(), wake_at: None, is_over: false };
+        let state = State { broker, outboxes: ByConnection::default(), wake_at: None, is_over: false };
         Self { state: Mutex::new(state), earlier: Notify::new(), start: Instant::now(), connections: AtomicU64::new(0) }
     }
 
