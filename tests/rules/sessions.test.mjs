@@ -343,11 +343,11 @@ test("S-11 when a session closes its registrations vanish, and what it had not a
 // ---- L-1, L-2, L-4: pings and sizes ----
 
 test("L-1 every session is pinged each period, whatever else goes on", async (t) => {
-  const pinging = await startBroker(["--ping-period", "100ms"]);
+  const pinging = await startBroker(["--ping-period", "300ms"]);
   t.after(() => pinging.stop());
+  const start = performance.now(); // before the broker begins to count
   const peer = await connectPeer(pinging, { answersPings: false });
-  assert.equal(peer.pingPeriod, 100n);
-  const start = performance.now();
+  assert.equal(peer.pingPeriod, 300n);
   for (let pings = 0; pings < 3; ) {
     // Traffic all the time: each answer leads to the next request.
     await peer.ask(USER_PING);
@@ -359,12 +359,12 @@ test("L-1 every session is pinged each period, whatever else goes on", async (t)
     }
   }
   const elapsed = performance.now() - start;
-  assert.ok(elapsed > 250, `3 pings within ${elapsed} ms`);
+  assert.ok(elapsed > 850, `3 pings within ${elapsed} ms`);
   await peer.close();
 });
 
 test("L-1 a session that answers its pings and does nothing else stays, one that falls silent is ended", async (t) => {
-  const pinging = await startBroker(["--ping-period", "100ms"]);
+  const pinging = await startBroker(["--ping-period", "300ms"]);
   t.after(() => pinging.stop());
   const [lively, silent] = [await open(t, pinging), await connectPeer(pinging, { answersPings: false })];
   await silent.closed;

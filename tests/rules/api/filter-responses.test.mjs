@@ -66,10 +66,10 @@ test("the timeout of a filter request bounds the listening, and later responses 
   const late = gate();
   const { asker, sessions } = await crowd(t, [1, () => late.opened.then(() => 2)]);
   const heard = [];
-  const given = { timeout: 50, onResponse: ({ value }) => heard.push(value) };
+  const given = { timeout: 500, onResponse: ({ value }) => heard.push(value) };
   assert.equal(await asker.messaging.sendRequestToFilter(filterFor(...sessions), "g", null, given), 2);
   // One that was sent later times out later.
-  await untilThrown(asker.messaging.gather(filterFor(...sessions), "g", null, { timeout: 50 }));
+  await untilThrown(asker.messaging.gather(filterFor(...sessions), "g", null, { timeout: 500 }));
   late.open();
   await sessions[1].ping();
   await asker.ping();

@@ -102,7 +102,7 @@ for (const atLeast of [undefined, 2]) {
 
   test(`a gathering ${form} throws TIMED_OUT at its deadline, after what came before`, async (t) => {
     const { gather } = await crowd(t, [1, never]);
-    const { results, error } = await untilThrown(gather({ timeout: 100, atLeast }));
+    const { results, error } = await untilThrown(gather({ timeout: 500, atLeast }));
     assertError(error, { code: "TIMED_OUT", outcome: "unknown" });
     assert.deepEqual(values(results), [1]);
   });

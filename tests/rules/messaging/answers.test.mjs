@@ -52,7 +52,8 @@ test("M-15 our own deadline comes first unless it is longer than the broker's", 
   const [asker, peer] = [await open(t, impatient), await peerAt(t, impatient)];
   const path = unique("never");
   await peer.register(path);
-  await fails(asker.messaging.sendRequestToPath(path, null, { timeout: 20 }), {
+  await peer.register("patient");
+  await fails(asker.messaging.sendRequestToPath("patient", null, { timeout: 20 }), {
     code: "TIMED_OUT",
     outcome: "unknown",
   });

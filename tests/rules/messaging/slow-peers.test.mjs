@@ -9,7 +9,7 @@ import { connectPeer } from "../support/endpoint.mjs";
 import { broker, peerAt } from "./support.mjs";
 
 test("M-20 a recipient that answers no request holds up nothing, and lives as long as it answers pings", async (t) => {
-  const pinging = await startBroker(["--ping-period", "100ms"]);
+  const pinging = await startBroker(["--ping-period", "300ms"]);
   t.after(() => pinging.stop());
   const [asker, other] = await openAll(t, pinging, 2);
   const slow = await connectPeer(pinging, { answersPings: false });

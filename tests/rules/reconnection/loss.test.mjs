@@ -178,13 +178,14 @@ test("S-7 an answer to a request of before a message loss never answers a later 
 
 test("S-7 handlers are registered again before what waited is sent", async (t) => {
   const server = await scripted(t, {}, null, { code: 106 });
-  const session = await open(t, server, { connectTimeout: 200 });
+  const session = await open(t, server);
   const registering = session.messaging.addRequestHandler("again", () => 1);
   server.connections[0].respond(await server.connections[0].next());
   await registering;
   await server.connections[0].cut();
-  await server.connection(1);
+  const second = await server.connection(1);
   const waiting = session.messaging.sendRequestToPath("waiting", 1, { whenDisconnected: "wait" });
+  await second.cut();
   const third = await server.connection(2);
   assert.equal((await third.next()).service, REGISTER);
   const message = await third.next();

@@ -48,13 +48,13 @@ test("`reconnect.delay` says how long to wait; a delay beyond the time left wait
 
 test("an attempt that is not answered within `connectTimeout` is given up, and there is another", async (t) => {
   const server = await scripted(t, {}, null, null, { code: 105, recovery: 1 });
-  const session = await open(t, server, { connectTimeout: 150 });
+  const session = await open(t, server, { connectTimeout: 500 });
   const back = next(session, "reconnect");
   await server.connections[0].cut();
   await back;
   const [, second, third, fourth] = server.connections;
   for (const given of [third.at - second.at, fourth.at - third.at])
-    assert.ok(given >= 140 && given < 1000, `${given} ms`);
+    assert.ok(given >= 490 && given < 1350, `${given} ms`);
   await Promise.all([second.closed, third.closed]);
 });
 
@@ -77,7 +77,7 @@ test("a credentials function is asked at every connection, and fails only that a
     const answer = asked.shift();
     return typeof answer === "function" ? answer() : answer;
   };
-  const session = await open(t, server, { credentials, connectTimeout: 200 });
+  const session = await open(t, server, { credentials, connectTimeout: 500 });
   const back = next(session, "reconnect");
   await server.connections[0].cut();
   assert.deepEqual(await back, { lossless: true, newSession: false });

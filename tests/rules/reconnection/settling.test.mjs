@@ -188,11 +188,11 @@ test("10,000 aborts at random moments, with cuts between them, settle as they sh
 });
 
 test("answers given twice, late, or after the sender has gone change nothing for anybody", async (t) => {
-  const impatient = await anotherBroker(t, "--request-timeout", "100ms");
+  const impatient = await anotherBroker(t, "--request-timeout-for", "answers/late=100ms");
   const asker = await open(t, impatient);
   const peer = await connectPeer(impatient);
   await peer.register("answers");
-  const ask = (request, from = asker) => from.messaging.sendRequestToPath("answers", request);
+  const ask = (request, from = asker) => from.messaging.sendRequestToPath(`answers/${request}`, request);
   const twice = ask("twice");
   const delivery = await peer.next({ service: DELIVERY });
   peer.respond(delivery, text("first"));

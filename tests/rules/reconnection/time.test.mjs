@@ -44,10 +44,10 @@ test("S-5 what cannot be used for `reconnect` is refused", async () => {
 });
 
 test("S-5 S-11 the broker keeps a session for the smaller of what is asked and allowed, then ends it", async (t) => {
-  const strict = await anotherBroker(t, "--reconnect-timeout", "150ms");
+  const strict = await anotherBroker(t, "--reconnect-timeout", "500ms");
   for (const [server, r] of [
     [strict, 60_000],
-    [broker, 150],
+    [broker, 500],
   ]) {
     const asker = await open(t, server);
     const path = unique("kept");
@@ -62,14 +62,14 @@ test("S-5 S-11 the broker keeps a session for the smaller of what is asked and a
     // Nobody has seen this one.
     assertError(await queued, { code: "CLUSTER_ROUTING", reason: 112, outcome: "refused" });
     const kept = performance.now() - start;
-    assert.ok(kept > 140 && kept < 1000, `${kept} ms`);
+    assert.ok(kept > 490 && kept < 1350, `${kept} ms`);
     await fails(asker.messaging.sendRequestToPath(path, "late"), unhandled);
     assert.equal((await connectPeer(server, { query: { c: peer.token, cs: 1, ss: 0 } })).code, 117);
   }
 });
 
 test("S-5 a session that the broker has let go meanwhile goes on as a new one", async (t) => {
-  const strict = await anotherBroker(t, "--reconnect-timeout", "100ms");
+  const strict = await anotherBroker(t, "--reconnect-timeout", "500ms");
   const between = await cutter(t, strict);
   const [session, watcher] = [await open(t, between), await open(t, strict)];
   await session.messaging.addRequestHandler("kept", () => 1);
