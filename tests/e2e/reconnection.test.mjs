@@ -184,11 +184,11 @@ async function openSleeper(t) {
 }
 
 test("a connection that never opens is given up after `connectTimeout`, the first one and later ones", async (t) => {
-  const { between, page, id } = await openThrough(t, { name: "stuck", connectTimeout: 300, delay: 10 });
+  const { between, page, id } = await openThrough(t, { name: "stuck", connectTimeout: 600, delay: 10 });
   between.freeze();
   const connecting = page.evaluate(async (url) => {
     const { connect } = await import("/antiphon/index.js");
-    return connect(url, { connectTimeout: 300 }).catch(({ name, code, retryable }) => ({ name, code, retryable }));
+    return connect(url, { connectTimeout: 600 }).catch(({ name, code, retryable }) => ({ name, code, retryable }));
   }, between.url);
   await lost(page); // nothing comes for two ping periods
   assert.deepEqual(await connecting, { name: "ConnectError", code: "CONNECTION_TIMEOUT", retryable: true });

@@ -176,7 +176,7 @@ async fn silent(broker: &str) -> (Session, Messaging, String) {
 
 pub async fn gathering_ends_with_an_error_at_its_deadline(broker: &str) {
     let (_session, messaging, filter) = silent(broker).await;
-    let mut gathering = messaging.gather(&filter, "a", ()).timeout(Duration::from_millis(50)).await.expect("sent");
+    let mut gathering = messaging.gather(&filter, "a", ()).timeout(Duration::from_millis(500)).await.expect("sent");
     let outcome = gathering.next().await.expect("an error");
     assert_eq!(error_of(outcome), ("TIMED_OUT".to_owned(), Outcome::Unknown));
     assert!(gathering.next().await.is_none());
