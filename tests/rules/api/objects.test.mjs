@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { inspect } from "node:util";
-import { connect, datatypes, MessagingError, RequestHandler } from "antiphon";
+import { connect, datatypes, init, MessagingError, RequestHandler } from "antiphon";
 import { WebSocket } from "ws";
 import { fails, open, rejection, unique } from "../support/client.mjs";
 import { broker, unhandled } from "./support.mjs";
@@ -80,6 +80,7 @@ test("a time limit is named as it was given", async () => {
     set onopen(_) {}
     set onmessage(_) {}
   };
+  await init(); // which counts too, if it is not done
   const error = await rejection(connect(broker.url, { webSocket: silent, connectTimeout: 50, log: "off" }));
   assert.deepEqual([error.code, error.message], ["CONNECTION_TIMEOUT", "no session within 50 ms"]);
 });

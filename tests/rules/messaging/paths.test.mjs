@@ -136,7 +136,7 @@ test("M-4 a request whose recipient goes away fails and is not sent to another",
   const path = unique("gone");
   const leaving = await peerAt(t, broker);
   await leaving.register(path);
-  const sent = asker.messaging.sendRequestToPath(path, null);
+  const sent = fails(asker.messaging.sendRequestToPath(path, null), closedHandler);
   await leaving.next({ service: DELIVERY });
   let calls = 0;
   await other.messaging.addRequestHandler(path, () => {
@@ -144,7 +144,7 @@ test("M-4 a request whose recipient goes away fails and is not sent to another",
     return calls;
   });
   await leaving.cut();
-  await fails(sent, closedHandler);
+  await sent;
   assert.equal(await asker.messaging.sendRequestToPath(path, null), 1);
 });
 

@@ -224,12 +224,15 @@ function registrationOf({ body }) {
 test("S-7 a registration under way when messages are lost rejects, and is not made again", async (t) => {
   const server = await scripted(t, {}, { code: 106 });
   const session = await open(t, server);
-  const registering = session.messaging.addRequestHandler("under way", () => 1);
+  const registering = fails(
+    session.messaging.addRequestHandler("under way", () => 1),
+    connectionLost,
+  );
   await server.connections[0].next();
   const told = record(session);
   const back = next(session, "reconnect");
   await server.connections[0].cut();
-  await fails(registering, connectionLost);
+  await registering;
   await back;
   assert.deepEqual(told[3], ["messageloss", { requests: 0, handlers: 0 }]);
   assert.equal(server.connections[1].untaken, 0);

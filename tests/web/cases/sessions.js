@@ -395,7 +395,7 @@ test("a lost connection is replaced and what is outstanding is answered", async 
 });
 
 test("a request waits for a connection only if it is told to", async () => {
-  const { session, sockets } = await openTraced();
+  const { session, sockets } = await openTraced({ reconnect: { delay: () => 60_000 } });
   const { messaging } = session;
   const path = unique("waits");
   await messaging.addRequestHandler(path, (request) => [request]);
@@ -406,6 +406,7 @@ test("a request waits for a connection only if it is told to", async () => {
   await fails(messaging.sendRequestToPath(path, 1), "NOT_CONNECTED", "not-sent");
   const late = messaging.sendRequestToPath(path, 2, { whenDisconnected: "wait", timeout: 1 });
   await fails(late, "TIMED_OUT", "not-sent");
+  session.reconnect();
   same(await messaging.sendRequestToPath(path, 3, { whenDisconnected: "wait" }), [3]);
 });
 
