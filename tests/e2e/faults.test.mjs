@@ -32,14 +32,18 @@ for (const [how, args] of [
     await page.goto(broker.httpUrl);
     const result = await page.evaluate(askAndAnswer, { url: faults.url, path: `faults/${seed}` });
     assert.deepEqual(result.wrong, []);
-    assert.equal(result.answered, 1000);
+    assert.ok(result.asked >= 1000);
+    assert.equal(result.answered, result.asked);
     assert.deepEqual(result.states, ["connected", "connected"]);
-    assert.ok(result.cuts > 3, `${result.cuts} cuts`);
+    assert.ok(result.cuts >= 5, `${result.cuts} cuts`);
     assert.equal(result.lossless, result.cuts, "all without loss");
   });
 }
 
-/** In the page: one session asks another 1,000 times, 20 at a time, both through the proxy. */
+/**
+ * In the page: one session asks another 1,000 times, 20 at a time, both through the proxy; and goes on until there have
+ * been five cuts, since how many messages are in a frame, and how soon all are answered, is not for this test to say.
+ */
 async function askAndAnswer({ url, path }) {
   const { connect } = await import("/antiphon/index.js");
   const options = { principal: "control", credentials: "password", log: "off" };
@@ -74,7 +78,7 @@ async function askAndAnswer({ url, path }) {
   await register();
   let [next, answered] = [0, 0];
   const ask = async () => {
-    while (next < 1000) {
+    while (next < 1000 || (told.cuts < 5 && next < 1_000_000)) {
       const number = next++;
       try {
         const response = await asker.messaging.sendRequestToPath(path, number, { whenDisconnected: "wait" });
@@ -92,5 +96,5 @@ async function askAndAnswer({ url, path }) {
   await Promise.all([asker, answerer].map(connected));
   const states = [asker.state, answerer.state];
   await Promise.all([asker.close(), answerer.close()]);
-  return { answered, wrong, states, ...told };
+  return { asked: next, answered, wrong, states, ...told };
 }
