@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use antiphon_protocol::wire::handshake::ConnectRequest;
-use bytes::BufMut;
+use bytes::{BufMut, Bytes};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
@@ -42,7 +42,7 @@ thread_local! {
 /// messages have up to `limit` bytes.
 pub(super) async fn run(
     stream: TcpStream,
-    head: &[u8],
+    head: Bytes,
     limit: usize,
     hub: &Arc<Hub>,
     request: Box<ConnectRequest>,
@@ -51,9 +51,11 @@ pub(super) async fn run(
     let (socket, sink) = stream.into_split();
     let outbox = Arc::new(Outbox::new(sink));
     let Some(connection) = hub.open(&request, &arrival, outbox.clone()) else { return };
-    drop((request, arrival));
     let mut reader = Reader { socket, decoder: Decoder::new(limit), outbox, connection: Some(connection) };
-    let end = match reader.take(&mut head.to_vec()) {
+    let begun = reader.take(&mut head.to_vec());
+    // As long as the connection is open, nothing is kept of how it was opened.
+    drop((head, request, arrival));
+    let end = match begun {
         None => reader.run().await,
         Some(end) => end,
     };

@@ -213,7 +213,7 @@ async fn upgrade(
     let upgrading = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         if let Some((stream, head)) = opened(upgrading).await {
-            connection::run(stream, &head, shared.max_message_size, &shared.hub, connect_request, arrival).await;
+            connection::run(stream, head, shared.max_message_size, &shared.hub, connect_request, arrival).await;
         }
         drop(permit);
     });
