@@ -51,14 +51,16 @@ const NONE = new Uint8Array(0);
 let unused = NONE;
 
 /** How many bytes the last value had that was larger than a slab: the next one may be like it. */
-let expected = SLAB;
+let expected = 0;
 
-/** A copy of bytes, in what is left of the slab if that is enough. */
+/** A copy of bytes, in a buffer with others if they are few. */
 export function copyOf(bytes) {
-  const copy = unused.subarray(0, bytes.length);
-  if (copy.length < bytes.length) return bytes.slice();
+  const { length } = bytes;
+  if (length > SLAB / 8) return bytes.slice();
+  if (length > unused.length) unused = new Uint8Array(SLAB);
+  const copy = unused.subarray(0, length);
   copy.set(bytes);
-  unused = unused.subarray(bytes.length);
+  unused = unused.subarray(length);
   return copy;
 }
 
@@ -132,10 +134,9 @@ class Writer {
    * it is a bigint that has to be marked, the number if it is an integer of nine bytes.
    */
   #write(value, key) {
+    if (typeof value === "string") return this.#writeText(value);
     this.#makeRoom(16);
     switch (typeof value) {
-      case "string":
-        return this.#writeText(value);
       case "number":
         if (!isSafeInteger(value) || is(value, -0)) return this.#writeDouble(value);
         this.#writeInteger(value);
@@ -290,7 +291,7 @@ class Writer {
   }
 
   #grow(room) {
-    const larger = new Uint8Array(Math.max(expected, this.#bytes.length * 4, this.#at + room));
+    const larger = new Uint8Array(Math.max(SLAB, expected, this.#bytes.length * 4, this.#at + room));
     larger.set(this.#bytes);
     this.#bytes = larger;
   }

@@ -1,6 +1,8 @@
 //! The command `antiphon-broker`.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
+
+mod memory;
 
 use std::io::{ErrorKind, Write};
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
@@ -136,6 +138,9 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return complain(1, &format!("cannot start: {error}")),
     };
+    if let Err(error) = memory::give_back() {
+        return complain(1, &format!("cannot start: {error}"));
+    }
     match runtime.block_on(run(options)) {
         Ok(()) => ExitCode::SUCCESS,
         Err((code, message)) => complain(code, &message),

@@ -1,7 +1,7 @@
 //! Keys of sessions, and tables with one entry for each session or each connection.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
 
 use super::ConnectionId;
 
@@ -18,6 +18,16 @@ pub(super) struct SessionKey {
 /// is hashed for that.
 #[derive(Debug)]
 pub(super) struct PerSession<T>(Vec<Option<(u64, T)>>);
+
+/// Sessions for which there is always room in a table. What more of them took is given back when they have left.
+const ROOM: usize = 256;
+
+/// Gives back the room that is left in a map after many have gone, not more often than they came.
+pub(crate) fn give_back<K: Eq + Hash, V, S: BuildHasher>(map: &mut HashMap<K, V, S>) {
+    if map.capacity() > ROOM && map.len() < map.capacity() / 4 {
+        map.shrink_to(2 * map.len());
+    }
+}
 
 impl<T> Default for PerSession<T> {
     fn default() -> Self {
@@ -57,9 +67,14 @@ impl<T> PerSession<T> {
         &mut at.get_or_insert_with(|| (key.number, T::default())).1
     }
 
-    /// Takes out what there is for a session.
+    /// Takes out what there is for a session. The room of many that have left is given back.
     pub fn remove(&mut self, key: SessionKey) -> Option<T> {
-        self.0.get_mut(key.place)?.take_if(|(number, _)| *number == key.number).map(|(_, value)| value)
+        let value = self.0.get_mut(key.place)?.take_if(|(number, _)| *number == key.number).map(|(_, value)| value);
+        while self.0.pop_if(|last| last.is_none()).is_some() {}
+        if self.0.capacity() > ROOM && self.0.len() < self.0.capacity() / 4 {
+            self.0.shrink_to(2 * self.0.len());
+        }
+        value
     }
 
     /// What there is for any session.
@@ -108,5 +123,22 @@ mod tests {
         assert_eq!(table.values().count(), 2);
         assert_eq!(table.remove(next), Some(char::default()));
         assert_eq!(table.values().collect::<String>(), "b");
+    }
+
+    #[test]
+    fn the_room_of_many_sessions_is_given_back_when_they_have_left() {
+        let keys = || (0..10_000).map(|place| SessionKey { number: place as u64, place });
+        let (mut table, mut map) = (PerSession::default(), HashMap::new());
+        for key in keys() {
+            *table.get_or_default(key) = 'a';
+            map.insert(key, 'a');
+        }
+        for key in keys().skip(10) {
+            table.remove(key);
+            map.remove(&key);
+            give_back(&mut map);
+        }
+        assert_eq!((table.values().count(), map.len()), (10, 10));
+        assert!(table.0.capacity() <= ROOM && map.capacity() <= 2 * ROOM);
     }
 }

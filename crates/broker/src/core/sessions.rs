@@ -14,7 +14,7 @@ use bytes::Bytes;
 use slab::Slab;
 use subtle::ConstantTimeEq;
 
-use super::per_session::{ByConnection, SessionKey};
+use super::per_session::{ByConnection, SessionKey, give_back};
 use super::properties::{SessionProperties, TooLarge};
 use super::received::Received;
 use super::timers::Timers;
@@ -229,7 +229,18 @@ impl Sessions {
         self.by_token.remove(&hash_of(self.token_key, session.token.as_bytes()));
         self.forget_principal(key, session.properties.principal());
         self.recovery_bytes -= session.sent.bytes();
+        self.give_back();
         true
+    }
+
+    /// Gives back the room of many sessions that have ended.
+    fn give_back(&mut self) {
+        give_back(&mut self.by_number);
+        give_back(&mut self.by_connection);
+        give_back(&mut self.by_token);
+        if self.open.len() < self.open.capacity() / 4 {
+            self.open.shrink_to_fit();
+        }
     }
 
     /// Gives a session a connection, and tells how long it is to outlive that. Returns the connection that it had.

@@ -9,7 +9,7 @@ use antiphon_protocol::wire::handshake::ConnectRequest;
 use tokio::sync::Notify;
 
 use super::outbox::{Outbox, Outgoing};
-use crate::core::{Arrival, Broker, ByConnection, ConnectionId, Output};
+use crate::core::{Arrival, Broker, ByConnection, ConnectionId, Output, give_back};
 
 /// The close code of an end that was meant to be.
 const NORMAL: u16 = 1000;
@@ -30,6 +30,15 @@ struct State {
     wake_at: Option<Moment>,
     /// Nothing happens any more.
     is_over: bool,
+}
+
+impl State {
+    /// Nothing is sent on a connection any more. The room of many that are gone is given back.
+    fn forget(&mut self, connection: ConnectionId) -> Option<Arc<Outbox>> {
+        let outbox = self.outboxes.remove(&connection);
+        give_back(&mut self.outboxes);
+        outbox
+    }
 }
 
 /// Whoever serves the hub has this: when it is dropped, all connections are, and the core hears no more of them.
@@ -185,7 +194,7 @@ impl Turn<'_> {
     }
 
     fn close(&mut self, connection: ConnectionId) {
-        if let Some(outbox) = self.state.outboxes.remove(&connection) {
+        if let Some(outbox) = self.state.forget(connection) {
             outbox.close(Some(NORMAL));
             touch(&mut self.touched, &outbox);
         }
@@ -218,7 +227,7 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         if let Some(mut turn) = self.hub.enter() {
-            turn.state.outboxes.remove(&self.id);
+            turn.state.forget(self.id);
             turn.state.broker.handle_disconnected(turn.now, self.id);
             turn.carry_out();
             turn.leave();
