@@ -292,8 +292,7 @@ class Reader {
 
   /** The next `length` bytes, which are there, as text. */
   #readUtf8(length) {
-    const text = textAt(this.#bytes, this.#at, length);
-    if (text === undefined) this.#malformed("text that is not UTF-8");
+    const text = textAt(this.#bytes, this.#at, length) ?? this.#malformed("text that is not UTF-8");
     this.#at += length;
     return text;
   }
@@ -307,12 +306,12 @@ export function textAt(bytes, start, length) {
     for (let i = start; i < end; i++) any |= bytes[i];
     if (any < 0x80) return ascii(bytes, start, length);
     const text = shortUtf8(bytes, start, end);
-    if (text !== undefined) return text;
+    if (text) return text;
   }
   try {
     return decoder.decode(bytes.subarray(start, end));
   } catch {
-    return undefined;
+    // It is not.
   }
 }
 

@@ -51,16 +51,14 @@ const NONE = new Uint8Array(0);
 let unused = NONE;
 
 /** How many bytes the last value had that was larger than a slab: the next one may be like it. */
-let expected = 0;
+let expected = SLAB;
 
-/** A copy of bytes, in a buffer with others if they are few. */
+/** A copy of bytes, in what is left of the slab if that is enough. */
 export function copyOf(bytes) {
-  const { length } = bytes;
-  if (length > SLAB / 8) return bytes.slice();
-  if (length > unused.length) unused = new Uint8Array(SLAB);
-  const copy = unused.subarray(0, length);
+  const copy = unused.subarray(0, bytes.length);
+  if (copy.length < bytes.length) return bytes.slice();
   copy.set(bytes);
-  unused = unused.subarray(length);
+  unused = unused.subarray(bytes.length);
   return copy;
 }
 
@@ -134,9 +132,10 @@ class Writer {
    * it is a bigint that has to be marked, the number if it is an integer of nine bytes.
    */
   #write(value, key) {
-    if (typeof value === "string") return this.#writeText(value);
     this.#makeRoom(16);
     switch (typeof value) {
+      case "string":
+        return this.#writeText(value);
       case "number":
         if (!isSafeInteger(value) || is(value, -0)) return this.#writeDouble(value);
         this.#writeInteger(value);
@@ -291,7 +290,7 @@ class Writer {
   }
 
   #grow(room) {
-    const larger = new Uint8Array(Math.max(SLAB, expected, this.#bytes.length * 4, this.#at + room));
+    const larger = new Uint8Array(Math.max(expected, this.#bytes.length * 4, this.#at + room));
     larger.set(this.#bytes);
     this.#bytes = larger;
   }

@@ -22,9 +22,6 @@ export function asFunction(glue) {
   return `import { TextEncoder } from "./host.js";
 import { textAt } from "./value-reader.js";
 
-// The page's is an accessor, which takes longer than the clock.
-const { performance } = globalThis;
-
 export function bindings(guard) {
 let wasm;
 ${rest}

@@ -47,6 +47,9 @@ function addressed(asker, { id }, path, request, given) {
   ];
 }
 
+/** Asserts that all reject with exactly this error, in whatever order. */
+const allFail = (sends, expected) => Promise.all(sends.map((sent) => fails(sent, expected)));
+
 /** Asserts that the answer of a handler and of a stream is this error. */
 async function bothFail({ asker, answerer }, handler, expected, request = "?", given = undefined) {
   const path = unique("both");
@@ -109,13 +112,13 @@ row("session id unknown or closed: NO_SUCH_SESSION 107", async ({ asker, answere
 });
 
 row("session exists, no stream: UNHANDLED_MESSAGE 109", async ({ asker, answerer }) => {
-  for (const sent of addressed(asker, answerer, "none", 1)) await fails(sent, unhandled);
+  await allFail(addressed(asker, answerer, "none", 1), unhandled);
   const stream = answerer.messaging.addStreamHandler("none", () => 1, { addressed: true });
   for (const path of ["/none", "none/", "none/below", "NONE"]) {
-    for (const sent of addressed(asker, answerer, path, 1)) await fails(sent, unhandled);
+    await allFail(addressed(asker, answerer, path, 1), unhandled);
   }
   await stream.close();
-  for (const sent of addressed(asker, answerer, "none", 1)) await fails(sent, unhandled);
+  await allFail(addressed(asker, answerer, "none", 1), unhandled);
 });
 
 row("handler rejects: REJECTED_REQUEST 9003 with the handler's message", async (world) => {
@@ -170,14 +173,14 @@ for (const [reason, code, outcome] of [
 row(
   "handler throws (Python, addressed), anything else: nothing is sent, so REQUEST_TIME_OUT 102",
   async ({ asker, peer }) => {
-    for (const sent of addressed(asker, peer, "impatient", "?")) await fails(sent, timedOut);
+    await allFail(addressed(asker, peer, "impatient", "?"), timedOut);
   },
 );
 
 row("Python session, addressed, no handler for the path: nothing is sent, so REQUEST_TIME_OUT 102", async (world) => {
   const sends = addressed(world.asker, world.peer, "impatient/none", "?");
   assert.deepEqual(await Promise.all(sends.map(isSettled)), [false, false]);
-  for (const sent of sends) await fails(sent, timedOut);
+  await allFail(sends, timedOut);
 });
 
 row("request type not acceptable (JS stream): INCOMPATIBLE_DATATYPE 108", async (world) => {
@@ -200,7 +203,7 @@ row("request type not acceptable (ours): INCOMPATIBLE_DATATYPE 108, and no handl
 row(
   "request bytes invalid for their type (JS stream): nothing is sent, so REQUEST_TIME_OUT 102",
   async ({ asker, peer }) => {
-    for (const sent of addressed(asker, peer, "impatient", "?")) await fails(sent, timedOut);
+    await allFail(addressed(asker, peer, "impatient", "?"), timedOut);
   },
 );
 
@@ -353,9 +356,7 @@ row("M-21 a recipient has as much to answer as it may: refused, unless a handler
   const { asker, answerer, t } = sessions;
   const path = unique("full");
   const full = await fullSession(t, asker, path);
-  for (const sent of [asker.messaging.sendRequestToPath(path, "?"), ...addressed(asker, full, path, "?")]) {
-    await fails(sent, nobodyAsked);
-  }
+  await allFail([asker.messaging.sendRequestToPath(path, "?"), ...addressed(asker, full, path, "?")], nobodyAsked);
   await answerer.messaging.addRequestHandler(path, () => "has room");
   for (let count = 0; count < 50; count += 1) {
     assert.equal(await asker.messaging.sendRequestToPath(path, "?"), "has room");
@@ -366,7 +367,7 @@ row("M-21 a recipient has as much to answer as it may: refused, unless a handler
 row("too many requests of a sender wait: refused, whatever the next one is", async ({ asker, answerer, t }) => {
   const full = [await fullSession(t, asker, unique("full")), await fullSession(t, asker, unique("full"))];
   await fails(asker.messaging.sendRequestToPath("good", "?"), nobodyAsked);
-  for (const sent of addressed(asker, answerer, "good", "?")) await fails(sent, nobodyAsked);
+  await allFail(addressed(asker, answerer, "good", "?"), nobodyAsked);
   for (const each of full) await each.close();
 });
 
