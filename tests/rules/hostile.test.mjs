@@ -24,6 +24,7 @@ import {
 } from "../support/wire.mjs";
 import { assertError, collect, fails, open, randomNumbers, rejection, seed, thrown } from "./support/client.mjs";
 import { connectPeer, startServer } from "./support/endpoint.mjs";
+import { takesLess } from "./support/work.mjs";
 
 const broker = await startBroker();
 after(() => broker.stop());
@@ -109,17 +110,17 @@ const repeated = (byte, count) => Buffer.alloc(count, byte);
 // ---- Depth ----
 
 for (const depth of [257, 1000, 100_000, 1_000_000]) {
-  hostile(`${depth} nested arrays from a peer are an error`, async () => {
-    const start = performance.now();
-    await refused("json", Buffer.concat([repeated(0x81, depth), Buffer.of(0xf6)])); // of one element each
-    await refused("json", Buffer.concat([repeated(0x9f, depth), repeated(0xff, depth)])); // open-ended
-    await refused(
-      "json",
-      Buffer.concat([Buffer.from("81a16161".repeat(Math.ceil(depth / 2)), "hex"), Buffer.of(0xf6)]),
-    );
-    await refused("json", repeated(0x9f, depth)); // never closed
-    assert.ok(performance.now() - start < 3000);
-  });
+  hostile(`${depth} nested arrays from a peer are an error`, () =>
+    takesLess(3000, broker, async () => {
+      await refused("json", Buffer.concat([repeated(0x81, depth), Buffer.of(0xf6)])); // of one element each
+      await refused("json", Buffer.concat([repeated(0x9f, depth), repeated(0xff, depth)])); // open-ended
+      await refused(
+        "json",
+        Buffer.concat([Buffer.from("81a16161".repeat(Math.ceil(depth / 2)), "hex"), Buffer.of(0xf6)]),
+      );
+      await refused("json", repeated(0x9f, depth)); // never closed
+    }),
+  );
 }
 
 hostile("1 000 000 tags around a value are an error or no matter", async () => {
@@ -419,7 +420,6 @@ hostile("what is empty is an error with its code, or comes back empty", async ()
 // ---- Filters ----
 
 async function filterRefused(filter) {
-  const start = performance.now();
   const error = await fails(ours.messaging.sendRequestToFilter(filter, "echo", 1), {
     code: "INVALID_FILTER",
     outcome: "refused",
@@ -427,7 +427,6 @@ async function filterRefused(filter) {
   assert.ok(error.errors.length >= 1 && error.message.length < 1000);
   const { errors } = readFilterOutcome((await peer.answerTo(peer.sendToFilter(filter, "echo", text("x")))).body);
   assert.deepEqual(errors, error.errors);
-  assert.ok(performance.now() - start < 500, "two answers take well under a second");
 }
 
 for (const [what, filter] of Object.entries({
@@ -447,22 +446,24 @@ for (const [what, filter] of Object.entries({
   "a regular expression with 10 000 parentheses": `a matches '${"(".repeat(5000)}a${")".repeat(5000)}'`,
   "one regular expression after the other": Array.from({ length: 500 }, () => "a matches '[a-z]{9}'").join(" or "),
 })) {
-  hostile(`a filter of ${what} is refused at once`, () => filterRefused(filter));
+  hostile(`a filter of ${what} is refused at once`, () =>
+    // For two answers.
+    takesLess(500, broker, () => filterRefused(filter)),
+  );
 }
 
 hostile("a filter that is as wide as allowed is answered at once", async () => {
-  const start = performance.now();
   const wide = (part, between) =>
     Array.from({ length: Math.floor(16_000 / (part.length + between.length)) }, () => part).join(between);
-  for (const filter of [
+  const filters = [
     wide("a is 'b'", " or "),
     wide("a ne 'b'", " and "),
     `a in ${wide("'b'", " ")}`,
     wide("all", " and "),
-  ]) {
-    assert.ok((await ours.messaging.sendRequestToFilter(filter, "none", 1)) >= 0);
-  }
-  assert.ok(performance.now() - start < 1000);
+  ];
+  await takesLess(1000, broker, async () => {
+    for (const filter of filters) assert.ok((await ours.messaging.sendRequestToFilter(filter, "none", 1)) >= 0);
+  });
 });
 
 hostile("a filter whose bytes are no text ends the session of who sent it, and no other", async () => {

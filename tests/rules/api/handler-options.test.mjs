@@ -15,6 +15,7 @@ import {
   thrown,
   unique,
 } from "../support/client.mjs";
+import { takesLess } from "../support/work.mjs";
 import { broker, invalid, never, unhandled } from "./support.mjs";
 
 const tooLate = { code: "REQUEST_TIME_OUT", reason: 102, outcome: "unknown" };
@@ -80,9 +81,7 @@ test("a backlog of many thousands is closed in no time", async (t) => {
   const all = Array.from({ length: 4_900 }, () => rejection(asker.messaging.sendRequestToPath(path, null)));
   await asker.ping();
   await answerer.ping();
-  const start = performance.now();
-  await answerer.close();
-  assert.ok(performance.now() - start < 1_000, `${performance.now() - start} ms`);
+  await takesLess(1_000, broker, () => answerer.close());
   await Promise.all(all);
 });
 
