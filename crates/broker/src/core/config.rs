@@ -41,7 +41,7 @@ pub struct BrokerConfig {
     pub max_fan_out_bytes: usize,
     /// How long others are served before a request to very many sessions goes on.
     pub turn_pause: Duration,
-    /// Sessions that such a request asks then, at most.
+    /// Sessions that such a request asks at first, and at most then. A request to no more of them is delivered at once.
     pub turn_recipients: usize,
     /// Work that is done then to find the sessions that a filter matches.
     pub turn_work: usize,
@@ -73,7 +73,7 @@ impl Default for BrokerConfig {
             max_bytes_to_answer: 64 << 20,
             max_fan_out_bytes: 64 << 20,
             turn_pause: Duration::from_millis(1),
-            turn_recipients: 256,
+            turn_recipients: 128,
             turn_work: 30_000,
             max_registrations: 10_000,
             features: Features::ALL,

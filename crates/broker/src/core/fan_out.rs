@@ -56,12 +56,16 @@ impl Broker {
         let mut body = Vec::with_capacity(request.path.len() + type_name.len() + bytes.len() + 16);
         SendToPath { path: request.path, request: request.request.clone() }.encode(&mut body);
         let (timeout, stage) = (self.config.timeout_for(path), Stage::Looking(Search::new(&self.sessions, filter)));
-        self.advance(asker.now, Box::new(FanOut { asker, reply_to, body, timeout, stage }))?;
+        self.advance(
+            asker.now,
+            Box::new(FanOut { asker, reply_to, body, timeout, stage }),
+            self.config.turn_recipients,
+        )?;
         Ok(Answer::Later)
     }
 
-    /// Carries out a part of a request to a filter; the rest when others were served.
-    fn advance(&mut self, now: Moment, mut fan_out: Box<FanOut>) -> Result<(), Refusal> {
+    /// Carries out a part of a request to a filter, with at most so many deliveries; the rest when others were served.
+    fn advance(&mut self, now: Moment, mut fan_out: Box<FanOut>, most: usize) -> Result<(), Refusal> {
         if let Stage::Looking(search) = &mut fan_out.stage {
             let found = search.advance(&self.sessions, self.config.turn_work);
             if !found.map_err(|TooMuchWork| no_room(TooMuchWork.to_string()))? {
@@ -75,7 +79,7 @@ impl Broker {
         let FanOut { asker: Asker { session: sender, .. }, reply_to, body, timeout, stage } = &mut *fan_out;
         if let Stage::Delivering(recipients) = stage {
             let affordable = TURN_BYTES / body.len().max(1);
-            for recipient in recipients.by_ref().take(self.turns.recipients().min(affordable).max(1)) {
+            for recipient in recipients.by_ref().take(most.min(affordable).max(1)) {
                 self.deliver_or_fail(now, *sender, *reply_to, recipient, *timeout, body);
             }
             if recipients.len() > 0 {
@@ -139,7 +143,7 @@ impl Broker {
             match self.turns.take(session) {
                 Some(Task::FanOut(fan_out)) => {
                     let asker = fan_out.asker;
-                    if let Err(refusal) = self.advance(now, fan_out) {
+                    if let Err(refusal) = self.advance(now, fan_out, self.turns.recipients()) {
                         self.refuse(asker, &refusal);
                     }
                     break;
