@@ -305,7 +305,8 @@ impl Driver {
     }
 
     fn inspect(&self, host: &mut impl Host, direction: Direction, frame: &[u8]) {
-        for message in batch::messages(frame).flatten() {
+        let features = self.with_core(|core| core.features());
+        for message in batch::messages(frame, features).flatten() {
             let inspected = match &mut self.inner.get().inspector {
                 Some(inspector) => inspector.inspect(direction, message),
                 None => None,

@@ -1,8 +1,9 @@
 //! Batches: several messages in one WebSocket message, which costs a browser about as much as one (section 18.2); used by
-//! both ends of a connection that agreed on [`Features::BATCHING`](crate::features::Features::BATCHING).
+//! both ends of a connection that agreed on [`Features::BATCHING`].
 
 use std::mem;
 
+use crate::features::Features;
 use crate::wire::primitives::encode_length;
 use crate::wire::{Decode, DecodeError, Reader};
 
@@ -18,14 +19,14 @@ pub const MAX_BATCH_BYTES: usize = 64 << 10;
 /// What the first byte of a batch and the length of a message in it take, at most.
 const HEAD_BYTES: usize = 4;
 
-/// The messages of a WebSocket message: those of a batch, or itself, if it is none.
+/// The messages of a WebSocket message: those of a batch, or itself, if it is none. `features` are those of the connection.
 ///
 /// # Errors
 ///
 /// For each message that is cut short, or one too many; nothing follows then.
-pub fn messages(frame: &[u8]) -> Messages<'_> {
+pub fn messages(frame: &[u8], features: Features) -> Messages<'_> {
     match frame {
-        [BATCH, batch @ ..] if frame.len() <= MAX_BATCH_BYTES => {
+        [BATCH, batch @ ..] if features.has(Features::BATCHING) && frame.len() <= MAX_BATCH_BYTES => {
             Messages::Batch(Reader::new(batch), MAX_BATCH_MESSAGES)
         }
         _ => Messages::Single(Some(frame)),
@@ -88,12 +89,13 @@ impl<F: AsRef<[u8]> + From<Vec<u8>>> Batcher<F> {
         self.messages == 0
     }
 
-    /// Adds a message. Returns what has to be sent before it, because both together would be too much.
+    /// Adds a message, to a batch of at most `limit` bytes, and no more than [`MAX_BATCH_BYTES`]. Returns what has to be sent
+    /// before it, because both together would be too much.
     #[must_use]
-    pub fn push(&mut self, message: F) -> Option<F> {
+    pub fn push(&mut self, message: F, limit: usize) -> Option<F> {
         let waiting = self.alone.as_ref().map_or(self.batch.len(), |alone| HEAD_BYTES + alone.as_ref().len());
-        let is_full =
-            waiting + HEAD_BYTES + message.as_ref().len() > MAX_BATCH_BYTES || self.messages == MAX_BATCH_MESSAGES;
+        let bytes = waiting + HEAD_BYTES + message.as_ref().len();
+        let is_full = bytes > limit.min(MAX_BATCH_BYTES) || self.messages == MAX_BATCH_MESSAGES;
         let full = if is_full { self.take() } else { None };
         self.messages += 1;
         if self.messages == 1 {
@@ -128,14 +130,19 @@ mod tests {
     use super::*;
 
     fn batch_of(messages: &[Vec<u8>]) -> Vec<Vec<u8>> {
+        batches_within(MAX_BATCH_BYTES, messages)
+    }
+
+    fn batches_within(limit: usize, messages: &[Vec<u8>]) -> Vec<Vec<u8>> {
         let mut batcher = Batcher::default();
-        let mut frames: Vec<Vec<u8>> = messages.iter().filter_map(|message| batcher.push(message.clone())).collect();
+        let mut frames: Vec<Vec<u8>> =
+            messages.iter().filter_map(|message| batcher.push(message.clone(), limit)).collect();
         frames.extend(batcher.take());
         frames
     }
 
     fn read(frame: &[u8]) -> Result<Vec<Vec<u8>>, DecodeError> {
-        messages(frame).map(|message| message.map(<[u8]>::to_vec)).collect()
+        messages(frame, Features::ALL).map(|message| message.map(<[u8]>::to_vec)).collect()
     }
 
     #[test]
@@ -146,6 +153,8 @@ mod tests {
         assert_eq!(read(&[6, 1]), Ok(vec![vec![6, 1]]));
         assert_eq!(read(&[62, 2, 6, 1, 1, 29]), Ok(vec![vec![6, 1], vec![29]]));
         assert_eq!(read(&[62]), Ok(vec![]));
+        let without: Vec<_> = messages(&[62, 1, 28], !Features::BATCHING).collect();
+        assert_eq!(without, [Ok(&[62, 1, 28][..])], "no batch, and no message either");
     }
 
     #[test]
@@ -165,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_batch_that_is_cut_short_ends_with_the_fault() {
-        let mut read = messages(&[62, 1, 28, 2, 0]);
+        let mut read = messages(&[62, 1, 28, 2, 0], Features::ALL);
         assert_eq!(read.next(), Some(Ok(&[28][..])));
         assert!(read.next().is_some_and(|message| message.is_err()));
         assert_eq!(read.next(), None);
@@ -173,10 +182,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_goes_in_comes_out(sizes in prop::collection::vec((1usize..40_000, 0u8..60), 0..40)) {
+        fn what_goes_in_comes_out(
+            sizes in prop::collection::vec((1usize..40_000, 0u8..60), 0..40),
+            limit in prop_oneof![1usize..100_000, Just(usize::MAX)],
+        ) {
             let sent: Vec<Vec<u8>> = sizes.iter().map(|(size, byte)| vec![*byte; *size]).collect();
-            let frames = batch_of(&sent);
-            prop_assert!(frames.iter().all(|frame| frame.len() <= MAX_BATCH_BYTES));
+            let frames = batches_within(limit, &sent);
+            // A message that is too long for a batch is in none.
+            let is_within = |frame: &Vec<u8>| frame[0] != BATCH || frame.len() <= limit.min(MAX_BATCH_BYTES);
+            prop_assert!(frames.iter().all(is_within));
             let received: Vec<_> = frames.iter().flat_map(|frame| read(frame).unwrap()).collect();
             prop_assert_eq!(received, sent);
         }
@@ -184,7 +198,7 @@ mod tests {
         #[test]
         fn anything_can_be_read(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let batch = [&[BATCH][..], &bytes].concat();
-            let read: Vec<_> = messages(&batch).collect();
+            let read: Vec<_> = messages(&batch, Features::ALL).collect();
             prop_assert!(read.iter().rev().skip(1).all(Result::is_ok));
         }
     }

@@ -234,10 +234,7 @@ impl Broker {
     pub fn handle_frame(&mut self, now: Moment, connection: ConnectionId, frame: &[u8]) {
         let Some(key) = self.heard(now, connection) else { return };
         let Some(attached) = self.sessions.get(key).and_then(Session::connection) else { return };
-        if !attached.negotiated.features.has(Features::BATCHING) {
-            return self.handle_message(now, key, frame);
-        }
-        for message in batch::messages(frame) {
+        for message in batch::messages(frame, attached.negotiated.features) {
             match message {
                 Ok(message) => self.handle_message(now, key, message),
                 Err(_) => self.abort(key, Ending::Violation),

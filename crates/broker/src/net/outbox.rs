@@ -260,7 +260,7 @@ impl Taken {
             let amount = outgoing.amount();
             packed += amount.bytes;
             let (batch, other) = match outgoing {
-                Outgoing::Together(message) => (batcher.push(message), None),
+                Outgoing::Together(message) => (batcher.push(message, MAX_BATCH_BYTES), None),
                 Outgoing::Alone(message) => (batcher.take(), Some((Kind::Binary, message, amount))),
                 Outgoing::Close(payload) => (batcher.take(), Some((Kind::Close, payload, amount))),
             };

@@ -5,6 +5,7 @@ use std::future::{pending, poll_fn};
 use std::pin::Pin;
 use std::time::Duration;
 
+use antiphon_protocol::batch::MAX_BATCH_BYTES;
 use antiphon_protocol::recovery::Frame;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
@@ -123,10 +124,10 @@ async fn open(url: String, max_message_size: usize) -> Result<WebSocket, SocketE
     let stream = stream.map_err(|error| gone(format!("{host}:{port}: {error}")))?;
     // A request is a small message that somebody waits for.
     stream.set_nodelay(true).map_err(gone)?;
-    let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER)
-        .max_message_size(Some(max_message_size))
-        .max_frame_size(Some(max_message_size));
+    // A batch may be larger than each message in it may be.
+    let limit = Some(max_message_size.max(MAX_BATCH_BYTES));
+    let config =
+        WebSocketConfig::default().read_buffer_size(READ_BUFFER).max_message_size(limit).max_frame_size(limit);
     match client_async_with_config(request, stream, Some(config)).await {
         Ok((web_socket, _)) => Ok(web_socket),
         Err(Error::Http(response)) => Err(refusal(response.status())),

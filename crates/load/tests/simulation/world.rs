@@ -6,7 +6,7 @@ use std::time::Duration;
 use antiphon_broker::core::access::Access;
 use antiphon_broker::core::{Broker, BrokerConfig, ConnectionId};
 use antiphon_load::ledger::Ledger;
-use antiphon_protocol::batch::Batcher;
+use antiphon_protocol::batch::{Batcher, MAX_BATCH_BYTES};
 use antiphon_protocol::client::{self, ClientConfig, ClientSession, Event, RequestId, State};
 use antiphon_protocol::features::Features;
 use antiphon_protocol::time::Moment;
@@ -623,7 +623,7 @@ impl Wires for World {
         let connection = connection as usize;
         let outbox = &mut self.connections[connection].outbox;
         let is_first = outbox.is_empty();
-        if let Some(full) = outbox.push(message) {
+        if let Some(full) = outbox.push(message, MAX_BATCH_BYTES) {
             self.push(connection, Direction::ToClient, Item::Frame(full));
         }
         if is_first {

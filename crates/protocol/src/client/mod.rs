@@ -382,8 +382,8 @@ impl ClientSession {
         if self.connection.is_connecting() {
             let step = self.connection.handle_connect_response(now, frame);
             self.follow(step);
-        } else if self.connection.has_batching() {
-            for message in batch::messages(frame) {
+        } else {
+            for message in batch::messages(frame, self.features()) {
                 match message {
                     Ok(message) => self.handle_message(now, message),
                     Err(error) => self.handle_malformed(now, &error),
@@ -393,8 +393,6 @@ impl ClientSession {
                     return;
                 }
             }
-        } else {
-            self.handle_message(now, frame);
         }
     }
 
@@ -599,13 +597,13 @@ impl ClientSession {
 
     /// Sends a message on the connection: at once, or with others if it has batching.
     fn put_out(&mut self, frame: Frame) {
-        if !self.connection.has_batching() {
+        let Some(limit) = self.connection.batch_limit() else {
             return self.push(Output::Send(frame));
-        }
+        };
         if self.batcher.is_empty() {
             self.push(Output::FlushSoon);
         }
-        if let Some(full) = self.batcher.push(frame) {
+        if let Some(full) = self.batcher.push(frame, limit) {
             self.push(Output::Send(full));
         }
     }

@@ -241,9 +241,10 @@ impl Connection {
         self.established().map(|established| established.negotiated)
     }
 
-    /// Whether messages may be sent together.
-    pub fn has_batching(&self) -> bool {
-        self.established().is_some_and(|established| established.negotiated.features.has(Features::BATCHING))
+    /// Most bytes that the server takes in one WebSocket message of several; nothing if messages are not sent together.
+    pub fn batch_limit(&self) -> Option<usize> {
+        let negotiated = self.negotiated().filter(|negotiated| negotiated.features.has(Features::BATCHING))?;
+        Some(negotiated.max_message_size.unwrap_or(usize::MAX))
     }
 
     /// How a message of this size gets to the server, or why it does not; `may_wait` says whether it may take its time.
