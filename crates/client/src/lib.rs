@@ -44,6 +44,7 @@ mod value;
 pub use antiphon_protocol::client::{
     CloseCode, Closed, ConnectCode, ConnectError, FilterFault, Outcome, Sender, State,
 };
+pub use antiphon_protocol::features::Features;
 pub use antiphon_protocol::value::DataType;
 pub use antiphon_protocol::wire::error_reason::ErrorReason;
 pub use antiphon_protocol::wire::handshake::Credentials;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use antiphon_protocol::client::{ClientConfig, ConnectCode, ConnectError};
+use antiphon_protocol::features::Features;
 use antiphon_protocol::wire::handshake::Credentials;
 
 use crate::lock::Ref;
@@ -42,6 +43,7 @@ impl Options {
             reconnect_timeout: Duration::from_secs(60),
             // A value of 32 MiB, and what goes with it.
             max_message_size: (32 << 20) + (256 << 10),
+            features: Features::ALL,
             ..ClientConfig::default()
         };
         Self { config, credentials: always(Credentials::None), retry_delay: None }
@@ -126,6 +128,16 @@ impl Options {
     #[must_use]
     pub fn max_message_size(mut self, bytes: usize) -> Self {
         self.config.max_message_size = bytes;
+        self
+    }
+
+    /// Whether to offer message batching to the broker: messages that are sent at the same time then share a WebSocket
+    /// message, which makes many small ones several times as fast. Without it, or with a broker that does not know it, each
+    /// travels alone. Default: true. [`Session::supports`](crate::Session::supports) says whether there is batching.
+    #[must_use]
+    pub fn batching(mut self, batching: bool) -> Self {
+        let others = self.config.features & !Features::BATCHING;
+        self.config.features = if batching { others | Features::BATCHING } else { others };
         self
     }
 

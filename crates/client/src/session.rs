@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use antiphon_protocol::client::{CloseCode, Closed, ConnectCode, ConnectError, Response, State};
+use antiphon_protocol::features::Features;
 use antiphon_protocol::wire::handshake::Credentials;
 use antiphon_protocol::wire::primitives::SessionId;
 use futures_channel::oneshot;
@@ -89,6 +90,14 @@ impl Session {
     #[must_use]
     pub fn state(&self) -> State {
         self.0.shared.driver.with_core(|core| core.state())
+    }
+
+    /// Whether client and broker have agreed on these features, which go beyond the protocol of official brokers; after a
+    /// reconnection the answer may be another one. While reconnecting it is that of the last connection; none once the
+    /// session is closed.
+    #[must_use]
+    pub fn supports(&self, features: Features) -> bool {
+        self.0.shared.driver.with_core(|core| core.features()).has(features)
     }
 
     /// Requests and responses: the messaging component.

@@ -43,6 +43,9 @@ struct Options {
     /// How long sessions that lose their connection try to get another one; 0s for not at all
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = reconnect)]
     reconnect: Duration,
+    /// Each message in a WebSocket message of its own, also what is sent at the same time
+    #[arg(long)]
+    no_batching: bool,
     /// Of requests and responses, at least 16
     #[arg(long, value_name = "SIZE", default_value = "256", value_parser = value_size)]
     value_size: usize,
@@ -124,6 +127,7 @@ async fn run(options: Options) -> Result<ExitCode, Complaint> {
         },
         duration: options.duration,
         reconnect: options.reconnect,
+        batching: !options.no_batching,
         timeout: options.timeout,
         value_size: options.value_size,
         kinds: options.kind,

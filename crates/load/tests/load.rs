@@ -21,6 +21,7 @@ fn plan(broker: &TestBroker) -> Plan {
         rate: Rate::InFlight(2),
         duration: Duration::from_millis(200),
         reconnect: Duration::ZERO,
+        batching: true,
         timeout: LONG,
         value_size: 256,
         kinds: vec![Kind::Path, Kind::Session, Kind::Filter],
@@ -40,13 +41,15 @@ async fn a_load_of_all_kinds_has_an_answer_to_everything() {
     let broker = TestBroker::start().await;
     // Somebody else is there; the default filter does not match it.
     let _other = broker.connect().await;
-    let report = run(&plan(&broker)).await.expect("sessions");
-    assert!(report.holds(), "{report}");
-    assert_eq!((report.sessions, report.sessions_lost), (6, 0));
-    for (kind, each) in [(Kind::Path, 1), (Kind::Session, 1), (Kind::Filter, 6)] {
-        let (requests, answers) = answers(&report, kind);
-        assert!(requests > 0);
-        assert_eq!(answers, requests * each, "{kind:?}");
+    for batching in [true, false] {
+        let report = run(&Plan { batching, ..plan(&broker) }).await.expect("sessions");
+        assert!(report.holds(), "{report}");
+        assert_eq!((report.sessions, report.sessions_lost), (6, 0));
+        for (kind, each) in [(Kind::Path, 1), (Kind::Session, 1), (Kind::Filter, 6)] {
+            let (requests, answers) = answers(&report, kind);
+            assert!(requests > 0);
+            assert_eq!(answers, requests * each, "{kind:?}");
+        }
     }
 }
 

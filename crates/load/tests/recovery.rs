@@ -91,6 +91,8 @@ fn plan(url: String, seed: u64, duration: Duration) -> Plan {
         rate: Rate::PerSecond(if cfg!(debug_assertions) { 500.0 } else { 2000.0 }),
         duration,
         reconnect: RECONNECT,
+        // Some runs have it, others do not.
+        batching: !seed.is_multiple_of(3),
         timeout: LONG,
         value_size: 256,
         // Requests to filters make as many answers as there are sessions.

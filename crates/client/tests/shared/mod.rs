@@ -95,6 +95,8 @@ macro_rules! every_test {
                 a_request_does_nothing_before_it_is_awaited
                 a_request_that_is_dropped_is_abandoned_and_its_late_answer_harmless
                 many_requests_at_once_get_their_own_answers
+                without_batching_everything_is_as_with_it
+                a_small_limit_of_messages_leaves_batches_alone
                 a_large_value_comes_back_as_it_was
                 a_request_to_a_session_is_answered_by_its_stream_handler_at_exactly_that_path
                 a_session_that_is_not_there_is_an_error_that_says_so
@@ -145,6 +147,7 @@ macro_rules! every_test {
                 what_keeps_a_session_from_opening_has_a_code
                 credentials_may_come_from_a_function
                 a_connect_that_is_dropped_opens_no_session
+                batching_is_there_unless_the_program_wants_none
             }
             values(_broker) {
                 values_are_read_as_the_types_of_the_program
@@ -164,6 +167,7 @@ macro_rules! every_test {
                 credentials_are_asked_for_again_with_every_connection
                 the_program_chooses_how_long_to_wait_for_the_next_attempt
                 an_attempt_can_be_made_at_once
+                what_was_sent_together_gets_its_answers_over_the_next_connection
             }
         }
     };

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use antiphon_client::{
-    CloseCode, Credentials, Events, Options, Outcome, Request, SessionEvent, State, WhenDisconnected,
+    CloseCode, Credentials, Events, Features, Options, Outcome, Request, SessionEvent, State, WhenDisconnected,
 };
 use futures_channel::{mpsc, oneshot};
+use futures_util::future::join_all;
 use futures_util::{StreamExt, join};
 
 use super::{LONG, Network, error_of, open, open_with, unique};
@@ -51,6 +52,29 @@ pub async fn a_request_under_way_gets_its_answer_over_the_next_connection(networ
     };
     let (outcome, ()) = join!(messaging.send_request_to_path(&path, ()).timeout(LONG).into_future(), cut);
     assert_eq!(outcome.expect("answered").decode::<String>().as_deref(), Ok("late"));
+}
+
+/// S-20: at whatever moment the connection is lost.
+pub async fn what_was_sent_together_gets_its_answers_over_the_next_connection(network: &impl Network) {
+    let (session, messaging) = open(&network.url()).await;
+    assert!(session.supports(Features::BATCHING));
+    let path = unique("together");
+    messaging.add_request_handler(&path, async |request: Request| Ok(request.into_value())).await.expect("registered");
+    let mut events = session.events();
+    let ask = async |number: u32| (number, messaging.send_request_to_path(&path, number).timeout(LONG).await);
+    for _ in 0..3 {
+        let asked = join_all((0..300).map(ask));
+        let cut = async {
+            network.take_down();
+            disconnected(&mut events).await;
+            network.bring_up();
+            reconnected(&mut events).await;
+        };
+        for (number, answer) in join!(asked, cut).0 {
+            assert_eq!(answer.expect("answered").decode(), Ok(number));
+        }
+        assert!(session.supports(Features::BATCHING));
+    }
 }
 
 pub async fn events_tell_of_a_lost_connection_and_of_the_next_one(network: &impl Network) {

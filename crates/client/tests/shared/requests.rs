@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use antiphon_client::{DataType, Outcome, Rejection, Request, RequestError, SessionId, Value};
+use antiphon_client::{DataType, Options, Outcome, Rejection, Request, RequestError, SessionId, Value};
 use futures_channel::{mpsc, oneshot};
 use futures_util::future::join_all;
 use futures_util::{StreamExt, join};
 use serde::{Deserialize, Serialize};
 
-use super::{LONG, error_of, open, unique, until};
+use super::{LONG, error_of, open, open_with, unique, until};
 
 pub async fn a_request_to_a_path_is_answered_by_its_handler(broker: &str) {
     let ((asking, asker), (_answering, answerer)) = (open(broker).await, open(broker).await);
@@ -201,6 +201,35 @@ pub async fn many_requests_at_once_get_their_own_answers(broker: &str) {
     let ask = async |number: u32| (number, messaging.send_request_to_path(&path, number).timeout(LONG).await);
     for (number, answer) in join_all((0..500).map(ask)).await {
         assert_eq!(answer.expect("answered").decode(), Ok(number));
+    }
+}
+
+/// S-17.
+pub async fn without_batching_everything_is_as_with_it(broker: &str) {
+    let path = unique("both");
+    let [(_first, handling), (_second, asking)] =
+        [open_with(broker, Options::new().batching(false)).await, open(broker).await];
+    let handler = async |request: Request| Ok(request.into_value());
+    handling.add_request_handler(&path, handler).await.expect("registered");
+    for messaging in [&handling, &asking] {
+        let ask = async |number: u32| {
+            // Some are too large for a batch.
+            let text = "x".repeat(if number.is_multiple_of(50) { 70_000 } else { number as usize });
+            let answer = messaging.send_request_to_path(&path, &text).timeout(LONG).await.expect("answered");
+            assert_eq!(answer.decode::<String>(), Ok(text));
+        };
+        join_all((0..200).map(ask)).await;
+    }
+}
+
+/// S-18: a batch may be larger than what the program takes of each message.
+pub async fn a_small_limit_of_messages_leaves_batches_alone(broker: &str) {
+    let (_session, messaging) = open_with(broker, Options::new().max_message_size(2000)).await;
+    let path = unique("limit");
+    messaging.add_request_handler(&path, async |_| Ok("x".repeat(1000))).await.expect("registered");
+    let ask = async |_| messaging.send_request_to_path(&path, ()).timeout(LONG).await;
+    for answer in join_all((0..500).map(ask)).await {
+        assert!(answer.is_ok());
     }
 }
 

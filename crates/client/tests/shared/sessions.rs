@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use antiphon_client::{
-    ALL_FIXED_PROPERTIES, ALL_USER_PROPERTIES, CloseCode, ConnectCode, Credentials, Messaging, Options, Outcome,
+    ALL_FIXED_PROPERTIES, ALL_USER_PROPERTIES, CloseCode, ConnectCode, Credentials, Features, Messaging, Options, Outcome,
     Rejection, RequestError, Session, SessionEvent, State, connect,
 };
 use futures_channel::mpsc;
@@ -223,4 +223,19 @@ pub async fn a_connect_that_is_dropped_opens_no_session(broker: &str) {
     let slow = Options::new().connect_timeout(Duration::ZERO);
     let error = until(pending::<()>(), connect(broker, slow)).await.expect_err("no time");
     assert_eq!(error.code, ConnectCode::ConnectionTimeout);
+}
+
+/// S-17.
+pub async fn batching_is_there_unless_the_program_wants_none(broker: &str) {
+    for (options, is_there) in [
+        (Options::new(), true),
+        (Options::new().batching(true), true),
+        (Options::new().batching(false), false),
+        (Options::new().batching(false).batching(true), true),
+    ] {
+        let (session, _) = open_with(broker, options).await;
+        assert_eq!(session.supports(Features::BATCHING), is_there);
+        session.close().await;
+        assert!(!session.supports(Features::BATCHING));
+    }
 }

@@ -20,6 +20,8 @@ pub struct Plan {
     /// How long sessions try to get another connection when they lose theirs, and requests wait for it. Zero for not at
     /// all.
     pub reconnect: Duration,
+    /// Whether messages that are sent at the same time share a WebSocket message.
+    pub batching: bool,
     /// What each request is allowed.
     pub timeout: Duration,
     /// Of requests and responses, in bytes; at least [`Stamp::SIZE`](crate::ledger::Stamp::SIZE).

@@ -134,6 +134,7 @@ async fn open(plan: &Plan, number: usize, path: &str, ledger: Arc<Ledger>) -> Re
     let options = Options::new()
         .connect_timeout(CONNECT_TIMEOUT)
         .reconnect_timeout(plan.reconnect)
+        .batching(plan.batching)
         .property(PROPERTY, plan.seed.to_string());
     let session = connect(&plan.url, options).await.map_err(LoadError::Connect)?;
     let messaging = session.messaging();
