@@ -119,7 +119,12 @@ impl Generator {
             },
             properties: self.random.chance(80).then(|| self.properties()),
             recovery: self.random.chance(2).then_some(recovery),
-            features: if self.random.chance(50) { Features::BATCHING } else { Features::NONE },
+            features: match self.random.below(4) {
+                0 => Features::NONE,
+                1 => Features::BATCHING,
+                2 => Features::UNACKNOWLEDGED,
+                _ => Features::ALL,
+            },
         }
     }
 
