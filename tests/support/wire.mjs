@@ -7,6 +7,7 @@ export const RESPONSE = 6;
 export const ERROR = 7;
 export const ABORT = 28;
 export const CLOSE_REQUEST = 29;
+export const BATCH = 62; // of section 18.2
 
 /** Services (section 5.1). */
 export const CLOSE_CLIENT = 14;
@@ -60,12 +61,28 @@ export function frame({ type, service, conversation, body = Buffer.alloc(0), tex
   return head;
 }
 
+/** Several messages in one (section 18.2), each as {@link frame} takes it or as its bytes. */
+export const batch = (...messages) =>
+  join(Buffer.of(BATCH), ...messages.map((message) => blob(message instanceof Buffer ? message : frame(message))));
+
+/** Features of a connection, as bits (section 18.1). */
+export const BATCHING = 1;
+export const UNACKNOWLEDGED = 256;
+
+/** What says behind a connection response which features are granted. */
+export function granted(features) {
+  const bits = Buffer.alloc(4);
+  bits.writeUInt32BE(features);
+  return join(Buffer.from("FEAT"), bits);
+}
+
 /** The session token of every connection response here. */
 export const TOKEN = "A".repeat(24);
 
 /**
  * A connection response (section 3): only the version and the code, unless the code is one of success. The largest size
- * of a message has the same place as, in a 105, the number of the message to go on from, `recovery`.
+ * of a message has the same place as, in a 105, the number of the message to go on from, `recovery`. `tail` is what comes
+ * behind it: the features granted, if there are any.
  */
 export function connectionResponse({
   version = 25,
@@ -74,13 +91,15 @@ export function connectionResponse({
   pingPeriod = 0,
   maxMessageSize = 1 << 25,
   recovery = maxMessageSize,
+  features,
+  tail = features === undefined ? Buffer.alloc(0) : granted(features),
 }) {
   const head = Buffer.from([0x23, version, code]);
   if (![100, 105, 106].includes(code)) return head;
-  const tail = Buffer.alloc(12);
-  tail.writeBigInt64BE(BigInt(pingPeriod));
-  tail.writeInt32BE(recovery, 8);
-  return join(head, Buffer.from(id.replace("-", ""), "hex"), Buffer.from(TOKEN), tail);
+  const numbers = Buffer.alloc(12);
+  numbers.writeBigInt64BE(BigInt(pingPeriod));
+  numbers.writeInt32BE(recovery, 8);
+  return join(head, Buffer.from(id.replace("-", ""), "hex"), Buffer.from(TOKEN), numbers, tail);
 }
 
 // ---- Reading ----
@@ -131,6 +150,10 @@ export class Reader {
     return { type: this.string(), bytes: this.blob() };
   }
 
+  get isAtEnd() {
+    return this.#at === this.bytes.length;
+  }
+
   rest() {
     return this.#take(this.bytes.length - this.#at);
   }
@@ -152,12 +175,22 @@ export function readFrame(bytes) {
   return { type, conversation: reader.varint(), text: reader.string(), reason: reader.count() };
 }
 
+/** The bytes of each message of a batch; of what is none, itself. */
+export function readBatch(bytes) {
+  if (bytes[0] !== BATCH) return [bytes];
+  const messages = [];
+  for (const reader = new Reader(bytes.subarray(1)); !reader.isAtEnd; ) messages.push(reader.blob());
+  return messages;
+}
+
 export function readConnectionResponse(bytes) {
   const [, version, code] = bytes;
   if (bytes.length === 3) return { version, code };
   const id = bytes.toString("hex", 3, 19).replace(/^.{16}/, "$&-");
   const token = bytes.toString("latin1", 19, 43);
-  return { version, code, id, token, pingPeriod: bytes.readBigInt64BE(43), maxMessageSize: bytes.readInt32BE(51) };
+  const [pingPeriod, maxMessageSize] = [bytes.readBigInt64BE(43), bytes.readInt32BE(51)];
+  const features = bytes.toString("latin1", 55, 59) === "FEAT" ? bytes.readUInt32BE(59) : undefined;
+  return { version, code, id, token, pingPeriod, maxMessageSize, features, length: bytes.length };
 }
 
 /** Section 8.2, the first box: a request to a path, and the delivery of an addressed one. */

@@ -5,6 +5,7 @@ import { EventEmitter, once } from "node:events";
 import { WebSocket, WebSocketServer } from "ws";
 import {
   ABORT,
+  batch,
   blob,
   CLOSE_REQUEST,
   connectionResponse,
@@ -15,6 +16,7 @@ import {
   REGISTER,
   REQUEST,
   RESPONSE,
+  readBatch,
   readConnectionResponse,
   readFrame,
   SEND_TO_FILTER,
@@ -33,6 +35,8 @@ class Endpoint {
   #conversations = 0n;
   /** When it was made, in ms. */
   at = performance.now();
+  /** The WebSocket messages that have come, as they are. */
+  frames = [];
   /** Resolves when the connection is closed, with the code. */
   closed;
   isClosed = false;
@@ -42,7 +46,8 @@ class Endpoint {
     this.socket = socket;
     this.query = query;
     socket.on("message", (bytes) => {
-      this.#received.push(readFrame(bytes));
+      this.frames.push(bytes);
+      this.#received.push(...readBatch(bytes).map(readFrame));
       this.#changed.emit("change");
     });
     socket.on("error", () => {}); // its end says enough
@@ -81,6 +86,11 @@ class Endpoint {
 
   send(message) {
     this.socket.send(message instanceof Buffer ? message : frame(message));
+  }
+
+  /** Sends messages in one. */
+  sendBatch(...messages) {
+    this.socket.send(batch(...messages));
   }
 
   nextConversation() {
@@ -172,8 +182,11 @@ class Peer extends Endpoint {
 export async function connectPeer(broker, { properties = {}, query = {}, answersPings = true, localAddress } = {}) {
   const parameters = new URLSearchParams({ ty: "WB", v: 25, ca: 8, r: 0, sp: JSON.stringify(properties), ...query });
   const socket = new WebSocket(`${broker.url}?${parameters}`, { localAddress, perMessageDeflate: false });
-  const [response] = await once(socket, "message");
-  const peer = new Peer(socket, readConnectionResponse(response));
+  // At once: what was missed may follow in the same packet.
+  const peer = await new Promise((resolve, reject) => {
+    socket.once("error", reject);
+    socket.once("message", (response) => resolve(new Peer(socket, readConnectionResponse(response))));
+  });
   if (answersPings) {
     socket.on("message", () => {
       for (let ping = peer.take({ service: SYSTEM_PING }); ping; ping = peer.take({ service: SYSTEM_PING })) {
@@ -206,10 +219,13 @@ export async function startServer(serve = () => {}, responses = {}) {
     const connection = new Endpoint(socket, query);
     connections.push(connection);
     socket.on("message", (bytes) => {
-      const message = readFrame(bytes);
-      if (message.type !== CLOSE_REQUEST) return serve(message, connection);
-      connection.send({ type: ABORT });
-      socket.close();
+      for (const message of readBatch(bytes).map(readFrame)) {
+        if (message.type !== CLOSE_REQUEST) serve(message, connection);
+        else {
+          connection.send({ type: ABORT });
+          socket.close();
+        }
+      }
     });
     if (response instanceof Buffer) socket.send(response);
     else if (response) socket.send(connectionResponse({ id: SCRIPTED_ID, ...response }));
