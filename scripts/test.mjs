@@ -35,7 +35,7 @@ const steps = {
   js: { needs: ["setup"], tests: () => nodeTests("tests/js") },
   build: { needs: ["setup"], run: buildAll },
   size: { needs: ["build"], run: checkSize },
-  rules: { needs: ["build"], tests: () => nodeTests("tests/rules") },
+  rules: { needs: ["build"], tests: rulesTests },
   types: { needs: ["build"], tests: types },
   browser: { run: browser },
   docs: { needs: ["build", "browser"], tests: () => nodeTests("tests/docs") },
@@ -90,6 +90,15 @@ async function rustTests() {
   ]);
 }
 
+/** What messages and lost connections come to has to be the same without batching. */
+async function rulesTests() {
+  const both = /^(messaging|reconnection)\//;
+  return sum([
+    await nodeTests("tests/rules"),
+    await nodeTests("tests/rules", (path) => both.test(path), { ANTIPHON_BATCHING: "off" }),
+  ]);
+}
+
 async function wasmTests() {
   const broker = await startBroker();
   try {
@@ -134,11 +143,11 @@ async function packageTests(select) {
   return nodeTests("tests/package", select);
 }
 
-async function nodeTests(folder, select = () => true) {
+async function nodeTests(folder, select = () => true, env = {}) {
   const files = filesBelow(fromRoot(folder)).filter((path) => /\.(test|spec)\.mjs$/.test(path) && select(path));
   if (files.length === 0) return { passed: 0, failed: 0, status: 0 };
   const paths = files.map((path) => join(folder, path));
-  const { status, output } = await test(process.execPath, [...RUNNER, ...paths]);
+  const { status, output } = await test(process.execPath, [...RUNNER, ...paths], env);
   const count = (name) => Number(new RegExp(`^ℹ ${name} (\\d+)$`, "m").exec(output)?.[1] ?? 0);
   const skipped = count("skipped");
   const note = skipped > 0 ? `${skipped} SKIPPED` : undefined;
@@ -167,6 +176,7 @@ function sum(counts) {
     passed: a.passed + b.passed,
     failed: a.failed + b.failed,
     status: a.status || b.status,
+    note: a.note ?? b.note,
   }));
 }
 

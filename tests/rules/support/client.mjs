@@ -4,8 +4,11 @@ import assert from "node:assert/strict";
 import { connect, MessagingError } from "antiphon";
 import { WebSocket } from "ws";
 
+/** Whether sessions batch what they send. Some files run once more without it: `scripts/test.mjs` says which. */
+const batching = process.env.ANTIPHON_BATCHING !== "off";
+
 /** For tests of what happens while there is a connection, and when there is none any more: nothing is recovered. */
-export const options = { webSocket: WebSocket, log: "off", reconnect: false };
+export const options = { webSocket: WebSocket, log: "off", reconnect: false, batching };
 
 /** A session that is closed when the test `t` is over. */
 export async function open(t, server, given = {}) {

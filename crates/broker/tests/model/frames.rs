@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
+use antiphon_protocol::features::Features;
 use antiphon_protocol::wire::decode_all;
 use antiphon_protocol::wire::envelope::{Message, request_frame, response_frame};
 use antiphon_protocol::wire::error_reason::ErrorReason;
@@ -260,6 +261,7 @@ pub enum Frame {
         session: SessionId,
         ping_period: i64,
         max_message_size: i32,
+        features: Option<Features>,
     },
     Refused {
         version: u8,
@@ -365,8 +367,8 @@ pub struct Seen {
 /// Reads the first frame on a connection.
 pub fn read_connect_response(frame: &[u8]) -> Result<Frame, String> {
     match ConnectResponse::decode(frame).map_err(|error| format!("no connection response: {error}"))? {
-        ConnectResponse::Accepted { version, code, session, ping_period, tail, .. } if code.0 == 100 => {
-            Ok(Frame::Accepted { version, session, ping_period, max_message_size: tail })
+        ConnectResponse::Accepted { version, code, session, ping_period, tail, features, .. } if code.0 == 100 => {
+            Ok(Frame::Accepted { version, session, ping_period, max_message_size: tail, features })
         }
         ConnectResponse::Refused { version, code } => Ok(Frame::Refused { version, code: code.0 }),
         other => Err(format!("unexpected: {other:?}")),

@@ -123,7 +123,8 @@ impl Generator {
                 0 => Features::NONE,
                 1 => Features::BATCHING,
                 2 => Features::UNACKNOWLEDGED,
-                _ => Features::ALL,
+                // With some that nobody knows.
+                _ => Features::from_wire(u32::MAX),
             },
         }
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use antiphon_broker::core::{Arrival, BrokerConfig};
+use antiphon_protocol::features::Features;
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::handshake::ConnectRequest;
 use antiphon_protocol::wire::primitives::SessionId;
@@ -32,6 +33,8 @@ pub struct Model {
 pub struct Session {
     pub open: bool,
     pub id: Option<SessionId>,
+    /// What was agreed on with the client.
+    features: Features,
     pub properties: BTreeMap<String, String>,
     pub handlers: Vec<Handler>,
     /// All IDs of conversations that the broker started.
@@ -149,11 +152,18 @@ impl Model {
         std::mem::take(&mut self.predicted)
     }
 
-    /// Takes note of the conversation IDs that the broker chose: each is new to its client, and none is 0 (section 5).
+    /// Takes note of the conversation IDs that the broker chose: each is new to its client, and none is 0 (section 5), but
+    /// that of a filter response if it was agreed on (M-22).
     pub fn learn(&mut self, seen: &[Seen]) -> Result<(), String> {
         for Seen { client, conversation, frame } in seen {
             let Some(id) = *conversation else { continue };
             let session = &mut self.sessions[client.0];
+            if matches!(frame, Frame::FilterResponse { .. }) && session.features.has(Features::UNACKNOWLEDGED) {
+                if id != 0 {
+                    return Err(format!("{client:?} would have to acknowledge conversation {id}"));
+                }
+                continue;
+            }
             if id == 0 || session.conversations.contains(&id) {
                 return Err(format!("conversation {id} with {client:?} is not new"));
             }
@@ -179,6 +189,7 @@ impl Model {
         let mut session = Session {
             open: code == 100,
             id: None,
+            features: request.features & self.config.features,
             properties: BTreeMap::new(),
             handlers: Vec::new(),
             conversations: Vec::new(),
@@ -207,7 +218,9 @@ impl Model {
         self.sessions.push(session);
         let ping_period = i64::try_from(self.config.ping_period.as_millis()).expect("short");
         let max_message_size = i32::try_from(self.config.max_message_size).expect("small");
-        self.tell(client, Frame::Accepted { version, session: id, ping_period, max_message_size });
+        // S-17.
+        let features = (request.features != Features::NONE).then_some(request.features & self.config.features);
+        self.tell(client, Frame::Accepted { version, session: id, ping_period, max_message_size, features });
     }
 
     fn receive(&mut self, client: Client, sent: &Sent, seen: &[Seen]) {
