@@ -145,3 +145,30 @@ for (const [what, leaveForGood] of [
     }
   });
 }
+
+test("S-18 what a page sends as it is left arrives, before its session ends", async () => {
+  for (const [name, leaveWith] of [
+    ["pagehide", leave],
+    ["pagehide", (page) => page.close()],
+    ["beforeunload", leave],
+  ]) {
+    const page = await openPage(forgetful);
+    // Before that of the client, which closes the session.
+    await page.evaluate((event) => {
+      addEventListener(event, () => {
+        for (const number of [1, 2, 3]) session.messaging.sendRequestToPath("leaving", number).catch(() => {});
+      });
+    }, name);
+    await openSession(page, { url: broker.url, name: "left" });
+    const got = [];
+    const handler = await other.messaging.addRequestHandler("leaving", (number) => got.push(number));
+    const asked = other.messaging.sendRequestToPath("left/never", 0).catch((error) => error);
+    await other.ping();
+    await leaveWith(page);
+    // What came of the end of the session comes behind what it sent.
+    assert.equal((await asked).code, "SESSION_CLOSED");
+    assert.deepEqual(got, [1, 2, 3], name);
+    await handler.close();
+    await page.close();
+  }
+});

@@ -78,7 +78,8 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
 
 /// Short messages as a batch.
 fn batch_of(messages: &[Vec<u8>]) -> Vec<u8> {
-    let parts = messages.iter().flat_map(|message| [vec![u8::try_from(message.len()).expect("short")], message.clone()]);
+    let parts =
+        messages.iter().flat_map(|message| [vec![u8::try_from(message.len()).expect("short")], message.clone()]);
     std::iter::once(vec![BATCH]).chain(parts).flatten().collect()
 }
 

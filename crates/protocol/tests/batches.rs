@@ -38,7 +38,7 @@ fn open(features: Features) -> ClientSession {
     for call in 0..5 {
         session.send_to_path(NOW, CallId(call), "path", VALUE, patience);
     }
-    session.add_stream(HandlerId(1), "a", true, Duration::ZERO);
+    session.add_stream(HandlerId(1), "a", true, Duration::from_secs(60));
     session.flush();
     outputs(&mut session);
     session
@@ -97,7 +97,8 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
 
 /// Short messages as a batch.
 fn batch_of(messages: &[Vec<u8>]) -> Vec<u8> {
-    let parts = messages.iter().flat_map(|message| [vec![u8::try_from(message.len()).expect("short")], message.clone()]);
+    let parts =
+        messages.iter().flat_map(|message| [vec![u8::try_from(message.len()).expect("short")], message.clone()]);
     std::iter::once(vec![BATCH]).chain(parts).flatten().collect()
 }
 

@@ -51,7 +51,6 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use antiphon_protocol::batch;
-use antiphon_protocol::features::Features;
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::envelope::Message;
 use antiphon_protocol::wire::handshake::{ConnectRequest, ConnectResponse};
@@ -358,6 +357,7 @@ impl Broker {
 
 #[cfg(test)]
 mod tests {
+    use antiphon_protocol::features::Features;
     use antiphon_protocol::wire::handshake::Credentials;
     use antiphon_protocol::wire::layouts::{
         ChangePrincipal, DeregisterHandler, GetSessionProperties, RegisterHandler, SendToFilter, SendToPath,

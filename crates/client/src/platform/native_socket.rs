@@ -126,8 +126,7 @@ async fn open(url: String, max_message_size: usize) -> Result<WebSocket, SocketE
     stream.set_nodelay(true).map_err(gone)?;
     // A batch may be larger than each message in it may be.
     let limit = Some(max_message_size.max(MAX_BATCH_BYTES));
-    let config =
-        WebSocketConfig::default().read_buffer_size(READ_BUFFER).max_message_size(limit).max_frame_size(limit);
+    let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER).max_message_size(limit).max_frame_size(limit);
     match client_async_with_config(request, stream, Some(config)).await {
         Ok((web_socket, _)) => Ok(web_socket),
         Err(Error::Http(response)) => Err(refusal(response.status())),

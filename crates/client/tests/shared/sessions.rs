@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use antiphon_client::{
-    ALL_FIXED_PROPERTIES, ALL_USER_PROPERTIES, CloseCode, ConnectCode, Credentials, Features, Messaging, Options, Outcome,
-    Rejection, RequestError, Session, SessionEvent, State, connect,
+    ALL_FIXED_PROPERTIES, ALL_USER_PROPERTIES, CloseCode, ConnectCode, Credentials, Features, Messaging, Options,
+    Outcome, Rejection, RequestError, Session, SessionEvent, State, connect,
 };
 use futures_channel::mpsc;
 use futures_util::{FutureExt, StreamExt, join};
