@@ -92,7 +92,7 @@ async function rustTests() {
 
 /** What messages and lost connections come to has to be the same without batching. */
 async function rulesTests() {
-  const both = /^(messaging|reconnection)\//;
+  const both = /^(messaging\/|reconnection\/(handlers|loss|recovery|settling|waiting)\.)/;
   return sum([
     await nodeTests("tests/rules"),
     await nodeTests("tests/rules", (path) => both.test(path), { ANTIPHON_BATCHING: "off" }),
