@@ -45,7 +45,7 @@ impl<T: Piece + ?Sized> Piece for &T {
 impl Piece for i64 {
     fn append_to(&self, text: &mut String) {
         if *self < 0 {
-            text.push('-');
+            push(text, '-');
         }
         self.unsigned_abs().append_to(text);
     }
@@ -57,7 +57,7 @@ impl Piece for u64 {
         if rest > 0 {
             rest.append_to(text);
         }
-        text.push(char::from(b'0' + digit));
+        push(text, char::from(b'0' + digit));
     }
 }
 
@@ -73,10 +73,16 @@ macro_rules! numbers {
 
 numbers! { u8 as u64, u16 as u64, u32 as u64, usize as u64, i32 as i64 }
 
+/// Appends a character. Not at each place where one is: that would be more code than all around it.
+#[inline(never)]
+pub(crate) fn push(text: &mut String, character: char) {
+    text.push(character);
+}
+
 /// Appends the sixteen hexadecimal digits of a number.
 pub(crate) fn append_hexadecimal(number: u64, text: &mut String) {
     for shift in (0..16).rev() {
-        text.push(hexadecimal_digit((number >> (shift * 4)) as u32 & 0xf));
+        push(text, hexadecimal_digit((number >> (shift * 4)) as u32 & 0xf));
     }
 }
 

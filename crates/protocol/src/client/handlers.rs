@@ -73,7 +73,7 @@ impl ClientSession {
         let number = self.calls.next_conversation();
         let (path, is_addressed) = (path.to_owned(), addressed);
         let registration = Registration { number, path, property_keys, reregister, is_addressed, timeout };
-        let mut opened = Call::new(now, self.config.request_timeout, purpose, None);
+        let mut opened = Call::new(now, self.request_timeout, purpose, None);
         opened.unsent = Some(Vec::new());
         self.calls.open(call, opened);
         self.registrations.register(handler, registration, call, is_open);
@@ -91,7 +91,7 @@ impl ClientSession {
             && self.connection.way_for(0, false).is_ok()
         {
             waiting.push(call);
-            self.calls.open(call, Call::new(now, self.config.request_timeout, purpose, None));
+            self.calls.open(call, Call::new(now, self.request_timeout, purpose, None));
         } else {
             self.report(call, purpose, Ok(Response::Deregistered));
         }
@@ -148,8 +148,8 @@ impl ClientSession {
         // Not by `ServiceRequest`: the code for reading the services that only servers offer is not worth its download.
         let served = match service {
             SystemPing::ID | UserPing::ID => decode_all(body).map(|()| self.acknowledge(conversation)),
-            MessagingReceiverClient::ID | MessagingSend::ID if size > self.config.max_message_size => {
-                let limit = self.config.max_message_size;
+            MessagingReceiverClient::ID | MessagingSend::ID if size > self.max_message_size => {
+                let limit = self.max_message_size;
                 let text =
                     text!["the request has ", size, " bytes on its way, the recipient takes ", limit, " at most"];
                 self.refuse(conversation, ErrorReason::INVALID_DATA, &text);

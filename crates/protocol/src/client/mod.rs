@@ -37,6 +37,7 @@ pub use received::{ReceivedRequest, Sender};
 
 use calls::Calls;
 use connection::{Connection, Goodbye, Step};
+use error::milliseconds;
 use received::ReceivedRequests;
 use registrations::Registrations;
 
@@ -196,7 +197,12 @@ pub enum State {
 /// [`RequestError::MessageTooLarge`] when nothing was sent.
 #[derive(Debug)]
 pub struct ClientSession {
-    config: ClientConfig,
+    /// What every connection is asked for with; without what each adds.
+    request: ConnectRequest,
+    /// As configured.
+    request_timeout: Duration,
+    /// As configured.
+    max_message_size: usize,
     connection: Connection,
     calls: Calls,
     registrations: Registrations,
@@ -213,13 +219,25 @@ impl ClientSession {
     pub fn new(config: ClientConfig) -> Self {
         Self {
             connection: Connection::new(&config),
+            request: ConnectRequest {
+                client_type: config.client_type.to_owned(),
+                version: config.protocol_version,
+                capabilities: CAPABILITY_UNIFIED,
+                reconnect_timeout: milliseconds(config.reconnect_timeout),
+                principal: config.principal,
+                credentials: Credentials::None,
+                properties: Some(config.properties),
+                recovery: None,
+                features: config.features,
+            },
+            request_timeout: config.request_timeout,
+            max_message_size: config.max_message_size,
             calls: Calls::default(),
             registrations: Registrations::default(),
             received: ReceivedRequests::default(),
             batcher: Batcher::default(),
             outputs: VecDeque::new(),
             wake_at: None,
-            config,
         }
     }
 
@@ -269,23 +287,13 @@ impl ClientSession {
 
     /// The query of the URL to connect to, without the question mark. It contains the credentials.
     #[must_use]
-    pub fn connect_query(&self, credentials: Credentials) -> String {
-        let principal = match &self.config.principal {
-            None if credentials != Credentials::None => Some(String::new()),
-            principal => principal.clone(),
-        };
-        ConnectRequest {
-            client_type: self.config.client_type.to_owned(),
-            version: self.config.protocol_version,
-            capabilities: CAPABILITY_UNIFIED,
-            reconnect_timeout: u64::try_from(self.config.reconnect_timeout.as_millis()).unwrap_or(u64::MAX),
-            principal,
-            credentials,
-            properties: Some(self.config.properties.clone()),
-            recovery: self.connection.recovery(),
-            features: self.config.features,
-        }
-        .to_query()
+    pub fn connect_query(&mut self, credentials: Credentials) -> String {
+        self.request.credentials = credentials;
+        self.request.recovery = self.connection.recovery();
+        let query = self.request.to_query();
+        // They are needed no longer, and a secret.
+        self.request.credentials = Credentials::None;
+        query
     }
 
     /// The next thing to do; nothing if there is nothing until something happens.
@@ -484,7 +492,7 @@ impl ClientSession {
     /// What came in a message of `size` bytes, unless that is too much. A large message costs the request that it belongs
     /// to, and nothing else.
     fn check_size<T>(&self, size: usize, content: T) -> Result<T, RequestError> {
-        let limit = self.config.max_message_size;
+        let limit = self.max_message_size;
         if size > limit { Err(RequestError::ResponseTooLarge { size, limit }) } else { Ok(content) }
     }
 

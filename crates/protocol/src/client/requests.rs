@@ -66,7 +66,7 @@ impl ClientSession {
         let conversation = self.calls.next_conversation();
         let frame = Message::ServiceRequest { service, conversation, body }.to_frame();
         let purpose = Purpose::Request(|body, _| Ok(Response::Body(body.to_vec())));
-        self.start(now, call, conversation, frame, self.config.request_timeout.into(), purpose);
+        self.start(now, call, conversation, frame, self.request_timeout.into(), purpose);
     }
 
     /// Measure a round trip to the server. [`Response::Pong`] follows.
@@ -126,7 +126,7 @@ impl ClientSession {
 
     /// Asks the server something about this session.
     fn query<S: Service>(&mut self, now: Moment, call: CallId, request: &S::Request<'_>, read: ReadResponse) {
-        self.ask::<S>(now, call, request, 0, self.config.request_timeout.into(), Purpose::Query(read));
+        self.ask::<S>(now, call, request, 0, self.request_timeout.into(), Purpose::Query(read));
     }
 
     fn ask<S: Service>(

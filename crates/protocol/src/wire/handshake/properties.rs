@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::de::{Deserializer as _, MapAccess, Visitor};
 
-use crate::text::hexadecimal_digit;
+use crate::text::{hexadecimal_digit, push};
 
 /// Both textual forms of section 2.6.
 pub fn properties_from_text(text: &str) -> Option<Vec<(String, String)>> {
@@ -41,31 +41,31 @@ fn properties_from_json(text: &str) -> Option<Vec<(String, String)>> {
 
 pub fn properties_to_json(properties: &[(String, String)]) -> String {
     let mut text = String::from("{");
-    for (index, (key, value)) in properties.iter().enumerate() {
-        if index > 0 {
-            text.push(',');
+    for (key, value) in properties {
+        if text.len() > 1 {
+            push(&mut text, ',');
         }
         json_string(key, &mut text);
-        text.push(':');
+        push(&mut text, ':');
         json_string(value, &mut text);
     }
-    text.push('}');
+    push(&mut text, '}');
     text
 }
 
 fn json_string(value: &str, out: &mut String) {
-    out.push('"');
+    push(out, '"');
     for character in value.chars() {
         let mut character = character;
         if character < ' ' {
             out.push_str(if character < '\u{10}' { "\\u000" } else { "\\u001" });
             character = hexadecimal_digit(u32::from(character) & 0xf);
         } else if matches!(character, '"' | '\\') {
-            out.push('\\');
+            push(out, '\\');
         }
-        out.push(character);
+        push(out, character);
     }
-    out.push('"');
+    push(out, '"');
 }
 
 /// Quoted strings between commas, alternating key and value.

@@ -8,7 +8,7 @@ use super::properties::{properties_from_text, properties_to_json, properties_to_
 use super::secrets::Credentials;
 use crate::features::Features;
 use crate::text;
-use crate::text::hexadecimal_digit;
+use crate::text::{hexadecimal_digit, push};
 
 /// Set by every client of today (section 2.5).
 pub const CAPABILITY_UNIFIED: u32 = 8;
@@ -67,12 +67,13 @@ fn escape_component(value: &str, out: &mut String) {
     for byte in value.bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'\'' | b'(' | b')' => {
-                out.push(byte.into());
+                push(out, byte.into());
             }
             _ => {
-                out.push('%');
-                out.push(hexadecimal_digit(u32::from(byte >> 4)).to_ascii_uppercase());
-                out.push(hexadecimal_digit(u32::from(byte & 0xf)).to_ascii_uppercase());
+                push(out, '%');
+                for digit in [byte >> 4, byte & 0xf] {
+                    push(out, hexadecimal_digit(digit.into()).to_ascii_uppercase());
+                }
             }
         }
     }
@@ -83,21 +84,23 @@ impl ConnectRequest {
     #[must_use]
     pub fn to_query(&self) -> String {
         let mut query = String::new();
-        for (name, value) in self.parameters(properties_to_json, true) {
+        self.put_parameters(properties_to_json, true, &mut |name, value| {
             if !query.is_empty() {
-                query.push('&');
+                push(&mut query, '&');
             }
             query.push_str(name);
-            query.push('=');
-            escape_component(&value, &mut query);
-        }
+            push(&mut query, '=');
+            escape_component(value, &mut query);
+        });
         query
     }
 
     /// The same as HTTP headers: names and values.
     #[must_use]
     pub fn to_headers(&self) -> Vec<(&'static str, String)> {
-        self.parameters(properties_to_list, false)
+        let mut headers = Vec::new();
+        self.put_parameters(properties_to_list, false, &mut |name, value| headers.push((name, value.to_owned())));
+        headers
     }
 
     /// Reads the query of an upgrade request, without the question mark. Unknown parameters are ignored.
@@ -158,49 +161,46 @@ impl ConnectRequest {
         })
     }
 
-    /// Names and values in the order of the official clients: with a query, who connects comes last.
-    fn parameters(
+    /// Puts names and values in the order of the official clients: with a query, who connects comes last.
+    fn put_parameters(
         &self,
         write_properties: fn(&[(String, String)]) -> String,
         principal_last: bool,
-    ) -> Vec<(&'static str, String)> {
-        let mut parameters = vec![
-            ("ty", self.client_type.clone()),
-            ("v", text![self.version]),
-            ("ca", text![self.capabilities]),
-            ("r", text![self.reconnect_timeout]),
-        ];
+        put: &mut dyn FnMut(&'static str, &str),
+    ) {
+        put("ty", &self.client_type);
+        put("v", &text![self.version]);
+        put("ca", &text![self.capabilities]);
+        put("r", &text![self.reconnect_timeout]);
         if !principal_last {
-            self.append_principal(&mut parameters);
+            self.put_principal(put);
         }
         if let Some(Recovery { token, oldest_sent, last_received }) = &self.recovery {
-            parameters.push(("c", token.clone()));
-            parameters.push(("cs", text![*oldest_sent]));
-            parameters.push(("ss", text![*last_received]));
+            put("c", token);
+            put("cs", &text![*oldest_sent]);
+            put("ss", &text![*last_received]);
         }
         if let Some(properties) = &self.properties {
-            parameters.push(("sp", write_properties(properties)));
+            put("sp", &write_properties(properties));
         }
         if self.features != Features::NONE {
-            parameters.push((FEATURES, text![self.features.to_wire()]));
+            put(FEATURES, &text![self.features.to_wire()]);
         }
         if principal_last {
-            self.append_principal(&mut parameters);
+            self.put_principal(put);
         }
-        parameters
     }
 
-    fn append_principal(&self, parameters: &mut Vec<(&'static str, String)>) {
+    fn put_principal(&self, put: &mut dyn FnMut(&'static str, &str)) {
         if self.principal.is_none() && self.credentials == Credentials::None {
             return;
         }
         // Credentials alone go with the empty principal: an authenticator may know by them who connects.
-        let principal = self.principal.clone().unwrap_or_default();
-        let credentials = match &self.credentials {
-            Credentials::None if principal.is_empty() => String::new(),
-            credentials => credentials.to_parameter(),
-        };
-        parameters.push(("username", principal));
-        parameters.push(("password", credentials));
+        let principal = self.principal.as_deref().unwrap_or_default();
+        put("username", principal);
+        match &self.credentials {
+            Credentials::None if principal.is_empty() => put("password", ""),
+            credentials => put("password", &credentials.to_parameter()),
+        }
     }
 }

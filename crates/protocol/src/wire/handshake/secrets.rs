@@ -4,7 +4,9 @@ use std::fmt;
 
 use base64ct::{Base64, Encoding as _};
 
+use crate::text::push;
 use crate::wire::layouts::WireCredentials;
+use crate::wire::primitives::text_of;
 use crate::wire::{decode_all, encoded};
 
 /// Proves who a principal is. Never printed.
@@ -66,7 +68,7 @@ fn base64(bytes: &[u8]) -> String {
         let bits = (0..3).fold(0, |bits, at| bits << 8 | usize::from(three.get(at).copied().unwrap_or_default()));
         for place in 0..4 {
             let digit = DIGITS[bits >> (18 - 6 * place) & 63];
-            text.push(if place > three.len() { '=' } else { char::from(digit) });
+            push(&mut text, if place > three.len() { '=' } else { char::from(digit) });
         }
     }
     text
@@ -109,7 +111,7 @@ impl SessionToken {
     #[must_use]
     pub fn as_text(&self) -> &str {
         // Tokens are ASCII; one that is no text cannot be presented, and so opens nothing.
-        std::str::from_utf8(&self.0).unwrap_or_default()
+        text_of(&self.0).unwrap_or_default()
     }
 }
 
