@@ -176,7 +176,7 @@ impl Listener {
     #[cold]
     pub fn tell_invalid_argument(&self, call: f64, message: &str) {
         let [code, message, outcome] = ["INVALID_ARGUMENT", message, Outcome::NotSent.as_str()].map(JsValue::from);
-        self.call_failed(call, &Array::of3(&code, &message, &outcome));
+        self.call_failed(call, &list(&[code, message, outcome]));
     }
 
     fn tell_filter_response(&self, response: FilterResponseReceived) {
@@ -226,25 +226,34 @@ impl Listener {
 #[cold]
 fn failure(error: &RequestError) -> JsValue {
     let faults = match error {
-        RequestError::InvalidFilter(faults) => list(faults.iter().map(|FilterFault { message, line, column }| {
-            Array::of3(&message.into(), &(*line).into(), &(*column).into()).into()
-        })),
+        RequestError::InvalidFilter(faults) => {
+            let all = Array::new();
+            for FilterFault { message, line, column } in faults {
+                all.push(&list(&[message.into(), (*line).into(), (*column).into()]));
+            }
+            all.into()
+        }
         _ => JsValue::UNDEFINED,
     };
     let reason = error.reason().map(|reason| reason.0).into();
     let [code, message, outcome] = [&*error.code(), &*error.message(), error.outcome().as_str()].map(JsValue::from);
-    Array::of5(&code, &message, &outcome, &reason, &faults).into()
+    list(&[code, message, outcome, reason, faults])
 }
 
 /// Keys and values.
 fn pairs(pairs: &[(String, String)]) -> JsValue {
-    list(pairs.iter().map(|(key, value)| Array::of2(&key.into(), &value.into()).into()))
+    let all = Array::new();
+    for (key, value) in pairs {
+        all.push(&list(&[key.into(), value.into()]));
+    }
+    all.into()
 }
 
-fn list(items: impl Iterator<Item = JsValue>) -> JsValue {
+/// A list of what it may have.
+fn list(items: &[JsValue]) -> JsValue {
     let list = Array::new();
     for item in items {
-        list.push(&item);
+        list.push(item);
     }
     list.into()
 }
