@@ -30,42 +30,39 @@ export function withBodies(bytes, bodies) {
 }
 
 /**
- * A body, taken apart: the types of its locals, without parameters, and the code between the numbers of locals in it.
- * `pieces` are the code before each of `numbers`, and the code after the last one.
+ * A body, taken apart: the types of its locals, without parameters; its code; and where the numbers of locals are in that.
+ * Those are a byte each, unless the function has too `many` locals.
  */
 export function localsOf(body) {
   const reader = new Reader(body);
   const types = reader.list(() => Array(reader.number()).fill(reader.skip(1)[0])).flat();
-  const [pieces, numbers] = [[], []];
-  let from = reader.at;
+  const code = body.subarray(reader.at);
+  const places = [];
+  let isLong = false;
   while (reader.at < body.length) {
     const opcode = reader.skip(1)[0];
     if (!LOCAL.has(opcode)) reader.operands(opcode);
     else {
-      pieces.push(body.subarray(from, reader.at));
-      numbers.push(reader.number());
-      from = reader.at;
+      places.push(reader.at - (body.length - code.length));
+      isLong ||= reader.number() >= 128;
     }
   }
-  pieces.push(body.subarray(from));
-  return { types, pieces, numbers };
+  return { types, code, places, many: isLong };
 }
 
 /** The other way round. */
-export function bodyOf({ types, pieces, numbers }) {
+export function bodyOf({ types, code }) {
   const groups = [];
   for (const type of types) {
     const last = groups.at(-1);
     if (last?.type === type) last.count++;
     else groups.push({ type, count: 1 });
   }
-  const body = leb(groups.length);
-  for (const { type, count } of groups) body.push(...leb(count), type);
-  pieces.forEach((piece, index) => {
-    body.push(...piece);
-    if (index < numbers.length) body.push(...leb(numbers[index]));
-  });
-  return Uint8Array.from(body);
+  const head = [...leb(groups.length), ...groups.flatMap(({ type, count }) => [...leb(count), type])];
+  const body = new Uint8Array(head.length + code.length);
+  body.set(head);
+  body.set(code, head.length);
+  return body;
 }
 
 /** `local.get`, `local.set`, `local.tee`. */

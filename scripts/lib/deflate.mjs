@@ -12,18 +12,22 @@ const TRIES = 64;
 /** Symbols of deflate (RFC 1951, section 3.2.5): literal bytes, then lengths; and distances. */
 const [SYMBOLS, FIRST_LENGTH, DISTANCES] = [286, 257, 30];
 
-/** The symbol of a length, or of a distance, and how many bits follow it. */
-function lengthSymbol(length) {
-  if (length < 11) return { symbol: FIRST_LENGTH + length - SHORTEST, bits: 0 };
-  if (length === LONGEST) return { symbol: SYMBOLS - 1, bits: 0 };
-  const bits = 29 - Math.clz32(length - SHORTEST);
-  return { symbol: FIRST_LENGTH + 4 * (bits + 1) + (((length - SHORTEST) >> bits) & 3), bits };
+/** By length: its symbol, and how many bits follow that. */
+const SYMBOL_OF_LENGTH = new Uint16Array(LONGEST + 1);
+const BITS_OF_LENGTH = new Uint8Array(LONGEST + 1);
+for (let length = SHORTEST; length <= LONGEST; length++) {
+  const bits = length < 11 || length === LONGEST ? 0 : 29 - Math.clz32(length - SHORTEST);
+  const few = FIRST_LENGTH + length - SHORTEST;
+  const many = FIRST_LENGTH + 4 * (bits + 1) + (((length - SHORTEST) >> bits) & 3);
+  SYMBOL_OF_LENGTH[length] = length === LONGEST ? SYMBOLS - 1 : bits === 0 ? few : many;
+  BITS_OF_LENGTH[length] = bits;
 }
 
+/** The symbol of a distance; so many bits follow it as half of it, less one. */
 function distanceSymbol(distance) {
-  if (distance < 5) return { symbol: distance - 1, bits: 0 };
+  if (distance < 5) return distance - 1;
   const bits = 30 - Math.clz32(distance - 1);
-  return { symbol: 2 * (bits + 1) + (((distance - 1) >> bits) & 1), bits };
+  return 2 * (bits + 1) + (((distance - 1) >> bits) & 1);
 }
 
 /** All that has been written, and what more would cost. */
@@ -34,10 +38,11 @@ export class Deflate {
   #last = new Int32Array(1 << 16);
   #before;
   #counts = { symbols: new Float64Array(SYMBOLS), distances: new Float64Array(DISTANCES) };
-  /** In bits: of a symbol, of a length, of the symbol of a distance. */
-  #symbols = new Float64Array(SYMBOLS).fill(8);
-  #lengths = Array.from({ length: LONGEST + 1 }, (_, length) => (length < 11 ? 6 : 8));
-  #distances = Array.from({ length: DISTANCES }, (_, symbol) => 4 + symbol / 2);
+  /** In bits: of a symbol; of that of a distance, with what follows it. */
+  #symbols = Float64Array.from({ length: SYMBOLS }, (_, symbol) => (symbol < FIRST_LENGTH ? 8 : 6));
+  #distances = Float64Array.from({ length: DISTANCES }, (_, symbol) => 4 + symbol / 2);
+  /** How far away the copy is that was found last. */
+  #distance = 0;
 
   /** For so many bytes together, those that are only tried included. */
   constructor(size) {
@@ -63,12 +68,8 @@ export class Deflate {
     const bits = (counts, sum) => (_, symbol) => Math.min(14, Math.max(1, -Math.log2((counts[symbol] + 0.3) / sum)));
     const sum = (counts) => counts.reduce((all, count) => all + count, 0);
     this.#symbols = symbols.map(bits(symbols, sum(symbols)));
-    const ofDistance = Array.from(distances, bits(distances, sum(distances)));
+    const ofDistance = distances.map(bits(distances, sum(distances)));
     this.#distances = ofDistance.map((cost, symbol) => cost + Math.max(0, (symbol >> 1) - 1));
-    this.#lengths = this.#lengths.map((_, length) => {
-      const { symbol, bits } = lengthSymbol(Math.max(length, SHORTEST));
-      return this.#symbols[symbol] + bits;
-    });
     symbols.fill(0);
     distances.fill(0);
     this.#last.fill(-1);
@@ -82,44 +83,44 @@ export class Deflate {
     let cost = 0;
     let entered = this.#length;
     for (let at = this.#length; at < end && cost < limit; ) {
-      let { length, distance } = this.#copy(at, end);
+      let length = this.#copy(at, end);
+      const distance = this.#distance;
       entered = this.#enter(entered, at + 1, end);
-      if (length > 0 && length < LONGEST && this.#copy(at + 1, end).length > length) length = 0;
-      const literals = this.#symbols[this.#bytes[at]];
-      if (length === 0) {
-        cost += literals;
-        if (isWritten) this.#counts.symbols[this.#bytes[at]]++;
-        length = 1;
-      } else {
-        const { symbol } = distanceSymbol(distance);
-        cost += this.#lengths[length] + this.#distances[symbol];
-        if (isWritten) {
-          this.#counts.symbols[lengthSymbol(length).symbol]++;
-          this.#counts.distances[symbol]++;
-        }
+      if (length > 0 && length < LONGEST && this.#copy(at + 1, end) > length) length = 0;
+      const symbol = length === 0 ? this.#bytes[at] : SYMBOL_OF_LENGTH[length];
+      cost += this.#symbols[symbol];
+      if (isWritten) this.#counts.symbols[symbol]++;
+      if (length > 0) {
+        const farness = distanceSymbol(distance);
+        cost += BITS_OF_LENGTH[length] + this.#distances[farness];
+        if (isWritten) this.#counts.distances[farness]++;
       }
-      at += length;
+      at += Math.max(length, 1);
       entered = this.#enter(entered, at, end);
     }
     if (!isWritten) this.#leave(entered);
     return cost;
   }
 
-  /** The longest copy of what stands at a place; of several the nearest. */
+  /** The length of the longest copy of what stands at a place, 0 if there is none; of several the nearest. */
   #copy(at, end) {
-    const [bytes, longest] = [this.#bytes, Math.min(LONGEST, end - at)];
-    let [length, distance] = [0, 0];
-    if (longest < SHORTEST) return { length, distance };
+    const bytes = this.#bytes;
+    const longest = Math.min(LONGEST, end - at);
+    if (longest < SHORTEST) return 0;
+    let length = 0;
     let from = this.#last[this.#key(at)];
     for (let tries = TRIES; tries > 0 && from >= 0 && at - from <= WINDOW && length < longest; tries--) {
       if (bytes[from + length] === bytes[at + length]) {
         let same = 0;
         while (same < longest && bytes[from + same] === bytes[at + same]) same++;
-        if (same > length && (same > SHORTEST || at - from <= TOO_FAR)) [length, distance] = [same, at - from];
+        if (same > length && (same > SHORTEST || at - from <= TOO_FAR)) {
+          length = same;
+          this.#distance = at - from;
+        }
       }
       from = this.#before[from];
     }
-    return length < SHORTEST ? { length: 0, distance } : { length, distance };
+    return length < SHORTEST ? 0 : length;
   }
 
   #key(at) {

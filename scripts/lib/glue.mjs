@@ -78,6 +78,8 @@ const REPLACED = new Map([
   // Nobody disposes of a client, and none is lost: its instance holds on to it until it is freed.
   [/if \(Symbol\.dispose\) Client.*;\n/, ""],
   [/const ClientFinalization = .*\n.*\n.*;\n/, ""],
+  // A trap instead: see shrink.mjs.
+  [/ +__wbg___wbindgen_throw_\w+: .*\n.*\n +\},\n/, ""],
   [/function passStringToWasm0\([\s\S]*?\n\}\n/, ""],
   [STRING, "passString($1)"],
   // TextDecoder and TextEncoder take longer for a short text than a loop.

@@ -39,29 +39,37 @@ function sizeOf(bytes) {
 
 /** The locals of a function, and their numbers. */
 class Locals {
+  #types;
   #code;
-  #parameters;
-  /** For each local that is no parameter, its place among them. */
+  #uses;
+  /** For each use of a local that is no parameter, which one; for each of these, its place among them. */
+  #used;
   #places;
+  #parameters;
 
-  constructor(code, parameters) {
-    this.#code = code;
+  constructor({ types, code, places, many }, parameters) {
+    this.#types = types;
+    this.#code = Uint8Array.from(code);
     this.#parameters = parameters;
-    this.#places = code.types.map((_, local) => local);
+    this.#places = types.map((_, local) => local);
+    this.#uses = many ? [] : places.filter((place) => code[place] >= parameters);
+    this.#used = this.#uses.map((place) => code[place] - parameters);
   }
 
   body(places = this.#places) {
     const types = [];
     places.forEach((place, local) => {
-      types[place] = this.#code.types[local];
+      types[place] = this.#types[local];
     });
-    const first = this.#parameters;
-    const numbers = this.#code.numbers.map((number) => (number < first ? number : first + places[number - first]));
-    return bodyOf({ ...this.#code, types, numbers });
+    this.#uses.forEach((use, index) => {
+      this.#code[use] = this.#parameters + places[this.#used[index]];
+    });
+    return bodyOf({ types, code: this.#code });
   }
 
   /** Finds places that cost less after what was written before. */
   improve(deflate) {
+    if (this.#uses.length === 0) return;
     let least = deflate.cost(this.body());
     const isBetter = (places) => {
       const cost = deflate.cost(this.body(places), least);
@@ -84,10 +92,8 @@ class Locals {
   }
 
   #byFirstUse() {
-    const own = this.#code.numbers.filter((number) => number >= this.#parameters);
-    const order = [...new Set([...own.map((number) => number - this.#parameters), ...this.#places.keys()])];
     const places = [];
-    order.forEach((local, place) => {
+    [...new Set([...this.#used, ...this.#places.keys()])].forEach((local, place) => {
       places[local] = place;
     });
     return places;

@@ -1,5 +1,4 @@
-// Names of a letter or two for what the glue and the module exchange, which the generator gives long ones. What the module
-// exports and the glue does not use is taken out.
+// Names of a letter or two for what the glue and the module exchange, which the generator gives long ones.
 
 import { createHash } from "node:crypto";
 import binaryen from "binaryen";
@@ -23,9 +22,6 @@ export function shortenNames(module, glue) {
     module.addFunctionImport(name, version, short, params, results); // where it comes from now
     return base;
   });
-  const spoken = new Set(Array.from(glue.matchAll(/\bwasm\.(\w+)/g), ([, name]) => name));
-  for (const { name } of exportsOf(module)) if (!spoken.has(name)) module.removeExport(name);
-  module.runPasses(["remove-unused-module-elements"]);
   const exports = shortNames(exportsOf(module), ({ name, value, kind }, short) => {
     module.removeExport(name);
     module[ADD_EXPORT.get(kind)](value, short);
@@ -35,6 +31,13 @@ export function shortenNames(module, glue) {
     .replace(/^( {8})(\w+)(: (?:function)?\()/gm, (_all, indent, name, rest) => indent + imports(name) + rest)
     .replaceAll(`"${MODULE}"`, `"${version}"`)
     .replace(/\bwasm\.(\w+)/g, (_all, name) => `wasm.${exports(name)}`);
+}
+
+/** Takes out what `module` exports and the glue does not use. */
+export function removeUnused(module, glue) {
+  const spoken = new Set(Array.from(glue.matchAll(/\bwasm\.(\w+)/g), ([, name]) => name));
+  for (const { name } of exportsOf(module)) if (!spoken.has(name)) module.removeExport(name);
+  module.runPasses(["remove-unused-module-elements"]);
 }
 
 function importsOf(module) {

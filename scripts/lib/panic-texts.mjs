@@ -4,9 +4,11 @@
 export const panicTexts = [
   "assertion `left {} right` failed: {}\n  left: {}\n right: {}",
   "insertion index (is {}) should be <= len (is {})",
+  "index out of bounds: the len is {} but the index is {}",
   "capacity overflow",
   "RefCell already borrowed",
   "RefCell already mutably borrowed",
+  "null pointer passed to rust",
   "0123456789abcdef",
   "0x0123456789ABCDEF",
   Array.from({ length: 100 }, (_, number) => String(number).padStart(2, "0")).join(""),

@@ -9,6 +9,7 @@
 import binaryen from "binaryen";
 import { addressesIn, blankPanics } from "./blank.mjs";
 import { renumbered } from "./locals.mjs";
+import { removeUnused } from "./names.mjs";
 import { ordered } from "./order.mjs";
 import { say } from "./run.mjs";
 
@@ -24,10 +25,13 @@ const FORMATTING = [
   /^<?core(\[\w+\])?::(fmt|str::count)::/,
   /^alloc(\[\w+\])?::fmt::/,
 ];
-
-/** A module that still has its names, made small. It keeps them until it is emitted without debug information. */
-export function shrunk(bytes) {
+/**
+ * A module that still has its names, made small, with what `glue` uses of it. It keeps them until it is emitted without
+ * debug information.
+ */
+export function shrunk(bytes, glue) {
   const module = binaryen.readBinary(bytes);
+  removeUnused(module, glue);
   const addresses = addressesIn(module);
   silencePanics(module);
   const formats = formatting(module);
@@ -51,11 +55,14 @@ export function emitted(module) {
   return { published, named };
 }
 
+/** Nor do the checks of the bindings show what they say: they throw where JavaScript takes a trap for the same. */
+const THROW = /^wasm_bindgen(\[\w+\])?::__wbindgen_throw::/;
+
 function silencePanics(module) {
   let silenced = 0;
   for (let index = module.getNumFunctions() - 1; index >= 0; index--) {
     const pointer = module.getFunctionByIndex(index);
-    const { name, results, module: imported } = binaryen.getFunctionInfo(pointer);
+    const { name, params, results, module: imported } = binaryen.getFunctionInfo(pointer);
     const readable = name.replace(/\\([0-9a-f]{2})/g, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16)));
     const matches = (pattern) => pattern.test(readable);
     const body = PANICS.some(matches)
@@ -63,8 +70,11 @@ function silencePanics(module) {
       : FORMATTING.some(matches) && results === binaryen.i32
         ? module.i32.const(0) // Ok(())
         : undefined;
-    if (imported || body === undefined) continue;
-    binaryen.Function(pointer).setBody(body);
+    if (THROW.test(readable)) {
+      module.removeFunction(name);
+      module.addFunction(name, params, results, [], module.unreachable());
+    } else if (imported || body === undefined) continue;
+    else binaryen.Function(pointer).setBody(body);
     silenced++;
   }
   // Fewer mean that the names have changed, and that the module is larger than it has to be.
