@@ -172,20 +172,23 @@ export interface ClientListener {
 }
 
 /**
- * What belongs to where the client is, and would stay there: a timer, and WebSockets, which may be none of the browser's
- * and say things that no WebSocket says.
+ * What belongs to where the client is, and would stay there: WebSockets, which may be none of the browser's and say things
+ * that no WebSocket says.
  */
 export interface SocketShim {
-  /** Opens a WebSocket and passes its events on to `SocketPort`. Returns why it cannot be opened, if so. */
-  openSocket(connection: ConnectionNumber, url: string): string | undefined;
-  /** Sends a binary message, which can be read until the function returns. */
-  sendFrame(frame: Uint8Array): void;
-  /** Closes the WebSocket, if there is one; nothing of it is passed on any more. */
-  closeSocket(): void;
-  /** Calls `timeIsOver` after so many milliseconds, fewer than 2^31, and not as it was told before. */
-  wakeAfter(delay: number): void;
+  /** The constructor that the application named. */
+  webSocket(): (new (url: string) => object) | undefined;
+  /**
+   * Passes the events of a WebSocket on to `SocketPort`; or, if it is not made, says what became of it because this was
+   * thrown. Returns what is wrong, if anything.
+   */
+  listen(connection: ConnectionNumber, socket: unknown, isMade: boolean): string | undefined;
+  /** A copy of a message that is to be sent. */
+  copyOf(frame: Uint8Array): Uint8Array;
   /** Posts a session token, which is a secret, if the WebSocket is not open: the page is left. */
   leave(token: string): void;
+  /** Closes a WebSocket; nothing of it is passed on any more. */
+  closeSocket(socket: object): void;
 }
 
 /** What the shim calls. */
@@ -195,5 +198,4 @@ export interface SocketPort {
   receivedText(connection: ConnectionNumber): void;
   /** Nothing follows. `canPass` says whether another attempt may succeed. */
   disconnected(connection: ConnectionNumber, code: number, reason: string, canPass: boolean): void;
-  timeIsOver(): void;
 }

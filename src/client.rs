@@ -217,12 +217,6 @@ impl Client {
         self.session.driver().set_inspecting(is_wanted);
     }
 
-    /// The time that the listener was to let pass is over.
-    #[wasm_bindgen(js_name = timeIsOver)]
-    pub fn time_is_over(&self) {
-        self.session.handle_timeout();
-    }
-
     // What happens on a WebSocket.
 
     /// It is open.

@@ -7,8 +7,10 @@ use antiphon_protocol::client::{
 use antiphon_protocol::features::Features;
 use antiphon_protocol::inspect::{Direction, Inspected};
 use antiphon_protocol::value::DataType;
-use js_sys::Array;
+use js_sys::{Function, Uint8Array};
+use serde::Serialize;
 use wasm_bindgen::prelude::*;
+use web_sys::WebSocket;
 
 use crate::value::code_and_name;
 
@@ -100,20 +102,21 @@ extern "C" {
     #[wasm_bindgen(method, js_name = flushSoon)]
     pub fn flush_soon(this: &Listener);
 
-    // What is done where the client is.
+    // What a WebSocket needs.
 
-    /// Opens a WebSocket, and passes its events on to class `Client`. Gives why it cannot be opened, if so.
-    #[wasm_bindgen(method, js_name = openSocket)]
-    pub fn open_socket(this: &Listener, connection: f64, url: &str) -> Option<String>;
-    /// Sends a binary message. On a socket that is closing nothing is sent, and the close event follows.
-    #[wasm_bindgen(method, js_name = sendFrame)]
-    pub fn send_frame(this: &Listener, frame: &[u8]);
-    /// Closes the WebSocket, of whose events nobody wants to hear any more.
+    /// The constructor of WebSockets, if the application named one.
+    #[wasm_bindgen(method, js_name = webSocket)]
+    pub fn web_socket(this: &Listener) -> Option<Function>;
+    /// Passes the events of a WebSocket on to class `Client`; what is no socket, since it is not made, was thrown. Gives
+    /// what is wrong, if anything.
+    #[wasm_bindgen(method)]
+    pub fn listen(this: &Listener, connection: f64, socket: &JsValue, is_made: bool) -> Option<String>;
+    /// A copy of a message that is to be sent.
+    #[wasm_bindgen(method, js_name = copyOf)]
+    pub fn copy_of(this: &Listener, frame: &[u8]) -> Uint8Array;
+    /// Closes a WebSocket, of whose events nobody wants to hear any more.
     #[wasm_bindgen(method, js_name = closeSocket)]
-    pub fn close_socket(this: &Listener);
-    /// Sets the one timer, in milliseconds.
-    #[wasm_bindgen(method, js_name = wakeAfter)]
-    pub fn wake_after(this: &Listener, delay: f64);
+    pub fn close_socket(this: &Listener, socket: &WebSocket);
     /// Posts a session token to the server, if the WebSocket is not open: the page is left.
     #[wasm_bindgen(method)]
     pub fn leave(this: &Listener, token: &str);
@@ -165,7 +168,7 @@ impl Listener {
             Ok(Response::Matched(count)) => count.into(),
             Ok(Response::Registered | Response::Deregistered) => JsValue::UNDEFINED,
             Ok(Response::Pong(time)) => (time.as_secs_f64() * 1000.0).into(),
-            Ok(Response::Properties(properties)) => pairs(&properties),
+            Ok(Response::Properties(properties)) => to_js(&properties),
             Ok(Response::PrincipalChanged(changed)) => changed.into(),
             Err(error) => return self.call_failed(call, &failure(&error)),
         };
@@ -175,8 +178,7 @@ impl Listener {
     /// Tells that a call failed, because of an argument that cannot be used.
     #[cold]
     pub fn tell_invalid_argument(&self, call: f64, message: &str) {
-        let [code, message, outcome] = ["INVALID_ARGUMENT", message, Outcome::NotSent.as_str()].map(JsValue::from);
-        self.call_failed(call, &list(&[code, message, outcome]));
+        self.call_failed(call, &to_js(&("INVALID_ARGUMENT", message, Outcome::NotSent.as_str())));
     }
 
     fn tell_filter_response(&self, response: FilterResponseReceived) {
@@ -195,7 +197,7 @@ impl Listener {
         let ReceivedRequest { id, handler, path, sender, request } = request;
         let session = sender.as_ref().map(|sender| sender.session.to_text());
         let properties = match sender {
-            Some(sender) if !sender.properties.is_empty() => pairs(&sender.properties),
+            Some(sender) if !sender.properties.is_empty() => to_js(&sender.properties),
             _ => JsValue::UNDEFINED,
         };
         let (code, name) = code_and_name(&request);
@@ -226,34 +228,16 @@ impl Listener {
 #[cold]
 fn failure(error: &RequestError) -> JsValue {
     let faults = match error {
-        RequestError::InvalidFilter(faults) => {
-            let all = Array::new();
-            for FilterFault { message, line, column } in faults {
-                all.push(&list(&[message.into(), (*line).into(), (*column).into()]));
-            }
-            all.into()
-        }
-        _ => JsValue::UNDEFINED,
+        RequestError::InvalidFilter(faults) => Some(
+            faults.iter().map(|FilterFault { message, line, column }| (&**message, *line, *column)).collect::<Vec<_>>(),
+        ),
+        _ => None,
     };
-    let reason = error.reason().map(|reason| reason.0).into();
-    let [code, message, outcome] = [&*error.code(), &*error.message(), error.outcome().as_str()].map(JsValue::from);
-    list(&[code, message, outcome, reason, faults])
+    let reason = error.reason().map(|reason| reason.0);
+    to_js(&(&*error.code(), &*error.message(), error.outcome().as_str(), reason, faults))
 }
 
-/// Keys and values.
-fn pairs(pairs: &[(String, String)]) -> JsValue {
-    let all = Array::new();
-    for (key, value) in pairs {
-        all.push(&list(&[key.into(), value.into()]));
-    }
-    all.into()
-}
-
-/// A list of what it may have.
-fn list(items: &[JsValue]) -> JsValue {
-    let list = Array::new();
-    for item in items {
-        list.push(item);
-    }
-    list.into()
+/// Texts, numbers and lists of them, in which nothing can fail.
+fn to_js(list: &impl Serialize) -> JsValue {
+    serde_wasm_bindgen::to_value(list).unwrap_or_default()
 }

@@ -10,7 +10,7 @@ import { Inspectors } from "./inspector.js";
 import { Lifecycle } from "./lifecycle.js";
 import { checkedCredentials, isFunction } from "./options.js";
 import { guarded, log, report, TRACE } from "./platform.js";
-import { Socket } from "./socket.js";
+import { SocketEvents } from "./socket.js";
 
 /** What platforms and libraries say of an address: it has the credentials in it. */
 const QUERY = /\?\S+/g;
@@ -29,13 +29,13 @@ export class SessionParts {
   requestTimeout;
   #options;
   #instance;
-  #socket;
+  #socketEvents;
 
   /** `options` are those of `connect`, checked. */
   constructor(options) {
     const write = (level, ...said) => level <= options.level && log(level, ...said);
     this.#options = options;
-    this.#socket = new Socket(this.client, options, (...error) => this.#describe(...error));
+    this.#socketEvents = new SocketEvents(this.client, options, (...error) => this.#describe(...error));
     this.requestTimeout = options.requestTimeout;
     this.contract = options.contract;
     this.handlers = new Handlers(this.client, write);
@@ -69,7 +69,7 @@ export class SessionParts {
       ...this.calls.listener,
       ...this.handlers.listener,
       ...this.inspectors.listener,
-      ...this.#socket.shim,
+      ...this.#socketEvents.shim,
       credentialsWanted: (connection) => this.#giveCredentials(connection),
       flushSoon: async () => {
         // Not by `queueMicrotask`, which tests with a clock of their own may have replaced.
@@ -131,12 +131,11 @@ export class SessionParts {
     this.calls.failAll(failure);
     this.handlers.abandonAll(failure());
     this.life.fail(text, cause);
-    this.#socket.shim.closeSocket();
+    this.#socketEvents.close();
   }
 
   /** The client is not needed any more, and nobody is to be called. */
   #release() {
-    this.#socket.letSleep();
     this.handlers.clear();
     this.filterHandlers.clear();
     this.client.release();

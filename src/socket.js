@@ -1,56 +1,36 @@
-// The WebSocket of a session and its timer. The WebSocket may be the application's: it is used so that nothing that it does
-// can do harm.
+// Guards a WebSocket that may be the application's: its events are read so that nothing in them can do harm.
 
 import { closeQuietly, guarded, report } from "./platform.js";
 import { copyOf } from "./value-writer.js";
 
-/** The connection of one session, and what wakes its client. */
-export class Socket {
+/** The events of the WebSockets of one session. */
+export class SocketEvents {
   #client;
   #describe;
   #door;
   #webSocket;
   #socket;
-  /** The number of the connection that the client wants to have. */
-  #connection;
-  #timer;
 
-  /** What the client wants done: see `SocketShim` in boundary.ts. */
+  /** What the client wants done with a WebSocket: see `SocketShim` in boundary.ts. */
   shim = {
-    openSocket: (connection, url) => {
-      this.#connection = connection;
-      let socket;
+    webSocket: () => this.#webSocket,
+    listen: (connection, socket, isMade) => {
+      if (!isMade) return this.#describe(socket); // that is what was thrown
       try {
-        socket = new (this.#webSocket ?? WebSocket)(url);
         // No event will say so in Chromium.
         if (!this.#webSocket && socket.readyState === CLOSED) return REFUSED;
+        this.#socket = socket;
         socket.binaryType = "arraybuffer";
         Object.assign(socket, this.#handlers(connection, socket));
       } catch (error) {
-        if (socket) closeQuietly(socket);
+        closeQuietly(socket);
         return this.#describe(error);
       }
-      // What ran meanwhile may have ended the session; nobody else would close it then.
-      if (this.#connection === connection) this.#socket = socket;
-      else closeQuietly(socket);
     },
-    sendFrame: (frame) => {
-      try {
-        // A copy: some platforms read it only later, when the memory of WebAssembly may have something else. An application's
-        // WebSocket may give away the buffer.
-        this.#socket?.send(this.#webSocket ? frame.slice() : copyOf(frame));
-      } catch {
-        // Only one that is not the browser's: the browser's throws while it connects, when nothing is sent.
-      }
-    },
-    closeSocket: () => {
-      if (this.#socket) closeQuietly(this.#socket);
-      this.#socket = this.#connection = undefined;
-    },
-    wakeAfter: (delay) => {
-      clearTimeout(this.#timer);
-      this.#timer = setTimeout(() => this.#client.port?.timeIsOver(), delay);
-    },
+    // Some platforms read it only later, when the memory of WebAssembly may have something else. An application's WebSocket
+    // may give away the buffer.
+    copyOf: (frame) => (this.#webSocket ? frame.slice() : copyOf(frame)),
+    closeSocket: closeQuietly,
     // Firefox has closed it by now.
     leave: (token) => this.#socket?.readyState === OPEN || navigator.sendBeacon?.(this.#door, token),
   };
@@ -64,9 +44,9 @@ export class Socket {
     this.#describe = describe;
   }
 
-  /** The client is not to be woken any more. */
-  letSleep() {
-    clearTimeout(this.#timer);
+  /** Closes what is left of a client that has failed. */
+  close() {
+    if (this.#socket) closeQuietly(this.#socket);
   }
 
   #handlers(connection, { url }) {

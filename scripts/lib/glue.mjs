@@ -80,6 +80,9 @@ const REPLACED = new Map([
   [/const ClientFinalization = .*\n.*\n.*;\n/, ""],
   // A trap instead: see shrink.mjs.
   [/ +__wbg___wbindgen_throw_\w+: .*\n.*\n +\},\n/, ""],
+  // The Rust of the client has all its closures until it drops them.
+  [/const CLOSURE_DTORS = .*\n.*\n.*;\n/, ""],
+  [/ *CLOSURE_DTORS\.(un)?register\(.*\);\n/g, ""],
   [/function passStringToWasm0\([\s\S]*?\n\}\n/, ""],
   [STRING, "passString($1)"],
   // TextDecoder and TextEncoder take longer for a short text than a loop.
