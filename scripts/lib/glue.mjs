@@ -80,6 +80,8 @@ const REPLACED = new Map([
   [/const ClientFinalization = .*\n.*\n.*;\n/, ""],
   // A trap instead: see shrink.mjs.
   [/ +__wbg___wbindgen_throw_\w+: .*\n.*\n +\},\n/, ""],
+  // A timer may ring after the instance has failed.
+  [/(const real = )(\(\.\.\.args\) => \{[\s\S]*?\n {4}\})(;\n {4}real\._wbg)/, "$1guard($2)$3"],
   // The Rust of the client has all its closures until it drops them.
   [/const CLOSURE_DTORS = .*\n.*\n.*;\n/, ""],
   [/ *CLOSURE_DTORS\.(un)?register\(.*\);\n/g, ""],
