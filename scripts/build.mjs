@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { brotliCompressSync, constants, gzipSync } from "node:zlib";
 import { fillFolder } from "./lib/files.mjs";
-import { asFunction } from "./lib/glue.mjs";
+import { asFunction, withoutThrow } from "./lib/glue.mjs";
 import { INTERNAL } from "./lib/internal-names.mjs";
 import { dist, fromRoot, target, wasmBindgen } from "./lib/paths.mjs";
 import { cargo, Failure, isMain, main, must, say } from "./lib/run.mjs";
@@ -75,7 +75,7 @@ async function generate() {
   // Loaded only here: a warm build does not need the optimiser.
   const { shrunk, emitted } = await import("./lib/shrink.mjs");
   const { shortenNames } = await import("./lib/names.mjs");
-  const glue = asFunction(readFileSync(glueFile, "utf8"));
+  const glue = asFunction(withoutThrow(readFileSync(glueFile, "utf8")));
   const module = shrunk(readFileSync(moduleFile), glue);
   writeFileSync(glueFile, shortenNames(module, glue));
   const { published, named } = emitted(module);

@@ -70,6 +70,14 @@ function passString(text) {
   return ptr;
 }`;
 
+const THROW = / +__wbg___wbindgen_throw_\w+: .*\n.*\n +\},\n/;
+
+/** The glue for a module that was shrunk: it traps where it would throw (shrink.mjs). */
+export function withoutThrow(glue) {
+  must(THROW.test(glue));
+  return glue.replace(THROW, "");
+}
+
 /** Passing a text; `realloc` is for where a text is encoded in place. */
 const STRING = /passStringToWasm0\((\w+), wasm\.__wbindgen_malloc, wasm\.__wbindgen_realloc\)/g;
 
@@ -78,8 +86,6 @@ const REPLACED = new Map([
   // Nobody disposes of a client, and none is lost: its instance holds on to it until it is freed.
   [/if \(Symbol\.dispose\) Client.*;\n/, ""],
   [/const ClientFinalization = .*\n.*\n.*;\n/, ""],
-  // A trap instead: see shrink.mjs.
-  [/ +__wbg___wbindgen_throw_\w+: .*\n.*\n +\},\n/, ""],
   // A timer may ring after the instance has failed.
   [/(const real = )(\(\.\.\.args\) => \{[\s\S]*?\n {4}\})(;\n {4}real\._wbg)/, "$1guard($2)$3"],
   // The Rust of the client has all its closures until it drops them.
