@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join, posix } from "node:path";
 import { test } from "node:test";
+import { bodyOf, functionsOf, localsOf, withBodies } from "../../scripts/lib/code.mjs";
 import { filesBelow } from "../../scripts/lib/files.mjs";
 import { fromRoot } from "../../scripts/lib/paths.mjs";
 import { packed } from "../../scripts/lib/tarball.mjs";
@@ -24,6 +25,13 @@ test("the tarball holds the entries, the WebAssembly, the types, and what people
   const bytes = (number) => number.toLocaleString("en").padStart(9);
   for (const { path, size } of tarball.files) context.diagnostic(`${bytes(size)} ${path}`);
   context.diagnostic(`${bytes(tarball.unpackedSize)} in all, ${bytes(tarball.size).trim()} packed`);
+});
+
+test("every instruction of the WebAssembly is one that the build knows", () => {
+  const bytes = readFileSync(join(installed, "dist", "antiphon_bg.wasm"));
+  const bodies = functionsOf(bytes).map(({ body }) => bodyOf(localsOf(body)));
+  assert.ok(bodies.length > 100);
+  assert.deepEqual(Buffer.from(withBodies(bytes, bodies)), bytes);
 });
 
 test("every link on a page in it leads to a file in it, or to an address", () => {
