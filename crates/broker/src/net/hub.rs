@@ -205,7 +205,7 @@ impl Turn<'_> {
         let Self { state, touched, .. } = self;
         drop(state);
         for outbox in touched {
-            outbox.flush();
+            outbox.flush_together();
         }
     }
 }

@@ -1,5 +1,6 @@
-//! The outbox of a connection: what is to be sent on it. Whoever has put something in writes it at once; what the socket
-//! does not take waits, bounded in number and bytes (rules L-3), and the connection's own task goes on with it.
+//! The outbox of a connection: what is to be sent on it. Whoever has put something in writes it at once, or has the
+//! connection's own task write it if it may be in a batch. What the socket does not take waits, bounded in number and bytes
+//! (rules L-3), and the connection's own task goes on with it.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -58,6 +59,8 @@ struct Waiting {
     is_writing: bool,
     /// The socket takes no more.
     is_full: bool,
+    /// The connection's task is to write.
+    is_due: bool,
     backlog: Backlog,
 }
 
@@ -99,6 +102,7 @@ impl Outbox {
             taken: Taken::default(),
             is_writing: false,
             is_full: false,
+            is_due: false,
             backlog: Backlog::default(),
         };
         Self { socket, waiting: Mutex::new(waiting), owner: AtomicWaker::new() }
@@ -152,6 +156,19 @@ impl Outbox {
         self.owner.wake();
     }
 
+    /// Has what is queued written: at once, or, where it may be in a batch, by the connection's own task, which has its turn
+    /// after all that are ready now. What these put in goes along, and nothing waits for what is not there yet.
+    pub fn flush_together(&self) {
+        let mut waiting = self.lock();
+        if !matches!(waiting.queue.back(), Some(Outgoing::Together(_))) {
+            drop(waiting);
+            return self.flush();
+        }
+        if !std::mem::replace(&mut waiting.is_due, true) {
+            self.owner.wake();
+        }
+    }
+
     /// Writes what is queued, as much as the socket takes. If somebody else is about it, they will.
     pub fn flush(&self) {
         let mut waiting = self.lock();
@@ -196,12 +213,13 @@ impl Outbox {
         loop {
             {
                 let mut waiting = self.lock();
-                if !waiting.is_full {
+                let is_due = std::mem::take(&mut waiting.is_due);
+                if !waiting.is_full && !is_due {
                     return waiting.status;
                 }
                 let socket: &tokio::net::TcpStream = self.socket.as_ref();
                 // If it broke, so will writing.
-                if socket.poll_write_ready(context).is_pending() {
+                if waiting.is_full && socket.poll_write_ready(context).is_pending() {
                     return waiting.status;
                 }
                 waiting.is_full = false;
@@ -340,7 +358,34 @@ impl Outgoing {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+    use std::task::Poll;
+
+    use tokio::io::AsyncReadExt;
+    use tokio::net::{TcpListener, TcpStream};
+
     use super::*;
+
+    #[tokio::test]
+    async fn what_several_put_in_before_the_connections_task_has_its_turn_is_one_batch() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (_, socket) = listener.accept().await.unwrap().0.into_split();
+        let outbox = Outbox::new(socket);
+        for text in ["a", "b"] {
+            assert_eq!(outbox.push(Instant::now(), Outgoing::Together(text.into())), Ok(()));
+            outbox.flush_together();
+        }
+        assert_eq!(poll_fn(|context| Poll::Ready(outbox.poll_flush(context))).await, Status::Open);
+        let mut frame = [0; 7];
+        client.read_exact(&mut frame).await.unwrap();
+        assert_eq!(&frame, b"\x82\x05>\x01a\x01b");
+
+        assert_eq!(outbox.push(Instant::now(), Outgoing::Alone("c".into())), Ok(()));
+        outbox.flush_together();
+        client.read_exact(&mut frame[..3]).await.unwrap();
+        assert_eq!(&frame[..3], b"\x82\x01c", "at once");
+    }
 
     #[test]
     fn messages_keep_their_order_alone_or_together() {
