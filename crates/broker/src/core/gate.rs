@@ -69,7 +69,7 @@ impl Broker {
 
     fn check(&self, session: SessionKey, action: Action, path: Option<NormalPath<'_>>) -> Result<(), Refusal> {
         let roles = self.sessions.get(session).map(|session| session.properties().roles());
-        if roles.is_some_and(|roles| self.access.permits(roles, action, path.map(NormalPath::as_str))) {
+        if roles.is_some_and(|roles| self.permissions.permits(roles, action, path.map(NormalPath::as_str))) {
             return Ok(());
         }
         let text = format!("the session may not do this; it takes the permission {}", action.permissions());

@@ -45,7 +45,7 @@ impl Broker {
             return Ok(());
         }
         let principal = request.principal.as_deref().unwrap_or_default();
-        let roles = self.access.authenticate(principal, &request.credentials);
+        let roles = self.principals.authenticate(principal, &request.credentials);
         let roles = roles.ok_or(ResponseCode::AUTHENTICATION_FAILED)?;
         let id = self.sessions.next_id();
         let properties = properties::of_new_session(id, &self.config.server_name, request, arrival, &roles)

@@ -8,7 +8,7 @@
 //! - `exchanges`: requests that were forwarded and not answered yet; `turns`: what is done a part at a time.
 //! - `received`: what came from a client; `pings`: who is pinged when; `timers`: what is due when.
 //! - [`config`]: how the broker behaves; [`timeouts`]: how long recipients may take to answer.
-//! - [`access`]: who may connect, and what they are and may do then.
+//! - [`access`]: who may connect, and what they are then; [`permissions`]: what they may do.
 //!
 //! What happens:
 //!
@@ -31,6 +31,7 @@ mod gate;
 mod lifecycle;
 mod path;
 mod per_session;
+pub mod permissions;
 mod pings;
 pub mod properties;
 mod received;
@@ -57,13 +58,14 @@ use antiphon_protocol::wire::handshake::{ConnectRequest, ConnectResponse};
 
 use bytes::Bytes;
 
-use access::Access;
+use access::{Access, Principals};
 use choice::Random;
 pub use config::BrokerConfig;
 use ending::Ending;
 use exchanges::Exchanges;
 use per_session::SessionKey;
 pub(crate) use per_session::{ByConnection, give_back};
+use permissions::Permissions;
 use pings::Pings;
 use received::Occurrence;
 use registry::Registry;
@@ -113,7 +115,8 @@ pub enum Output {
 #[derive(Debug)]
 pub struct Broker {
     config: BrokerConfig,
-    access: Access,
+    principals: Principals,
+    permissions: Permissions,
     sessions: Sessions,
     registry: Registry,
     exchanges: Exchanges,
@@ -141,7 +144,8 @@ impl Broker {
             phase: Phase::default(),
             random: Random::new(config.seed),
             config,
-            access,
+            principals: access.principals,
+            permissions: access.permissions,
             outputs: VecDeque::new(),
             wake_at: None,
             refusals: 0,
@@ -417,7 +421,8 @@ mod tests {
     const OWN: SessionId = SessionId { server: 0, value: 0 };
 
     /// A broker with one anonymous session.
-    fn with_a_session(access: Access) -> Broker {
+    fn with_a_session(permissions: Permissions) -> Broker {
+        let access = Access { permissions, ..Access::development() };
         let mut broker = Broker::new(BrokerConfig::default(), access);
         let connect = ConnectRequest {
             client_type: "WB".into(),
@@ -438,7 +443,7 @@ mod tests {
 
     #[test]
     fn every_request_is_answered_but_one_with_conversation_0() {
-        let mut broker = with_a_session(Access::development());
+        let mut broker = with_a_session(Permissions::development());
         for conversation in [ConversationId(7), ConversationId::ONE_WAY] {
             for request in requests(conversation, OWN) {
                 broker.handle_frame(Moment(1), CONNECTION, &request);
@@ -466,7 +471,7 @@ mod tests {
 
     #[test]
     fn every_request_passes_the_gate_before_anything_comes_of_it() {
-        let mut broker = with_a_session(Access::with_rule(|_, _, _| false));
+        let mut broker = with_a_session(Permissions::with_rule(|_, _, _| false));
         let mut reasons = Vec::new();
         for request in requests(ConversationId(7), OWN) {
             broker.handle_frame(Moment(1), CONNECTION, &request);
@@ -486,7 +491,7 @@ mod tests {
 
     #[test]
     fn the_gate_knows_who_wants_what_and_where() {
-        let mut broker = with_a_session(Access::with_rule(|roles, action, path| {
+        let mut broker = with_a_session(Permissions::with_rule(|roles, action, path| {
             assert!(roles.contains("CLIENT"), "{roles:?}");
             !matches!((action, path), (gate::Action::SendToFilter, Some("here")) | (gate::Action::CloseSession, None))
         }));

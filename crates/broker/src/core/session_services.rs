@@ -28,7 +28,7 @@ impl Broker {
         S: for<'a> Service<Response<'a> = bool>,
     {
         self.admit_without_path(asker.session, Action::ChangeOwnPrincipal)?;
-        let roles = self.access.authenticate(principal, &credentials.into());
+        let roles = self.principals.authenticate(principal, &credentials.into());
         match &roles {
             Some(roles) => self.sessions.change_principal(asker.session, principal, roles, proposed)?,
             None => {
