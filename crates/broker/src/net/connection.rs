@@ -32,6 +32,7 @@ const LARGE_MESSAGE: usize = 1 << 20;
 const NORMAL: u16 = 1000;
 const GOING_AWAY: u16 = 1001;
 const PROTOCOL_ERROR: u16 = 1002;
+const UNSUPPORTED: u16 = 1003;
 
 thread_local! {
     /// What was read is decoded before anything else is read, so all connections of a thread share a buffer.
@@ -234,6 +235,7 @@ impl<'a> Intake<'a> {
                 }
             }
             Incoming::Text => {
+                self.outbox.will_close(UNSUPPORTED);
                 if let Some(turn) = self.turn() {
                     turn.violation();
                 }
@@ -247,10 +249,11 @@ impl<'a> Intake<'a> {
     }
 
     fn finish(mut self, decoded: Result<(), Violation>) -> Option<End> {
-        if let Err(Violation(what)) = decoded
+        if let Err(Violation { what, code }) = decoded
             && self.end.is_none()
         {
             tracing::debug!("a client sent {what}");
+            self.outbox.will_close(code);
             if let Some(turn) = self.turn() {
                 turn.violation();
             }

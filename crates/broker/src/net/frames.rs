@@ -19,7 +19,11 @@ pub(super) enum Incoming<'a> {
 
 /// A client sent what is no WebSocket frame, or too large a one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Violation(pub &'static str);
+pub(super) struct Violation {
+    pub what: &'static str,
+    /// The close code that says so (RFC 6455, section 7.4.1).
+    pub code: u16,
+}
 
 /// What kind of frame it is, as far as the broker sends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +57,9 @@ pub(super) fn head(kind: Kind, length: usize) -> ([u8; HEAD], usize) {
     (head, size)
 }
 
+/// Fragments of a message. Each costs time of its own, however little is in it.
+const MAX_FRAGMENTS: usize = 65_536;
+
 /// Puts frames together from the bytes of a client, and messages from frames.
 pub(super) struct Decoder {
     /// Bytes of the largest message.
@@ -66,6 +73,7 @@ pub(super) struct Decoder {
 struct Message {
     is_text: bool,
     bytes: Vec<u8>,
+    fragments: usize,
 }
 
 /// The head of a frame from a client.
@@ -140,19 +148,23 @@ impl Decoder {
             PING => Incoming::Ping(payload),
             PONG => Incoming::Pong,
             CLOSE => Incoming::Close(close_code(payload)?),
-            TEXT | BINARY if self.message.is_some() => return Err(Violation("a message within another one")),
+            TEXT | BINARY if self.message.is_some() => return Err(wrong("a message within another one")),
             TEXT if head.is_last => Incoming::Text,
             BINARY if head.is_last => Incoming::Binary(payload.into()),
             TEXT | BINARY => {
-                self.message = Some(Message { is_text: head.opcode == TEXT, bytes: payload.to_vec() });
+                self.message = Some(Message { is_text: head.opcode == TEXT, bytes: payload.to_vec(), fragments: 1 });
                 return Ok(None);
             }
             _ => {
                 let Some(mut message) = self.message.take() else {
-                    return Err(Violation("the continuation of nothing"));
+                    return Err(wrong("the continuation of nothing"));
                 };
                 if payload.len() > self.limit - message.bytes.len() {
                     return Err(TOO_LARGE);
+                }
+                message.fragments += 1;
+                if message.fragments > MAX_FRAGMENTS {
+                    return Err(TOO_MANY_FRAGMENTS);
                 }
                 message.bytes.extend_from_slice(payload);
                 if !head.is_last {
@@ -166,7 +178,13 @@ impl Decoder {
     }
 }
 
-const TOO_LARGE: Violation = Violation("a message that is too large");
+const TOO_LARGE: Violation = Violation { what: "a message that is too large", code: 1009 };
+const TOO_MANY_FRAGMENTS: Violation = Violation { what: "a message in too many fragments", code: 1009 };
+
+/// What is against the rules of WebSocket.
+const fn wrong(what: &'static str) -> Violation {
+    Violation { what, code: 1002 }
+}
 
 impl Head {
     /// Nothing if not all of it is there.
@@ -174,10 +192,10 @@ impl Head {
         let &[first, second, ref rest @ ..] = bytes else { return Ok(None) };
         let (is_last, opcode, is_control) = (first & 0x80 != 0, first & 0x0F, first & 0x08 != 0);
         if first & 0x70 != 0 || !matches!(opcode, CONTINUATION | TEXT | BINARY | CLOSE | PING | PONG) {
-            return Err(Violation("an unknown kind of frame"));
+            return Err(wrong("an unknown kind of frame"));
         }
         if second & 0x80 == 0 {
-            return Err(Violation("a frame that is not masked"));
+            return Err(wrong("a frame that is not masked"));
         }
         let (length, rest, size) = match second & 0x7F {
             126 => match rest.split_first_chunk() {
@@ -191,7 +209,7 @@ impl Head {
             length => (u64::from(length), rest, 6),
         };
         if is_control && (length > 125 || !is_last) {
-            return Err(Violation("a control frame that is too large, or in fragments"));
+            return Err(wrong("a control frame that is too large, or in fragments"));
         }
         let length = usize::try_from(length).ok().filter(|length| *length <= limit).ok_or(TOO_LARGE)?;
         let Some((mask, _)) = rest.split_first_chunk() else { return Ok(None) };
@@ -202,10 +220,10 @@ impl Head {
 fn close_code(payload: &[u8]) -> Result<Option<u16>, Violation> {
     match payload {
         [] => Ok(None),
-        [_] => Err(Violation("half a close code")),
+        [_] => Err(wrong("half a close code")),
         [high, low, reason @ ..] => match std::str::from_utf8(reason) {
             Ok(_) => Ok(Some(u16::from_be_bytes([*high, *low]))),
-            Err(_) => Err(Violation("a reason that is no text")),
+            Err(_) => Err(Violation { what: "a reason that is no text", code: 1007 }),
         },
     }
 }

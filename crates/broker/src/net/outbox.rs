@@ -61,6 +61,8 @@ struct Waiting {
     is_full: bool,
     /// The connection's task is to write.
     is_due: bool,
+    /// What the close frame says, instead of what whoever closes it gives.
+    close_code: Option<u16>,
     backlog: Backlog,
 }
 
@@ -103,6 +105,7 @@ impl Outbox {
             is_writing: false,
             is_full: false,
             is_due: false,
+            close_code: None,
             backlog: Backlog::default(),
         };
         Self { socket, waiting: Mutex::new(waiting), owner: AtomicWaker::new() }
@@ -132,13 +135,19 @@ impl Outbox {
         }
     }
 
+    /// When it is closed, the reason will be this one.
+    pub fn will_close(&self, code: u16) {
+        self.lock().close_code.get_or_insert(code);
+    }
+
     /// Nothing more is put in. What is in it is sent, then the close frame, with this code if there is one.
     pub fn close(&self, code: Option<u16>) {
         let mut waiting = self.lock();
         if waiting.status == Status::Open {
             waiting.status = Status::Closing;
             waiting.pong = None;
-            let payload = code.map_or_else(Bytes::new, |code| Bytes::copy_from_slice(&code.to_be_bytes()));
+            let payload =
+                waiting.close_code.or(code).map_or_else(Bytes::new, |code| Bytes::copy_from_slice(&code.to_be_bytes()));
             waiting.queue.push_back(Outgoing::Close(payload));
             self.owner.wake();
         }
