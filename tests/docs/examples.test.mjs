@@ -20,7 +20,7 @@ const OPERATIONS = [
 const IDEAS = ["addressing", "connections", "errors", "filters", "handlers", "values"];
 const pages = ["README.md", "llms.txt", ...markdownIn("docs")];
 const texts = new Map(pages.map((page) => [page, readFileSync(fromRoot(page), "utf8")]));
-const REFERENCE = ["docs/protocol.md", "docs/rules.md"]; // to look things up in, not to be read through
+const REFERENCE = ["docs/limits.md", "docs/protocol.md", "docs/rules.md"]; // to look things up in, not to be read through
 const programs = pages.filter((page) => !REFERENCE.includes(page)).flatMap((page) => programsOf(page, texts.get(page)));
 
 function markdownIn(folder) {

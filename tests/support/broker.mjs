@@ -71,7 +71,7 @@ function listeningUrl(child, exited, log) {
     }, START_LIMIT);
     child.stdout.setEncoding("utf8").on("data", (text) => {
       output += text;
-      const url = /^listening on (ws:\/\/\S+)$/m.exec(output)?.[1];
+      const url = /^listening on (wss?:\/\/\S+)$/m.exec(output)?.[1];
       if (!url || !output.includes("\n")) return;
       clearTimeout(timer);
       resolve(url);

@@ -8,18 +8,20 @@ use std::io::{ErrorKind, Write};
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use antiphon_broker::core::access::Access;
 use antiphon_broker::core::timeouts::PathTimeouts;
 use antiphon_broker::core::{Broker, BrokerConfig};
-use antiphon_broker::net::{Limits, Server, Site, serve};
+use antiphon_broker::net::{Entrance, Limits, Origins, Server, Site, serve};
 use antiphon_protocol::path;
 use bytesize::ByteSize;
 use clap::Parser;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 
 /// A broker for request-response messaging over WebSocket.
 #[derive(Parser)]
@@ -181,7 +183,10 @@ async fn run(options: Options) -> Result<(), (u8, String)> {
         ..BrokerConfig::default()
     };
     let limits = Limits { max_message_size: options.max_message_size, ..Limits::default() };
-    let server = Server { broker: Broker::new(config, Access::development()), site, limits, grace: options.drain };
+    let entrance = Entrance { origins: Origins::new(&["loopback"]), ..Entrance::default() };
+    let (_, entrance) = watch::channel(Arc::new(entrance));
+    let broker = Broker::new(config, Access::development());
+    let server = Server { broker, site, limits, entrance, grace: options.drain };
     // Installed before anybody can know that we are ready.
     let signals = || Signals::new().map_err(|error| (1, format!("cannot handle signals: {error}")));
     let (mut first, mut second) = (signals()?, signals()?);
@@ -193,7 +198,7 @@ async fn run(options: Options) -> Result<(), (u8, String)> {
         second.told_to_stop().await;
     };
     tokio::select! {
-        () = serve(listener, server, first.told_to_stop()) => {}
+        () = serve(vec![listener], server, first.told_to_stop()) => {}
         () = again => tracing::warn!("told to stop again: ended at once"),
     }
     Ok(())

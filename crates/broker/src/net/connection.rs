@@ -10,13 +10,12 @@ use std::time::Duration;
 use antiphon_protocol::wire::handshake::ConnectRequest;
 use bytes::{BufMut, Bytes};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedReadHalf;
 use tungstenite::protocol::frame::coding::CloseCode;
 
 use super::frames::{Decoder, Incoming, Violation};
 use super::hub::{Connection, ConnectionTurn, Hub};
 use super::outbox::{Outbox, Status};
+use super::socket::{Socket, Source};
 use crate::core::Arrival;
 
 /// How long a client has to take the last messages and to close its end, once the broker has closed its own.
@@ -42,17 +41,17 @@ thread_local! {
 /// Serves a connection until either end has closed it. `head` is what came together with the request that opened it;
 /// messages have up to `limit` bytes.
 pub(super) async fn run(
-    stream: TcpStream,
+    socket: Socket,
     head: Bytes,
     limit: usize,
     hub: &Arc<Hub>,
     request: Box<ConnectRequest>,
     arrival: Box<Arrival>,
 ) {
-    let (socket, sink) = stream.into_split();
+    let (source, sink) = socket.into_split();
     let outbox = Arc::new(Outbox::new(sink));
     let Some(connection) = hub.open(&request, &arrival, outbox.clone()) else { return };
-    let mut reader = Reader { socket, decoder: Decoder::new(limit), outbox, connection: Some(connection) };
+    let mut reader = Reader { source, decoder: Decoder::new(limit), outbox, connection: Some(connection) };
     let begun = reader.take(&mut head.to_vec());
     // As long as the connection is open, nothing is kept of how it was opened.
     drop((head, request, arrival));
@@ -80,7 +79,7 @@ enum End {
 
 /// Reads what a client sends.
 struct Reader {
-    socket: OwnedReadHalf,
+    source: Source,
     decoder: Decoder,
     outbox: Arc<Outbox>,
     /// Without it, what the client still sends counts no more.
@@ -129,7 +128,7 @@ impl Reader {
         if let Some((large, missing)) = self.decoder.large(READ_AT_A_TIME) {
             large.reserve_exact(missing.min(large.len().max(LARGE_MESSAGE)));
             let mut room = large.limit(missing);
-            let read = ready!(pin!(self.socket.read_buf(&mut room)).poll(context)).map_err(|error| broken(&error))?;
+            let read = ready!(pin!(self.source.read_buf(&mut room)).poll(context)).map_err(|error| broken(&error))?;
             return Poll::Ready(match read {
                 0 => Err(End::Broken),
                 _ if read < missing => Ok(Read::Part),
@@ -139,7 +138,7 @@ impl Reader {
         BUFFER.with_borrow_mut(|buffer| {
             let begun = self.decoder.begun().len();
             let mut room = ReadBuf::new(&mut buffer[begun..]);
-            ready!(Pin::new(&mut self.socket).poll_read(context, &mut room)).map_err(|error| broken(&error))?;
+            ready!(Pin::new(&mut self.source).poll_read(context, &mut room)).map_err(|error| broken(&error))?;
             let read = room.filled().len();
             if read == 0 {
                 return Poll::Ready(Err(End::Broken));

@@ -1,54 +1,31 @@
-//! Accepts connections; tells requests for the page from those for a WebSocket, and lets in only whom it may.
+//! What may be asked for on a connection: the page, a WebSocket, the end of a session.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use antiphon_protocol::wire::handshake::{ConnectRequest, HandshakeError};
 use axum::Router;
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, to_bytes};
 use axum::extract::{Extension, Request, State};
+use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderMap, StatusCode, Uri};
-use axum::middleware::from_fn;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, post};
-use hyper::server::conn::http1;
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use futures_util::future::join_all;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tungstenite::handshake::server::create_response_with_body;
 
+use super::accept::{Acceptor, Permit, opened};
+use super::admission::{Admission, Admitted, TooMany};
 use super::connection;
+use super::entrance::{Current, Entrance, Via, only_allowed_pages};
 use super::hub::Hub;
-use super::origin::only_local_pages;
+use super::limits::Limits;
 use super::site::Site;
 use crate::core::{Arrival, Broker};
-
-/// The limits of a connection before it has a session.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// To send a complete HTTP request.
-    pub handshake_timeout: Duration,
-    /// Bytes of its head, give or take what one read brings.
-    pub max_head_bytes: usize,
-    /// Largest WebSocket message, in bytes.
-    pub max_message_size: usize,
-    /// Connections at the same time.
-    pub max_connections: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            handshake_timeout: Duration::from_secs(10),
-            max_head_bytes: 64 << 10,
-            max_message_size: 32 << 20,
-            max_connections: 16_384,
-        }
-    }
-}
 
 /// Bytes in the body of a request to close a session; a token is much shorter.
 const MAX_TOKEN_BYTES: usize = 1 << 10;
@@ -65,111 +42,58 @@ pub struct Server {
     pub site: Site,
     /// Before a session exists.
     pub limits: Limits,
+    /// Who may come in; may change.
+    pub entrance: watch::Receiver<Arc<Entrance>>,
     /// How long requests under way have to be answered when the broker is to stop.
     pub grace: Duration,
 }
 
-/// One of the connections that may be open at the same time.
-#[derive(Clone)]
-struct Permit(#[expect(dead_code, reason = "it counts while it lives")] Arc<OwnedSemaphorePermit>);
-
 struct Shared {
     hub: Arc<Hub>,
     site: Site,
+    entrance: Arc<Current>,
+    admission: Arc<Admission>,
     handshake_timeout: Duration,
     max_message_size: usize,
 }
 
-/// Serves connections from `listener` until `stop` resolves. Then nothing new is taken, and what is under way may end,
+/// Serves connections from `listeners` until `stop` resolves. Then nothing new is taken, and what is under way may end,
 /// before all connections are closed.
-pub async fn serve(listener: TcpListener, server: Server, stop: impl Future<Output = ()>) {
-    let Server { broker, site, limits, grace } = server;
+pub async fn serve(listeners: Vec<TcpListener>, server: Server, stop: impl Future<Output = ()>) {
+    let Server { broker, site, limits, entrance, grace } = server;
     let (hub, _service) = Hub::start(broker);
-    let Limits { handshake_timeout, max_message_size, max_connections, .. } = limits;
-    let shared = Arc::new(Shared { hub: hub.clone(), site, handshake_timeout, max_message_size });
+    let (entrance, admission) = (Arc::new(entrance), Admission::new(&limits));
+    let shared = Arc::new(Shared {
+        hub: hub.clone(),
+        site,
+        entrance: entrance.clone(),
+        admission: admission.clone(),
+        handshake_timeout: limits.handshake_timeout,
+        max_message_size: limits.max_message_size,
+    });
     let router = Router::new()
         .route("/diffusion", any(upgrade))
         .route("/diffusion/", any(upgrade))
         .route("/diffusion/close", post(close))
-        .route_layer(from_fn(only_local_pages))
+        .route_layer(from_fn_with_state(entrance.clone(), only_allowed_pages))
         .fallback(page)
-        .with_state(shared.clone());
-    let open = Arc::new(Semaphore::new(max_connections as usize));
-    let stopping = watch::Sender::new(());
-    let accepting = async {
-        loop {
-            // Fails only when the semaphore is closed, which it never is.
-            let Ok(permit) = open.clone().acquire_owned().await else { return };
-            match listener.accept().await {
-                Ok((stream, peer)) => {
-                    // Held by every request, so by a WebSocket for as long as it is open.
-                    let router = router.clone().layer(Extension(Permit(Arc::new(permit))));
-                    tokio::spawn(serve_connection(stream, peer, router, limits.clone(), stopping.subscribe()));
-                }
-                Err(error) => {
-                    // Most likely out of file descriptors: the next attempt would fail as well.
-                    tracing::error!(%error, "cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            }
-        }
-    };
+        .with_state(shared);
+    let acceptor = Acceptor::new(router, entrance, admission, limits);
     let mut time = std::pin::pin!(hub.keep_time());
     tokio::select! {
-        () = accepting => {}
+        _ = join_all(listeners.iter().map(|listener| acceptor.accept(listener))) => {}
         () = stop => {}
         () = &mut time => return tracing::error!("the broker's core panicked"),
     }
-    drop(listener);
+    drop(listeners);
     hub.stop(grace);
-    drop((shared, router, stopping));
-    // A connection has its permit until it ends.
-    let all_ended = tokio::time::timeout(grace + STOP_PATIENCE, open.acquire_many(max_connections));
     tokio::select! {
-        all_ended = all_ended => {
-            if all_ended.is_err() {
+        have_ended = acceptor.stop(grace + STOP_PATIENCE) => {
+            if !have_ended {
                 tracing::warn!("some clients did not close their connections");
             }
         }
         () = time => tracing::error!("the broker's core panicked"),
-    }
-}
-
-/// Serves HTTP on a connection until it is closed, becomes a WebSocket, or is idle when `stopping` ends.
-async fn serve_connection(
-    stream: TcpStream,
-    peer: SocketAddr,
-    router: Router,
-    limits: Limits,
-    mut stopping: watch::Receiver<()>,
-) {
-    // A request is a small message that somebody waits for.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "cannot switch off Nagle's algorithm");
-    }
-    let service = TowerToHyperService::new(router.layer(Extension(peer)));
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.handshake_timeout)
-        .max_buf_size(limits.max_head_bytes)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    let mut connection = std::pin::pin!(connection);
-    let served = tokio::select! {
-        served = &mut connection => served,
-        // Nothing is ever sent, so this is the sender going away.
-        _ = stopping.changed() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    match served {
-        // Answered 414 or 431 already, without a body: there is no way to give one.
-        Err(error) if error.is_parse_too_large() => {
-            tracing::info!(client = %peer.ip(), %error, "refused: the address or the headers are too long");
-        }
-        Err(error) => tracing::debug!(%error, "an HTTP connection broke"),
-        Ok(()) => {}
     }
 }
 
@@ -184,6 +108,21 @@ async fn close(State(shared): State<Arc<Shared>>, body: Body) -> Response {
     StatusCode::NO_CONTENT.into_response()
 }
 
+impl Shared {
+    /// Who sent a request. If a proxy did for somebody, whoever that is counts from here on.
+    fn admit(&self, via: Via, headers: &HeaderMap) -> Result<(IpAddr, Option<Admitted>), TooMany> {
+        let client = self.entrance.borrow().client(via, headers);
+        if client == via.peer {
+            return Ok((client, None));
+        }
+        let admitted = self.admission.admit(Instant::now(), client);
+        if admitted.is_err() {
+            tracing::info!(%client, "refused: too many connections from there");
+        }
+        Ok((client, admitted?))
+    }
+}
+
 async fn page(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     shared.site.respond(request.method(), request.uri().path(), request.headers())
 }
@@ -191,7 +130,7 @@ async fn page(State(shared): State<Arc<Shared>>, request: Request) -> Response {
 /// Opens a WebSocket and asks the hub for a session.
 async fn upgrade(
     State(shared): State<Arc<Shared>>,
-    Extension(peer): Extension<SocketAddr>,
+    Extension(via): Extension<Via>,
     Extension(permit): Extension<Permit>,
     mut request: Request,
 ) -> Response {
@@ -203,29 +142,25 @@ async fn upgrade(
         Ok(request) => Box::new(request),
         Err(error) => return (StatusCode::BAD_REQUEST, format!("not a connect request: {error}\n")).into_response(),
     };
+    let (client, admitted) = match shared.admit(via, request.headers()) {
+        Ok(admitted) => admitted,
+        Err(TooMany) => return (StatusCode::TOO_MANY_REQUESTS, [(RETRY_AFTER, "5")]).into_response(),
+    };
     let mut random = [0; 18];
     if let Err(error) = getrandom::fill(&mut random) {
         tracing::error!(%error, "the system gives no random bytes");
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
-    let client_ip = peer.ip().to_canonical().to_string();
+    let client_ip = client.to_string();
     let arrival = Box::new(Arrival { client_ip, start_time: milliseconds_since_1970(), random });
     let upgrading = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
-        if let Some((stream, head)) = opened(upgrading).await {
-            connection::run(stream, head, shared.max_message_size, &shared.hub, connect_request, arrival).await;
+        if let Some((socket, head)) = opened(upgrading).await {
+            connection::run(socket, head, shared.max_message_size, &shared.hub, connect_request, arrival).await;
         }
-        drop(permit);
+        drop((permit, admitted));
     });
     response
-}
-
-/// The connection, once the response is sent, and what has come on it already.
-async fn opened(upgrading: OnUpgrade) -> Option<(TcpStream, Bytes)> {
-    let upgraded: Result<Upgraded, _> = upgrading.await;
-    // It was put there by `serve_connection`.
-    let parts = upgraded.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
-    Some((parts.io.into_inner(), parts.read_buf))
 }
 
 /// The parameters are in the query, or in headers when there are none in the query (section 2.2).

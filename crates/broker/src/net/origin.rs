@@ -2,35 +2,76 @@
 
 use std::net::IpAddr;
 
-use axum::extract::Request;
 use axum::http::header::{HOST, ORIGIN};
-use axum::http::{HeaderMap, StatusCode, Uri};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, Uri};
 
-/// Lets requests pass but those of web pages that are not from this machine.
-///
-/// A browser says which page makes a request. Any page could, so only those of this machine may; programs that are no
-/// browsers say nothing.
-pub(super) async fn only_local_pages(request: Request, next: Next) -> Response {
-    if origin_is_allowed(request.headers()) {
-        return next.run(request).await;
-    }
-    let (host, origin) = (request.headers().get(HOST), request.headers().get(ORIGIN));
-    tracing::info!(?host, ?origin, "refused: the page is not from this machine");
-    (StatusCode::FORBIDDEN, "pages from this origin may not connect\n").into_response()
+/// The web pages that may use the broker, by where they come from. Programs that are no browsers say nothing about that,
+/// and are always allowed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origins {
+    /// As browsers write them: in lower case, and without the port that goes without saying.
+    listed: Vec<String>,
+    /// Pages that come from the host and port that they connect to.
+    same_host: bool,
+    /// Pages of this machine.
+    loopback: bool,
 }
 
-fn origin_is_allowed(headers: &HeaderMap) -> bool {
-    let mut origins = headers.get_all(ORIGIN).iter();
-    match (origins.next(), origins.next()) {
-        (None, _) => true,
-        (Some(origin), None) => origin.to_str().is_ok_and(is_loopback_origin),
-        (Some(_), Some(_)) => false,
+impl Origins {
+    /// From origins such as `https://app.example.com`, and the words `same-host` and `loopback`. What is none of these
+    /// allows nobody.
+    #[must_use]
+    pub fn new<T: AsRef<str>>(list: &[T]) -> Self {
+        let mut origins = Self::default();
+        for entry in list {
+            match entry.as_ref() {
+                "same-host" => origins.same_host = true,
+                "loopback" => origins.loopback = true,
+                origin => origins.listed.push(without_usual_port(&origin.to_ascii_lowercase()).to_owned()),
+            }
+        }
+        origins
+    }
+
+    /// Whether a request with these headers may pass; `is_tls` if it came by TLS.
+    pub(super) fn allow(&self, headers: &HeaderMap, is_tls: bool) -> bool {
+        let mut origins = headers.get_all(ORIGIN).iter();
+        match (origins.next(), origins.next()) {
+            (None, _) => true,
+            (Some(origin), None) => origin.to_str().is_ok_and(|origin| self.allow_page(origin, headers, is_tls)),
+            (Some(_), Some(_)) => false,
+        }
+    }
+
+    fn allow_page(&self, origin: &str, headers: &HeaderMap, is_tls: bool) -> bool {
+        let host = || headers.get(HOST).and_then(|host| host.to_str().ok());
+        self.listed.iter().any(|listed| listed == origin)
+            || self.loopback && is_loopback(origin)
+            || self.same_host && host().is_some_and(|host| is_same_host(origin, host, is_tls))
     }
 }
 
-fn is_loopback_origin(origin: &str) -> bool {
+/// Without the port that browsers leave out.
+fn without_usual_port(origin: &str) -> &str {
+    let port = match origin.split_once("://") {
+        Some(("http", _)) => ":80",
+        Some(("https", _)) => ":443",
+        _ => return origin,
+    };
+    origin.strip_suffix(port).unwrap_or(origin)
+}
+
+/// A page that came by TLS is not mistaken for one that did not: whoever can put himself between could have written that.
+/// Where a proxy takes TLS off, the broker does not know it of its own end.
+fn is_same_host(origin: &str, host: &str, is_tls: bool) -> bool {
+    let Some((scheme, authority)) = origin.split_once("://") else { return false };
+    let is_scheme = scheme == "https" || scheme == "http" && !is_tls;
+    let host = host.to_ascii_lowercase();
+    let same = |usual: &str| host.strip_suffix(usual).unwrap_or(&host) == authority;
+    is_scheme && !host.is_empty() && same(if scheme == "https" { ":443" } else { ":80" })
+}
+
+fn is_loopback(origin: &str) -> bool {
     let Ok(uri) = origin.parse::<Uri>() else { return false };
     let (Some("http" | "https"), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return false };
     if authority.as_str().contains('@') {
@@ -51,10 +92,105 @@ fn is_localhost(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+
     use super::*;
 
+    /// Whether a page may connect to a broker with this list at `host`.
+    fn allows(list: &[&str], origin: &str, host: &str, is_tls: bool) -> bool {
+        let header = |text: &str| HeaderValue::from_str(text).unwrap();
+        let headers = HeaderMap::from_iter([(HOST, header(host)), (ORIGIN, header(origin))]);
+        Origins::new(list).allow(&headers, is_tls)
+    }
+
+    /// V1.
     #[test]
-    fn only_pages_of_this_machine_may_connect() {
+    fn only_pages_that_are_listed_letter_by_letter_may_connect() {
+        let list = [
+            "https://good.example",
+            "http://other.example:8080",
+            "https://xn--bcher-kva.example",
+            "https://[2001:db8::1]",
+        ];
+        for good in list {
+            assert!(allows(&list, good, "good.example", true), "{good}");
+        }
+        for bad in [
+            "",
+            "null",
+            "good.example",
+            "//good.example",
+            "http://good.example",
+            "wss://good.example",
+            "https://GOOD.example",
+            "HTTPS://good.example",
+            "https://good.example.",
+            "https://good.example/",
+            "https://good.example:443",
+            "https://good.example:8443",
+            "https://good.example.evil.example",
+            "https://good.example@evil.example",
+            "https://evil.example#good.example",
+            "https://evil.example/good.example",
+            "https://evilgood.example",
+            "https://sub.good.example",
+            "https://good.exampl",
+            "https://good.example, https://evil.example",
+            "https://good.example https://evil.example",
+            "http://other.example",
+            "http://other.example:80801",
+            "https://b\u{fc}cher.example",
+            "https://[2001:db8::2]",
+            "https://[2001:0db8::1]",
+        ] {
+            assert!(!allows(&list, bad, "good.example", true), "{bad}");
+        }
+        assert!(allows(&["HTTPS://Good.Example:443", "http://a.example:80"], "https://good.example", "x", true));
+        assert!(!allows(&[], "https://good.example", "good.example", true));
+    }
+
+    /// V1.
+    #[test]
+    fn who_says_nothing_may_connect_and_who_says_two_things_may_not() {
+        let listed = Origins::new(&["https://good.example"]);
+        assert!(listed.allow(&HeaderMap::new(), true));
+        let twice = HeaderMap::from_iter([(ORIGIN, HeaderValue::from_static("https://good.example"))]);
+        let mut headers = twice.clone();
+        headers.append(ORIGIN, HeaderValue::from_static("https://good.example"));
+        assert!(listed.allow(&twice, true) && !listed.allow(&headers, true));
+    }
+
+    /// V1.
+    #[test]
+    fn the_same_host_is_the_same_name_and_port() {
+        let same = |origin: &str, host: &str| allows(&["same-host"], origin, host, false);
+        for (origin, host) in [
+            ("https://app.example", "app.example"),
+            ("https://app.example", "App.Example:443"),
+            ("http://app.example", "app.example:80"),
+            ("https://app.example:8443", "app.example:8443"),
+            ("http://[::1]:8080", "[::1]:8080"),
+        ] {
+            assert!(same(origin, host), "{origin} at {host}");
+        }
+        for (origin, host) in [
+            ("https://app.example", "app.example:8443"),
+            ("https://app.example:8443", "app.example"),
+            ("https://app.example", "app.example:80"),
+            ("https://app.example.evil.example", "app.example"),
+            ("https://app.example", "evil.app.example"),
+            ("https://app.example.", "app.example"),
+            ("null", "app.example"),
+            ("https://", ""),
+            ("https://user@app.example", "app.example"),
+        ] {
+            assert!(!same(origin, host), "{origin} at {host}");
+        }
+        assert!(!allows(&["same-host"], "http://app.example", "app.example:80", true), "not by TLS");
+    }
+
+    #[test]
+    fn loopback_is_every_page_of_this_machine() {
         for good in [
             "http://localhost",
             "http://LOCALHOST:8080",
@@ -65,7 +201,7 @@ mod tests {
             "http://127.1.2.3",
             "http://[::1]:3000",
         ] {
-            assert!(is_loopback_origin(good), "{good}");
+            assert!(allows(&["loopback"], good, "x", false), "{good}");
         }
         for bad in [
             "null",
@@ -91,7 +227,7 @@ mod tests {
             "http://127.0.0.1:8080, http://evil.example",
             "http://2130706433",
         ] {
-            assert!(!is_loopback_origin(bad), "{bad}");
+            assert!(!allows(&["loopback"], bad, "x", false), "{bad}");
         }
     }
 }

@@ -12,10 +12,10 @@ use std::time::Instant;
 use antiphon_protocol::batch::{Batcher, MAX_BATCH_BYTES};
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
-use tokio::net::tcp::OwnedWriteHalf;
 
 use super::backlog::{Amount, Backlog, Overflow};
 use super::frames::{Kind, head};
+use super::socket::Sink;
 
 /// Bytes of frames that are put together to be written at once. A larger frame is written from where it is.
 const COPIED: usize = 16 << 10;
@@ -29,7 +29,7 @@ thread_local! {
 
 /// What is to be sent on a connection.
 pub(super) struct Outbox {
-    socket: OwnedWriteHalf,
+    sink: Sink,
     waiting: Mutex<Waiting>,
     /// The connection's task.
     owner: AtomicWaker,
@@ -96,7 +96,7 @@ struct Taken {
 }
 
 impl Outbox {
-    pub fn new(socket: OwnedWriteHalf) -> Self {
+    pub fn new(sink: Sink) -> Self {
         let waiting = Waiting {
             status: Status::Open,
             queue: VecDeque::new(),
@@ -108,7 +108,7 @@ impl Outbox {
             close_code: None,
             backlog: Backlog::default(),
         };
-        Self { socket, waiting: Mutex::new(waiting), owner: AtomicWaker::new() }
+        Self { sink, waiting: Mutex::new(waiting), owner: AtomicWaker::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -188,31 +188,35 @@ impl Outbox {
             waiting.is_writing = true;
             drop(waiting);
             let mut sent = Amount::default();
-            let written = taken.write(&self.socket, &mut sent);
+            let written = taken.write(&self.sink, &mut sent);
             waiting = self.lock();
             waiting.is_writing = false;
             waiting.backlog.remove(sent);
             waiting.taken = taken;
-            match written {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    waiting.is_full = true;
-                    self.owner.wake();
-                    return;
-                }
-                Err(error) => {
-                    tracing::debug!(%error, "a connection broke");
-                    waiting.give_up();
-                    self.owner.wake();
-                    return;
-                }
+            if let Err(error) = written {
+                return self.is_stuck(&mut waiting, &error);
             }
+        }
+        if let Err(error) = self.sink.try_flush() {
+            return self.is_stuck(&mut waiting, &error);
         }
         if waiting.status == Status::Closing {
             waiting.status = Status::Closed;
+            self.sink.goodbye();
             self.owner.wake();
         }
         waiting.give_back();
+    }
+
+    /// The socket takes no more, for now or for ever.
+    fn is_stuck(&self, waiting: &mut Waiting, error: &std::io::Error) {
+        if error.kind() == ErrorKind::WouldBlock {
+            waiting.is_full = true;
+        } else {
+            tracing::debug!(%error, "a connection broke");
+            waiting.give_up();
+        }
+        self.owner.wake();
     }
 
     /// For the connection's task, which is woken when the answer may be another one: goes on with what the socket did
@@ -226,9 +230,8 @@ impl Outbox {
                 if !waiting.is_full && !is_due {
                     return waiting.status;
                 }
-                let socket: &tokio::net::TcpStream = self.socket.as_ref();
                 // If it broke, so will writing.
-                if waiting.is_full && socket.poll_write_ready(context).is_pending() {
+                if waiting.is_full && self.sink.poll_write_ready(context).is_pending() {
                     return waiting.status;
                 }
                 waiting.is_full = false;
@@ -305,7 +308,7 @@ impl Taken {
     }
 
     /// Writes as much as the socket takes; the messages that are written whole are added to `sent`.
-    fn write(&mut self, socket: &OwnedWriteHalf, sent: &mut Amount) -> std::io::Result<()> {
+    fn write(&mut self, sink: &Sink, sent: &mut Amount) -> std::io::Result<()> {
         loop {
             self.pack();
             let Some(first) = self.frames.front() else { return Ok(()) };
@@ -313,7 +316,7 @@ impl Taken {
                 let (head, size) = head(first.kind, first.payload.len());
                 let mut parts = &mut [IoSlice::new(&head[..size]), IoSlice::new(&first.payload)][..];
                 IoSlice::advance_slices(&mut parts, self.sent);
-                socket.try_write_vectored(parts)
+                sink.try_write_vectored(parts)
             } else {
                 BUFFER.with_borrow_mut(|buffer| {
                     buffer.clear();
@@ -325,7 +328,7 @@ impl Taken {
                         buffer.extend_from_slice(&head[..size]);
                         buffer.extend_from_slice(&frame.payload);
                     }
-                    socket.try_write(&buffer[self.sent..])
+                    sink.try_write(&buffer[self.sent..])
                 })
             };
             match written? {
@@ -373,14 +376,15 @@ mod tests {
     use tokio::io::AsyncReadExt;
     use tokio::net::{TcpListener, TcpStream};
 
+    use super::super::socket::Socket;
     use super::*;
 
     #[tokio::test]
     async fn what_several_put_in_before_the_connections_task_has_its_turn_is_one_batch() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (_, socket) = listener.accept().await.unwrap().0.into_split();
-        let outbox = Outbox::new(socket);
+        let (_, sink) = Socket::Plain(listener.accept().await.unwrap().0).into_split();
+        let outbox = Outbox::new(sink);
         for text in ["a", "b"] {
             assert_eq!(outbox.push(Instant::now(), Outgoing::Together(text.into())), Ok(()));
             outbox.flush_together();

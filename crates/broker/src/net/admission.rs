@@ -1,0 +1,188 @@
+//! How many connections there are, in all and from one address, and how fast they come.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::limits::Limits;
+
+/// How long one may be without anything happening until one may have as much as ever again.
+const MEMORY: Duration = Duration::from_secs(10);
+
+/// Whose connections are counted together: an address; of IPv6, the network that a customer has as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Network(IpAddr);
+
+impl Network {
+    pub fn of(address: IpAddr) -> Self {
+        Self(match address.to_canonical() {
+            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+            address => address,
+        })
+    }
+}
+
+/// Counts connections by address.
+pub(super) struct Admission {
+    limits: Limits,
+    counts: Mutex<Counts>,
+}
+
+struct Counts {
+    open: HashMap<Network, u32>,
+    rates: Rates<Network>,
+}
+
+/// One of the connections that an address may have, while it lives.
+pub(super) struct Admitted {
+    admission: Arc<Admission>,
+    network: Network,
+}
+
+/// An address has as many connections as it may have, or opens them too fast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TooMany;
+
+impl Admission {
+    pub fn new(limits: &Limits) -> Arc<Self> {
+        let counts = Counts { open: HashMap::new(), rates: Rates::new(limits.connection_rate) };
+        Arc::new(Self { limits: limits.clone(), counts: Mutex::new(counts) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Another connection from an address; nothing if such as this one are not counted.
+    pub fn admit(self: &Arc<Self>, now: Instant, address: IpAddr) -> Result<Option<Admitted>, TooMany> {
+        if address.to_canonical().is_loopback() && !self.limits.limit_loopback {
+            return Ok(None);
+        }
+        let network = Network::of(address);
+        let mut counts = self.lock();
+        if !counts.rates.take(now, network) {
+            return Err(TooMany);
+        }
+        let open = counts.open.entry(network).or_default();
+        if *open >= self.limits.max_connections_per_address {
+            return Err(TooMany);
+        }
+        *open += 1;
+        Ok(Some(Admitted { admission: self.clone(), network }))
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let mut counts = self.admission.lock();
+        let Some(open) = counts.open.get_mut(&self.network) else { return };
+        *open -= 1;
+        if *open == 0 {
+            counts.open.remove(&self.network);
+        }
+    }
+}
+
+/// How fast something comes, from each of many.
+#[derive(Debug)]
+pub(super) struct Rates<K> {
+    /// In a second, for long.
+    rate: u32,
+    /// When all that each had would be over, if it took no more than its rate. Those of the past count nothing.
+    until: HashMap<K, Instant>,
+    /// When there are as many, those that count nothing are taken out.
+    sweep_at: usize,
+}
+
+/// No sweeping for less.
+const FEW: usize = 1_000;
+
+impl<K: Eq + Hash> Rates<K> {
+    /// So many in a second; ten times as many may come at once.
+    pub fn new(rate: u32) -> Self {
+        Self { rate: rate.max(1), until: HashMap::new(), sweep_at: FEW }
+    }
+
+    /// Whether another one may come from `key`.
+    pub fn take(&mut self, now: Instant, key: K) -> bool {
+        if self.until.len() >= self.sweep_at {
+            self.until.retain(|_, until| *until > now);
+            self.until.shrink_to(FEW);
+            self.sweep_at = FEW.max(self.until.len() * 2);
+        }
+        let until = self.until.entry(key).or_insert(now);
+        let next = (*until).max(now) + Duration::from_secs(1) / self.rate;
+        let fits = next <= now + MEMORY;
+        if fits {
+            *until = next;
+        }
+        fits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_address_has_so_many_connections_and_no_more() {
+        let admission = Admission::new(&Limits { max_connections_per_address: 2, ..Limits::default() });
+        let now = Instant::now();
+        let admit = |text| admission.admit(now, address(text));
+        let (one, two) = (admit("192.0.2.1").unwrap(), admit("::ffff:192.0.2.1").unwrap());
+        assert!(admit("192.0.2.1").is_err());
+        let _other = admit("192.0.2.2").unwrap();
+        drop(one);
+        let again = admit("192.0.2.1").unwrap();
+        assert!(again.is_some() && admit("192.0.2.1").is_err());
+        drop((two, again));
+        assert_eq!(admission.lock().open.len(), 1);
+    }
+
+    #[test]
+    fn a_network_of_ipv6_counts_as_one_address() {
+        let admission = Admission::new(&Limits { max_connections_per_address: 1, ..Limits::default() });
+        let admit = |text| admission.admit(Instant::now(), address(text));
+        let _one = admit("2001:db8::1").unwrap();
+        assert!(admit("2001:db8::ffff:1").is_err());
+        assert!(admit("2001:db8:0:1::1").is_ok());
+    }
+
+    #[test]
+    fn loopback_is_not_limited_unless_told_so() {
+        let limits = Limits { max_connections_per_address: 1, ..Limits::default() };
+        let admission = Admission::new(&limits);
+        assert!((0..10).all(|_| matches!(admission.admit(Instant::now(), address("127.0.0.1")), Ok(None))));
+        let admission = Admission::new(&Limits { limit_loopback: true, ..limits });
+        let _one = admission.admit(Instant::now(), address("127.0.0.1")).unwrap();
+        assert!(admission.admit(Instant::now(), address("::ffff:127.0.0.1")).is_err());
+    }
+
+    #[test]
+    fn ten_seconds_worth_may_come_at_once_and_then_the_rate_holds() {
+        let mut rates = Rates::new(5);
+        let start = Instant::now();
+        assert_eq!((0..100).filter(|_| rates.take(start, 1)).count(), 50);
+        assert!(rates.take(start, 2), "another one");
+        let later = start + Duration::from_secs(2);
+        assert_eq!((0..100).filter(|_| rates.take(later, 1)).count(), 10);
+        let much_later = start + Duration::from_secs(3600);
+        assert_eq!((0..100).filter(|_| rates.take(much_later, 1)).count(), 50);
+    }
+
+    #[test]
+    fn those_that_come_no_more_are_forgotten() {
+        let mut rates = Rates::new(10);
+        let start = Instant::now();
+        for key in 0..100_000_u32 {
+            rates.take(start + Duration::from_millis(u64::from(key)), key);
+        }
+        assert!(rates.until.len() <= 2 * FEW, "{}", rates.until.len());
+    }
+}

@@ -1,0 +1,36 @@
+//! The limits of connections.
+
+use std::time::Duration;
+
+/// The limits of a connection before it has a session.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// To send a complete HTTP request.
+    pub handshake_timeout: Duration,
+    /// Bytes of its head, give or take what one read brings.
+    pub max_head_bytes: usize,
+    /// Largest WebSocket message, in bytes.
+    pub max_message_size: usize,
+    /// Connections at the same time.
+    pub max_connections: u32,
+    /// Connections at the same time from one address; of IPv6, from one network of 64 bits.
+    pub max_connections_per_address: u32,
+    /// Connections that such an address opens in a second, for long; ten times as many may come at once.
+    pub connection_rate: u32,
+    /// Whether this holds for addresses of this machine as well.
+    pub limit_loopback: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            handshake_timeout: Duration::from_secs(10),
+            max_head_bytes: 64 << 10,
+            max_message_size: 32 << 20,
+            max_connections: 16_384,
+            max_connections_per_address: 1_024,
+            connection_rate: 50,
+            limit_loopback: false,
+        }
+    }
+}
