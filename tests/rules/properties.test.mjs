@@ -168,11 +168,12 @@ test("P-3 roles follow the principal when it changes", async (t) => {
   assert.deepEqual(await seen(), { $Principal: "operator", $Roles: '"OPERATOR"' });
   assert.equal(await session.changePrincipal("admin", "wrong"), false);
   assert.deepEqual(await seen(), { $Principal: "operator", $Roles: '"OPERATOR"' });
+  // An operator may not send to filters.
   const count = (filter) =>
-    session.messaging.sendRequestToFilter(`$SessionId is '${session.id}' and ${filter}`, "x", 1);
+    answerer.messaging.sendRequestToFilter(`$SessionId is '${session.id}' and ${filter}`, "x", 1);
   assert.equal(await count("$Principal is 'operator' and hasRoles 'OPERATOR'"), 1);
   assert.equal(await count("($Principal is '' or hasRoles 'CLIENT')"), 0);
-  assert.equal(await session.messaging.sendRequestToFilter("$Principal is 'operator'", "x", 1), 1);
+  assert.equal(await answerer.messaging.sendRequestToFilter("$Principal is 'operator'", "x", 1), 1);
 });
 
 test("P-4 a requested key that the session does not have is absent from what is told", async (t) => {

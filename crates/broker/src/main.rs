@@ -236,7 +236,7 @@ fn say_what_holds() {
     tracing::warn!("no configuration: for development only");
     tracing::info!("principals admin, control, client and operator, each with the password \"password\"");
     tracing::info!("anonymous sessions have the roles CLIENT and CLIENT_CONTROL");
-    tracing::info!("proposed session properties are trusted; permissions are not checked");
+    tracing::info!("proposed session properties are trusted");
     tracing::info!("listening on loopback only; web pages must come from a loopback host, or send no Origin");
 }
 

@@ -7,6 +7,7 @@ import { PeerError } from "./peers.mjs";
 const reasons = {
   SESSION_CLOSED: { number: 101, outcome: "unknown", exception: "ServiceMessageError" },
   REQUEST_TIME_OUT: { number: 102, outcome: "unknown", exception: "CancellationError" },
+  ACCESS_DENIED: { number: 103, outcome: "refused", exception: "ServiceMessageError" },
   UNSUPPORTED: { number: 104, outcome: "unknown", exception: "ServiceMessageError" },
   CALLBACK_EXCEPTION: { number: 105, outcome: "failed", exception: "ServiceMessageError" },
   INVALID_DATA: { number: 106, outcome: "unknown", exception: "ServiceMessageError" },

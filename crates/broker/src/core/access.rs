@@ -37,7 +37,7 @@ impl Access {
     /// What holds out of the box. For development only.
     #[must_use]
     pub fn development() -> Self {
-        Self { principals: Principals::development(), permissions: Permissions::development() }
+        Self { principals: Principals::development(), permissions: Permissions::stock() }
     }
 }
 

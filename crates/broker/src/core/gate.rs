@@ -1,13 +1,11 @@
 //! The gate that every request passes before anything comes of it: whether the session may do what it asks for.
-//! Permissions belong here.
-
-use std::collections::BTreeSet;
 
 use antiphon_protocol::wire::error_reason::ErrorReason;
 
 use super::Broker;
 use super::path::NormalPath;
 use super::per_session::SessionKey;
+use super::permissions::{GlobalPermission, Grants, PathPermission, Permission};
 use super::refusal::Refusal;
 
 /// An action that may need a permission: one name for each operation that takes a permission, or could.
@@ -31,23 +29,47 @@ pub(super) enum Action {
     ChangeOwnPrincipal,
 }
 
+/// What an action takes.
+#[derive(Clone, Copy, Debug)]
+enum Needed {
+    Everywhere(GlobalPermission),
+    /// On the path that it is about.
+    AtPath(PathPermission),
+}
+
 impl Action {
-    /// The permissions that it takes (rules 6).
-    pub fn permissions(self) -> &'static str {
+    /// All that it takes (rules 6.1).
+    fn takes(self) -> &'static [Needed] {
+        use Needed::{AtPath, Everywhere};
+        const REGISTER: Needed = Everywhere(GlobalPermission::RegisterHandler);
+        const VIEW: Needed = Everywhere(GlobalPermission::ViewSession);
         match self {
-            Self::SendToPath => "SEND_TO_MESSAGE_HANDLER",
-            Self::SendToSession | Self::SendToFilter => "SEND_TO_SESSION",
-            Self::RegisterHandler => "REGISTER_HANDLER",
-            Self::RegisterHandlerWithProperties => "REGISTER_HANDLER and VIEW_SESSION",
-            Self::ViewSession => "VIEW_SESSION",
-            Self::CloseSession => "MODIFY_SESSION",
-            Self::DeregisterHandler | Self::ViewOwnProperties | Self::ChangeOwnPrincipal => "none",
+            Self::SendToPath => &[AtPath(PathPermission::SendToMessageHandler)],
+            Self::SendToSession | Self::SendToFilter => &[AtPath(PathPermission::SendToSession)],
+            Self::RegisterHandler => &[REGISTER],
+            Self::RegisterHandlerWithProperties => &[REGISTER, VIEW],
+            Self::ViewSession => &[VIEW],
+            Self::CloseSession => &[Everywhere(GlobalPermission::ModifySession)],
+            Self::DeregisterHandler | Self::ViewOwnProperties | Self::ChangeOwnPrincipal => &[],
         }
     }
 }
 
-/// Whether a session with these roles may do something, at a path if there is one.
-pub(super) type Rule = fn(roles: &BTreeSet<String>, action: Action, path: Option<&str>) -> bool;
+impl Needed {
+    fn is_granted(self, grants: &Grants, path: Option<NormalPath<'_>>) -> bool {
+        match self {
+            Self::Everywhere(permission) => grants.everywhere(permission),
+            Self::AtPath(permission) => path.is_some_and(|path| grants.at(path, permission)),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Everywhere(permission) => permission.name(),
+            Self::AtPath(permission) => permission.name(),
+        }
+    }
+}
 
 impl Broker {
     /// Lets a session through that wants to do something at a path.
@@ -57,9 +79,10 @@ impl Broker {
         action: Action,
         path: &'p str,
     ) -> Result<NormalPath<'p>, Refusal> {
-        let path = NormalPath::new(path).map_err(|error| Refusal::new(ErrorReason::INVALID_PATH, error.to_string()))?;
-        self.check(session, action, Some(path))?;
-        Ok(path)
+        let normal =
+            NormalPath::new(path).map_err(|error| Refusal::new(ErrorReason::INVALID_PATH, error.to_string()))?;
+        self.check(session, action, Some((normal, path)))?;
+        Ok(normal)
     }
 
     /// The same for what is at no path.
@@ -67,12 +90,20 @@ impl Broker {
         self.check(session, action, None)
     }
 
-    fn check(&self, session: SessionKey, action: Action, path: Option<NormalPath<'_>>) -> Result<(), Refusal> {
-        let roles = self.sessions.get(session).map(|session| session.properties().roles());
-        if roles.is_some_and(|roles| self.permissions.permits(roles, action, path.map(NormalPath::as_str))) {
+    /// `path` is where it is to be done, and how the session wrote that.
+    fn check(&self, session: SessionKey, action: Action, path: Option<(NormalPath<'_>, &str)>) -> Result<(), Refusal> {
+        let grants = self.sessions.get(session).map(|session| session.grants());
+        let at = path.map(|(normal, _)| normal);
+        let is_granted = |needed: &Needed| grants.is_some_and(|grants| needed.is_granted(grants, at));
+        if action.takes().iter().all(is_granted) {
             return Ok(());
         }
-        let text = format!("the session may not do this; it takes the permission {}", action.permissions());
+        let missing: Vec<_> = action.takes().iter().filter(|needed| !is_granted(needed)).map(|it| it.name()).collect();
+        let mut text = format!("the session lacks the permission {}", missing.join(" and "));
+        if let Some((_, path)) = path {
+            text.push_str(" for ");
+            text.push_str(path);
+        }
         Err(Refusal::new(ErrorReason::ACCESS_DENIED, text))
     }
 }

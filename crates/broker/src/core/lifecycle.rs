@@ -57,7 +57,8 @@ impl Broker {
         let token = SessionToken::from_random(arrival.random);
         let (keep_for, recovery) = (self.keep_for(request), self.config.recovery);
         let connection = self.negotiate(connection, request);
-        let key = self.sessions.open(NewSession { token, connection, keep_for, recovery, properties });
+        let new = NewSession { token, connection, keep_for, recovery, properties };
+        let key = self.sessions.open(new, &mut self.grants);
         tracing::info!(session = %self.sessions.id_of(key), principal, client = arrival.client_ip, "session opened");
         self.send_accepted(ResponseCode::OK, key);
         self.pings.start(now, key);

@@ -8,7 +8,7 @@
 //! - `exchanges`: requests that were forwarded and not answered yet; `turns`: what is done a part at a time.
 //! - `received`: what came from a client; `pings`: who is pinged when; `timers`: what is due when.
 //! - [`config`]: how the broker behaves; [`timeouts`]: how long recipients may take to answer.
-//! - [`access`]: who may connect, and what they are then; [`permissions`]: what they may do.
+//! - [`access`]: who may connect, and what they are then; [`permissions`]: what their roles grant.
 //!
 //! What happens:
 //!
@@ -65,7 +65,7 @@ use ending::Ending;
 use exchanges::Exchanges;
 use per_session::SessionKey;
 pub(crate) use per_session::{ByConnection, give_back};
-use permissions::Permissions;
+use permissions::{GrantsByRoles, Permissions};
 use pings::Pings;
 use received::Occurrence;
 use registry::Registry;
@@ -116,7 +116,7 @@ pub enum Output {
 pub struct Broker {
     config: BrokerConfig,
     principals: Principals,
-    permissions: Permissions,
+    grants: GrantsByRoles,
     sessions: Sessions,
     registry: Registry,
     exchanges: Exchanges,
@@ -145,7 +145,7 @@ impl Broker {
             random: Random::new(config.seed),
             config,
             principals: access.principals,
-            permissions: access.permissions,
+            grants: GrantsByRoles::new(access.permissions),
             outputs: VecDeque::new(),
             wake_at: None,
             refusals: 0,
@@ -173,6 +173,12 @@ impl Broker {
         }
         self.wake_at = next;
         next.map(Output::WakeAt)
+    }
+
+    /// From now on other permissions hold: for the next request of every session, also of those that are open.
+    pub fn set_permissions(&mut self, permissions: Permissions) {
+        self.grants = GrantsByRoles::new(permissions);
+        self.sessions.grant_anew(&mut self.grants);
     }
 
     /// Number of open sessions, with those that have no connection at the moment.
@@ -379,6 +385,7 @@ mod tests {
     use antiphon_protocol::wire::services::{ChangeOwnPrincipal, ReAuthenticate, Service, UserPing};
 
     use super::*;
+    use permissions::{PathPermission, Role};
 
     /// Everything that a client may ask for.
     fn requests(conversation: ConversationId, own: SessionId) -> Vec<Vec<u8>> {
@@ -443,7 +450,7 @@ mod tests {
 
     #[test]
     fn every_request_is_answered_but_one_with_conversation_0() {
-        let mut broker = with_a_session(Permissions::development());
+        let mut broker = with_a_session(Permissions::stock());
         for conversation in [ConversationId(7), ConversationId::ONE_WAY] {
             for request in requests(conversation, OWN) {
                 broker.handle_frame(Moment(1), CONNECTION, &request);
@@ -469,9 +476,16 @@ mod tests {
         assert_eq!((broker.session_count(), broker.outstanding_requests(), broker.open_conversations()), (1, 0, 0));
     }
 
+    /// The roles of the session, which may do nothing unless `client` says so.
+    fn only(client: Role) -> Permissions {
+        let roles = [("CLIENT", client), ("CLIENT_CONTROL", Role::default())];
+        let roles = roles.map(|(name, role)| (name.to_owned(), role));
+        Permissions::new(roles.into(), &[]).expect("they fit together")
+    }
+
     #[test]
     fn every_request_passes_the_gate_before_anything_comes_of_it() {
-        let mut broker = with_a_session(Permissions::with_rule(|_, _, _| false));
+        let mut broker = with_a_session(only(Role::default()));
         let mut reasons = Vec::new();
         for request in requests(ConversationId(7), OWN) {
             broker.handle_frame(Moment(1), CONNECTION, &request);
@@ -484,16 +498,19 @@ mod tests {
                 });
             }
         }
-        // All but a ping; a path that is none, and a service that is none, are refused for that.
-        assert_eq!(reasons, [0, 103, 103, 103, 103, 103, 103, 103, 103, 103, 202, 103, 103, 103, 104]);
-        assert_eq!(broker.refusals(), 14);
+        // What is only about the session itself takes no permission; a path that is none, and a service that is none, are
+        // refused for that.
+        assert_eq!(reasons, [0, 103, 103, 0, 0, 0, 0, 0, 103, 103, 202, 103, 103, 103, 104]);
+        assert_eq!(broker.refusals(), 9);
     }
 
     #[test]
-    fn the_gate_knows_who_wants_what_and_where() {
-        let mut broker = with_a_session(Permissions::with_rule(|roles, action, path| {
-            assert!(roles.contains("CLIENT"), "{roles:?}");
-            !matches!((action, path), (gate::Action::SendToFilter, Some("here")) | (gate::Action::CloseSession, None))
+    fn a_refusal_names_the_permission_and_the_path() {
+        let send = vec![PathPermission::SendToMessageHandler, PathPermission::SendToSession];
+        let mut broker = with_a_session(only(Role {
+            default_path: send,
+            paths: [("here".to_owned(), vec![])].into(),
+            ..Role::default()
         }));
         for request in requests(ConversationId(7), OWN) {
             broker.handle_frame(Moment(1), CONNECTION, &request);
@@ -501,15 +518,13 @@ mod tests {
         let denied = std::iter::from_fn(|| broker.poll_output()).filter_map(|output| match output {
             Output::Send(_, frame) => match Message::decode(&frame) {
                 Ok(Message::ServiceError { failure, .. }) if failure.reason == ErrorReason::ACCESS_DENIED => {
-                    Some(failure.description.rsplit(' ').next()?.to_owned())
+                    Some(failure.description.strip_prefix("the session lacks the permission ")?.to_owned())
                 }
                 _ => None,
             },
             _ => None,
         });
-        assert_eq!(
-            denied.collect::<Vec<_>>(),
-            ["MODIFY_SESSION", "SEND_TO_SESSION", "SEND_TO_SESSION", "SEND_TO_SESSION"]
-        );
+        let (register, filter) = ("REGISTER_HANDLER for here", "SEND_TO_SESSION for here");
+        assert_eq!(denied.collect::<Vec<_>>(), [register, register, "MODIFY_SESSION", filter, filter, filter]);
     }
 }

@@ -30,7 +30,9 @@ impl Broker {
         self.admit_without_path(asker.session, Action::ChangeOwnPrincipal)?;
         let roles = self.principals.authenticate(principal, &credentials.into());
         match &roles {
-            Some(roles) => self.sessions.change_principal(asker.session, principal, roles, proposed)?,
+            Some(roles) => {
+                self.sessions.change_principal(asker.session, principal, roles, proposed, &mut self.grants)?;
+            }
             None => {
                 let session = self.sessions.id_of(asker.session);
                 tracing::info!(%session, principal, "refused: {}", ResponseCode::AUTHENTICATION_FAILED.text());

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 use antiphon_protocol::features::Features;
@@ -15,6 +16,7 @@ use slab::Slab;
 use subtle::ConstantTimeEq;
 
 use super::per_session::{ByConnection, SessionKey, give_back};
+use super::permissions::{Grants, GrantsByRoles};
 use super::properties::{SessionProperties, TooLarge};
 use super::received::Received;
 use super::timers::Timers;
@@ -30,6 +32,8 @@ pub(super) struct Session {
     /// How long it outlives a connection.
     keep_for: Duration,
     properties: SessionProperties,
+    /// What the roles among them grant.
+    grants: Arc<Grants>,
     /// What was sent, for the case that the connection is lost.
     sent: RecoveryBuffer<Bytes>,
     pub received: Received,
@@ -116,6 +120,11 @@ impl Session {
         &self.properties
     }
 
+    /// What it may do.
+    pub fn grants(&self) -> &Grants {
+        &self.grants
+    }
+
     /// The connection that it has at the moment.
     pub fn connection(&self) -> Option<Connection> {
         match self.attachment {
@@ -190,7 +199,7 @@ impl Sessions {
     }
 
     /// Opens a session, with the ID that was announced.
-    pub fn open(&mut self, new: NewSession) -> SessionKey {
+    pub fn open(&mut self, new: NewSession, grants: &mut GrantsByRoles) -> SessionKey {
         let id = self.next_id();
         self.opened += 1;
         let entry = self.open.vacant_entry();
@@ -203,6 +212,7 @@ impl Sessions {
             token,
             attachment: Attachment::Attached(connection),
             keep_for,
+            grants: grants.of(properties.roles()),
             properties,
             sent: RecoveryBuffer::new(recovery),
             received: Received::default(),
@@ -305,14 +315,23 @@ impl Sessions {
         principal: &str,
         roles: &[&str],
         proposed: &[(&str, &str)],
+        grants: &mut GrantsByRoles,
     ) -> Result<(), TooLarge> {
         let Some(session) = self.get_mut(key) else { return Ok(()) };
         session.properties.propose(proposed.iter().copied())?;
         let before = session.properties.principal().to_owned();
         session.properties.set_principal(principal, roles);
+        session.grants = grants.of(session.properties.roles());
         self.forget_principal(key, &before);
         self.by_principal.entry(principal.to_owned()).or_default().insert(key);
         Ok(())
+    }
+
+    /// Lets every session do what its roles grant now.
+    pub fn grant_anew(&mut self, grants: &mut GrantsByRoles) {
+        for (_, session) in &mut self.open {
+            session.grants = grants.of(session.properties.roles());
+        }
     }
 
     fn forget_principal(&mut self, key: SessionKey, principal: &str) {
@@ -392,6 +411,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::core::permissions::Permissions;
 
     /// What can happen to sessions: numbers say to which of those that were ever opened.
     #[derive(Clone, Debug)]
@@ -434,6 +454,10 @@ mod tests {
         Connection { id, negotiated: Negotiated::from_wire(29, 0, 0), has_offered: false }
     }
 
+    fn roles_of(principal: &str) -> &'static [&'static str] {
+        if principal == "ada" { &["CLIENT_CONTROL"] } else { &[] }
+    }
+
     /// A session as the test knows it: its principal, its connection or when it ends, and whether it is open.
     struct Known {
         key: SessionKey,
@@ -446,6 +470,7 @@ mod tests {
         #[test]
         fn every_open_session_is_found_in_every_way_and_no_other(steps in prop::collection::vec(step(), 1..150)) {
             let mut sessions = Sessions::new(7, 99, MOST_BYTES);
+            let mut grants = GrantsByRoles::new(Permissions::stock());
             let (mut known, mut connections, mut now) = (Vec::<Known>::new(), 0, Moment(0));
             for step in std::iter::once(Step::Open).chain(steps) {
                 let count = known.len();
@@ -460,7 +485,8 @@ mod tests {
                         properties.set_principal("", &[]);
                         let (id_of_connection, recovery) = (new_connection(), RecoveryLimits { messages: 5, bytes: 200 });
                         let (connection, token) = (attached(id_of_connection), token(count as u64));
-                        let key = sessions.open(NewSession { token, connection, keep_for: KEPT, recovery, properties });
+                        let new = NewSession { token, connection, keep_for: KEPT, recovery, properties };
+                        let key = sessions.open(new, &mut grants);
                         prop_assert_eq!(sessions.id_of(key), id);
                         known.push(Known { key, principal: "", connection: Ok(id_of_connection), is_open: true });
                     }
@@ -479,7 +505,8 @@ mod tests {
                     }
                     Step::ChangePrincipal(which, principal) => {
                         let session = &mut known[which % count];
-                        prop_assert_eq!(sessions.change_principal(session.key, principal, &[], &[]), Ok(()));
+                        let changed = sessions.change_principal(session.key, principal, roles_of(principal), &[], &mut grants);
+                        prop_assert_eq!(changed, Ok(()));
                         session.principal = principal;
                     }
                     Step::Send(which, length) => {
@@ -501,6 +528,10 @@ mod tests {
                     prop_assert_eq!(sessions.get(session.key).is_some(), session.is_open);
                     prop_assert_eq!(sessions.with_id(sessions.id_of(session.key)), found);
                     prop_assert_eq!(sessions.with_token(token(number as u64).as_bytes()), found);
+                    if let Some(open) = sessions.get(session.key) {
+                        let roles = roles_of(session.principal).iter().map(|role| (*role).to_owned()).collect();
+                        prop_assert!(Arc::ptr_eq(&open.grants, &grants.of(&roles)));
+                    }
                     if let Ok(connection) = session.connection {
                         prop_assert_eq!(sessions.with_connection(connection), found);
                     }

@@ -1,9 +1,10 @@
 //! What goes over the wire, in a form that a model can predict and a person can read.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::time::Duration;
 
+use antiphon_broker::core::permissions::Role;
 use antiphon_protocol::features::Features;
 use antiphon_protocol::wire::decode_all;
 use antiphon_protocol::wire::envelope::{Message, request_frame, response_frame};
@@ -72,6 +73,8 @@ pub enum Step {
     Rest(Duration),
     /// The time that the broker asked to be woken at, or any other.
     Wake,
+    /// Other roles than the stock ones, and isolated paths, from now on.
+    SetPermissions(BTreeMap<String, Role>, Vec<String>),
     Stop,
 }
 

@@ -1,9 +1,10 @@
 //! What happens next: drawn at random, with an eye on the model so that most of it makes sense and some of it does not.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use antiphon_broker::core::BrokerConfig;
+use antiphon_broker::core::permissions::{GlobalPermission, PathPermission, Role};
 use antiphon_protocol::features::Features;
 use antiphon_protocol::wire::handshake::{ConnectRequest, Credentials, Recovery};
 use antiphon_protocol::wire::primitives::SessionId;
@@ -67,6 +68,46 @@ impl Generator {
         timeouts.into_iter().map(|(path, timeout)| (path, Duration::from_millis(timeout))).collect()
     }
 
+    /// Other roles, which grant most things but not all, at most paths of the run but not at all.
+    pub fn permissions(&mut self) -> Step {
+        let mut roles = BTreeMap::new();
+        for (name, includes) in [
+            ("CLIENT", &[][..]),
+            ("CLIENT_CONTROL", &["CLIENT"]),
+            ("OPERATOR", &["CLIENT", "AUTHENTICATION_HANDLER"]),
+            ("ADMINISTRATOR", &["CLIENT_CONTROL", "OPERATOR"]),
+        ] {
+            if self.random.chance(50) {
+                continue;
+            }
+            let global =
+                [GlobalPermission::RegisterHandler, GlobalPermission::ViewSession, GlobalPermission::ModifySession];
+            let includes = includes.iter().filter(|_| self.random.chance(80)).map(|role| (*role).to_owned()).collect();
+            let role = Role {
+                includes,
+                global: global.into_iter().filter(|_| self.random.chance(80)).collect(),
+                default_path: self.path_permissions(),
+                paths: self.some_paths().into_iter().map(|path| (path, self.path_permissions())).collect(),
+            };
+            roles.insert(name.to_owned(), role);
+        }
+        Step::SetPermissions(roles, if self.random.chance(50) { self.some_paths() } else { Vec::new() })
+    }
+
+    fn path_permissions(&mut self) -> Vec<PathPermission> {
+        let permissions = [PathPermission::SendToMessageHandler, PathPermission::SendToSession];
+        permissions.into_iter().filter(|_| self.random.chance(80)).collect()
+    }
+
+    /// Some paths of the run, in any spelling, but no path in two.
+    fn some_paths(&mut self) -> Vec<String> {
+        let mut paths = self.paths.clone();
+        paths.sort_by_key(|path| path.trim_matches('/').to_owned());
+        paths.dedup_by_key(|path| path.trim_matches('/').to_owned());
+        paths.retain(|_| self.random.chance(20));
+        paths
+    }
+
     pub fn next(&mut self, model: &Model) -> Step {
         let open = model.open();
         if open.is_empty() || (open.len() < self.max_sessions && self.random.chance(15)) {
@@ -80,6 +121,7 @@ impl Generator {
             9 => Step::LoseConnection(client),
             10 | 11 => Step::ShowLife(client),
             12 => Step::Send(client, Sent::CloseRequest),
+            13 if self.random.chance(20) => self.permissions(),
             13 => Step::Send(client, Sent::Malformed(self.random.pick(&malformed()).clone())),
             14..44 => self.answer(model, client),
             _ => Step::Send(client, self.request(model, client)),

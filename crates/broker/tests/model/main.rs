@@ -9,7 +9,7 @@
 //! With `-- --nocapture` it says how long it took and how often it saw what. In reading order:
 //!
 //! - `frames`: what clients do and see.
-//! - `reference`: the model; `identity` and `filter` are parts of it.
+//! - `reference`: the model; `identity`, `permissions` and `filter` are parts of it.
 //! - `books`: what was asked and what came of it, without the model.
 //! - `generator`: what happens next.
 
@@ -18,6 +18,7 @@ mod filter;
 mod frames;
 mod generator;
 mod identity;
+mod permissions;
 mod random;
 mod reference;
 
@@ -27,6 +28,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use antiphon_broker::core::access::Access;
+use antiphon_broker::core::permissions::Permissions;
 use antiphon_broker::core::{Arrival, Broker, ConnectionId, Output};
 use antiphon_protocol::time::Moment;
 
@@ -72,7 +74,7 @@ fn the_broker_does_what_the_model_predicts() {
 }
 
 /// What has to come up among many steps, or the test does not test what it should.
-const EVERYTHING: [(&str, i32); 33] = [
+const EVERYTHING: [(&str, i32); 34] = [
     ("accepted", 0),
     ("refused", 102),
     ("refused", 116),
@@ -81,6 +83,7 @@ const EVERYTHING: [(&str, i32); 33] = [
     ("value", 0),
     ("error", 101),
     ("error", 102),
+    ("error", 103),
     ("error", 104),
     ("error", 106),
     ("error", 107),
@@ -168,6 +171,10 @@ impl Run {
 
     fn play_steps(&mut self) -> Result<(), String> {
         let length = 50 + self.generator.random.below(300);
+        if self.generator.random.chance(50) {
+            let step = self.generator.permissions();
+            self.step(step)?;
+        }
         while self.steps < length {
             match self.generator.next(&self.model) {
                 Step::Rest(time) => self.pass(time)?,
@@ -274,6 +281,10 @@ impl Run {
             Step::Wake => {
                 self.wakes = None;
                 self.broker.handle_timeout(now);
+            }
+            Step::SetPermissions(roles, isolated) => {
+                let permissions = Permissions::new(roles.clone(), isolated).expect("they fit together");
+                self.broker.set_permissions(permissions);
             }
             Step::Stop => self.broker.stop(now, Duration::ZERO),
         }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use antiphon_broker::core::permissions::{GlobalPermission, PathPermission};
 use antiphon_broker::core::{Arrival, BrokerConfig};
 use antiphon_protocol::features::Features;
 use antiphon_protocol::time::Moment;
@@ -15,11 +16,13 @@ use antiphon_protocol::wire::primitives::SessionId;
 use crate::filter::{Filter, Meaning};
 use crate::frames::{Answer, Client, Frame, Payload, Reply, Seen, Sent, Step};
 use crate::identity;
+use crate::permissions::Roles;
 
 pub struct Model {
     pub config: BrokerConfig,
     /// Times allowed below some paths.
     timeouts: Vec<(&'static str, Duration)>,
+    roles: Roles,
     pub now: Moment,
     /// By the number of the client; those that were refused and those that are over stay.
     pub sessions: Vec<Session>,
@@ -75,6 +78,7 @@ enum ReplyTo {
 
 const SESSION_CLOSED: i32 = 101;
 const REQUEST_TIME_OUT: i32 = 102;
+const ACCESS_DENIED: i32 = 103;
 const UNSUPPORTED: i32 = 104;
 const INVALID_DATA: i32 = 106;
 const NO_SUCH_SESSION: i32 = 107;
@@ -88,6 +92,7 @@ impl Model {
         Self {
             config,
             timeouts,
+            roles: Roles::new(BTreeMap::new(), Vec::new()),
             now,
             sessions: Vec::new(),
             waiting: Vec::new(),
@@ -140,6 +145,7 @@ impl Model {
             Step::Send(..) | Step::Violate(_) | Step::ShowLife(_) | Step::LoseConnection(_) => {}
             Step::Rest(time) => self.now = self.now + *time,
             Step::Wake => self.wake(seen),
+            Step::SetPermissions(given, isolated) => self.roles = Roles::new(given.clone(), isolated.clone()),
             // S-14, with no time for what is under way.
             Step::Stop => {
                 for client in self.open() {
@@ -268,6 +274,9 @@ impl Model {
                 let reply = self.change_principal(client, principal, password, properties);
                 self.reply(client, *conversation, reply);
             }
+            Sent::CloseClient { conversation, .. } if !self.may(client, GlobalPermission::ModifySession) => {
+                self.reply(client, *conversation, error(ACCESS_DENIED));
+            }
             Sent::CloseClient { conversation, session } => match self.find(*session) {
                 Some(other) => {
                     self.reply(client, *conversation, Reply::Empty);
@@ -276,8 +285,12 @@ impl Model {
                 None => self.reply(client, *conversation, error(NO_SUCH_SESSION)),
             },
             Sent::GetProperties { conversation, session, keys } => {
-                let properties = self.find(*session).map(|asked| self.selected(asked, keys));
-                self.reply(client, *conversation, Reply::Properties(properties));
+                let asked = self.find(*session);
+                let reply = match asked == Some(client) || self.may(client, GlobalPermission::ViewSession) {
+                    true => Reply::Properties(asked.map(|asked| self.selected(asked, keys))),
+                    false => error(ACCESS_DENIED),
+                };
+                self.reply(client, *conversation, reply);
             }
             Sent::GetOwnProperties { conversation } => {
                 let properties = self.selected(client, &["*F".to_owned(), "*U".to_owned()]);
@@ -319,6 +332,10 @@ impl Model {
     /// M-5.
     fn register(&mut self, client: Client, path: &str, keys: &[String], registration: i64, seen: &[Seen]) -> Reply {
         let Some(wanted) = segments(path) else { return error(INVALID_PATH) };
+        let may_know = keys.is_empty() || self.may(client, GlobalPermission::ViewSession);
+        if !may_know || !self.may(client, GlobalPermission::RegisterHandler) {
+            return error(ACCESS_DENIED);
+        }
         let handlers = &mut self.sessions[client.0].handlers;
         let is_taken = handlers.iter().any(|handler| segments(&handler.path).as_ref() == Some(&wanted));
         let is_full = handlers.len() >= self.config.max_registrations;
@@ -344,7 +361,7 @@ impl Model {
         request: &Payload,
         seen: &[Seen],
     ) -> Result<(), i32> {
-        let wanted = segments(path).ok_or(INVALID_PATH)?;
+        let wanted = self.admit(sender, path, PathPermission::SendToMessageHandler)?;
         let mut best = 1;
         let mut candidates: Vec<(Client, Handler)> = Vec::new();
         for client in self.open() {
@@ -394,7 +411,7 @@ impl Model {
         path: &str,
         request: &Payload,
     ) -> Result<(), i32> {
-        segments(path).ok_or(INVALID_PATH)?;
+        self.admit(sender, path, PathPermission::SendToSession)?;
         let recipient = self.find(session).ok_or(NO_SUCH_SESSION)?;
         self.check_limit(sender, 1)?;
         if self.is_overwhelmed(recipient) {
@@ -414,8 +431,8 @@ impl Model {
         path: &str,
         request: &Payload,
     ) -> Reply {
-        if segments(path).is_none() {
-            return error(INVALID_PATH);
+        if let Err(reason) = self.admit(sender, path, PathPermission::SendToSession) {
+            return error(reason);
         }
         let tree = match &filter.meaning {
             Meaning::Tree(tree) => tree,
@@ -548,6 +565,20 @@ impl Model {
         let below = self.timeouts.iter().filter(|(parent, _)| path.starts_with(&segments(parent).expect("valid")));
         let longest = below.max_by_key(|(parent, _)| parent.len());
         longest.map_or(self.config.request_timeout, |(_, timeout)| *timeout)
+    }
+
+    /// before anything else, by the roles that the session has now.
+    fn may(&self, client: Client, permission: GlobalPermission) -> bool {
+        self.roles.everywhere(&self.session(client).properties["$Roles"], permission)
+    }
+
+    /// The same on a path, whose segments are returned.
+    fn admit<'p>(&self, client: Client, path: &'p str, permission: PathPermission) -> Result<Vec<&'p str>, i32> {
+        let path = segments(path).ok_or(INVALID_PATH)?;
+        match self.roles.at(&self.session(client).properties["$Roles"], &path, permission) {
+            true => Ok(path),
+            false => Err(ACCESS_DENIED),
+        }
     }
 
     fn find(&self, id: SessionId) -> Option<Client> {
