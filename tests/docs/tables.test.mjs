@@ -79,9 +79,11 @@ test("each code has a cause and a cure", () => {
 
 // ---- Limits ----
 
-const limits = read("docs/limits.md");
-const sections = [...limits.matchAll(/^## (.+)$/gm)].map(([, heading]) => heading);
-const rows = sections.flatMap((heading) => tableIn(limits, heading).map((row) => ({ heading, ...row })));
+const rows = ["docs/client-limits.md", "docs/limits.md"].flatMap((page) => {
+  const text = read(page);
+  const sections = all(text, /^## (.+)$/gm).filter((heading) => heading !== "What ends what it keeps");
+  return sections.flatMap((heading) => tableIn(text, heading).map((row) => ({ heading, ...row })));
+});
 const UNITS = { ms: 1, s: 1000, bytes: 1, characters: 1, KiB: 2 ** 10, MiB: 2 ** 20 };
 
 /** The number in a cell such as `32 MiB + 256 KiB`, in the smallest unit: milliseconds, bytes. */
@@ -131,7 +133,7 @@ function defaultOf({ "change it": where, limit }) {
   return find(read(file), `\\b${name}: (\\d[^,}]*|Duration::from_secs\\(\\d+\\))`);
 }
 
-test("the defaults of the limits are what the page says", () => {
+test("the defaults of the limits are what the pages say", () => {
   const named = (of) => rows.map((row) => `${row.heading}: ${row.limit}: ${of(row)}`);
   assert.deepEqual(
     named((row) => amount(row.default)),
@@ -139,7 +141,7 @@ test("the defaults of the limits are what the page says", () => {
   );
 });
 
-test("each bound in the code is on the page of limits", () => {
+test("each bound in the code is on a page of limits", () => {
   // How it is done, and nothing that anybody meets.
   const internal = ["MAX_CACHE_CLEARS", "MAX_REMEMBERED"];
   const folders = ["crates/broker/src", "crates/protocol/src", "src"];
