@@ -125,10 +125,6 @@ function defaultOf({ "change it": where, limit }) {
     return find(read("crates/protocol/src/client/connection/backoff.rs"), "const LONGEST: Duration = ([^;]+);");
   }
   if (!file?.includes("/")) return find(client, `\\("${name}", [^]*?\\) \\?\\?\\s*([\\w* +]+)`);
-  if (/LASTING|BURST$/.test(name)) {
-    const member = limit === "their bytes" ? "bytes" : "messages";
-    return find(read(file), `const ${name}: Amount = Amount \\{[^}]*${member}: ([^,}]+)`);
-  }
   if (/^[A-Z]/.test(name)) return find(read(file), `const ${name}(?:: \\w+)? = ([^;]+);`);
   return find(read(file), `\\b${name}: (\\d[^,}]*|Duration::from_secs\\(\\d+\\))`);
 }
@@ -147,7 +143,10 @@ test("each bound in the code is on a page of limits", () => {
   const folders = ["crates/broker/src", "crates/protocol/src", "src"];
   const files = folders.flatMap((folder) => filesBelow(fromRoot(folder)).map((path) => `${folder}/${path}`));
   const constants = files.flatMap((path) => all(read(path), /^(?:pub )?const (MAX_\w+)/gm));
-  const settings = all(read("crates/broker/src/core/config.rs"), /^ {12}(max_\w+): \d/gm);
+  const settings = [
+    ...all(read("crates/broker/src/core/config.rs"), /^ {12}(max_\w+): \d/gm),
+    ...all(read("crates/broker/src/net/traffic.rs"), /^ {12}(\w+): (?:\d|D)/gm),
+  ];
   const listed = rows.flatMap((row) =>
     names(row["change it"]).map((name) => name.replace("--", "").replaceAll("-", "_")),
   );

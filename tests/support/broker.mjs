@@ -3,7 +3,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { broker as binary } from "../../scripts/lib/paths.mjs";
+import { broker as ours } from "../../scripts/lib/paths.mjs";
 
 const START_LIMIT = 20_000; // ms; a healthy start takes a few
 const running = new Set();
@@ -16,9 +16,9 @@ for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.e
  * Starts a broker and waits until it listens.
  *
  * @param {string[]} args its command line; `--listen 127.0.0.1:0` is added unless it says where to listen
- * @param {{ env?: Record<string, string> }} options variables added to the environment
+ * @param {{ env?: Record<string, string>, binary?: string }} options variables added to the environment; another broker
  */
-export async function startBroker(args = [], { env = {} } = {}) {
+export async function startBroker(args = [], { env = {}, binary = ours } = {}) {
   if (!existsSync(binary)) throw new Error(`no broker at ${binary}: cargo build --release -p antiphon-broker`);
   const listens = args.some((arg) => arg === "--listen" || arg.startsWith("--listen="));
   const child = spawn(binary, listens ? args : ["--listen", "127.0.0.1:0", ...args], {

@@ -216,8 +216,10 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("ws://{}", listener.local_addr().expect("an address"));
         let broker = Broker::new(BrokerConfig::default(), Access::development());
-        let server = Server { broker, site: Site::default(), limits: Limits::default(), grace: Duration::ZERO };
-        tokio::spawn(serve(listener, server, pending()));
+        let (_, entrance) = tokio::sync::watch::channel(std::sync::Arc::default());
+        let (limits, grace) = (Limits::default(), Duration::ZERO);
+        let server = Server { broker, site: Site::default(), limits, entrance, grace };
+        tokio::spawn(serve(vec![listener], server, pending()));
         let session = connect(&url, Options::new()).await.expect("connected");
         let messaging = session.messaging();
         let never = async |_| pending::<Result<(), Rejection>>().await;

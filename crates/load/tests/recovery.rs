@@ -27,7 +27,7 @@ use antiphon_load::faults::{Ending, Faults, Proxy, Schedule};
 use antiphon_load::load::{Kind, Load, Plan, Rate, Report};
 use futures_util::StreamExt;
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex, MutexGuard, Semaphore};
+use tokio::sync::{Mutex, MutexGuard, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -405,8 +405,9 @@ fn the_broker_of_other_tests() {
         let config = BrokerConfig { reconnect_timeout, server: fastrand::u64(..), ..BrokerConfig::default() };
         let broker = Broker::new(config, Access::development());
         let grace = Duration::ZERO;
-        let server = Server { broker, site: Site::default(), limits: Limits::default(), grace };
-        serve(listener, server, std::future::pending()).await;
+        let (_, entrance) = watch::channel(Arc::default());
+        let server = Server { broker, site: Site::default(), limits: Limits::default(), entrance, grace };
+        serve(vec![listener], server, std::future::pending()).await;
     });
 }
 

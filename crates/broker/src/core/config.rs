@@ -33,6 +33,8 @@ pub struct BrokerConfig {
     pub max_message_size: usize,
     /// Requests of one session that may wait for their answers at the same time.
     pub max_outstanding_requests: usize,
+    /// Bytes of those requests. A single request may have more.
+    pub max_outstanding_bytes: usize,
     /// Requests that may wait for the answers of one session at the same time; well below what may be queued for it.
     pub max_requests_to_answer: usize,
     /// Bytes of those requests. A single request may have more.
@@ -69,6 +71,7 @@ impl Default for BrokerConfig {
             max_sessions: 20_000,
             max_message_size: 32 << 20,
             max_outstanding_requests: 10_000,
+            max_outstanding_bytes: 128 << 20,
             max_requests_to_answer: 5_000,
             max_bytes_to_answer: 64 << 20,
             max_fan_out_bytes: 64 << 20,

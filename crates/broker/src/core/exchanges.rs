@@ -55,6 +55,8 @@ pub(super) struct Exchanges {
 struct Share {
     /// Number of those that it is the sender of.
     asked: usize,
+    /// The sum of their bytes.
+    bytes_asked: usize,
     /// Those that it is the recipient of.
     to_answer: Conversations<usize>,
     /// The sum of their bytes.
@@ -67,7 +69,9 @@ const ROOM: usize = 1024;
 impl Exchanges {
     /// A request was forwarded.
     pub fn open(&mut self, exchange: Exchange) {
-        self.by_session.get_or_default(exchange.sender).asked += 1;
+        let sender = self.by_session.get_or_default(exchange.sender);
+        sender.asked += 1;
+        sender.bytes_asked += exchange.bytes;
         self.awaited += 1;
         let recipient = self.by_session.get_or_default(exchange.recipient);
         recipient.bytes_to_answer += exchange.bytes;
@@ -121,6 +125,7 @@ impl Exchanges {
         self.deadlines.remove(exchange.deadline, index);
         if let Some(sender) = self.by_session.get_mut(exchange.sender) {
             sender.asked -= 1;
+            sender.bytes_asked -= exchange.bytes;
             self.awaited -= 1;
         }
         if let Some(recipient) = self.by_session.get_mut(exchange.recipient) {
@@ -132,9 +137,9 @@ impl Exchanges {
         exchange
     }
 
-    /// Number of requests of a session that wait for their answers.
-    pub fn asked_by(&self, sender: SessionKey) -> usize {
-        self.by_session.get(sender).map_or(0, |share| share.asked)
+    /// Number of requests of a session that wait for their answers, and the bytes of the messages that brought them.
+    pub fn asked_by(&self, sender: SessionKey) -> (usize, usize) {
+        self.by_session.get(sender).map_or((0, 0), |share| (share.asked, share.bytes_asked))
     }
 
     /// Number of requests that a session has to answer, and the bytes of the messages that brought them.
@@ -259,8 +264,9 @@ mod tests {
                     }
                 }
                 for key in &sessions {
-                    let asked = model.open.iter().filter(|exchange| exchange.sender == *key).count();
-                    prop_assert_eq!(exchanges.asked_by(*key), asked);
+                    let asked = model.open.iter().filter(|exchange| exchange.sender == *key);
+                    let sums = (asked.clone().count(), asked.map(|exchange| exchange.bytes).sum());
+                    prop_assert_eq!(exchanges.asked_by(*key), sums);
                     let to_answer = model.open.iter().filter(|exchange| exchange.recipient == *key);
                     let sums = (to_answer.clone().count(), to_answer.map(|exchange| exchange.bytes).sum());
                     prop_assert_eq!(exchanges.to_answer(*key), sums);

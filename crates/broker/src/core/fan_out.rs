@@ -43,6 +43,8 @@ impl Broker {
     /// Source: section 8.4.
     pub(super) fn route_to_filter(&mut self, asker: Asker, request: &SendToFilter<'_>) -> Result<Answer, Refusal> {
         let path = self.admit(asker.session, Action::SendToFilter, request.path)?;
+        // Before anything of it is kept.
+        self.check_memory()?;
         let filter = match Filter::parse(request.filter) {
             Ok(filter) => filter,
             Err(fault) => return Ok(report(asker, &fault)),
@@ -92,7 +94,7 @@ impl Broker {
     /// Tells the sender how many sessions match, if they may all be asked. That comes before the first delivery: a session
     /// that matches its own filter answers too (rules M-10, M-11).
     fn announce(&mut self, asker: Asker, recipients: usize, bytes: usize) -> Result<(), Refusal> {
-        self.check_room(asker.session, recipients)?;
+        self.check_room(asker.session, recipients, recipients.saturating_mul(bytes))?;
         let limit = self.config.max_fan_out_bytes;
         if recipients.saturating_mul(bytes) > limit {
             return Err(no_room(format!("the request to {recipients} sessions would take more than {limit} bytes")));

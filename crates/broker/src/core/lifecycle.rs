@@ -51,7 +51,7 @@ impl Broker {
         let properties = properties::of_new_session(id, &self.config.server_name, request, arrival, &roles)
             .map_err(|TooLarge| ResponseCode::PROTOCOL_ERROR)?;
         // Last of all: it may end another session.
-        if !self.make_room() {
+        if self.is_memory_scarce || !self.make_room() {
             return Err(ResponseCode::LICENCE_EXCEEDED);
         }
         let token = SessionToken::from_random(arrival.random);
@@ -213,6 +213,7 @@ impl Broker {
         if !self.sessions.remove(key) {
             return Vec::new();
         }
+        self.slow_readers += u64::from(why == Ending::SlowReader);
         tracing::info!(session = %self.sessions.id_of(key), "session closed: {}", why.text());
         self.pings.stop(key);
         self.registry.deregister_all(key);

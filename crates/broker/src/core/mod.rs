@@ -129,6 +129,9 @@ pub struct Broker {
     wake_at: Option<Moment>,
     refusals: u64,
     late_answers: u64,
+    slow_readers: u64,
+    /// Nothing new is begun.
+    is_memory_scarce: bool,
 }
 
 impl Broker {
@@ -150,6 +153,8 @@ impl Broker {
             wake_at: None,
             refusals: 0,
             late_answers: 0,
+            slow_readers: 0,
+            is_memory_scarce: false,
         }
     }
 
@@ -215,6 +220,18 @@ impl Broker {
     #[must_use]
     pub fn late_answers(&self) -> u64 {
         self.late_answers
+    }
+
+    /// How many sessions ended because their clients did not read what they were sent.
+    #[must_use]
+    pub fn slow_readers(&self) -> u64 {
+        self.slow_readers
+    }
+
+    /// Whoever looks after the memory says whether there is little left. Then new sessions, requests and registrations are
+    /// refused; what is under way goes on, and sessions are taken up again.
+    pub fn set_memory_scarce(&mut self, is_scarce: bool) {
+        self.is_memory_scarce = is_scarce;
     }
 
     /// A client opened a connection and asks for a session. The answer is a connection response, and a refusal closes the

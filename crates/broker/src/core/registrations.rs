@@ -20,6 +20,7 @@ impl Broker {
         }
         let action = if keys.is_empty() { Action::RegisterHandler } else { Action::RegisterHandlerWithProperties };
         let path = self.admit(asker.session, action, request.path)?;
+        self.check_memory()?;
         self.registry.register(asker.session, path, keys, request.registration)?;
         Ok(asker.answer::<Registration>(&()))
     }

@@ -42,7 +42,7 @@ impl Broker {
             let text = format!("no session handles {}", request.path);
             return Err(Refusal::new(ErrorReason::UNHANDLED_MESSAGE, text));
         };
-        self.check_room(asker.session, 1)?;
+        self.check_room(asker.session, 1, request.request.bytes.len())?;
         let availability = |key| availability(&self.config, &self.sessions, &self.exchanges, key);
         let handler = choose(handlers, &mut self.random, availability).ok_or_else(|| no_room(HANDLERS_ARE_FULL))?;
         let recipient = handler.session;
@@ -79,7 +79,7 @@ impl Broker {
     pub(super) fn route_to_session(&mut self, asker: Asker, request: &SendToSession<'_>) -> Result<Answer, Refusal> {
         let path = self.admit(asker.session, Action::SendToSession, request.path)?;
         let recipient = self.sessions.with_id(request.session).ok_or_else(|| no_such_session(request.session))?;
-        self.check_room(asker.session, 1)?;
+        self.check_room(asker.session, 1, request.request.bytes.len())?;
         if self.is_full(recipient) {
             return Err(no_room(RECIPIENT_IS_FULL));
         }
@@ -209,16 +209,31 @@ impl Broker {
         }
     }
 
-    /// Refuses `more` requests of a session if they would be more than may wait for their answers, or the broker stops.
-    pub(super) fn check_room(&self, sender: SessionKey, more: usize) -> Result<(), Refusal> {
+    /// Refuses `more` requests of a session, of so many bytes together, if they would be more than may wait for their
+    /// answers, or if the broker takes no new requests.
+    pub(super) fn check_room(&self, sender: SessionKey, more: usize, bytes: usize) -> Result<(), Refusal> {
         if !self.is_serving() {
             return Err(no_room("the broker is stopping, try again later"));
         }
+        self.check_memory()?;
+        let (asked, bytes_asked) = self.exchanges.asked_by(sender);
         let limit = self.config.max_outstanding_requests;
-        if self.exchanges.asked_by(sender) + more <= limit {
-            return Ok(());
+        if asked + more > limit {
+            return Err(no_room(format!("more than {limit} requests of this session would wait for an answer")));
         }
-        Err(no_room(format!("more than {limit} requests of this session would wait for an answer")))
+        let limit = self.config.max_outstanding_bytes;
+        // A single request may have more.
+        if bytes_asked.saturating_add(bytes) > limit && asked > 0 {
+            return Err(no_room(format!(
+                "requests of this session with more than {limit} bytes would wait for an answer"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Refuses what would take more memory, when there is little left.
+    pub(super) fn check_memory(&self) -> Result<(), Refusal> {
+        if self.is_memory_scarce { Err(no_room("the broker is short of memory, try again later")) } else { Ok(()) }
     }
 
     pub(super) fn is_full(&self, recipient: SessionKey) -> bool {

@@ -12,7 +12,9 @@ use bytes::{BufMut, Bytes};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tungstenite::protocol::frame::coding::CloseCode;
 
-use super::frames::{Decoder, Incoming, Violation};
+use super::arriving::Share;
+use super::frames::{Decoder, Incoming};
+use super::heads::Violation;
 use super::hub::{Connection, ConnectionTurn, Hub};
 use super::outbox::{Outbox, Status};
 use super::socket::{Socket, Source};
@@ -24,14 +26,15 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes that a connection reads at a time, before others have their turn. Larger messages take several reads.
 const READ_AT_A_TIME: usize = 16 << 10;
 
-/// What a large message has room for from the beginning: its head may say more than will ever come.
-const LARGE_MESSAGE: usize = 1 << 20;
-
 /// Close codes (RFC 6455, section 7.4.1).
 const NORMAL: u16 = 1000;
 const GOING_AWAY: u16 = 1001;
 const PROTOCOL_ERROR: u16 = 1002;
 const UNSUPPORTED: u16 = 1003;
+const POLICY_VIOLATION: u16 = 1008;
+
+/// What a client is told whose message does not come to its end.
+const OVERDUE: &str = "overdue: a message took too long to arrive";
 
 thread_local! {
     /// What was read is decoded before anything else is read, so all connections of a thread share a buffer.
@@ -49,9 +52,10 @@ pub(super) async fn run(
     arrival: Box<Arrival>,
 ) {
     let (source, sink) = socket.into_split();
-    let outbox = Arc::new(Outbox::new(sink));
+    let outbox = Arc::new(Outbox::new(sink, hub.queues()));
     let Some(connection) = hub.open(&request, &arrival, outbox.clone()) else { return };
-    let mut reader = Reader { source, decoder: Decoder::new(limit), outbox, connection: Some(connection) };
+    let (decoder, share, connection) = (Decoder::new(limit), Share::new(hub.arriving()), Some(connection));
+    let mut reader = Reader { source, decoder, share, outbox, connection };
     let begun = reader.take(&mut head.to_vec());
     // As long as the connection is open, nothing is kept of how it was opened.
     drop((head, request, arrival));
@@ -73,6 +77,8 @@ enum End {
     Theirs(Option<u16>),
     /// The client sent what is no WebSocket frame.
     Violation,
+    /// A message has arrived in part, and the rest did not come in time.
+    Overdue,
     /// The connection broke.
     Broken,
 }
@@ -81,6 +87,8 @@ enum End {
 struct Reader {
     source: Source,
     decoder: Decoder,
+    /// What the decoder holds, as a part of what all hold.
+    share: Share,
     outbox: Arc<Outbox>,
     /// Without it, what the client still sends counts no more.
     connection: Option<Connection>,
@@ -106,13 +114,16 @@ impl Reader {
 
     /// Sends what is to be sent still, and lets the client close its end.
     async fn finish(&mut self, end: End) {
+        self.decoder.discard();
+        self.share.hold(self.decoder.memory(), &self.outbox);
         let end = match end {
             End::Ours => self.run().await,
             _ => end,
         };
         match end {
-            End::Theirs(code) => self.outbox.answer_close(code.map(answer)),
-            End::Violation | End::Ours => self.outbox.close(Some(NORMAL)),
+            End::Theirs(code) => self.outbox.cut(code.map(answer), ""),
+            End::Violation | End::Ours => self.outbox.close(Some(NORMAL), ""),
+            End::Overdue => self.outbox.close(Some(POLICY_VIOLATION), OVERDUE),
             End::Broken => return,
         }
         self.outbox.flush();
@@ -125,14 +136,23 @@ impl Reader {
 
     /// Reads once.
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<Read, End>> {
-        if let Some((large, missing)) = self.decoder.large(READ_AT_A_TIME) {
-            large.reserve_exact(missing.min(large.len().max(LARGE_MESSAGE)));
-            let mut room = large.limit(missing);
-            let read = ready!(pin!(self.source.read_buf(&mut room)).poll(context)).map_err(|error| broken(&error))?;
+        let read = self.poll_socket(context);
+        if read.is_ready() {
+            self.share.hold(self.decoder.memory(), &self.outbox);
+        } else if self.share.poll_overdue(context, self.decoder.number(), self.decoder.arrived()).is_ready() {
+            tracing::info!("closed: {OVERDUE}");
+            return Poll::Ready(Err(End::Overdue));
+        }
+        read
+    }
+
+    fn poll_socket(&mut self, context: &mut Context<'_>) -> Poll<Result<Read, End>> {
+        if let Some((large, room)) = self.decoder.large(READ_AT_A_TIME) {
+            let mut place = large.limit(room);
+            let read = ready!(pin!(self.source.read_buf(&mut place)).poll(context)).map_err(|error| broken(&error))?;
             return Poll::Ready(match read {
                 0 => Err(End::Broken),
-                _ if read < missing => Ok(Read::Part),
-                _ => self.take_large().map_or(Ok(Read::Part), Err),
+                _ => self.take_large(read).map_or(Ok(Read::Part), Err),
             });
         }
         BUFFER.with_borrow_mut(|buffer| {
@@ -158,11 +178,11 @@ impl Reader {
         intake.finish(decoded)
     }
 
-    /// The same for a message that was too large for the buffer.
-    fn take_large(&mut self) -> Option<End> {
+    /// The same for what was read of a frame that is too large for the buffer.
+    fn take_large(&mut self, read: usize) -> Option<End> {
         let mut intake = Intake::new(&self.outbox, self.connection.as_ref());
-        let decoded = self.decoder.decode_begun(|incoming| intake.take(incoming));
-        intake.finish(decoded)
+        self.decoder.decode_large(read, |incoming| intake.take(incoming));
+        intake.finish(Ok(()))
     }
 }
 

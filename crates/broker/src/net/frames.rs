@@ -2,8 +2,7 @@
 
 use std::borrow::Cow;
 
-/// Bytes of the longest head that a frame from a server has: it is not masked.
-const HEAD: usize = 10;
+use super::heads::{CONTINUATION, Head, PING, PONG, TEXT, TOO_MANY_FRAGMENTS, Violation, close_code, unmask, wrong};
 
 /// What a client sends.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,86 +16,50 @@ pub(super) enum Incoming<'a> {
     Close(Option<u16>),
 }
 
-/// A client sent what is no WebSocket frame, or too large a one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Violation {
-    pub what: &'static str,
-    /// The close code that says so (RFC 6455, section 7.4.1).
-    pub code: u16,
-}
-
-/// What kind of frame it is, as far as the broker sends it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Binary = 2,
-    Close = 8,
-    Pong = 10,
-}
-
-/// The head of a frame from a server, and its length.
-pub(super) fn head(kind: Kind, length: usize) -> ([u8; HEAD], usize) {
-    let mut head = [0; HEAD];
-    head[0] = 0x80 | kind as u8;
-    let bytes = (length as u64).to_be_bytes();
-    let size = match length {
-        0..=125 => {
-            head[1] = bytes[7];
-            2
-        }
-        126..=0xFFFF => {
-            head[1] = 126;
-            head[2..4].copy_from_slice(&bytes[6..]);
-            4
-        }
-        _ => {
-            head[1] = 127;
-            head[2..].copy_from_slice(&bytes);
-            HEAD
-        }
-    };
-    (head, size)
-}
-
 /// Fragments of a message. Each costs time of its own, however little is in it.
 const MAX_FRAGMENTS: usize = 65_536;
 
 /// Puts frames together from the bytes of a client, and messages from frames.
+///
+/// What arrives of a message is kept once, in the message: its frames are not kept beside it.
 pub(super) struct Decoder {
     /// Bytes of the largest message.
     limit: usize,
-    /// The beginning of a frame whose end has not arrived.
+    /// The beginning of a head or of a control frame.
     begun: Vec<u8>,
-    /// The fragments of a message whose last has not arrived.
+    /// The message whose end has not arrived.
     message: Option<Message>,
+    /// Number of the messages that have begun.
+    number: u64,
+    /// Messages are not kept: nobody wants them any more.
+    is_discarding: bool,
 }
 
+/// A message that has arrived in part.
 struct Message {
     is_text: bool,
     bytes: Vec<u8>,
     fragments: usize,
+    /// What is missing of its last frame; nothing between two frames.
+    open: Option<Open>,
 }
 
-/// The head of a frame from a client.
-struct Head {
+/// A frame that has arrived in part.
+struct Open {
     is_last: bool,
-    opcode: u8,
+    /// Of the next byte, and so on.
     mask: [u8; 4],
-    /// Bytes of the head itself.
-    size: usize,
-    /// Bytes of what follows.
-    length: usize,
+    /// Bytes that are missing.
+    missing: usize,
 }
 
-const CONTINUATION: u8 = 0;
-const TEXT: u8 = 1;
-const BINARY: u8 = 2;
-const CLOSE: u8 = 8;
-const PING: u8 = 9;
-const PONG: u8 = 10;
+/// Room that a message which arrives in part gets at a time, unless it is larger or less is missing: what it says of its
+/// size may never come.
+const ROOM: usize = 64 << 10;
 
 impl Decoder {
     pub fn new(limit: usize) -> Self {
-        Self { limit, begun: Vec::new(), message: None }
+        Self { limit, begun: Vec::new(), message: None, number: 0, is_discarding: false }
     }
 
     /// The beginning of a frame that has arrived: what is read next belongs behind it. [`Self::decode`] wants both.
@@ -104,35 +67,103 @@ impl Decoder {
         &self.begun
     }
 
-    /// If the frame that has begun is larger than `buffer` bytes: where the rest of it is to be read to, and how much
-    /// that is at most. [`Self::decode_begun`] takes it from there.
-    pub fn large(&mut self, buffer: usize) -> Option<(&mut Vec<u8>, usize)> {
-        let head = Head::decode(&self.begun, self.limit).ok()??;
-        let total = head.size + head.length;
-        let missing = total - self.begun.len();
-        (total > buffer).then_some((&mut self.begun, missing))
+    /// Bytes that have arrived of what is not whole.
+    pub fn arrived(&self) -> usize {
+        self.begun.len() + self.message.as_ref().map_or(0, |message| message.bytes.len())
     }
 
-    /// Decodes the frame that was read to where [`Self::large`] said, if all of it is there.
-    pub fn decode_begun(&mut self, mut each: impl FnMut(Incoming<'_>)) -> Result<(), Violation> {
-        let mut begun = std::mem::take(&mut self.begun);
-        self.decode(&mut begun, &mut each)
+    /// Bytes of memory that they take.
+    pub fn memory(&self) -> usize {
+        self.begun.capacity() + self.message.as_ref().map_or(0, |message| message.bytes.capacity())
+    }
+
+    /// Which message it is that is not whole: another number for another one.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// From now on, messages count nothing and are not kept.
+    pub fn discard(&mut self) {
+        self.is_discarding = true;
+        if let Some(message) = &mut self.message {
+            message.bytes = Vec::new();
+        }
+    }
+
+    /// If more than `buffer` bytes are missing of a frame: where some of them are to be read to, and how many at most.
+    /// [`Self::decode_large`] takes them from there.
+    pub fn large(&mut self, buffer: usize) -> Option<(&mut Vec<u8>, usize)> {
+        let Message { bytes, open, .. } = self.message.as_mut().filter(|_| !self.is_discarding)?;
+        let missing = open.as_ref()?.missing;
+        if missing <= buffer {
+            return None;
+        }
+        if bytes.len() == bytes.capacity() {
+            bytes.reserve_exact(more_room(bytes.len(), missing));
+        }
+        let room = missing.min(bytes.capacity() - bytes.len());
+        Some((bytes, room))
+    }
+
+    /// So many bytes were read to where [`Self::large`] said.
+    pub fn decode_large(&mut self, read: usize, mut each: impl FnMut(Incoming<'_>)) {
+        let Some(Message { bytes, open: Some(open), .. }) = &mut self.message else { return };
+        let from = bytes.len().saturating_sub(read);
+        unmask(&mut bytes[from..], open.mask);
+        open.advance(read);
+        if let Some(incoming) = self.finish_frame() {
+            each(incoming);
+        }
     }
 
     /// Decodes what a client sent, behind what was [begun](Self::begun).
     pub fn decode(&mut self, mut input: &mut [u8], mut each: impl FnMut(Incoming<'_>)) -> Result<(), Violation> {
         self.begun.clear();
-        while let Some(head) = Head::decode(input, self.limit)? {
-            if input.len() - head.size < head.length {
-                break;
+        loop {
+            if let Some(taken) = self.go_on(input) {
+                input = &mut input[taken..];
+                if let Some(incoming) = self.finish_frame() {
+                    each(incoming);
+                }
             }
-            let (frame, rest) = input.split_at_mut(head.size + head.length);
-            let payload = &mut frame[head.size..];
-            unmask(payload, head.mask);
-            if let Some(incoming) = self.take(&head, payload)? {
-                each(incoming);
+            let Some(head) = Head::decode(input, self.room())? else { break };
+            let is_whole = input.len() - head.size >= head.length;
+            if head.is_control() {
+                if !is_whole {
+                    break;
+                }
+                let (frame, rest) = input.split_at_mut(head.size + head.length);
+                let payload = &mut frame[head.size..];
+                unmask(payload, head.mask);
+                each(control(head.opcode, payload)?);
+                input = rest;
+                continue;
             }
-            input = rest;
+            let is_first = head.opcode != CONTINUATION;
+            match self.message {
+                Some(_) if is_first => return Err(wrong("a message within another one")),
+                None if !is_first => return Err(wrong("the continuation of nothing")),
+                _ => {}
+            }
+            if is_first {
+                self.number += 1;
+            }
+            if is_first && is_whole && head.is_last && !self.is_discarding {
+                let (frame, rest) = input.split_at_mut(head.size + head.length);
+                let payload = &mut frame[head.size..];
+                unmask(payload, head.mask);
+                each(if head.opcode == TEXT { Incoming::Text } else { Incoming::Binary((&*payload).into()) });
+                input = rest;
+                continue;
+            }
+            let new = || Message { is_text: head.opcode == TEXT, bytes: Vec::new(), fragments: 0, open: None };
+            let message = self.message.get_or_insert_with(new);
+            message.fragments += 1;
+            if message.fragments > MAX_FRAGMENTS {
+                return Err(TOO_MANY_FRAGMENTS);
+            }
+            message.open = Some(Open { is_last: head.is_last, mask: head.mask, missing: head.length });
+            input = &mut input[head.size..];
         }
         if input.is_empty() {
             // Most frames come whole: a connection that waits has no buffer.
@@ -143,101 +174,59 @@ impl Decoder {
         Ok(())
     }
 
-    fn take<'a>(&mut self, head: &Head, payload: &'a [u8]) -> Result<Option<Incoming<'a>>, Violation> {
-        let incoming = match head.opcode {
-            PING => Incoming::Ping(payload),
-            PONG => Incoming::Pong,
-            CLOSE => Incoming::Close(close_code(payload)?),
-            TEXT | BINARY if self.message.is_some() => return Err(wrong("a message within another one")),
-            TEXT if head.is_last => Incoming::Text,
-            BINARY if head.is_last => Incoming::Binary(payload.into()),
-            TEXT | BINARY => {
-                self.message = Some(Message { is_text: head.opcode == TEXT, bytes: payload.to_vec(), fragments: 1 });
-                return Ok(None);
+    /// Bytes that the next frame may have.
+    fn room(&self) -> usize {
+        self.limit - self.message.as_ref().map_or(0, |message| message.bytes.len())
+    }
+
+    /// Goes on with a frame that has arrived in part. Returns how much of the input belongs to it.
+    fn go_on(&mut self, input: &mut [u8]) -> Option<usize> {
+        let Message { bytes, open, .. } = self.message.as_mut()?;
+        let open = open.as_mut()?;
+        let part = open.missing.min(input.len());
+        if !self.is_discarding {
+            let payload = &mut input[..part];
+            unmask(payload, open.mask);
+            if bytes.capacity() - bytes.len() < part {
+                bytes.reserve_exact(part.max(more_room(bytes.len(), open.missing)));
             }
-            _ => {
-                let Some(mut message) = self.message.take() else {
-                    return Err(wrong("the continuation of nothing"));
-                };
-                if payload.len() > self.limit - message.bytes.len() {
-                    return Err(TOO_LARGE);
-                }
-                message.fragments += 1;
-                if message.fragments > MAX_FRAGMENTS {
-                    return Err(TOO_MANY_FRAGMENTS);
-                }
-                message.bytes.extend_from_slice(payload);
-                if !head.is_last {
-                    self.message = Some(message);
-                    return Ok(None);
-                }
-                if message.is_text { Incoming::Text } else { Incoming::Binary(message.bytes.into()) }
-            }
-        };
-        Ok(Some(incoming))
-    }
-}
-
-const TOO_LARGE: Violation = Violation { what: "a message that is too large", code: 1009 };
-const TOO_MANY_FRAGMENTS: Violation = Violation { what: "a message in too many fragments", code: 1009 };
-
-/// What is against the rules of WebSocket.
-const fn wrong(what: &'static str) -> Violation {
-    Violation { what, code: 1002 }
-}
-
-impl Head {
-    /// Nothing if not all of it is there.
-    fn decode(bytes: &[u8], limit: usize) -> Result<Option<Self>, Violation> {
-        let &[first, second, ref rest @ ..] = bytes else { return Ok(None) };
-        let (is_last, opcode, is_control) = (first & 0x80 != 0, first & 0x0F, first & 0x08 != 0);
-        if first & 0x70 != 0 || !matches!(opcode, CONTINUATION | TEXT | BINARY | CLOSE | PING | PONG) {
-            return Err(wrong("an unknown kind of frame"));
+            bytes.extend_from_slice(payload);
         }
-        if second & 0x80 == 0 {
-            return Err(wrong("a frame that is not masked"));
+        open.advance(part);
+        Some(part)
+    }
+
+    /// If a frame has arrived whole now, it is a part of its message; if that has, too, it is returned.
+    fn finish_frame(&mut self) -> Option<Incoming<'static>> {
+        let open = &mut self.message.as_mut()?.open;
+        let is_last = open.take_if(|open| open.missing == 0)?.is_last;
+        let Message { is_text, bytes, .. } = self.message.take_if(|_| is_last)?;
+        if self.is_discarding {
+            return None;
         }
-        let (length, rest, size) = match second & 0x7F {
-            126 => match rest.split_first_chunk() {
-                Some((length, rest)) => (u64::from(u16::from_be_bytes(*length)), rest, 8),
-                None => return Ok(None),
-            },
-            127 => match rest.split_first_chunk() {
-                Some((length, rest)) => (u64::from_be_bytes(*length), rest, 14),
-                None => return Ok(None),
-            },
-            length => (u64::from(length), rest, 6),
-        };
-        if is_control && (length > 125 || !is_last) {
-            return Err(wrong("a control frame that is too large, or in fragments"));
-        }
-        let length = usize::try_from(length).ok().filter(|length| *length <= limit).ok_or(TOO_LARGE)?;
-        let Some((mask, _)) = rest.split_first_chunk() else { return Ok(None) };
-        Ok(Some(Self { is_last, opcode, mask: *mask, size, length }))
+        Some(if is_text { Incoming::Text } else { Incoming::Binary(bytes.into()) })
     }
 }
 
-fn close_code(payload: &[u8]) -> Result<Option<u16>, Violation> {
-    match payload {
-        [] => Ok(None),
-        [_] => Err(wrong("half a close code")),
-        [high, low, reason @ ..] => match std::str::from_utf8(reason) {
-            Ok(_) => Ok(Some(u16::from_be_bytes([*high, *low]))),
-            Err(_) => Err(Violation { what: "a reason that is no text", code: 1007 }),
-        },
+impl Open {
+    /// So many bytes of it have arrived.
+    fn advance(&mut self, bytes: usize) {
+        self.missing -= bytes;
+        self.mask.rotate_left(bytes % 4);
     }
 }
 
-fn unmask(payload: &mut [u8], mask: [u8; 4]) {
-    let [a, b, c, d] = mask;
-    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
-    let (words, rest) = payload.as_chunks_mut::<8>();
-    for word in words {
-        *word = (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes();
-    }
-    for (byte, mask) in rest.iter_mut().zip(mask.iter().cycle()) {
-        *byte ^= mask;
-    }
+/// How much a message that has `length` bytes may grow by at once, if so many are missing at least.
+fn more_room(length: usize, missing: usize) -> usize {
+    missing.min((length / 2).max(ROOM))
+}
+
+fn control(opcode: u8, payload: &[u8]) -> Result<Incoming<'_>, Violation> {
+    Ok(match opcode {
+        PING => Incoming::Ping(payload),
+        PONG => Incoming::Pong,
+        _ => Incoming::Close(close_code(payload)?),
+    })
 }
 
 #[cfg(test)]
@@ -245,10 +234,11 @@ mod tests {
     use std::io::{Error, ErrorKind, Read, Write};
 
     use proptest::prelude::*;
+    use tungstenite::protocol::frame::FrameHeader;
     use tungstenite::protocol::frame::coding::{Data, OpCode};
-    use tungstenite::protocol::frame::{Frame, FrameHeader};
     use tungstenite::protocol::{Message as Theirs, Role, WebSocket, WebSocketConfig};
 
+    use super::super::heads::CLOSE;
     use super::*;
 
     const LIMIT: usize = 70_000;
@@ -279,11 +269,12 @@ mod tests {
                 }
             };
             let piece = pieces.next().copied().unwrap_or(1).clamp(1, bytes.len() - at);
-            let decoded = if let Some((large, missing)) = decoder.large(BUFFER) {
-                let piece = missing.min(piece);
+            let decoded = if let Some((large, room)) = decoder.large(BUFFER) {
+                let piece = room.min(piece);
                 large.extend_from_slice(&bytes[at..at + piece]);
                 at += piece;
-                if piece == missing { decoder.decode_begun(&mut note) } else { Ok(()) }
+                decoder.decode_large(piece, &mut note);
+                Ok(())
             } else {
                 let mut input = [decoder.begun(), &bytes[at..at + piece]].concat();
                 at += piece;
@@ -382,16 +373,6 @@ mod tests {
             } else {
                 prop_assert!(!theirs_now.is_violation);
             }
-        }
-    }
-
-    #[test]
-    fn heads_are_those_that_tungstenite_writes() {
-        for length in [0, 1, 125, 126, 0xFFFF, 0x1_0000, 0x12_3456] {
-            let mut frame = Vec::new();
-            Frame::message(vec![7; length], OpCode::Data(Data::Binary), true).format(&mut frame).unwrap();
-            let (bytes, size) = head(Kind::Binary, length);
-            assert_eq!(bytes[..size], frame[..frame.len() - length]);
         }
     }
 }

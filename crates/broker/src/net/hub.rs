@@ -1,5 +1,7 @@
 //! The broker's core behind one lock. The task of each connection brings in what it read, and writes what comes of it.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,11 +10,19 @@ use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::handshake::ConnectRequest;
 use tokio::sync::Notify;
 
+use super::arriving::Arriving;
+use super::backlog::{Overflow, Queues};
+use super::ceiling::{self, Ceiling};
 use super::outbox::{Outbox, Outgoing};
+use super::traffic::Traffic;
 use crate::core::{Arrival, Broker, ByConnection, ConnectionId, Output, give_back};
 
 /// The close code of an end that was meant to be.
 const NORMAL: u16 = 1000;
+/// That of a client that does what it may not (RFC 6455, section 7.4.1).
+const POLICY_VIOLATION: u16 = 1008;
+/// What it is told if it reads too slowly.
+const SLOW: &str = "slow: the client does not read what it is sent";
 
 /// The core, and all connections.
 pub(super) struct Hub {
@@ -21,6 +31,11 @@ pub(super) struct Hub {
     earlier: Notify,
     start: Instant,
     connections: AtomicU64,
+    /// What waits to be sent.
+    queues: Arc<Queues>,
+    /// What has arrived in part.
+    arriving: Arc<Arriving>,
+    ceiling: Option<Ceiling>,
 }
 
 struct State {
@@ -28,6 +43,8 @@ struct State {
     outboxes: ByConnection<Arc<Outbox>>,
     /// When [`Hub::keep_time`] calls the core at the latest.
     wake_at: Option<Moment>,
+    /// When to see whether a client has caught up with what waits for it, the earliest first.
+    bursts: BinaryHeap<Reverse<(Instant, ConnectionId)>>,
     /// Nothing happens any more.
     is_over: bool,
 }
@@ -38,6 +55,19 @@ impl State {
         let outbox = self.outboxes.remove(&connection);
         give_back(&mut self.outboxes);
         outbox
+    }
+
+    /// Whose time is over.
+    fn pop_due(&mut self, now: Instant) -> Option<(Instant, ConnectionId)> {
+        let Reverse(first) = *self.bursts.peek().filter(|Reverse((at, _))| *at <= now)?;
+        self.bursts.pop();
+        Some(first)
+    }
+
+    /// When something is due.
+    fn next_due(&self, start: Instant) -> Option<Instant> {
+        let wake_at = self.wake_at.map(|at| start + Duration::from_micros(at.0));
+        wake_at.into_iter().chain(self.bursts.peek().map(|Reverse((at, _))| *at)).min()
     }
 }
 
@@ -68,23 +98,65 @@ pub(super) struct ConnectionTurn<'a> {
 }
 
 impl Hub {
-    fn new(broker: Broker) -> Self {
-        let state = State { broker, outboxes: ByConnection::default(), wake_at: None, is_over: false };
-        Self { state: Mutex::new(state), earlier: Notify::new(), start: Instant::now(), connections: AtomicU64::new(0) }
+    fn new(broker: Broker, traffic: Traffic) -> Self {
+        let traffic = traffic.within_memory();
+        let (outboxes, bursts) = (ByConnection::default(), BinaryHeap::new());
+        Self {
+            state: Mutex::new(State { broker, outboxes, wake_at: None, bursts, is_over: false }),
+            earlier: Notify::new(),
+            start: Instant::now(),
+            connections: AtomicU64::new(0),
+            queues: Queues::new(traffic.clone()),
+            ceiling: Some(traffic.memory).filter(|limit| *limit > 0).map(Ceiling::new),
+            arriving: Arriving::new(traffic),
+        }
     }
 
     /// Serves connections until what this returns is dropped.
-    pub fn start(broker: Broker) -> (Arc<Self>, Service) {
-        let hub = Arc::new(Self::new(broker));
+    pub fn start(broker: Broker, traffic: Traffic) -> (Arc<Self>, Service) {
+        let hub = Arc::new(Self::new(broker, traffic));
         (hub.clone(), Service(hub))
+    }
+
+    /// What waits to be sent to all clients.
+    pub fn queues(&self) -> Arc<Queues> {
+        self.queues.clone()
+    }
+
+    /// What has arrived in part, of all clients.
+    pub fn arriving(&self) -> Arc<Arriving> {
+        self.arriving.clone()
     }
 
     /// Waits for its turn. Nothing if it is over, or if the core panicked: nobody knows what it would do.
     fn enter(&self) -> Option<Turn<'_>> {
-        let state = self.state.lock().ok().filter(|state| !state.is_over)?;
+        let mut state = self.state.lock().ok().filter(|state| !state.is_over)?;
+        if let Some(ceiling) = &self.ceiling {
+            state.broker.set_memory_scarce(ceiling.is_scarce(self.memory()));
+        }
         let time = Instant::now();
         let now = Moment::default() + (time - self.start);
         Some(Turn { hub: self, state, time, now, touched: Vec::new() })
+    }
+
+    /// Bytes of memory that are taken by what waits to be sent, and by what has arrived in part.
+    fn memory(&self) -> usize {
+        self.queues.memory() + self.arriving.memory()
+    }
+
+    /// Asks the system now and then how much memory the process takes, if there is a ceiling.
+    pub async fn watch_memory(&self) {
+        let Some(ceiling) = &self.ceiling else { return std::future::pending().await };
+        loop {
+            match ceiling::resident() {
+                Some(resident) => ceiling.measured(resident, self.memory()),
+                None => {
+                    tracing::warn!("the system does not tell how much memory is taken: there is no ceiling");
+                    return std::future::pending().await;
+                }
+            }
+            tokio::time::sleep(ceiling::PERIOD).await;
+        }
     }
 
     /// A client opened a connection and asks for a session.
@@ -129,7 +201,7 @@ impl Hub {
         while let Some(wake_at) = self.wake() {
             let timer = async {
                 match wake_at {
-                    Some(at) => tokio::time::sleep_until((self.start + Duration::from_micros(at.0)).into()).await,
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
                     None => std::future::pending().await,
                 }
             };
@@ -140,17 +212,18 @@ impl Hub {
         }
     }
 
-    /// Calls the core if it is time to. When to come back.
-    fn wake(&self) -> Option<Option<Moment>> {
+    /// Does what is due. When to come back.
+    fn wake(&self) -> Option<Option<Instant>> {
         let mut turn = self.enter()?;
         if turn.state.wake_at.is_some_and(|at| at <= turn.now) {
             turn.state.wake_at = None;
             turn.state.broker.handle_timeout(turn.now);
             turn.carry_out();
         }
-        let wake_at = turn.state.wake_at;
+        turn.look_after_bursts();
+        let next = turn.state.next_due(self.start);
         turn.leave();
-        Some(wake_at)
+        Some(next)
     }
 }
 
@@ -186,16 +259,59 @@ impl Turn<'_> {
     fn send(&mut self, connection: ConnectionId, message: Outgoing) {
         let Some(outbox) = self.state.outboxes.get(&connection) else { return };
         touch(&mut self.touched, outbox);
-        if outbox.push(self.time, message).is_err() {
-            tracing::warn!(connection = connection.0, "closed: the client does not read what it is sent");
-            self.close(connection);
-            self.state.broker.handle_overflow(connection);
+        match outbox.push(self.time, message) {
+            Ok(None) => {}
+            Ok(Some(due)) => {
+                self.state.bursts.push(Reverse((due, connection)));
+                self.hub.earlier.notify_one();
+            }
+            Err(Overflow) => self.overflow(connection),
+        }
+        if self.hub.queues.excess() > 0 {
+            self.relieve();
+        }
+    }
+
+    /// A client reads too slowly: what waits for it is dropped, and its session ends.
+    fn overflow(&mut self, connection: ConnectionId) {
+        let Some(outbox) = self.state.forget(connection) else { return };
+        tracing::warn!(connection = connection.0, "closed: {SLOW}");
+        outbox.cut(Some(POLICY_VIOLATION), SLOW);
+        touch(&mut self.touched, &outbox);
+        self.state.broker.handle_overflow(connection);
+    }
+
+    /// Those whose time is over have caught up, or read too slowly.
+    fn look_after_bursts(&mut self) {
+        while let Some((_, connection)) = self.state.pop_due(self.time) {
+            let Some(outbox) = self.state.outboxes.get(&connection) else { continue };
+            match outbox.time_is_over(self.time) {
+                Ok(None) => {}
+                Ok(Some(due)) => self.state.bursts.push(Reverse((due, connection))),
+                Err(Overflow) => self.overflow(connection),
+            }
+        }
+        self.carry_out();
+    }
+
+    /// More waits for all clients together than may: those for whom most is waiting read too slowly.
+    fn relieve(&mut self) {
+        let queues = &self.hub.queues;
+        let mut wanted = queues.excess() + queues.relief();
+        let waiting = self.state.outboxes.iter().map(|(connection, outbox)| (outbox.memory(), *connection));
+        let mut waiting: Vec<_> = waiting.filter(|(memory, _)| *memory > 0).collect();
+        waiting.sort_unstable();
+        while wanted > 0
+            && let Some((memory, connection)) = waiting.pop()
+        {
+            self.overflow(connection);
+            wanted = wanted.saturating_sub(memory);
         }
     }
 
     fn close(&mut self, connection: ConnectionId) {
         if let Some(outbox) = self.state.forget(connection) {
-            outbox.close(Some(NORMAL));
+            outbox.close(Some(NORMAL), "");
             touch(&mut self.touched, &outbox);
         }
     }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-/// The limits of a connection before it has a session.
+use super::traffic::Traffic;
+
+/// The limits of a connection before it has a session, and of the traffic of all.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// To send a complete HTTP request.
@@ -19,6 +21,8 @@ pub struct Limits {
     pub connection_rate: u32,
     /// Whether this holds for addresses of this machine as well.
     pub limit_loopback: bool,
+    /// Once they have sessions.
+    pub traffic: Traffic,
 }
 
 impl Default for Limits {
@@ -31,6 +35,7 @@ impl Default for Limits {
             max_connections_per_address: 1_024,
             connection_rate: 50,
             limit_loopback: false,
+            traffic: Traffic::default(),
         }
     }
 }

@@ -61,7 +61,7 @@ struct Shared {
 /// before all connections are closed.
 pub async fn serve(listeners: Vec<TcpListener>, server: Server, stop: impl Future<Output = ()>) {
     let Server { broker, site, limits, entrance, grace } = server;
-    let (hub, _service) = Hub::start(broker);
+    let (hub, _service) = Hub::start(broker, limits.traffic.clone());
     let (entrance, admission) = (Arc::new(entrance), Admission::new(&limits));
     let shared = Arc::new(Shared {
         hub: hub.clone(),
@@ -83,6 +83,7 @@ pub async fn serve(listeners: Vec<TcpListener>, server: Server, stop: impl Futur
     tokio::select! {
         _ = join_all(listeners.iter().map(|listener| acceptor.accept(listener))) => {}
         () = stop => {}
+        () = hub.watch_memory() => {}
         () = &mut time => return tracing::error!("the broker's core panicked"),
     }
     drop(listeners);

@@ -4,19 +4,23 @@
 //! - `entrance`: who may come in: `origin`, which web pages; `certificate`, TLS; `forwarded`, for whom a proxy connects.
 //!   `admission`: how many; `limits`: the bounds.
 //! - `socket`: a connection with TLS or without; `records`: TLS between both.
-//! - `connection`: one WebSocket, and what its client sends; `outbox`: what is to be sent on it; `backlog`: how much that
-//!   may be; `frames`: the bytes of both.
+//! - `connection`: one WebSocket, and what its client sends; `outbox`: what is to be sent on it; `frames`, `heads`: the
+//!   bytes of both. `traffic`: their limits; `arriving`: how much may have arrived in part; `backlog`: how much may wait.
+//! - `ceiling`: how much memory the process takes.
 //! - `hub`: the core behind a lock; everything goes through it, in order.
 //! - `site`: the files served beside the WebSocket.
 
 mod accept;
 mod admission;
+mod arriving;
 mod backlog;
+mod ceiling;
 mod certificate;
 mod connection;
 mod entrance;
 mod forwarded;
 mod frames;
+mod heads;
 mod hub;
 mod limits;
 mod listener;
@@ -25,6 +29,7 @@ mod outbox;
 mod records;
 mod site;
 mod socket;
+mod traffic;
 
 pub use certificate::{CertificateError, tls};
 pub use entrance::Entrance;
@@ -32,3 +37,4 @@ pub use limits::Limits;
 pub use listener::{Server, serve};
 pub use origin::Origins;
 pub use site::Site;
+pub use traffic::Traffic;

@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{ErrorKind, IoSlice};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Context;
 use std::time::Instant;
 
@@ -13,8 +13,8 @@ use antiphon_protocol::batch::{Batcher, MAX_BATCH_BYTES};
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 
-use super::backlog::{Amount, Backlog, Overflow};
-use super::frames::{Kind, head};
+use super::backlog::{Amount, Backlog, Overflow, Queues};
+use super::heads::{Kind, head};
 use super::socket::Sink;
 
 /// Bytes of frames that are put together to be written at once. A larger frame is written from where it is.
@@ -63,6 +63,8 @@ struct Waiting {
     is_due: bool,
     /// What the close frame says, instead of what whoever closes it gives.
     close_code: Option<u16>,
+    /// What is not sent yet is to be dropped, but for a frame that has begun; then this close frame is to be sent.
+    cut: Option<Bytes>,
     backlog: Backlog,
 }
 
@@ -85,6 +87,14 @@ struct Frame {
     messages: Amount,
 }
 
+/// What was written.
+#[derive(Default)]
+struct Sent {
+    bytes: usize,
+    /// Those whose last byte was among them.
+    messages: Amount,
+}
+
 /// What is being written.
 #[derive(Default)]
 struct Taken {
@@ -96,7 +106,8 @@ struct Taken {
 }
 
 impl Outbox {
-    pub fn new(sink: Sink) -> Self {
+    /// What waits in it is a part of what waits in `all`.
+    pub fn new(sink: Sink, all: Arc<Queues>) -> Self {
         let waiting = Waiting {
             status: Status::Open,
             queue: VecDeque::new(),
@@ -106,7 +117,8 @@ impl Outbox {
             is_full: false,
             is_due: false,
             close_code: None,
-            backlog: Backlog::default(),
+            cut: None,
+            backlog: Backlog::new(all),
         };
         Self { sink, waiting: Mutex::new(waiting), owner: AtomicWaker::new() }
     }
@@ -116,15 +128,27 @@ impl Outbox {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues a message; `now` is the time. [`Self::flush`] sends it.
-    pub fn push(&self, now: Instant, message: Outgoing) -> Result<(), Overflow> {
+    /// Queues a message; `now` is the time. [`Self::flush`] sends it. If too much waits for this client now, returns when
+    /// to look again ([`Self::time_is_over`]), unless somebody does already.
+    pub fn push(&self, now: Instant, message: Outgoing) -> Result<Option<Instant>, Overflow> {
         let mut waiting = self.lock();
         if waiting.status != Status::Open {
-            return Ok(());
+            return Ok(None);
         }
         let pushed = waiting.backlog.add(now, message.amount());
         waiting.queue.push_back(message);
         pushed
+    }
+
+    /// The time has come that [`Self::push`] asked for. Returns when to look again, if too much waits still.
+    pub fn time_is_over(&self, now: Instant) -> Result<Option<Instant>, Overflow> {
+        let mut waiting = self.lock();
+        if waiting.status == Status::Open { waiting.backlog.time_is_over(now) } else { Ok(None) }
+    }
+
+    /// Bytes of memory that is taken by what waits, about.
+    pub fn memory(&self) -> usize {
+        self.lock().backlog.memory()
     }
 
     /// Answers a ping.
@@ -135,28 +159,35 @@ impl Outbox {
         }
     }
 
-    /// When it is closed, the reason will be this one.
+    /// When it is closed, the code will be this one.
     pub fn will_close(&self, code: u16) {
         self.lock().close_code.get_or_insert(code);
     }
 
-    /// Nothing more is put in. What is in it is sent, then the close frame, with this code if there is one.
-    pub fn close(&self, code: Option<u16>) {
+    /// Nothing more is put in. What is in it is sent, then the close frame, with this code if there is one, and a reason.
+    pub fn close(&self, code: Option<u16>, reason: &str) {
         let mut waiting = self.lock();
         if waiting.status == Status::Open {
             waiting.status = Status::Closing;
             waiting.pong = None;
-            let payload =
-                waiting.close_code.or(code).map_or_else(Bytes::new, |code| Bytes::copy_from_slice(&code.to_be_bytes()));
-            waiting.queue.push_back(Outgoing::Close(payload));
+            let code = waiting.close_code.or(code);
+            waiting.queue.push_back(Outgoing::Close(close_payload(code, reason)));
             self.owner.wake();
         }
     }
 
-    /// The same, without what is in it: the client has closed its end, and counts nothing more.
-    pub fn answer_close(&self, code: Option<u16>) {
-        self.lock().queue.retain(|outgoing| matches!(outgoing, Outgoing::Close(_)));
-        self.close(code);
+    /// The same, without what is in it: the client counts nothing more, or is not to get it.
+    pub fn cut(&self, code: Option<u16>, reason: &str) {
+        let mut waiting = self.lock();
+        if matches!(waiting.status, Status::Open | Status::Closing) {
+            waiting.status = Status::Closing;
+            waiting.pong = None;
+            waiting.cut = Some(close_payload(code, reason));
+            if !waiting.is_writing {
+                waiting.carry_out_cut();
+            }
+            self.owner.wake();
+        }
     }
 
     /// Nothing is sent any more.
@@ -187,12 +218,16 @@ impl Outbox {
         while let Some(mut taken) = waiting.take() {
             waiting.is_writing = true;
             drop(waiting);
-            let mut sent = Amount::default();
+            let mut sent = Sent::default();
             let written = taken.write(&self.sink, &mut sent);
             waiting = self.lock();
             waiting.is_writing = false;
-            waiting.backlog.remove(sent);
+            if waiting.status == Status::Broken {
+                return;
+            }
+            waiting.backlog.remove(sent.bytes, sent.messages);
             waiting.taken = taken;
+            waiting.carry_out_cut();
             if let Err(error) = written {
                 return self.is_stuck(&mut waiting, &error);
             }
@@ -261,6 +296,18 @@ impl Waiting {
         self.queue = VecDeque::new();
         self.taken = Taken::default();
         self.pong = None;
+        self.backlog.cut(Amount::default());
+    }
+
+    /// If it is to be done, and nobody is writing.
+    fn carry_out_cut(&mut self) {
+        if let Some(payload) = self.cut.take() {
+            self.taken.cut();
+            let begun = self.taken.frames.front();
+            self.backlog.cut(begun.map(|frame| frame.messages).unwrap_or_default());
+            let is_closing = begun.is_some_and(|frame| frame.kind == Kind::Close);
+            self.queue = if is_closing { VecDeque::new() } else { [Outgoing::Close(payload)].into() };
+        }
     }
 
     /// Gives back the room that a burst took.
@@ -277,6 +324,13 @@ impl Waiting {
 }
 
 impl Taken {
+    /// Drops everything but the frame of which a part is sent.
+    fn cut(&mut self) {
+        self.queue = VecDeque::new();
+        self.frames.truncate(usize::from(self.sent > 0));
+        self.frames.shrink_to_fit();
+    }
+
     /// Puts what is to be written next into frames, unless there are some, and in batches what may be sent together.
     fn pack(&mut self) {
         if !self.frames.is_empty() {
@@ -307,8 +361,8 @@ impl Taken {
         }
     }
 
-    /// Writes as much as the socket takes; the messages that are written whole are added to `sent`.
-    fn write(&mut self, sink: &Sink, sent: &mut Amount) -> std::io::Result<()> {
+    /// Writes as much as the socket takes, and adds it to `sent`.
+    fn write(&mut self, sink: &Sink, sent: &mut Sent) -> std::io::Result<()> {
         loop {
             self.pack();
             let Some(first) = self.frames.front() else { return Ok(()) };
@@ -338,15 +392,16 @@ impl Taken {
         }
     }
 
-    fn advance(&mut self, written: usize, sent: &mut Amount) {
+    fn advance(&mut self, written: usize, sent: &mut Sent) {
         self.sent += written;
+        sent.bytes += written;
         while let Some(frame) = self.frames.front() {
             let length = frame.length();
             if self.sent < length {
                 return;
             }
             self.sent -= length;
-            *sent += frame.messages;
+            sent.messages += frame.messages;
             self.frames.pop_front();
         }
     }
@@ -357,6 +412,11 @@ impl Frame {
     fn length(&self) -> usize {
         head(self.kind, self.payload.len()).1 + self.payload.len()
     }
+}
+
+/// What a close frame says.
+fn close_payload(code: Option<u16>, reason: &str) -> Bytes {
+    code.map_or_else(Bytes::new, |code| [&code.to_be_bytes(), reason.as_bytes()].concat().into())
 }
 
 impl Outgoing {
@@ -377,6 +437,7 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::super::socket::Socket;
+    use super::super::traffic::Traffic;
     use super::*;
 
     #[tokio::test]
@@ -384,9 +445,9 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (_, sink) = Socket::Plain(listener.accept().await.unwrap().0).into_split();
-        let outbox = Outbox::new(sink);
+        let outbox = Outbox::new(sink, Queues::new(Traffic::default()));
         for text in ["a", "b"] {
-            assert_eq!(outbox.push(Instant::now(), Outgoing::Together(text.into())), Ok(()));
+            assert_eq!(outbox.push(Instant::now(), Outgoing::Together(text.into())), Ok(None));
             outbox.flush_together();
         }
         assert_eq!(poll_fn(|context| Poll::Ready(outbox.poll_flush(context))).await, Status::Open);
@@ -394,7 +455,7 @@ mod tests {
         client.read_exact(&mut frame).await.unwrap();
         assert_eq!(&frame, b"\x82\x05>\x01a\x01b");
 
-        assert_eq!(outbox.push(Instant::now(), Outgoing::Alone("c".into())), Ok(()));
+        assert_eq!(outbox.push(Instant::now(), Outgoing::Alone("c".into())), Ok(None));
         outbox.flush_together();
         client.read_exact(&mut frame[..3]).await.unwrap();
         assert_eq!(&frame[..3], b"\x82\x01c", "at once");

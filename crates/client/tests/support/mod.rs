@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses its part of it")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use antiphon_broker::core::access::Access;
@@ -34,8 +35,9 @@ impl TestBroker {
         let broker = Broker::new(config, Access::development());
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(async {
-            let server = Server { broker, site: Site::default(), limits, grace: Duration::ZERO };
-            serve(listener, server, async { drop(stopped.await) }).await;
+            let (_, entrance) = watch::channel(Arc::default());
+            let server = Server { broker, site: Site::default(), limits, entrance, grace: Duration::ZERO };
+            serve(vec![listener], server, async { drop(stopped.await) }).await;
         });
         Self { url, stop: Some(stop), task }
     }

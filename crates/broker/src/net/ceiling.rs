@@ -1,0 +1,77 @@
+//! The memory ceiling: how much memory the process takes, and whether that is so much that nothing new is to begin.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// How often the system is asked. What is kept of messages is counted between.
+pub(super) const PERIOD: Duration = Duration::from_millis(250);
+
+/// The memory that the process may take, and takes.
+#[derive(Debug)]
+pub(super) struct Ceiling {
+    /// Bytes.
+    limit: usize,
+    /// Bytes that the process took when the system was asked, without what was counted then.
+    rest: AtomicUsize,
+    is_scarce: AtomicBool,
+}
+
+impl Ceiling {
+    /// A ceiling of so many bytes.
+    pub fn new(limit: usize) -> Self {
+        Self { limit, rest: AtomicUsize::new(0), is_scarce: AtomicBool::new(false) }
+    }
+
+    /// The process takes `resident` bytes of memory, `counted` of them for what is counted.
+    pub fn measured(&self, resident: usize, counted: usize) {
+        self.rest.store(resident.saturating_sub(counted), Ordering::Relaxed);
+    }
+
+    /// Whether there is little memory left, with so many bytes for what is counted: from 7 eighths of the ceiling on, until
+    /// it is less than 6.
+    pub fn is_scarce(&self, counted: usize) -> bool {
+        let taken = self.rest.load(Ordering::Relaxed).saturating_add(counted);
+        let was_scarce = self.is_scarce.load(Ordering::Relaxed);
+        let is_scarce = taken >= self.limit / 8 * if was_scarce { 6 } else { 7 };
+        if is_scarce != was_scarce {
+            self.is_scarce.store(is_scarce, Ordering::Relaxed);
+            let (mib, limit) = (taken >> 20, self.limit >> 20);
+            if is_scarce {
+                tracing::warn!("short of memory: {mib} MiB of {limit} MiB are taken; nothing new is begun");
+            } else {
+                tracing::warn!("memory is back: {mib} MiB of {limit} MiB are taken");
+            }
+        }
+        is_scarce
+    }
+}
+
+/// Bytes of memory that this process takes. Nothing where the system does not tell.
+pub(super) fn resident() -> Option<usize> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<usize>().ok().map(|kib| kib << 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_scarce_until_there_is_clearly_more_again() {
+        let ceiling = Ceiling::new(8000);
+        ceiling.measured(5000, 1000);
+        assert_eq!(
+            [1000, 2999, 3000, 2999, 2000, 1999, 2999].map(|counted| ceiling.is_scarce(counted)),
+            [false, false, true, true, true, false, false]
+        );
+        ceiling.measured(7000, 0);
+        assert!(ceiling.is_scarce(0));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_system_tells_what_the_process_takes() {
+        assert!(resident().is_some_and(|bytes| bytes > 1 << 20));
+    }
+}
