@@ -3,6 +3,7 @@
 //! In reading order:
 //!
 //! - [`core`]: the rules of the server's end, without sockets, clock or async.
+//! - [`identity`]: who somebody is: passwords and tokens.
 //! - [`net`]: tokio, HTTP and WebSocket around it.
 //!
 //! A library as well as a program, so that tests can run the core in their own process. Section numbers in the
@@ -12,4 +13,5 @@
 #![warn(missing_docs)]
 
 pub mod core;
+pub mod identity;
 pub mod net;

@@ -186,7 +186,7 @@ async fn run(options: Options) -> Result<(), (u8, String)> {
     let entrance = Entrance { origins: Origins::new(&["loopback"]), ..Entrance::default() };
     let (_, entrance) = watch::channel(Arc::new(entrance));
     let broker = Broker::new(config, Access::development());
-    let server = Server { broker, site, limits, entrance, grace: options.drain };
+    let server = Server { broker, identities: Arc::default(), site, limits, entrance, grace: options.drain };
     // Installed before anybody can know that we are ready.
     let signals = || Signals::new().map_err(|error| (1, format!("cannot handle signals: {error}")));
     let (mut first, mut second) = (signals()?, signals()?);

@@ -46,6 +46,7 @@ fn outputs(broker: &mut Broker) -> Vec<(ConnectionId, Vec<u8>)> {
     let output = |output| match output {
         Output::Send(to, message) | Output::SendTogether(to, message) => (to, message.to_vec()),
         Output::Close(to) => (to, b"closed".to_vec()),
+        Output::Authenticate(..) => unreachable!("the broker knows them"),
         Output::WakeAt(at) => (ConnectionId(0), at.0.to_be_bytes().to_vec()),
     };
     std::iter::from_fn(|| broker.poll_output()).map(output).collect()

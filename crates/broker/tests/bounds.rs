@@ -4,16 +4,15 @@
 mod client;
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use antiphon_broker::core::access::Access;
 use antiphon_broker::core::{Broker, BrokerConfig};
-use antiphon_broker::net::{Limits, Server, Site, Traffic, serve};
+use antiphon_broker::net::{Limits, Server, Traffic, serve};
 use antiphon_protocol::wire::handshake::ResponseCode;
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
 use client::{BINARY, CONTINUATION, Client, PING, frame, head};
@@ -71,8 +70,7 @@ async fn broker(traffic: Traffic) -> u16 {
     let port = listener.local_addr().expect("an address").port();
     let limits = Limits { traffic, ..Limits::default() };
     let broker = Broker::new(BrokerConfig::default(), Access::development());
-    let (_, entrance) = watch::channel(Arc::default());
-    let server = Server { broker, site: Site::default(), limits, entrance, grace: Duration::ZERO };
+    let server = Server { limits, ..Server::development(broker) };
     tokio::spawn(serve(vec![listener], server, std::future::pending()));
     port
 }

@@ -101,6 +101,7 @@ impl Sessions {
                     self.see(to, &frame)
                 }
                 Output::Close(ConnectionId(connection)) => self.seen.push((connection, Closed)),
+                Output::Authenticate(..) => unreachable!("the broker knows them"),
                 Output::WakeAt(at) => self.is_due = at <= NOW,
             }
         }

@@ -205,7 +205,7 @@ mod tests {
 
     use antiphon_broker::core::access::Access;
     use antiphon_broker::core::{Broker, BrokerConfig};
-    use antiphon_broker::net::{Limits, Server, Site, serve};
+    use antiphon_broker::net::{Server, serve};
     use tokio::net::TcpListener;
 
     use super::*;
@@ -216,10 +216,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("ws://{}", listener.local_addr().expect("an address"));
         let broker = Broker::new(BrokerConfig::default(), Access::development());
-        let (_, entrance) = tokio::sync::watch::channel(std::sync::Arc::default());
-        let (limits, grace) = (Limits::default(), Duration::ZERO);
-        let server = Server { broker, site: Site::default(), limits, entrance, grace };
-        tokio::spawn(serve(vec![listener], server, pending()));
+        tokio::spawn(serve(vec![listener], Server::development(broker), pending()));
         let session = connect(&url, Options::new()).await.expect("connected");
         let messaging = session.messaging();
         let never = async |_| pending::<Result<(), Rejection>>().await;

@@ -18,7 +18,7 @@ use std::time::Duration;
 use antiphon_broker::core::Broker;
 use antiphon_broker::core::BrokerConfig;
 use antiphon_broker::core::access::Access;
-use antiphon_broker::net::{Limits, Server, Site, serve};
+use antiphon_broker::net::{Server, serve};
 use antiphon_client::{
     CloseCode, Events, Messaging, Options, Outcome, Rejection, RequestError, Session, SessionEvent, State,
     WhenDisconnected, connect,
@@ -27,7 +27,7 @@ use antiphon_load::faults::{Ending, Faults, Proxy, Schedule};
 use antiphon_load::load::{Kind, Load, Plan, Rate, Report};
 use futures_util::StreamExt;
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex, MutexGuard, Semaphore, watch};
+use tokio::sync::{Mutex, MutexGuard, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -404,10 +404,7 @@ fn the_broker_of_other_tests() {
         println!("listening on {}", listener.local_addr().expect("an address"));
         let config = BrokerConfig { reconnect_timeout, server: fastrand::u64(..), ..BrokerConfig::default() };
         let broker = Broker::new(config, Access::development());
-        let grace = Duration::ZERO;
-        let (_, entrance) = watch::channel(Arc::default());
-        let server = Server { broker, site: Site::default(), limits: Limits::default(), entrance, grace };
-        serve(vec![listener], server, std::future::pending()).await;
+        serve(vec![listener], Server::development(broker), std::future::pending()).await;
     });
 }
 

@@ -15,8 +15,10 @@ impl Features {
     pub const BATCHING: Self = Self(1);
     /// The responses to a request to a session filter are delivered one-way: nobody acknowledges them.
     pub const UNACKNOWLEDGED: Self = Self(1 << 8);
+    /// The server asks for fresh credentials before those of the session expire.
+    pub const RENEWAL: Self = Self(1 << 9);
     /// Those that are known here.
-    pub const ALL: Self = Self(Self::BATCHING.0 | Self::UNACKNOWLEDGED.0);
+    pub const ALL: Self = Self(Self::BATCHING.0 | Self::UNACKNOWLEDGED.0 | Self::RENEWAL.0);
 
     /// What applications call the first bits, in order. Not all of these features exist yet.
     pub const NAMES: [&str; 8] =

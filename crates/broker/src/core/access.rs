@@ -3,6 +3,7 @@
 use antiphon_protocol::wire::handshake::Credentials;
 use subtle::ConstantTimeEq;
 
+use super::identity::{Identity, Login, Verdict};
 use super::permissions::Permissions;
 
 /// Who may connect, and what sessions may do then.
@@ -16,9 +17,11 @@ pub struct Access {
 
 /// Principals, their passwords and roles.
 #[derive(Debug)]
-pub struct Principals {
-    named: Vec<Principal>,
-    anonymous_roles: &'static [&'static str],
+pub enum Principals {
+    /// Those of the development profile, known here.
+    Development,
+    /// The core asks who somebody is ([`Output::Authenticate`](super::Output::Authenticate)).
+    Outside,
 }
 
 struct Principal {
@@ -27,51 +30,64 @@ struct Principal {
     roles: &'static [&'static str],
 }
 
-impl std::fmt::Debug for Principal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Principal").field("name", &self.name).field("roles", &self.roles).finish_non_exhaustive()
-    }
-}
+/// Everybody may know their passwords: they are for development.
+const PRINCIPALS: [Principal; 4] = [
+    Principal { name: "admin", password: "password", roles: &["ADMINISTRATOR"] },
+    Principal {
+        name: "control",
+        password: "password",
+        roles: &["CLIENT_CONTROL", "TOPIC_CONTROL", "AUTHENTICATION_HANDLER"],
+    },
+    Principal { name: "client", password: "password", roles: &["CLIENT"] },
+    Principal { name: "operator", password: "password", roles: &["OPERATOR"] },
+];
+
+/// Of anonymous sessions, which may send and handle requests.
+const ANONYMOUS_ROLES: [&str; 2] = ["CLIENT", "CLIENT_CONTROL"];
 
 impl Access {
+    /// Whoever is known outside of the core.
+    #[must_use]
+    pub fn outside(permissions: Permissions) -> Self {
+        Self { principals: Principals::Outside, permissions }
+    }
+
     /// What holds out of the box. For development only.
     #[must_use]
     pub fn development() -> Self {
-        Self { principals: Principals::development(), permissions: Permissions::stock() }
+        Self { principals: Principals::Development, permissions: Permissions::stock() }
     }
 }
 
 impl Principals {
-    /// The stock principals with the well-known password, and anonymous sessions that may send and handle requests.
-    fn development() -> Self {
-        let principal = |name, roles| Principal { name, password: "password", roles };
-        Self {
-            named: vec![
-                principal("admin", &["ADMINISTRATOR"]),
-                principal("control", &["CLIENT_CONTROL", "TOPIC_CONTROL", "AUTHENTICATION_HANDLER"]),
-                principal("client", &["CLIENT"]),
-                principal("operator", &["OPERATOR"]),
-            ],
-            anonymous_roles: &["CLIENT", "CLIENT_CONTROL"],
+    /// What becomes of a login, if that is known here. The empty principal is anonymous and needs no credentials.
+    pub(super) fn verdict(&self, login: &Login) -> Option<Verdict> {
+        match self {
+            Self::Development => Some(match development_roles(&login.principal, &login.credentials) {
+                Some(roles) => Verdict::Accepted(Identity {
+                    principal: login.principal.clone(),
+                    roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+                    ..Identity::default()
+                }),
+                None => Verdict::Refused,
+            }),
+            Self::Outside => None,
         }
     }
+}
 
-    /// The roles of `principal`, if it may connect with `credentials`. The empty principal is anonymous and needs
-    /// none.
-    #[must_use]
-    pub fn authenticate(&self, principal: &str, credentials: &Credentials) -> Option<Vec<&'static str>> {
-        if principal.is_empty() {
-            return Some(self.anonymous_roles.to_vec());
-        }
-        let known = self.named.iter().find(|known| known.name == principal);
-        let expected = known.map_or("", |known| known.password);
-        let given = match credentials {
-            Credentials::Password(password) => password.as_bytes(),
-            Credentials::None | Credentials::Custom(_) => return None,
-        };
-        let matches = bool::from(expected.as_bytes().ct_eq(given));
-        known.filter(|_| matches).map(|known| known.roles.to_vec())
+fn development_roles(principal: &str, credentials: &Credentials) -> Option<&'static [&'static str]> {
+    if principal.is_empty() {
+        return Some(&ANONYMOUS_ROLES);
     }
+    let known = PRINCIPALS.iter().find(|known| known.name == principal);
+    let expected = known.map_or("", |known| known.password);
+    let given = match credentials {
+        Credentials::Password(password) => password.as_bytes(),
+        Credentials::None | Credentials::Custom(_) => return None,
+    };
+    let matches = bool::from(expected.as_bytes().ct_eq(given));
+    known.filter(|_| matches).map(|known| known.roles)
 }
 
 #[cfg(test)]
@@ -80,18 +96,17 @@ mod tests {
 
     #[test]
     fn only_the_right_password_lets_a_named_principal_in() {
-        let principals = Principals::development();
         let password = |text: &str| Credentials::Password(text.into());
-        assert!(principals.authenticate("admin", &password("password")).is_some());
+        assert!(development_roles("admin", &password("password")).is_some());
         for wrong in [Credentials::None, password(""), password("Password"), Credentials::Custom(b"password".to_vec())]
         {
-            assert_eq!(principals.authenticate("admin", &wrong), None, "{wrong:?}");
+            assert_eq!(development_roles("admin", &wrong), None, "{wrong:?}");
         }
         for (name, credentials) in
             [("nobody", password("password")), ("nobody", password("")), ("Admin", password("password"))]
         {
-            assert_eq!(principals.authenticate(name, &credentials), None, "{name}");
+            assert_eq!(development_roles(name, &credentials), None, "{name}");
         }
-        assert!(principals.authenticate("", &Credentials::None).is_some());
+        assert!(development_roles("", &Credentials::None).is_some());
     }
 }

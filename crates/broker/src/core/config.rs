@@ -6,6 +6,7 @@ use antiphon_protocol::features::Features;
 use antiphon_protocol::recovery::RecoveryLimits;
 
 use super::path::NormalPath;
+use super::proposals::Proposals;
 use super::timeouts::PathTimeouts;
 
 /// The configuration of a broker.
@@ -29,6 +30,10 @@ pub struct BrokerConfig {
     pub max_recovery_bytes: usize,
     /// Sessions at the same time, with those that have lost their connection.
     pub max_sessions: usize,
+    /// How long it may take to find out who somebody is.
+    pub login_timeout: Duration,
+    /// What sessions may say of themselves.
+    pub proposed_properties: Proposals,
     /// Largest message taken from a client, in bytes.
     pub max_message_size: usize,
     /// Requests of one session that may wait for their answers at the same time.
@@ -69,6 +74,8 @@ impl Default for BrokerConfig {
             recovery: RecoveryLimits::default(),
             max_recovery_bytes: 256 << 20,
             max_sessions: 20_000,
+            login_timeout: Duration::from_secs(10),
+            proposed_properties: Proposals::All,
             max_message_size: 32 << 20,
             max_outstanding_requests: 10_000,
             max_outstanding_bytes: 128 << 20,

@@ -12,6 +12,7 @@ pub(super) enum Ending {
     /// The connection looks open, but nothing comes.
     Silent,
     Expired,
+    CredentialsExpired,
     MakesRoom,
     SlowReader,
     Violation,
@@ -27,6 +28,7 @@ impl Ending {
             Self::ConnectionLost => "its connection is lost, and it was not to be kept",
             Self::Silent => "its client was silent for two ping periods, and it was not to be kept",
             Self::Expired => "its client did not come back in time",
+            Self::CredentialsExpired => "its credentials have expired",
             Self::MakesRoom => "it had no connection, and another session needed its place",
             Self::SlowReader => "its client does not read what it is sent",
             Self::Violation => "its client sent what no client may send",

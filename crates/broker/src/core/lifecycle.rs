@@ -16,6 +16,7 @@ use antiphon_protocol::wire::services::SystemPing;
 
 use super::ending::Ending;
 use super::exchanges::Exchange;
+use super::identity::{Login, Verdict};
 use super::per_session::SessionKey;
 use super::properties::{self, TooLarge};
 use super::sessions::{Connection, NewSession, Session};
@@ -44,11 +45,36 @@ impl Broker {
             self.reconnect(now, key, connection, request, recovery);
             return Ok(());
         }
-        let principal = request.principal.as_deref().unwrap_or_default();
-        let roles = self.principals.authenticate(principal, &request.credentials);
-        let roles = roles.ok_or(ResponseCode::AUTHENTICATION_FAILED)?;
+        let login = Login {
+            principal: request.principal.clone().unwrap_or_default(),
+            credentials: request.credentials.clone(),
+            client_ip: arrival.client_ip.clone(),
+        };
+        match self.principals.verdict(&login) {
+            Some(verdict) => self.open(now, connection, request, arrival, verdict),
+            None => {
+                self.ask_who_connects(now, connection, login, request, arrival);
+                Ok(())
+            }
+        }
+    }
+
+    /// Opens a session for a client of whom it is known who it is.
+    pub(super) fn open(
+        &mut self,
+        now: Moment,
+        connection: ConnectionId,
+        request: &ConnectRequest,
+        arrival: &Arrival,
+        verdict: Verdict,
+    ) -> Result<(), ResponseCode> {
+        let identity = match verdict {
+            Verdict::Accepted(identity) => identity,
+            Verdict::Refused => return Err(ResponseCode::AUTHENTICATION_FAILED),
+            Verdict::Busy => return Err(ResponseCode::SERVER_INITIALISING),
+        };
         let id = self.sessions.next_id();
-        let properties = properties::of_new_session(id, &self.config.server_name, request, arrival, &roles)
+        let properties = properties::of_new_session(id, &self.config, request, arrival, &identity)
             .map_err(|TooLarge| ResponseCode::PROTOCOL_ERROR)?;
         // Last of all: it may end another session.
         if self.is_memory_scarce || !self.make_room() {
@@ -59,9 +85,11 @@ impl Broker {
         let connection = self.negotiate(connection, request);
         let new = NewSession { token, connection, keep_for, recovery, properties };
         let key = self.sessions.open(new, &mut self.grants);
-        tracing::info!(session = %self.sessions.id_of(key), principal, client = arrival.client_ip, "session opened");
+        let (session, principal) = (self.sessions.id_of(key), identity.principal);
+        tracing::info!(%session, principal, client = arrival.client_ip, "session opened");
         self.send_accepted(ResponseCode::OK, key);
         self.pings.start(now, key);
+        self.leases.start(now, key, identity.expiry);
         Ok(())
     }
 
@@ -167,6 +195,7 @@ impl Broker {
         self.pings.forget_unanswered(key);
         self.registry.deregister_all(key);
         self.turns.forget(key);
+        self.logins.forget_session(key);
         let unanswered = self.exchanges.forget_recipient(key);
         self.fail(unanswered, last_asked, "the session that was to answer lost what it was sent");
         self.sessions.forget_past(key);
@@ -216,6 +245,8 @@ impl Broker {
         self.slow_readers += u64::from(why == Ending::SlowReader);
         tracing::info!(session = %self.sessions.id_of(key), "session closed: {}", why.text());
         self.pings.stop(key);
+        self.leases.stop(key);
+        self.logins.forget_session(key);
         self.registry.deregister_all(key);
         self.turns.forget(key);
         self.exchanges.forget_session(key)

@@ -3,12 +3,14 @@
 //! What is known, each kind in a place of its own that nobody else can bring out of step:
 //!
 //! - `sessions`: the sessions, and the ways to find one; `per_session`: their keys, and tables by them.
-//! - [`properties`]: session properties and which of them a handler wants.
+//! - [`properties`]: session properties and which of them a handler wants; [`proposals`]: which a session may propose.
 //! - `registry`: which session handles which path.
 //! - `exchanges`: requests that were forwarded and not answered yet; `turns`: what is done a part at a time.
 //! - `received`: what came from a client; `pings`: who is pinged when; `timers`: what is due when.
 //! - [`config`]: how the broker behaves; [`timeouts`]: how long recipients may take to answer.
 //! - [`access`]: who may connect, and what they are then; [`permissions`]: what their roles grant.
+//! - [`identity`]: what clients say of themselves and are taken for; `logins`: who waits to be told; `leases`: until when
+//!   that is true.
 //!
 //! What happens:
 //!
@@ -28,16 +30,21 @@ mod exchanges;
 mod fan_out;
 pub mod filter;
 mod gate;
+pub mod identity;
+mod leases;
 mod lifecycle;
+mod logins;
 mod path;
 mod per_session;
 pub mod permissions;
 mod pings;
 pub mod properties;
+pub mod proposals;
 mod received;
 mod refusal;
 mod registrations;
 mod registry;
+pub mod roles;
 mod routing;
 mod search;
 mod serve;
@@ -54,7 +61,7 @@ use std::time::Duration;
 use antiphon_protocol::batch;
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::envelope::Message;
-use antiphon_protocol::wire::handshake::{ConnectRequest, ConnectResponse};
+use antiphon_protocol::wire::handshake::{ConnectRequest, ConnectResponse, ResponseCode};
 
 use bytes::Bytes;
 
@@ -63,6 +70,9 @@ use choice::Random;
 pub use config::BrokerConfig;
 use ending::Ending;
 use exchanges::Exchanges;
+use identity::{Login, Ticket};
+use leases::Leases;
+use logins::Logins;
 use per_session::SessionKey;
 pub(crate) use per_session::{ByConnection, give_back};
 use permissions::{GrantsByRoles, Permissions};
@@ -105,6 +115,8 @@ pub enum Output {
     SendTogether(ConnectionId, Bytes),
     /// Send what was given to this connection before, then close it.
     Close(ConnectionId),
+    /// Say who this is by [`Broker::handle_authenticated`], now or later, but at any rate.
+    Authenticate(Ticket, Box<Login>),
     /// Call [`Broker::handle_timeout`] then; replaces any earlier wish.
     WakeAt(Moment),
 }
@@ -118,6 +130,8 @@ pub struct Broker {
     principals: Principals,
     grants: GrantsByRoles,
     sessions: Sessions,
+    logins: Logins,
+    leases: Leases,
     registry: Registry,
     exchanges: Exchanges,
     turns: Turns,
@@ -140,6 +154,8 @@ impl Broker {
     pub fn new(config: BrokerConfig, access: Access) -> Self {
         Self {
             sessions: Sessions::new(config.server, config.token_key, config.max_recovery_bytes),
+            logins: Logins::new(config.login_timeout),
+            leases: Leases::default(),
             registry: Registry::new(config.max_registrations),
             exchanges: Exchanges::default(),
             turns: Turns::new(config.turn_pause, config.turn_recipients),
@@ -171,8 +187,9 @@ impl Broker {
             self.outputs = VecDeque::new();
         }
         let expiry = self.sessions.next_expiry().map(|(at, _)| at);
-        let due = [self.pings.next_due(), self.exchanges.next_due(), self.turns.next_due(), expiry, self.grace_ends()];
-        let next = due.into_iter().flatten().min();
+        let of_requests = [self.pings.next_due(), self.exchanges.next_due(), self.turns.next_due()];
+        let of_sessions = [expiry, self.leases.next_due(), self.logins.next_due(), self.grace_ends()];
+        let next = of_requests.into_iter().chain(of_sessions).flatten().min();
         if next == self.wake_at {
             return None;
         }
@@ -234,8 +251,9 @@ impl Broker {
         self.is_memory_scarce = is_scarce;
     }
 
-    /// A client opened a connection and asks for a session. The answer is a connection response, and a refusal closes the
-    /// connection; a broker that is stopping closes it without an answer, for the client to try again.
+    /// A client opened a connection and asks for a session. The answer is a connection response, now or when it is known who
+    /// the client is, and a refusal closes the connection; a broker that is stopping closes it without an answer, for the
+    /// client to try again.
     ///
     /// Source: sections 2 and 3.
     pub fn handle_connect(
@@ -249,16 +267,27 @@ impl Broker {
             return self.outputs.push_back(Output::Close(connection));
         }
         if let Err(code) = self.accept(now, connection, request, arrival) {
-            let principal = request.principal.as_deref().unwrap_or_default();
-            tracing::info!(principal, client = arrival.client_ip, "refused: {}", code.text());
-            self.send(connection, ConnectResponse::Refused { version: request.version, code }.to_frame());
-            self.outputs.push_back(Output::Close(connection));
+            self.refuse_client(connection, request, arrival, code);
         }
+    }
+
+    /// Tells a client that it gets no session.
+    fn refuse_client(
+        &mut self,
+        connection: ConnectionId,
+        request: &ConnectRequest,
+        arrival: &Arrival,
+        code: ResponseCode,
+    ) {
+        let principal = request.principal.as_deref().unwrap_or_default();
+        tracing::info!(principal, client = arrival.client_ip, "refused: {}", code.text());
+        self.send(connection, ConnectResponse::Refused { version: request.version, code }.to_frame());
+        self.outputs.push_back(Output::Close(connection));
     }
 
     /// A binary WebSocket message arrived: a message of the session, or a batch of them.
     pub fn handle_frame(&mut self, now: Moment, connection: ConnectionId, frame: &[u8]) {
-        let Some(key) = self.heard(now, connection) else { return };
+        let Some(key) = self.heard(now, connection) else { return self.give_up_early(connection) };
         let Some(attached) = self.sessions.get(key).and_then(Session::connection) else { return };
         for message in batch::messages(frame, attached.negotiated.features) {
             match message {
@@ -303,8 +332,9 @@ impl Broker {
 
     /// A WebSocket message arrived that no client may send: text, or larger than allowed. Ends the session.
     pub fn handle_violation(&mut self, now: Moment, connection: ConnectionId) {
-        if let Some(key) = self.heard(now, connection) {
-            self.abort(key, Ending::Violation);
+        match self.heard(now, connection) {
+            Some(key) => self.abort(key, Ending::Violation),
+            None => self.give_up_early(connection),
         }
     }
 
@@ -315,16 +345,18 @@ impl Broker {
 
     /// The connection is gone. Its session stays for as long as it was agreed, or ends with it.
     pub fn handle_disconnected(&mut self, now: Moment, connection: ConnectionId) {
-        if let Some(key) = self.sessions.with_connection(connection) {
-            self.lose_connection(now, key, Duration::MAX);
+        match self.sessions.with_connection(connection) {
+            Some(key) => self.lose_connection(now, key, Duration::MAX),
+            None => drop(self.logins.forget_connection(connection)),
         }
     }
 
     /// The client closes the connection because it is going away itself, as a browser does whose page is left. So may a
     /// proxy between: its session is kept for a moment, in which a client that lives comes back (rules S-16).
     pub fn handle_going_away(&mut self, now: Moment, connection: ConnectionId) {
-        if let Some(key) = self.sessions.with_connection(connection) {
-            self.lose_connection(now, key, GOING_AWAY);
+        match self.sessions.with_connection(connection) {
+            Some(key) => self.lose_connection(now, key, GOING_AWAY),
+            None => drop(self.logins.forget_connection(connection)),
         }
     }
 
@@ -357,6 +389,8 @@ impl Broker {
         while let Some((_, key)) = self.sessions.next_expiry().filter(|(at, _)| *at <= now) {
             self.end(key, Ending::Expired);
         }
+        self.end_leases(now);
+        self.end_logins(now);
         self.take_turn(now);
         self.end_grace(now);
     }

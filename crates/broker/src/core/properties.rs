@@ -7,6 +7,10 @@ use antiphon_protocol::wire::layouts::Properties;
 use antiphon_protocol::wire::primitives::SessionId;
 
 use super::Arrival;
+use super::config::BrokerConfig;
+use super::identity::Identity;
+use super::proposals::{Proposals, is_fixed, is_legal_user_key};
+use super::roles::{parse_roles, roles_to_text};
 
 /// All properties of a session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +19,8 @@ pub struct SessionProperties {
     by_key: BTreeMap<String, String>,
     /// Those in `$Roles`.
     roles: BTreeSet<String>,
+    /// The user properties that come with the identity, which are not the session's to propose.
+    set_by_broker: BTreeSet<String>,
 }
 
 /// Which properties of the sender go with a request.
@@ -113,21 +119,38 @@ impl SessionProperties {
         roles.is_subset(&self.roles)
     }
 
-    /// Sets who the session is and which roles it has.
-    pub(super) fn set_principal(&mut self, principal: &str, roles: &[&str]) {
-        self.roles = roles.iter().map(|role| (*role).to_owned()).collect();
-        self.by_key.insert("$Principal".to_owned(), principal.to_owned());
+    /// Sets who the session is, and what follows from that.
+    pub(super) fn set_identity(&mut self, identity: &Identity) {
+        for key in std::mem::take(&mut self.set_by_broker) {
+            self.by_key.remove(&key);
+        }
+        for (key, value) in identity.properties.iter().filter(|(key, _)| !is_fixed(key) && is_legal_user_key(key)) {
+            self.by_key.insert(key.clone(), value.clone());
+            self.set_by_broker.insert(key.clone());
+        }
+        self.roles = identity.roles.iter().cloned().collect();
+        self.by_key.insert("$Principal".to_owned(), identity.principal.clone());
         self.by_key.insert("$Roles".to_owned(), roles_to_text(&self.roles));
+        match identity.expiry {
+            Some(expiry) => drop(self.by_key.insert("$ExpiryTime".to_owned(), expiry.at.to_string())),
+            None => drop(self.by_key.remove("$ExpiryTime")),
+        }
     }
 
-    /// Sets what the session proposes, where it is the session's to propose. Every legal key is trusted.
+    /// Sets what the session proposes, where it is the session's to propose and `trusted`.
     ///
     /// # Errors
     ///
     /// [`TooLarge`]; nothing is set then.
-    pub(super) fn propose<'a>(&mut self, properties: impl Iterator<Item = (&'a str, &'a str)>) -> Result<(), TooLarge> {
-        let new: BTreeMap<_, _> =
-            properties.filter_map(|(key, value)| Some((key.to_owned(), proposed(key, value)?))).collect();
+    pub(super) fn propose<'a>(
+        &mut self,
+        trusted: &Proposals,
+        properties: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> Result<(), TooLarge> {
+        let new: BTreeMap<_, _> = properties
+            .filter(|(key, _)| !self.set_by_broker.contains(*key))
+            .filter_map(|(key, value)| Some((key.to_owned(), trusted.take(key, value)?)))
+            .collect();
         let size = |(key, value): (&String, &String)| key.len() + value.len();
         let kept = self.by_key.iter().filter(|(key, _)| !new.contains_key(*key));
         if kept.chain(&new).map(size).sum::<usize>() > MAX_BYTES {
@@ -138,67 +161,41 @@ impl SessionProperties {
     }
 }
 
+/// Whether these could be the properties of a session.
+///
+/// # Errors
+///
+/// [`TooLarge`] if they have too many bytes, of whatever kind they are.
+pub(super) fn check_size(properties: &[(&str, &str)]) -> Result<(), TooLarge> {
+    let size = properties.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+    if size > MAX_BYTES { Err(TooLarge) } else { Ok(()) }
+}
+
 impl FromIterator<(String, String)> for SessionProperties {
     fn from_iter<I: IntoIterator<Item = (String, String)>>(properties: I) -> Self {
         let by_key: BTreeMap<String, String> = properties.into_iter().collect();
         let roles = by_key.get("$Roles").map(|text| parse_roles(text)).unwrap_or_default();
-        Self { by_key, roles }
+        Self { by_key, roles, set_by_broker: BTreeSet::new() }
     }
 }
 
-/// The roles in the value of `$Roles`: what is in double quotes, with `\` before `"`, `'` and `\` (rules P-3).
-#[must_use]
-pub fn parse_roles(text: &str) -> BTreeSet<String> {
-    let mut roles = BTreeSet::new();
-    let mut characters = text.chars();
-    while characters.any(|character| character == '"') {
-        let mut role = String::new();
-        loop {
-            match characters.next() {
-                Some('\\') => role.extend(characters.next()),
-                Some('"') => break,
-                Some(character) => role.push(character),
-                None => return roles,
-            }
-        }
-        roles.insert(role);
-    }
-    roles
-}
-
-/// The value of `$Roles`: unique and sorted, as they are in a set.
-fn roles_to_text(roles: &BTreeSet<String>) -> String {
-    let mut text = String::new();
-    for role in roles {
-        text.push_str(if text.is_empty() { "\"" } else { ",\"" });
-        for character in role.chars() {
-            if matches!(character, '"' | '\'' | '\\') {
-                text.push('\\');
-            }
-            text.push(character);
-        }
-        text.push('"');
-    }
-    text
-}
-
-/// The fourteen fixed properties of a WebSocket session, and what it proposed itself.
+/// The fixed properties of a WebSocket session, what it proposed itself, and what comes with its identity.
 ///
 /// # Errors
 ///
 /// [`TooLarge`] if it proposed too much.
 pub(super) fn of_new_session(
     id: SessionId,
-    server_name: &str,
+    config: &BrokerConfig,
     request: &ConnectRequest,
     arrival: &Arrival,
-    roles: &[&str],
+    identity: &Identity,
 ) -> Result<SessionProperties, TooLarge> {
     let fixed = [
         ("$SessionId", id.to_string()),
         ("$ClientType", client_type(&request.client_type).into()),
         ("$Transport", "WEBSOCKET".into()),
-        ("$ServerName", server_name.into()),
+        ("$ServerName", config.server_name.clone()),
         ("$Connector", "WebSocket".into()),
         ("$ClientIP", arrival.client_ip.clone()),
         ("$StartTime", arrival.start_time.to_string()),
@@ -209,32 +206,10 @@ pub(super) fn of_new_session(
         ("$Longitude", "NaN".into()),
     ];
     let mut properties: SessionProperties = fixed.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-    properties.set_principal(request.principal.as_deref().unwrap_or_default(), roles);
-    properties.propose(request.properties.iter().flatten().map(|(key, value)| (key.as_str(), value.as_str())))?;
+    properties.set_identity(identity);
+    let proposed = request.properties.iter().flatten().map(|(key, value)| (key.as_str(), value.as_str()));
+    properties.propose(&config.proposed_properties, proposed)?;
     Ok(properties)
-}
-
-/// What becomes of a proposed property; nothing if the key is not a client's to propose.
-fn proposed(key: &str, value: &str) -> Option<String> {
-    match key {
-        "$Environment" => Some(value.to_owned()),
-        "$Country" => Some(value.to_uppercase()),
-        "$Language" => Some(value.to_lowercase()),
-        "$Latitude" | "$Longitude" => {
-            let valid = value.parse::<f64>().is_ok_and(f64::is_finite);
-            Some(if valid { value } else { "NaN" }.to_owned())
-        }
-        _ if is_fixed(key) || !is_legal_user_key(key) => None,
-        _ => Some(value.to_owned()),
-    }
-}
-
-fn is_fixed(key: &str) -> bool {
-    key.starts_with('$')
-}
-
-fn is_legal_user_key(key: &str) -> bool {
-    !key.is_empty() && !key.contains([' ', '\t', '\r', '\n', '"', '\'', '(', ')'])
 }
 
 /// Source: section 2.4.
@@ -251,9 +226,12 @@ fn client_type(letters: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use antiphon_protocol::features::Features;
+    use std::time::Duration;
+
     use antiphon_protocol::wire::handshake::Credentials;
 
     use super::*;
+    use crate::core::identity::Expiry;
 
     fn new_session(client_type: &str, proposed: &[(&str, &str)], roles: &[&str]) -> SessionProperties {
         let request = ConnectRequest {
@@ -269,7 +247,13 @@ mod tests {
         };
         let arrival = Arrival { client_ip: "192.0.2.1".into(), start_time: 1_700_000_000_000, random: [7; 18] };
         let id = SessionId { server: 0xab, value: 1 };
-        of_new_session(id, "here", &request, &arrival, roles).expect("small enough")
+        let config = BrokerConfig { server_name: "here".into(), ..BrokerConfig::default() };
+        of_new_session(id, &config, &request, &arrival, &identity("ada", roles)).expect("small enough")
+    }
+
+    fn identity(principal: &str, roles: &[&str]) -> Identity {
+        let roles = roles.iter().map(|role| (*role).to_owned()).collect();
+        Identity { principal: principal.into(), roles, ..Identity::default() }
     }
 
     fn selected(properties: &SessionProperties, keys: &[&str]) -> Vec<(String, String)> {
@@ -310,18 +294,6 @@ mod tests {
     }
 
     #[test]
-    fn proposed_places_are_written_as_they_should_be() {
-        let places = [("$Country", "fr"), ("$Language", "FR"), ("$Latitude", "48.85"), ("$Longitude", "east")];
-        let properties = new_session("WB", &places, &[]);
-        for (key, value) in [("$Country", "FR"), ("$Language", "fr"), ("$Latitude", "48.85"), ("$Longitude", "NaN")] {
-            assert_eq!(properties.get(key), Some(value), "{key}");
-        }
-        for bad in ["", "inf", "-infinity", "nan", "1e999", "12,5", "0x10"] {
-            assert_eq!(new_session("WB", &[("$Latitude", bad)], &[]).get("$Latitude"), Some("NaN"), "{bad}");
-        }
-    }
-
-    #[test]
     fn what_is_not_a_sessions_to_propose_is_left_out() {
         let illegal = ["", "a b", "a\tb", "a\rb", "a\nb", "a\"b", "a'b", "a(b", "a)b"];
         let fixed = ["$Principal", "$Roles", "$SessionId", "$ClientIP", "$ServerName", "$Unknown", "$"];
@@ -354,26 +326,34 @@ mod tests {
     }
 
     #[test]
-    fn roles_are_unique_sorted_escaped_and_read_back() {
-        let mut properties = SessionProperties::default();
-        properties.set_principal("ada", &["b", r#"it's "x"\y"#, "a", "b"]);
-        let text = properties.get("$Roles").expect("set");
-        assert_eq!(text, r#""a","b","it\'s \"x\"\\y""#);
-        assert_eq!(parse_roles(text), properties.roles);
-        let roles = |roles: &[&str]| roles.iter().map(|role| (*role).to_owned()).collect();
-        assert!(properties.has_roles(&roles(&["a", r#"it's "x"\y"#])));
-        assert!(!properties.has_roles(&roles(&["a", "c"])));
-        assert_eq!(parse_roles(r#"x "a" ; "b" "unbalanced"#), roles(&["a", "b"]));
-    }
-
-    #[test]
     fn to_propose_the_same_again_takes_no_more_room() {
         let mut properties = new_session("WB", &[], &[]);
         let value = "v".repeat(100_000);
         for _ in 0..3 {
-            assert_eq!(properties.propose([("key", &*value)].into_iter()), Ok(()));
+            assert_eq!(properties.propose(&Proposals::All, [("key", &*value)].into_iter()), Ok(()));
         }
-        assert_eq!(properties.propose([("other", &*value)].into_iter()), Err(TooLarge));
+        assert_eq!(properties.propose(&Proposals::All, [("other", &*value)].into_iter()), Err(TooLarge));
         assert_eq!(properties.get("other"), None);
+    }
+
+    #[test]
+    fn what_comes_with_the_identity_is_not_to_be_proposed_and_goes_with_it() {
+        let mut properties = new_session("WB", &[("team", "red"), ("colour", "red")], &[]);
+        let text = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
+        let expiry = Some(Expiry { within: Duration::from_secs(1), at: 1_700_000_001_000 });
+        let set = [("team", "blue"), ("$ClientIP", "mine"), ("tenant", "7")].map(text).to_vec();
+        properties.set_identity(&Identity { properties: set, expiry, ..identity("ada", &[]) });
+        let user = [("colour", "red"), ("team", "blue"), ("tenant", "7")].map(text);
+        assert_eq!(selected(&properties, &[ALL_USER]), user);
+        assert_eq!(properties.get("$ClientIP"), Some("192.0.2.1"));
+        assert_eq!(properties.get("$ExpiryTime"), Some("1700000001000"));
+        let proposed = [("team", "red"), ("colour", "green"), ("$ExpiryTime", "0")];
+        properties.propose(&Proposals::All, proposed.into_iter()).expect("small enough");
+        let user = [("colour", "green"), ("team", "blue"), ("tenant", "7")].map(text);
+        assert_eq!(selected(&properties, &[ALL_USER]), user);
+        assert_eq!(properties.get("$ExpiryTime"), Some("1700000001000"));
+        properties.set_identity(&identity("bob", &[]));
+        assert_eq!(selected(&properties, &[ALL_USER]), [text(("colour", "green"))]);
+        assert_eq!(properties.get("$ExpiryTime"), None);
     }
 }

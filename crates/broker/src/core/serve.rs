@@ -8,8 +8,8 @@ use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::layouts::{Reauthenticate, ServiceFailure};
 use antiphon_protocol::wire::primitives::ConversationId;
 use antiphon_protocol::wire::services::{
-    ChangeOwnPrincipal, FilterResponseDelivery, MessagingReceiverClient, ReAuthenticate, Service, ServiceRequest,
-    SetProperties, SystemPing, UserPing, service_name,
+    FilterResponseDelivery, MessagingReceiverClient, Service, ServiceRequest, SetProperties, SystemPing, UserPing,
+    service_name,
 };
 
 use super::Broker;
@@ -83,10 +83,10 @@ impl Broker {
             ServiceRequest::Registration(request) => self.register(asker, &request),
             ServiceRequest::Deregistration(request) => self.deregister(asker, &request),
             ServiceRequest::ChangeOwnPrincipal(request) => {
-                self.change_principal::<ChangeOwnPrincipal>(asker, request.principal, request.credentials, &[])
+                self.change_principal(asker, request.principal, request.credentials, &[])
             }
             ServiceRequest::ReAuthenticate(Reauthenticate { principal, credentials, properties }) => {
-                self.change_principal::<ReAuthenticate>(asker, principal, credentials, &properties)
+                self.change_principal(asker, principal, credentials, &properties)
             }
             ServiceRequest::GetProperties(request) => self.tell_properties(asker, &request),
             ServiceRequest::GetOwnProperties(()) => self.tell_own_properties(asker),

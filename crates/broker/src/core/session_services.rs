@@ -4,12 +4,14 @@ use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::handshake::ResponseCode;
 use antiphon_protocol::wire::layouts::{GetSessionProperties, WireCredentials};
 use antiphon_protocol::wire::primitives::SessionId;
-use antiphon_protocol::wire::services::{CloseClient, GetOwnProperties, GetProperties, Service};
+use antiphon_protocol::wire::services::{CloseClient, GetOwnProperties, GetProperties, ReAuthenticate};
 
 use super::Broker;
 use super::ending::Ending;
 use super::gate::Action;
-use super::properties::{Selection, TooLarge};
+use super::identity::{Login, Verdict};
+use super::logins::Applicant;
+use super::properties::{self, Selection, TooLarge};
 use super::refusal::Refusal;
 use super::serve::{Answer, Asker};
 
@@ -17,28 +19,56 @@ impl Broker {
     /// Gives a session another principal and its roles; answers whether the credentials are right.
     ///
     /// Source: section 9.3.
-    pub(super) fn change_principal<S>(
+    pub(super) fn change_principal(
         &mut self,
         asker: Asker,
         principal: &str,
         credentials: WireCredentials<'_>,
         proposed: &[(&str, &str)],
-    ) -> Result<Answer, Refusal>
-    where
-        S: for<'a> Service<Response<'a> = bool>,
-    {
+    ) -> Result<Answer, Refusal> {
         self.admit_without_path(asker.session, Action::ChangeOwnPrincipal)?;
-        let roles = self.principals.authenticate(principal, &credentials.into());
-        match &roles {
-            Some(roles) => {
-                self.sessions.change_principal(asker.session, principal, roles, proposed, &mut self.grants)?;
+        if self.logins.has_session(asker.session) {
+            let text = "this session changes its principal already";
+            return Err(Refusal::new(ErrorReason::CLUSTER_ROUTING, text));
+        }
+        let properties = self.sessions.get(asker.session).map(|session| session.properties());
+        let client_ip = properties.and_then(|properties| properties.get("$ClientIP")).unwrap_or_default().to_owned();
+        let login = Login { principal: principal.to_owned(), credentials: credentials.into(), client_ip };
+        if let Some(verdict) = self.principals.verdict(&login) {
+            return self.become_another(asker, verdict, proposed);
+        }
+        // Not more than would be looked at.
+        properties::check_size(proposed)?;
+        let proposed = proposed.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        self.ask_who(asker.now, login, Applicant::Session(asker, proposed));
+        Ok(Answer::Later)
+    }
+
+    /// Gives a session another identity, if its credentials are right.
+    pub(super) fn become_another(
+        &mut self,
+        asker: Asker,
+        verdict: Verdict,
+        proposed: &[(&str, &str)],
+    ) -> Result<Answer, Refusal> {
+        let session = self.sessions.id_of(asker.session);
+        match verdict {
+            Verdict::Accepted(identity) => {
+                let trusted = &self.config.proposed_properties;
+                self.sessions.change_principal(asker.session, &identity, trusted, proposed, &mut self.grants)?;
+                self.leases.start(asker.now, asker.session, identity.expiry);
+                tracing::info!(%session, principal = identity.principal, "the session has another principal");
+                Ok(asker.answer::<ReAuthenticate>(&true))
             }
-            None => {
-                let session = self.sessions.id_of(asker.session);
-                tracing::info!(%session, principal, "refused: {}", ResponseCode::AUTHENTICATION_FAILED.text());
+            Verdict::Refused => {
+                tracing::info!(%session, "refused: {}", ResponseCode::AUTHENTICATION_FAILED.text());
+                Ok(asker.answer::<ReAuthenticate>(&false))
+            }
+            Verdict::Busy => {
+                let text = "the broker checks as many credentials as it can; try again";
+                Err(Refusal::new(ErrorReason::CLUSTER_ROUTING, text))
             }
         }
-        Ok(asker.answer::<S>(&roles.is_some()))
     }
 
     /// Properties of any session of this broker.

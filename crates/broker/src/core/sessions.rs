@@ -15,9 +15,11 @@ use bytes::Bytes;
 use slab::Slab;
 use subtle::ConstantTimeEq;
 
+use super::identity::Identity;
 use super::per_session::{ByConnection, SessionKey, give_back};
 use super::permissions::{Grants, GrantsByRoles};
 use super::properties::{SessionProperties, TooLarge};
+use super::proposals::Proposals;
 use super::received::Received;
 use super::timers::Timers;
 use super::{ConnectionId, Output};
@@ -312,18 +314,18 @@ impl Sessions {
     pub fn change_principal(
         &mut self,
         key: SessionKey,
-        principal: &str,
-        roles: &[&str],
+        identity: &Identity,
+        trusted: &Proposals,
         proposed: &[(&str, &str)],
         grants: &mut GrantsByRoles,
     ) -> Result<(), TooLarge> {
         let Some(session) = self.get_mut(key) else { return Ok(()) };
-        session.properties.propose(proposed.iter().copied())?;
+        session.properties.propose(trusted, proposed.iter().copied())?;
         let before = session.properties.principal().to_owned();
-        session.properties.set_principal(principal, roles);
+        session.properties.set_identity(identity);
         session.grants = grants.of(session.properties.roles());
         self.forget_principal(key, &before);
-        self.by_principal.entry(principal.to_owned()).or_default().insert(key);
+        self.by_principal.entry(identity.principal.clone()).or_default().insert(key);
         Ok(())
     }
 
@@ -482,7 +484,7 @@ mod tests {
                     Step::Open => {
                         let id = sessions.next_id();
                         let mut properties = SessionProperties::default();
-                        properties.set_principal("", &[]);
+                        properties.set_identity(&Identity::default());
                         let (id_of_connection, recovery) = (new_connection(), RecoveryLimits { messages: 5, bytes: 200 });
                         let (connection, token) = (attached(id_of_connection), token(count as u64));
                         let new = NewSession { token, connection, keep_for: KEPT, recovery, properties };
@@ -505,7 +507,10 @@ mod tests {
                     }
                     Step::ChangePrincipal(which, principal) => {
                         let session = &mut known[which % count];
-                        let changed = sessions.change_principal(session.key, principal, roles_of(principal), &[], &mut grants);
+                        let roles = roles_of(principal).iter().map(|role| (*role).to_owned()).collect();
+                        let identity = Identity { principal: principal.to_owned(), roles, ..Identity::default() };
+                        let changed =
+                            sessions.change_principal(session.key, &identity, &Proposals::All, &[], &mut grants);
                         prop_assert_eq!(changed, Ok(()));
                         session.principal = principal;
                     }

@@ -30,6 +30,9 @@ impl Broker {
         while let Some((_, key)) = self.sessions.next_expiry() {
             self.end(key, Ending::Stopping);
         }
+        while let Some(connection) = self.logins.forget_any_connection() {
+            self.outputs.push_back(Output::Close(connection));
+        }
         self.end_grace(now);
     }
 

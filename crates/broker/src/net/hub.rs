@@ -16,6 +16,7 @@ use super::ceiling::{self, Ceiling};
 use super::outbox::{Outbox, Outgoing};
 use super::traffic::Traffic;
 use crate::core::{Arrival, Broker, ByConnection, ConnectionId, Output, give_back};
+use crate::identity::Identities;
 
 /// The close code of an end that was meant to be.
 const NORMAL: u16 = 1000;
@@ -36,6 +37,7 @@ pub(super) struct Hub {
     /// What has arrived in part.
     arriving: Arc<Arriving>,
     ceiling: Option<Ceiling>,
+    identities: Arc<Identities>,
 }
 
 struct State {
@@ -98,7 +100,7 @@ pub(super) struct ConnectionTurn<'a> {
 }
 
 impl Hub {
-    fn new(broker: Broker, traffic: Traffic) -> Self {
+    fn new(broker: Broker, identities: Arc<Identities>, traffic: Traffic) -> Self {
         let traffic = traffic.within_memory();
         let (outboxes, bursts) = (ByConnection::default(), BinaryHeap::new());
         Self {
@@ -109,12 +111,13 @@ impl Hub {
             queues: Queues::new(traffic.clone()),
             ceiling: Some(traffic.memory).filter(|limit| *limit > 0).map(Ceiling::new),
             arriving: Arriving::new(traffic),
+            identities,
         }
     }
 
     /// Serves connections until what this returns is dropped.
-    pub fn start(broker: Broker, traffic: Traffic) -> (Arc<Self>, Service) {
-        let hub = Arc::new(Self::new(broker, traffic));
+    pub fn start(broker: Broker, identities: Arc<Identities>, traffic: Traffic) -> (Arc<Self>, Service) {
+        let hub = Arc::new(Self::new(broker, identities, traffic));
         (hub.clone(), Service(hub))
     }
 
@@ -196,8 +199,17 @@ impl Hub {
         turn.leave();
     }
 
-    /// Calls the core when it wants to be woken. Returns when it panicked.
-    pub async fn keep_time(&self) {
+    /// Tells the core what happens without any connection: time passes, and it is found out who somebody is. Returns when the
+    /// core panicked.
+    pub async fn run(&self) {
+        tokio::select! {
+            () = self.keep_time() => {}
+            () = self.tell_verdicts() => {}
+        }
+    }
+
+    /// Calls the core when it wants to be woken.
+    async fn keep_time(&self) {
         while let Some(wake_at) = self.wake() {
             let timer = async {
                 match wake_at {
@@ -209,6 +221,17 @@ impl Hub {
                 () = timer => {}
                 () = self.earlier.notified() => {}
             }
+        }
+    }
+
+    /// Tells the core who somebody is, when that has taken time to find out.
+    async fn tell_verdicts(&self) {
+        let Some(mut verdicts) = self.identities.verdicts() else { return std::future::pending().await };
+        while let Some((ticket, verdict)) = verdicts.recv().await {
+            let Some(mut turn) = self.enter() else { return };
+            turn.state.broker.handle_authenticated(turn.now, ticket, verdict);
+            turn.carry_out();
+            turn.leave();
         }
     }
 
@@ -245,6 +268,11 @@ impl Turn<'_> {
                 Output::Send(connection, message) => self.send(connection, Outgoing::Alone(message)),
                 Output::SendTogether(connection, message) => self.send(connection, Outgoing::Together(message)),
                 Output::Close(connection) => self.close(connection),
+                Output::Authenticate(ticket, login) => {
+                    if let Some(verdict) = self.hub.identities.ask(ticket, *login) {
+                        self.state.broker.handle_authenticated(self.now, ticket, verdict);
+                    }
+                }
                 Output::WakeAt(at) => {
                     // Being called too early does no harm, and a timer that is seldom set costs next to nothing.
                     if self.state.wake_at.is_none_or(|earlier| at < earlier) {

@@ -24,8 +24,10 @@ use super::connection;
 use super::entrance::{Current, Entrance, Via, only_allowed_pages};
 use super::hub::Hub;
 use super::limits::Limits;
+use super::origin::Origins;
 use super::site::Site;
 use crate::core::{Arrival, Broker};
+use crate::identity::Identities;
 
 /// Bytes in the body of a request to close a session; a token is much shorter.
 const MAX_TOKEN_BYTES: usize = 1 << 10;
@@ -38,6 +40,8 @@ const STOP_PATIENCE: Duration = Duration::from_secs(2);
 pub struct Server {
     /// The rules.
     pub broker: Broker,
+    /// Who clients are, if the broker does not know it by itself.
+    pub identities: Arc<Identities>,
     /// The page.
     pub site: Site,
     /// Before a session exists.
@@ -46,6 +50,22 @@ pub struct Server {
     pub entrance: watch::Receiver<Arc<Entrance>>,
     /// How long requests under way have to be answered when the broker is to stop.
     pub grace: Duration,
+}
+
+impl Server {
+    /// For development: no page, and pages of this machine may come in.
+    #[must_use]
+    pub fn development(broker: Broker) -> Self {
+        let entrance = Entrance { origins: Origins::new(&["loopback"]), ..Entrance::default() };
+        Self {
+            broker,
+            identities: Arc::default(),
+            site: Site::default(),
+            limits: Limits::default(),
+            entrance: watch::channel(Arc::new(entrance)).1,
+            grace: Duration::ZERO,
+        }
+    }
 }
 
 struct Shared {
@@ -60,8 +80,8 @@ struct Shared {
 /// Serves connections from `listeners` until `stop` resolves. Then nothing new is taken, and what is under way may end,
 /// before all connections are closed.
 pub async fn serve(listeners: Vec<TcpListener>, server: Server, stop: impl Future<Output = ()>) {
-    let Server { broker, site, limits, entrance, grace } = server;
-    let (hub, _service) = Hub::start(broker, limits.traffic.clone());
+    let Server { broker, identities, site, limits, entrance, grace } = server;
+    let (hub, _service) = Hub::start(broker, identities, limits.traffic.clone());
     let (entrance, admission) = (Arc::new(entrance), Admission::new(&limits));
     let shared = Arc::new(Shared {
         hub: hub.clone(),
@@ -79,7 +99,7 @@ pub async fn serve(listeners: Vec<TcpListener>, server: Server, stop: impl Futur
         .fallback(page)
         .with_state(shared);
     let acceptor = Acceptor::new(router, entrance, admission, limits);
-    let mut time = std::pin::pin!(hub.keep_time());
+    let mut time = std::pin::pin!(hub.run());
     tokio::select! {
         _ = join_all(listeners.iter().map(|listener| acceptor.accept(listener))) => {}
         () = stop => {}

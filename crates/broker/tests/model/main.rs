@@ -312,6 +312,7 @@ impl Run {
                     seen.push(Seen { client, conversation: None, frame: Frame::Closed });
                 }
                 Output::WakeAt(at) => self.wakes = Some(at),
+                Output::Authenticate(..) => unreachable!("the broker knows them"),
             }
         }
         Ok(seen)

@@ -1,5 +1,6 @@
 //! Carries out what both cores want done, for tests that have a broker and its clients in one process.
 
+use antiphon_broker::core::identity::{Login, Ticket};
 use antiphon_broker::core::{self, Arrival, Broker, ConnectionId};
 use antiphon_protocol::client::{self, ClientSession, Event, Output};
 use antiphon_protocol::time::Moment;
@@ -30,6 +31,10 @@ pub trait Wires {
     /// The broker wants to be rid of a connection.
     fn close(&mut self, connection: ConnectionId);
     fn wake_broker(&mut self, at: Moment);
+    /// The broker wants to know who somebody is. It knows that by itself, unless somebody says otherwise.
+    fn ask_who(&mut self, _ticket: Ticket, login: Login) {
+        panic!("{login:?}");
+    }
 
     /// Carries out everything that a client wants; whether there was anything.
     fn drive_client(&mut self, client: usize) -> bool {
@@ -58,6 +63,7 @@ pub trait Wires {
                 core::Output::Send(connection, frame) => self.send_to_client(connection, frame.to_vec()),
                 core::Output::SendTogether(connection, message) => self.send_together(connection, message.to_vec()),
                 core::Output::Close(connection) => self.close(connection),
+                core::Output::Authenticate(ticket, login) => self.ask_who(ticket, *login),
                 core::Output::WakeAt(at) => self.wake_broker(at),
             }
         }

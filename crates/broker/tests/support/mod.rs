@@ -8,6 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use antiphon_broker::core::access::Access;
+use antiphon_broker::core::identity::{Login, Ticket, Verdict};
 use antiphon_broker::core::{Broker, BrokerConfig, ConnectionId};
 use antiphon_protocol::client::{
     self, CallId, ClientConfig, ClientSession, Closed, ConnectError, Event, FilterResponseReceived, HandlerId,
@@ -54,6 +55,8 @@ pub struct Network {
     pub now: Moment,
     peers: Vec<Peer>,
     broker_wakes: Option<Moment>,
+    /// What the broker asked and nobody has answered, if it does not know its clients by itself.
+    pub asked: VecDeque<(Ticket, Login)>,
     default_timeout: Duration,
     next_connection: u64,
     new_are_frozen: bool,
@@ -84,6 +87,8 @@ struct Peer {
     events: Vec<Event>,
     /// Frames the broker sent, for tests that look at the wire.
     frames: Vec<Vec<u8>>,
+    /// How often it was asked for credentials while it was connected.
+    wanted_credentials: usize,
     /// Nothing moves on its connection, and neither end is told.
     frozen: bool,
 }
@@ -94,11 +99,22 @@ impl Network {
     }
 
     pub fn with(config: BrokerConfig) -> Self {
+        Self::of(Broker::new(BrokerConfig { server: 7, ..config }, Access::development()))
+    }
+
+    /// A broker that has to be told who its clients are.
+    pub fn of_strangers(config: BrokerConfig) -> Self {
+        let access = Access::outside(Access::development().permissions);
+        Self::of(Broker::new(BrokerConfig { server: 7, ..config }, access))
+    }
+
+    fn of(broker: Broker) -> Self {
         Self {
-            broker: Broker::new(BrokerConfig { server: 7, ..config }, Access::development()),
+            broker,
             now: Moment(1_000_000),
             peers: Vec::new(),
             broker_wakes: None,
+            asked: VecDeque::new(),
             default_timeout: Duration::from_secs(1000),
             next_connection: 0,
             new_are_frozen: false,
@@ -150,11 +166,24 @@ impl Network {
             received: VecDeque::new(),
             abandoned: Vec::new(),
             frames: Vec::new(),
+            wanted_credentials: 0,
             frozen: self.new_are_frozen,
         });
         let now = self.now;
         self.act(client, |core| core.connect(now));
         client
+    }
+
+    /// Answers what the broker asked first.
+    pub fn tell_who(&mut self, verdict: Verdict) {
+        let (ticket, _) = self.asked.pop_front().expect("a question");
+        self.broker.handle_authenticated(self.now, ticket, verdict);
+        self.run();
+    }
+
+    /// How often a client was asked for fresh credentials since this was last called.
+    pub fn wanted_credentials(&mut self, client: Client) -> usize {
+        std::mem::take(&mut self.peers[client.0].wanted_credentials)
     }
 
     pub fn session(&self, client: Client) -> Option<SessionId> {
@@ -538,6 +567,10 @@ impl Wires for Network {
 
     fn open(&mut self, client: usize, id: client::ConnectionId) {
         let peer = &mut self.peers[client];
+        if peer.core.state() == client::State::Connected {
+            peer.wanted_credentials += 1;
+            return;
+        }
         if self.is_unreachable {
             peer.lose(self.now, "nobody listens");
             return;
@@ -640,6 +673,10 @@ impl Wires for Network {
 
     fn wake_broker(&mut self, at: Moment) {
         self.broker_wakes = Some(at);
+    }
+
+    fn ask_who(&mut self, ticket: Ticket, login: Login) {
+        self.asked.push_back((ticket, login));
     }
 }
 

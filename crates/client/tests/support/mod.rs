@@ -2,12 +2,11 @@
 
 #![allow(dead_code, reason = "each test file uses its part of it")]
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use antiphon_broker::core::access::Access;
 use antiphon_broker::core::{Broker, BrokerConfig};
-use antiphon_broker::net::{Limits, Server, Site, serve};
+use antiphon_broker::net::{Limits, Server, serve};
 use antiphon_client::{Options, Session, connect};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -35,8 +34,7 @@ impl TestBroker {
         let broker = Broker::new(config, Access::development());
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(async {
-            let (_, entrance) = watch::channel(Arc::default());
-            let server = Server { broker, site: Site::default(), limits, entrance, grace: Duration::ZERO };
+            let server = Server { limits, ..Server::development(broker) };
             serve(vec![listener], server, async { drop(stopped.await) }).await;
         });
         Self { url, stop: Some(stop), task }

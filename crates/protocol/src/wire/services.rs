@@ -98,3 +98,15 @@ services! {
     /// Another principal for this session.
     203 ReAuthenticate "RE_AUTHENTICATE": Reauthenticate<'a> => bool;
 }
+
+/// A server asks for fresh credentials: those of the session expire soon (section 18.4). One-way, and only to clients that know
+/// it, so it is in no list of what may be asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct CredentialsWanted;
+
+impl Service for CredentialsWanted {
+    const ID: u32 = 1001;
+    const NAME: &'static str = "CREDENTIALS_WANTED";
+    type Request<'a> = ();
+    type Response<'a> = ();
+}

@@ -1,0 +1,218 @@
+//! Who somebody is, by what the operator has configured: users with passwords, bearers of tokens, anybody.
+//!
+//! - [`passwords`]: hashes of passwords (argon2id).
+//! - [`tokens`]: JSON Web Tokens; `keys`: what verifies them; `signatures`: the cryptography of that.
+//! - `workers`: threads that do one piece of such work at a time, in fair turns.
+//!
+//! What is known is replaced as a whole ([`Identities::replace`]). Questions that are under way are answered by what was known
+//! when they were asked.
+
+mod keys;
+pub mod passwords;
+mod signatures;
+pub mod tokens;
+mod workers;
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use antiphon_protocol::wire::handshake::Credentials;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+pub use keys::Keys;
+use passwords::{PasswordHash, Passwords};
+use tokens::Issuer;
+use workers::Workers;
+
+use crate::core::identity::{Identity, Login, Ticket, Verdict};
+
+/// Who may connect, and as what.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// The roles of anonymous sessions; refused if nothing.
+    pub anonymous: Option<Vec<String>>,
+    /// By name.
+    pub users: HashMap<String, User>,
+    /// Whose tokens are believed.
+    pub issuers: Vec<Issuer>,
+    /// Roles that mean something: others in tokens are left out.
+    pub roles: BTreeSet<String>,
+}
+
+/// Somebody with a password.
+#[derive(Clone, Debug)]
+pub struct User {
+    /// Of the password.
+    pub password: PasswordHash,
+    /// Roles of the sessions.
+    pub roles: Vec<String>,
+    /// Session properties that the broker sets.
+    pub properties: Vec<(String, String)>,
+}
+
+/// How much work unknown clients may cause.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Passwords that are checked at the same time, each by a thread of its own.
+    pub max_password_checks: usize,
+    /// Credentials that may wait to be checked: passwords, and tokens as many.
+    pub max_waiting_logins: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_password_checks: 2, max_waiting_logins: 1_000 }
+    }
+}
+
+/// Longest password, in bytes: hashing a longer one would take longer.
+pub const MAX_PASSWORD_BYTES: usize = 1024;
+
+/// Longest token, in bytes.
+pub const MAX_JWT_BYTES: usize = 16 << 10;
+
+/// Tells who clients are.
+pub struct Identities {
+    known: RwLock<Arc<Snapshot>>,
+    passwords: Workers,
+    tokens: Workers,
+    verdicts: UnboundedSender<(Ticket, Verdict)>,
+    later: Mutex<Option<Verdicts>>,
+}
+
+/// Answers that came later: see [`Identities::ask`].
+pub type Verdicts = UnboundedReceiver<(Ticket, Verdict)>;
+
+/// What is known at a time.
+struct Snapshot {
+    known: Known,
+    passwords: Passwords,
+}
+
+impl Snapshot {
+    fn new(known: Known) -> Arc<Self> {
+        let passwords = Passwords::new(known.users.values().map(|user| &user.password));
+        Arc::new(Self { known, passwords })
+    }
+
+    /// Takes as long as hashing the password once, whether there is such a user or not.
+    fn check_password(&self, principal: &str, password: &str) -> Verdict {
+        let user = self.known.users.get(principal);
+        if !self.passwords.check(user.map(|user| &user.password), password) {
+            return Verdict::Refused;
+        }
+        user.map_or(Verdict::Refused, |user| {
+            Verdict::Accepted(Identity {
+                principal: principal.to_owned(),
+                roles: user.roles.clone(),
+                properties: user.properties.clone(),
+                expiry: None,
+            })
+        })
+    }
+
+    fn check_token(&self, principal: &str, token: &str) -> Verdict {
+        match tokens::check(&self.known.issuers, &self.known.roles, principal, token, since_1970()) {
+            Ok(identity) => Verdict::Accepted(identity),
+            Err(why) => {
+                tracing::info!(?principal, "token refused: {why}");
+                Verdict::Refused
+            }
+        }
+    }
+}
+
+impl Identities {
+    /// With what is known now.
+    #[must_use]
+    pub fn new(known: Known, limits: &Limits) -> Self {
+        let (verdicts, later) = unbounded_channel();
+        Self {
+            known: RwLock::new(Snapshot::new(known)),
+            passwords: Workers::new("passwords", limits.max_password_checks, limits.max_waiting_logins),
+            tokens: Workers::new("tokens", 1, limits.max_waiting_logins),
+            verdicts,
+            later: Mutex::new(Some(later)),
+        }
+    }
+
+    /// Whoever serves clients takes the answers that come later from here. Nothing the second time.
+    pub fn verdicts(&self) -> Option<Verdicts> {
+        self.later.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// From now on this is known.
+    pub fn replace(&self, known: Known) {
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Snapshot::new(known);
+    }
+
+    /// How often a password was hashed, right or wrong, since what is known was last replaced.
+    #[must_use]
+    pub fn passwords_checked(&self) -> u64 {
+        self.snapshot().passwords.checked()
+    }
+
+    fn snapshot(&self) -> Arc<Snapshot> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Who is this? Answers at once if that takes no time, else by [`Verdicts`].
+    pub fn ask(&self, ticket: Ticket, login: Login) -> Option<Verdict> {
+        let Login { principal, credentials, client_ip } = login;
+        let snapshot = self.snapshot();
+        let known = &snapshot.known;
+        let password =
+            match credentials {
+                Credentials::None if principal.is_empty() => {
+                    return Some(known.anonymous.clone().map_or(Verdict::Refused, |roles| {
+                        Verdict::Accepted(Identity { roles, ..Identity::default() })
+                    }));
+                }
+                Credentials::Password(password) => password,
+                Credentials::None | Credentials::Custom(_) => return Some(Verdict::Refused),
+            };
+        let is_token = !known.issuers.is_empty() && tokens::is_token(&password);
+        let (workers, is_short) = if is_token {
+            (&self.tokens, password.len() <= MAX_JWT_BYTES)
+        } else {
+            (&self.passwords, password.len() <= MAX_PASSWORD_BYTES)
+        };
+        // Without users there is nothing to be found out by how long it takes.
+        let is_possible = is_token || !principal.is_empty() && !known.users.is_empty();
+        if !is_short || !is_possible {
+            return Some(Verdict::Refused);
+        }
+        let verdicts = self.verdicts.clone();
+        let answer = move |verdict| {
+            // Nobody wants to know any more if the broker is gone.
+            let _ = verdicts.send((ticket, verdict));
+        };
+        workers.enqueue(&client_ip, move |has_turn| {
+            answer(match (has_turn, is_token) {
+                (false, _) => Verdict::Busy,
+                (true, true) => snapshot.check_token(&principal, &password),
+                (true, false) => snapshot.check_password(&principal, &password),
+            });
+        });
+        None
+    }
+}
+
+impl Default for Identities {
+    /// Nobody is known.
+    fn default() -> Self {
+        Self::new(Known::default(), &Limits::default())
+    }
+}
+
+impl fmt::Debug for Identities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identities").field("known", &self.snapshot().known).finish_non_exhaustive()
+    }
+}
+
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
