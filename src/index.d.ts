@@ -76,8 +76,9 @@ export interface ConnectOptions<C extends Contract = AnyContract> {
   /** The name to log in under. Default: anonymous. */
   principal?: string;
   /**
-   * A password, or bytes for a custom authenticator. A function is called before every attempt to connect, so that it
-   * can return a fresh token; if it fails, so does the attempt (`CONNECTION_ERROR`). Default: none.
+   * A password or a token, or bytes for a custom authenticator. A function is called before every attempt to connect, so that
+   * it can return a fresh token; if it fails, so does the attempt (`CONNECTION_ERROR`). While the session is open it is called
+   * again before the token expires, and what it returns takes its place. Default: none.
    */
   credentials?: Credentials | (() => Credentials | undefined | Promise<Credentials | undefined>);
   /**

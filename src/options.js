@@ -299,7 +299,7 @@ export function serverAddress(url) {
     throw invalidUrl(`the URL must begin with ws://, wss://, http:// or https://, not ${address.protocol}`);
   }
   if (address.username || address.password) {
-    throw invalidUrl("the URL must not have a user name or password; use the options principal and credentials");
+    throw invalidUrl("the URL must not have a user name or password; use the options for them");
   }
   const path = address.pathname === "/" ? "/diffusion" : address.pathname;
   return `${scheme}//${address.host}${path}${address.search || "?"}${address.search ? "&" : ""}`;

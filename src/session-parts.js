@@ -80,12 +80,16 @@ export class SessionParts {
     });
   }
 
-  /** Answers the client, which wants to connect: with what the options have, or what their function gives. */
+  /**
+   * Answers the client, which wants to connect: with what the options have, or what their function gives. If it is connected,
+   * the credentials of the session expire soon; the broker asks again if it gets no others.
+   */
   #giveCredentials(connection) {
     const { credentials } = this.#options;
+    const isRenewal = this.life.state === "connected";
     this.life.cause = undefined;
     if (!isFunction(credentials)) {
-      this.client.port.connectWith(connection, credentials);
+      if (!isRenewal) this.client.port.connectWith(connection, credentials);
       return;
     }
     const asked = new Promise((resolve) => {
@@ -96,9 +100,13 @@ export class SessionParts {
         this.life.cause = error;
         throw new Error(`the credentials function failed: ${textOf(error)}`);
       })
-      .then(
-        (checked) => this.client.port?.connectWith(connection, checked),
-        (error) => this.client.port?.cannotConnect(connection, this.#describe(error)),
+      .then((checked) =>
+        isRenewal
+          ? this.calls.make(({ number }) => this.port.changePrincipal(number, this.life.principal, checked))
+          : this.client.port?.connectWith(connection, checked),
+      )
+      .catch((error) =>
+        isRenewal ? report(error) : this.client.port?.cannotConnect(connection, this.#describe(error)),
       );
   }
 

@@ -52,7 +52,7 @@ export class SocketEvents {
   #handlers(connection, { url }) {
     const client = this.#client;
     // Many servers take 8 KiB, with what a request says besides.
-    const hint = url?.length > 8000 ? `with credentials and properties the address is long: ${url.length} bytes` : "";
+    const hint = url?.length > 8000 ? `the address is long: ${url.length} bytes` : "";
     let failure = hint;
     let canPass = true;
     const ended = (event) => {

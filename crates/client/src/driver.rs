@@ -31,7 +31,8 @@ pub trait Host {
     fn random(&mut self) -> f64;
 
     /// Get credentials, now or later, then call [`Driver::open`], or
-    /// [`Driver::handle_disconnected`] if there are none.
+    /// [`Driver::handle_disconnected`] if there are none. While the session is connected, the server asks for fresh ones: give
+    /// them to it by [`ClientSession::change_principal`], if there are any.
     fn connect(&mut self, connection: ConnectionId);
 
     /// Open a WebSocket. What happens on it comes by the `handle_*` methods of the driver, never before this returns.

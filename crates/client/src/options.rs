@@ -69,8 +69,8 @@ impl Options {
         self
     }
 
-    /// A function that is asked for credentials at every connection, for those that expire. What it fails with becomes
-    /// the reason why there is no connection.
+    /// A function that is asked for credentials at every connection, and again before those of the session expire. What it
+    /// fails with becomes the reason why there is no connection.
     #[must_use]
     pub fn credentials_from<F, A, E>(mut self, ask: F) -> Self
     where

@@ -79,6 +79,15 @@ impl Task {
         while !self.is_over {
             match self.next().await {
                 Step::Changed => shared.driver.drive(&mut self),
+                // Asked while there is a connection: those of the session expire soon. The broker asks again if it gets none.
+                Step::Credentials(_, given) if self.state == State::Connected => {
+                    let principal = shared.identity.get().principal.clone().unwrap_or_default();
+                    if let Ok(credentials) = given {
+                        drop(shared.call(|core, now, call| {
+                            core.change_principal(now, call, &principal, &credentials);
+                        }));
+                    }
+                }
                 Step::Credentials(connection, Ok(credentials)) => {
                     shared.driver.open(&mut self, connection, credentials);
                 }

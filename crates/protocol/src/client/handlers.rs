@@ -7,7 +7,7 @@ use super::connection::Way;
 use super::ids::{CallId, HandlerId, RequestId};
 use super::received::{MAX_RECEIVED, ReceivedRequest, Sender};
 use super::registrations::{Effect, Question, Registration};
-use super::{ClientSession, Event, RequestError};
+use super::{ClientSession, Event, Output, RequestError};
 use crate::text;
 use crate::time::Moment;
 use crate::wire::decode_all;
@@ -16,7 +16,8 @@ use crate::wire::error_reason::ErrorReason;
 use crate::wire::layouts::{ForwardedRequest, SendToPath, SerialisedValue, ServiceFailure};
 use crate::wire::primitives::ConversationId;
 use crate::wire::services::{
-    self, Deregistration, FilterResponseDelivery, MessagingReceiverClient, MessagingSend, Service, SystemPing, UserPing,
+    self, CredentialsWanted, Deregistration, FilterResponseDelivery, MessagingReceiverClient, MessagingSend, Service,
+    SystemPing, UserPing,
 };
 
 /// Longest error text that is sent, in characters; the broker cuts there as well (rules M-18).
@@ -157,6 +158,13 @@ impl ClientSession {
             }
             MessagingReceiverClient::ID => decode_all(body).map(|request| self.dispatch(now, conversation, request)),
             MessagingSend::ID => decode_all(body).map(|request| self.dispatch_addressed(now, conversation, request)),
+            CredentialsWanted::ID => {
+                // The same question as when a connection begins, but to this one there is a session already.
+                if let Some(connection) = self.connection() {
+                    self.push(Output::Connect(connection));
+                }
+                Ok(())
+            }
             FilterResponseDelivery::ID => decode_all(body).map(|response| {
                 self.acknowledge(conversation);
                 self.handle_filter_response(response, size);

@@ -99,7 +99,8 @@ impl Default for ClientConfig {
 /// An instruction of the session to its driver. Returned by [`ClientSession::poll_output`].
 #[derive(Debug, PartialEq)]
 pub enum Output {
-    /// Open a connection with the query of [`ClientSession::connect_query`].
+    /// Open a connection with the query of [`ClientSession::connect_query`]. If it is open already, the server asks for
+    /// fresh credentials: [`ClientSession::change_principal`] answers.
     Connect(ConnectionId),
     /// Send this as one binary WebSocket message.
     Send(Frame),
