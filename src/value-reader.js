@@ -6,6 +6,7 @@ import { TextDecoder } from "./host.js";
 import { TYPE_BINARY, TYPE_INT64, TYPE_JSON, TYPE_NAMES, TYPE_RECORD_V2, TYPE_STRING } from "./tables.js";
 
 export const MAX_DEPTH = 256; // containers within one another, read and written alike
+const MAX_BUILT = 1 << 28; // bytes of memory that a value may become, by estimate: a byte can be an object
 const SHORT_KEY = 24; // bytes; below this the length of a text is within the first byte
 const SHORT_TEXT = 48; // bytes; below this a loop is faster than TextDecoder
 const CACHED_KEYS = 256; // a power of two
@@ -33,6 +34,7 @@ class Reader {
   #bytes;
   #at = 0;
   #end;
+  #left = MAX_BUILT;
 
   constructor(bytes) {
     this.#bytes = bytes;
@@ -40,15 +42,24 @@ class Reader {
   }
 
   readTyped(code) {
-    if (code === TYPE_RECORD_V2) return this.#end > 0 ? this.#readUtf8(this.#end).split("\x01").map(splitRecord) : [];
+    if (code === TYPE_RECORD_V2) {
+      for (const byte of this.#bytes) if (byte < 3) this.#spend(64);
+      return this.#end > 0 ? this.#readUtf8(this.#end).split("\x01").map(splitRecord) : [];
+    }
     const value = code === TYPE_JSON ? this.#read(0) : this.#readScalar(code);
     if (this.#at < this.#end) this.#malformed("bytes are left over");
     return value;
   }
 
   #malformed(text) {
-    const where = `at byte ${this.#at} of ${this.#end}`;
-    throw new MessagingError("INVALID_DATA", `malformed value, ${where}: ${text}`, "failed");
+    const message = `malformed value, at byte ${this.#at} of ${this.#end}: ${text}`;
+    throw new MessagingError("INVALID_DATA", message, "failed");
+  }
+
+  /** What comes next takes so many bytes of memory. */
+  #spend(bytes) {
+    this.#left -= bytes;
+    if (this.#left < 0) this.#malformed("too large");
   }
 
   #readScalar(code) {
@@ -163,11 +174,9 @@ class Reader {
         float.setUint32(0, this.#readUnsigned(4));
         float.setUint32(4, this.#readUnsigned(4));
         return float.getFloat64(0);
-      case 22:
-        return null;
       default:
         if (low > 27) this.#badHead();
-        return null; // undefined, and what no standard gives a meaning to
+        return null; // so is undefined, and what no standard gives a meaning to
     }
   }
 
@@ -212,6 +221,7 @@ class Reader {
   /** The number of members, which can all be there as far as one can tell; negative if an end will tell. */
   #enter(low, depth, bytesEach) {
     if (depth === MAX_DEPTH) this.#malformed("nested too deep");
+    this.#spend(64);
     if (low === 31) return -1;
     const count = this.#readArgument(low);
     if (count > (this.#end - this.#at) / bytesEach) this.#malformed("it is cut short");
@@ -226,6 +236,7 @@ class Reader {
   }
 
   #readKey() {
+    this.#spend(160);
     const bytes = this.#bytes;
     const length = bytes[this.#at] - 0x60;
     if (!(length >= 0 && length < SHORT_KEY && length < this.#end - this.#at)) return this.#readOtherKey();
@@ -238,6 +249,9 @@ class Reader {
       while (i < length && cached.charCodeAt(i) === bytes[start + i]) i++;
       if (i === length) {
         this.#at += length;
+        // The members of an object like one before it cost little, unless their keys are numbers.
+        if (nextSlots[lastSlot] === slot && bytes[start] > 57) this.#left += 128;
+        lastSlot = nextSlots[lastSlot] = slot;
         return cached;
       }
     }
@@ -261,6 +275,7 @@ class Reader {
   }
 
   #readBytes(low) {
+    this.#spend(256);
     if (low !== 31) {
       const length = this.#readLength(low);
       this.#at += length;
@@ -292,6 +307,7 @@ class Reader {
 
   /** The next `length` bytes, which are there, as text. */
   #readUtf8(length) {
+    this.#spend(32);
     const text = textAt(this.#bytes, this.#at, length) ?? this.#malformed("text that is not UTF-8");
     this.#at += length;
     return text;
@@ -328,6 +344,10 @@ const float = new DataView(new ArrayBuffer(8));
 
 /** Keys that were read lately, by a hash of their bytes, so that equal keys are one string; only ASCII. */
 const keys = new Array(CACHED_KEYS).fill("");
+
+/** By the place of a key in them, that of the one which came after it the last time. */
+const nextSlots = new Uint8Array(CACHED_KEYS);
+let lastSlot = 0;
 
 /** The `n` ASCII characters of `b` at `i`. With its arguments written out, fromCharCode takes a third of the time. */
 function ascii(b, i, n) {

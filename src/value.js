@@ -236,8 +236,10 @@ export function untyped(value) {
  */
 export function decode(code, name, bytes, wanted) {
   if (!names.has(code)) incompatible(`unknown data type ${JSON.stringify(name)}`);
-  const value = read(code, bytes);
-  const result = wanted === 0 || wanted === code ? value : converted(value, code, wanted);
+  const isOther = wanted !== 0 && wanted !== code;
+  // Nothing but null can be another type than json: no large value is built to be refused.
+  const value = isOther && code === TYPE_JSON && bytes.length > 64 ? undefined : read(code, bytes);
+  const result = isOther ? converted(value, code, wanted) : value;
   if (result === undefined) incompatible(`this ${names.get(code)} value cannot be read as ${typeName(wanted)}`);
   return result;
 }

@@ -19,12 +19,12 @@ export const cargo = (...args) => must("cargo", [...args, "--locked", ...quiet])
 /**
  * Runs a command and waits for it.
  *
- * `show` says where its output goes: "terminal" (as it is, progress bars included), "tee" (shown and kept), or "failure"
- * (kept, and shown only if the command fails). `output` is what was kept, stdout and stderr in the order they came.
+ * `show` says where its output goes: "terminal" (as it is, progress bars included), "tee" (shown and kept), "failure"
+ * (kept, and shown only if the command fails), or "nothing" (kept). `output` is what was kept, stdout and stderr in the order they came.
  *
  * @param {string} command
  * @param {string[]} args
- * @param {{ show?: "terminal" | "tee" | "failure", env?: Record<string, string>, cwd?: string }} options
+ * @param {{ show?: "terminal" | "tee" | "failure" | "nothing", env?: Record<string, string>, cwd?: string }} options
  * @returns {Promise<{ status: number, output: string }>}
  */
 export function run(command, args, { show = "terminal", env = {}, cwd = root } = {}) {

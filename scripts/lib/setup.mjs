@@ -8,6 +8,7 @@ import { fromRoot, root, wasmBindgen } from "./paths.mjs";
 import { cargo, Failure, must, run, say } from "./run.mjs";
 
 const PYTHON_CLIENT = "diffusion==6.12.2";
+const FUZZER = "cargo-fuzz@0.13.2";
 
 /** Node packages, from package-lock.json. They are build tools only, and none gets to run an install script. */
 export async function nodeModules() {
@@ -73,6 +74,23 @@ async function installIfAllowed(name, find, packages) {
     if (!(error instanceof Failure)) throw error;
     say(`\n*** ${name} IS NOT TESTED, since it is not installed ***\n${error.message}\n`);
   }
+}
+
+/** Whether there is nightly Rust. */
+export async function hasNightly() {
+  const { status } = await run("rustup", ["run", "nightly", "rustc", "--version"], { show: "nothing" });
+  return status === 0;
+}
+
+/** The path of cargo-fuzz, which is built if need be. */
+export async function fuzzer() {
+  const found = onPath("cargo-fuzz");
+  const folder = fromRoot("build", "tools");
+  const path = found || join(folder, "bin", "cargo-fuzz");
+  if (existsSync(path)) return path;
+  say("cargo: building cargo-fuzz (once, 2 to 3 minutes)");
+  await must("cargo", ["install", "--locked", "--root", folder, "--quiet", FUZZER]);
+  return path;
 }
 
 /** A virtual environment with the official Python client, for the interoperability tests. */

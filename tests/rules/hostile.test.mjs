@@ -133,6 +133,26 @@ hostile("1 000 000 tags around a value are an error or no matter", async () => {
   }
 });
 
+hostile("D-6 a value of 5 MiB that becomes too large is an error, and its handler is not called", async () => {
+  let called = 0;
+  const registration = await ours.messaging.addRequestHandler("counted", () => {
+    called += 1;
+  });
+  const objects = Buffer.concat([Buffer.of(0x9f), repeated(0xa0, 5 << 20), Buffer.of(0xff)]);
+  await refused("json", objects);
+  const { reason } = await peer.answerTo(peer.sendToPath("counted", value("json", objects)));
+  assert.deepEqual([reason, called], [106, 0]);
+  await registration.close();
+});
+
+hostile("D-6 a value of another type than its handler takes is refused unread", async () => {
+  const registration = await ours.messaging.addRequestHandler("typed", () => null, { requestType: "string" });
+  const objects = Buffer.concat([Buffer.of(0x9f), repeated(0xa0, 5 << 20), Buffer.of(0xff)]);
+  const { reason } = await peer.answerTo(peer.sendToPath("typed", value("json", objects)));
+  assert.equal(reason, 108);
+  await registration.close();
+});
+
 function nested(depth, around) {
   let inner = null;
   for (let level = 0; level < depth; level += 1) inner = around(inner);

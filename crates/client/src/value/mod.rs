@@ -212,6 +212,10 @@ impl ValueError {
         Self::invalid(format!("more than {MAX_DEPTH} arrays and objects are nested in each other"))
     }
 
+    fn too_large() -> Self {
+        Self::invalid(format!("the value becomes larger than {MAX_BUILT} bytes in memory"))
+    }
+
     /// What a handler answers that cannot read a request.
     pub(crate) fn reason(&self) -> ErrorReason {
         if self.is_incompatible { ErrorReason::INCOMPATIBLE_DATATYPE } else { ErrorReason::INVALID_DATA }
@@ -248,5 +252,24 @@ impl serde::de::Error for ValueError {
 /// would end the process.
 const MAX_DEPTH: usize = 256;
 
+/// Bytes of memory that a value may become, by estimate: one byte of it can be an object of a hundred.
+const MAX_BUILT: usize = 1 << 28;
+
 #[cfg(test)]
 mod vectors;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// D-6.
+    #[test]
+    fn what_a_value_becomes_is_bounded() {
+        let objects = |count: usize| Value::new(DataType::Json, [&[0x9f][..], &vec![0xa0; count], &[0xff]].concat());
+        assert!(objects(1 << 20).decode::<item::Item>().is_ok());
+        let error = objects(5 << 20).decode::<item::Item>().unwrap_err();
+        assert_eq!((error.code(), error.reason()), ("INVALID_DATA", ErrorReason::INVALID_DATA));
+        let numbers = Value::json(&vec![7; 1_000_000]).unwrap();
+        assert_eq!(numbers.decode::<Vec<u8>>().unwrap().len(), 1_000_000);
+    }
+}

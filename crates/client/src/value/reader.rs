@@ -15,11 +15,11 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 
-use super::{MAX_DEPTH, ValueError, writer};
+use super::{MAX_BUILT, MAX_DEPTH, ValueError, writer};
 
 /// Reads the one item that `bytes` must be, of a data type that is CBOR.
 pub fn from_bytes<'de, T: Deserialize<'de>>(bytes: &'de [u8], data_type: DataType) -> Result<T, ValueError> {
-    let mut reader = Reader { input: Decoder::new(bytes), depth: 0 };
+    let mut reader = Reader::new(bytes);
     let kind = reader.kind()?;
     if !may_hold(data_type, kind) {
         return Err(ValueError::invalid(format!("a value of data type {} holds something else", data_type.name())));
@@ -39,7 +39,7 @@ pub fn from_binary<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, Valu
 
 /// The bytes of a json value as another data type, if that can hold it without loss; borrowed if they are the same.
 pub fn retyped(bytes: &[u8], data_type: DataType) -> Option<Cow<'_, [u8]>> {
-    let mut reader = Reader { input: Decoder::new(bytes), depth: 0 };
+    let mut reader = Reader::new(bytes);
     let kind = reader.kind().ok()?;
     match data_type {
         DataType::Binary => reader.input.bytes().ok().map(|content| Cow::Owned(content.to_owned())),
@@ -51,6 +51,11 @@ pub fn retyped(bytes: &[u8], data_type: DataType) -> Option<Cow<'_, [u8]>> {
         _ => may_hold(data_type, kind).then_some(Cow::Borrowed(bytes)),
     }
 }
+
+/// Bytes of memory that an array or an object takes besides what is in it, by estimate.
+const CONTAINER: usize = 64;
+/// The same for a text, a key, or bytes.
+const TEXT: usize = 32;
 
 /// Up to here a float has every integer.
 const MAX_EXACT: u64 = 1 << 53;
@@ -79,9 +84,21 @@ struct Reader<'de> {
     input: Decoder<'de>,
     /// How many containers are around the next one.
     depth: usize,
+    /// Bytes of memory that the rest may become.
+    left: usize,
 }
 
 impl<'de> Reader<'de> {
+    fn new(bytes: &'de [u8]) -> Self {
+        Self { input: Decoder::new(bytes), depth: 0, left: MAX_BUILT }
+    }
+
+    /// What comes next takes so many bytes of memory, by estimate.
+    fn spend(&mut self, bytes: usize) -> Result<(), ValueError> {
+        self.left = self.left.checked_sub(bytes).ok_or_else(ValueError::too_large)?;
+        Ok(())
+    }
+
     /// Reads something of an item that has been looked at.
     fn read<T>(&mut self, read: impl FnOnce(&mut Decoder<'de>) -> Result<T, Malformed>) -> Result<T, ValueError> {
         let position = self.input.position();
@@ -108,6 +125,7 @@ impl<'de> Reader<'de> {
     }
 
     fn text(&mut self) -> Result<Cow<'de, str>, ValueError> {
+        self.spend(TEXT)?;
         match self.kind()? {
             Type::String => self.read(Decoder::str).map(Cow::Borrowed),
             Type::StringIndef => self.read(|input| input.str_iter()?.collect::<Result<_, _>>()).map(Cow::Owned),
@@ -116,6 +134,7 @@ impl<'de> Reader<'de> {
     }
 
     fn bytes(&mut self) -> Result<Cow<'de, [u8]>, ValueError> {
+        self.spend(TEXT)?;
         match self.kind()? {
             Type::Bytes => self.read(Decoder::bytes).map(Cow::Borrowed),
             _ => self
@@ -134,6 +153,7 @@ impl<'de> Reader<'de> {
         if self.depth >= MAX_DEPTH {
             return Err(ValueError::too_deep());
         }
+        self.spend(CONTAINER)?;
         self.depth += 1;
         Ok(Entries { reader: self, left })
     }
@@ -292,7 +312,10 @@ impl<'de> MapAccess<'de> for &mut Entries<'_, 'de> {
         let kind = self.reader.kind()?;
         let key = match kind {
             Type::String | Type::StringIndef => self.reader.text()?,
-            kind if is_integer(kind) => Cow::Owned(i128::from(self.reader.read(Decoder::int)?).to_string()),
+            kind if is_integer(kind) => {
+                self.reader.spend(TEXT)?;
+                Cow::Owned(i128::from(self.reader.read(Decoder::int)?).to_string())
+            }
             _ => return Err(ValueError::custom("a key is neither text nor an integer")),
         };
         seed.deserialize(Key(key)).map(Some)
