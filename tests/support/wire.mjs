@@ -68,6 +68,7 @@ export const batch = (...messages) =>
 /** Features of a connection, as bits (section 18.1). */
 export const BATCHING = 1;
 export const UNACKNOWLEDGED = 256;
+export const RENEWAL = 512;
 
 /** What says behind a connection response which features are granted. */
 export function granted(features) {

@@ -60,7 +60,7 @@ test("S-17 the client offers what it has; without batching if it is not to have 
     [{}, ALL],
     [{ batching: true }, ALL],
     [{ batching: undefined }, ALL],
-    [{ batching: false }, UNACKNOWLEDGED],
+    [{ batching: false }, ALL & ~BATCHING],
   ]) {
     const { connection } = await openScripted(t, {}, given);
     assert.equal(connection.query.antiphon, String(offered), JSON.stringify(given));
