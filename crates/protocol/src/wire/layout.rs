@@ -20,6 +20,16 @@ pub trait Decode<'a>: Sized {
     fn decode(input: &mut Reader<'a>) -> Result<Self, DecodeError>;
 }
 
+/// Something whose length the wire form begins with: text, bytes, lists.
+pub trait DecodeBounded<'a>: Decode<'a> {
+    /// Reads one value of at most `most` bytes, or items, from the front of `input`: nothing of a longer one is looked at.
+    ///
+    /// # Errors
+    ///
+    /// As [`Decode::decode`].
+    fn decode_bounded(input: &mut Reader<'a>, most: usize) -> Result<Self, DecodeError>;
+}
+
 /// Why bytes from the network are not what they should be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.message())]
@@ -32,12 +42,12 @@ pub enum DecodeError {
         /// Most bytes that an integer of this width takes.
         max: usize,
     },
-    /// A length or a count is negative, or larger than what is left of the message.
-    LengthBeyondEnd {
+    /// A length or a count is negative, or larger than what is left of the message or than its layout allows.
+    LengthOutOfBounds {
         /// What the message claims.
         length: i64,
-        /// What it has.
-        left: usize,
+        /// What it may be.
+        most: usize,
     },
     /// Text that is not UTF-8.
     InvalidUtf8,
@@ -67,8 +77,8 @@ impl DecodeError {
             Self::VarintTooLong { max } => {
                 return Cow::Owned(text!["a variable-length integer is longer than ", *max, " bytes"]);
             }
-            Self::LengthBeyondEnd { length, left } => {
-                return Cow::Owned(text!["a length of ", *length, " runs past the ", *left, " bytes that are left"]);
+            Self::LengthOutOfBounds { length, most } => {
+                return Cow::Owned(text!["a length of ", *length, " where ", *most, " is the most"]);
             }
             Self::InvalidUtf8 => "text that is not UTF-8",
             Self::UnknownForm { layout, byte } => {
@@ -162,9 +172,22 @@ pub fn decode_all<'a, T: Decode<'a>>(bytes: &'a [u8]) -> Result<T, DecodeError> 
     }
 }
 
-/// Declares a layout: fields in wire order. The lifetime is that of the message the text and bytes are read from.
+/// Reads what a layout or a choice declares: `type`, or `type [..most]` with a bound.
+macro_rules! decode_declared {
+    ($input:ident, $life:lifetime, $type:ty) => {
+        <$type as $crate::wire::Decode<$life>>::decode($input)
+    };
+    ($input:ident, $life:lifetime, $type:ty, $most:expr) => {
+        <$type as $crate::wire::layout::DecodeBounded<$life>>::decode_bounded($input, $most)
+    };
+}
+
+/// Declares a layout: fields in wire order, each with the most bytes or items it may have where its type has a length. The
+/// lifetime is that of the message the text and bytes are read from.
 macro_rules! layout {
-    ($(#[$meta:meta])* $name:ident<$life:lifetime> { $($(#[$field_meta:meta])* $field:ident: $type:ty,)* }) => {
+    ($(#[$meta:meta])* $name:ident<$life:lifetime> {
+        $($(#[$field_meta:meta])* $field:ident: $type:ty $([..$most:expr])?,)*
+    }) => {
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq)]
         pub struct $name<$life> { $($(#[$field_meta])* pub $field: $type,)* }
@@ -177,7 +200,7 @@ macro_rules! layout {
 
         impl<$life> $crate::wire::Decode<$life> for $name<$life> {
             fn decode(input: &mut $crate::wire::Reader<$life>) -> Result<Self, $crate::wire::DecodeError> {
-                Ok(Self { $($field: <$type as $crate::wire::Decode<$life>>::decode(input)?,)* })
+                Ok(Self { $($field: $crate::wire::layout::decode_declared!(input, $life, $type $(, $most)?)?,)* })
             }
         }
     };
@@ -186,7 +209,7 @@ macro_rules! layout {
 /// Declares a choice: a byte that says which form follows.
 macro_rules! choice {
     ($(#[$meta:meta])* $name:ident<$life:lifetime> {
-        $($(#[$form_meta:meta])* $byte:literal => $form:ident($type:ty),)*
+        $($(#[$form_meta:meta])* $byte:literal => $form:ident($type:ty $([..$most:expr])?),)*
     }) => {
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq)]
@@ -206,7 +229,9 @@ macro_rules! choice {
         impl<$life> $crate::wire::Decode<$life> for $name<$life> {
             fn decode(input: &mut $crate::wire::Reader<$life>) -> Result<Self, $crate::wire::DecodeError> {
                 match input.byte()? {
-                    $($byte => Ok(Self::$form(<$type as $crate::wire::Decode<$life>>::decode(input)?)),)*
+                    $($byte => {
+                        Ok(Self::$form($crate::wire::layout::decode_declared!(input, $life, $type $(, $most)?)?))
+                    })*
                     byte => Err($crate::wire::DecodeError::UnknownForm { layout: stringify!($name), byte }),
                 }
             }
@@ -214,4 +239,4 @@ macro_rules! choice {
     };
 }
 
-pub(crate) use {choice, layout};
+pub(crate) use {choice, decode_declared, layout};

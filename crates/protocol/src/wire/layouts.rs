@@ -5,6 +5,20 @@ use super::layout::{choice, layout};
 use super::primitives::{ConversationId, SessionId};
 use super::{Decode, DecodeError, Reader};
 
+// Bounds of what is read, so that nothing is made of a longer one. They are no limits that anybody should meet: those are
+// smaller, and who exceeds them is told so.
+
+/// Most bytes of the name of a data type or of a control group.
+pub const MAX_NAME_BYTES: usize = 256;
+/// Most bytes of the name of a principal.
+pub const MAX_PRINCIPAL_BYTES: usize = 4 << 10;
+/// Most bytes of a password or of what else proves who somebody is.
+pub const MAX_CREDENTIAL_BYTES: usize = 64 << 10;
+/// Most bytes of a path, a filter or an error text.
+pub const MAX_TEXT_BYTES: usize = 2 << 20;
+/// Most properties, or keys of properties.
+pub const MAX_ITEMS: usize = 16 << 10;
+
 /// Session properties, or the part of them that was asked for. Order carries no meaning.
 pub type Properties<'a> = Vec<(&'a str, &'a str)>;
 
@@ -14,7 +28,7 @@ layout! {
     /// Source: section 7.
     SerialisedValue<'a> {
         /// Lower case, e.g. `json`.
-        type_name: &'a str,
+        type_name: &'a str [..MAX_NAME_BYTES],
         /// One CBOR item, or for `binary` and `record_v2` the bytes themselves.
         bytes: &'a [u8],
     }
@@ -26,7 +40,7 @@ layout! {
     /// Source: sections 8.2 and 8.3.
     SendToPath<'a> {
         /// Message path, e.g. `orders/eu`, as the sender wrote it.
-        path: &'a str,
+        path: &'a str [..MAX_TEXT_BYTES],
         /// The request.
         request: SerialisedValue<'a>,
     }
@@ -40,7 +54,7 @@ layout! {
         /// The recipient.
         session: SessionId,
         /// Selects the stream of the recipient, by exact equality.
-        path: &'a str,
+        path: &'a str [..MAX_TEXT_BYTES],
         /// The request.
         request: SerialisedValue<'a>,
     }
@@ -54,9 +68,9 @@ layout! {
         /// Named again in every [`FilterResponse`]; chosen by the sender.
         filter_conversation: ConversationId,
         /// E.g. `$Principal is 'ops'`.
-        filter: &'a str,
+        filter: &'a str [..MAX_TEXT_BYTES],
         /// Selects the stream of each recipient, by exact equality.
-        path: &'a str,
+        path: &'a str [..MAX_TEXT_BYTES],
         /// The request.
         request: SerialisedValue<'a>,
     }
@@ -70,7 +84,7 @@ choice! {
         /// The number of sessions that the request was sent to; as many [`FilterResponse`]s follow at most.
         0 => Matched(u32),
         /// The filter does not parse; at least one report.
-        1 => Rejected(Vec<ErrorReport<'a>>),
+        1 => Rejected(Vec<ErrorReport<'a>> [..MAX_ITEMS]),
     }
 }
 
@@ -80,7 +94,7 @@ layout! {
     /// Source: section 4.4.
     ErrorReport<'a> {
         /// For people.
-        message: &'a str,
+        message: &'a str [..MAX_TEXT_BYTES],
         /// From 1.
         line: i32,
         /// From 0.
@@ -122,7 +136,7 @@ layout! {
         /// For programs.
         reason: ErrorReason,
         /// For people.
-        description: &'a str,
+        description: &'a str [..MAX_TEXT_BYTES],
     }
 }
 
@@ -132,7 +146,7 @@ layout! {
     /// Source: section 4.1.
     ServiceFailure<'a> {
         /// For people.
-        description: &'a str,
+        description: &'a str [..MAX_TEXT_BYTES],
         /// For programs.
         reason: ErrorReason,
     }
@@ -146,11 +160,11 @@ layout! {
         /// The service that deliveries will use: always 88.
         delivery_service: u32,
         /// `default` or empty; without meaning.
-        control_group: &'a str,
+        control_group: &'a str [..MAX_NAME_BYTES],
         /// The handler gets requests for this path and everything below it.
-        path: &'a str,
+        path: &'a str [..MAX_TEXT_BYTES],
         /// Which session properties of the sender accompany each request; `*F` is all fixed, `*U` all user-defined.
-        property_keys: Vec<&'a str>,
+        property_keys: Vec<&'a str> [..MAX_ITEMS],
         /// Named again in every [`ForwardedRequest`]; chosen by the handler's side.
         registration: ConversationId,
     }
@@ -164,11 +178,11 @@ layout! {
         /// As registered.
         delivery_service: u32,
         /// As registered.
-        control_group: &'a str,
+        control_group: &'a str [..MAX_NAME_BYTES],
         /// As registered.
-        path: &'a str,
+        path: &'a str [..MAX_TEXT_BYTES],
         /// As registered; without meaning here.
-        property_keys: Vec<&'a str>,
+        property_keys: Vec<&'a str> [..MAX_ITEMS],
     }
 }
 
@@ -182,9 +196,9 @@ layout! {
         /// Who asks.
         sender: SessionId,
         /// As the sender wrote it; may be below the registered path.
-        path: &'a str,
+        path: &'a str [..MAX_TEXT_BYTES],
         /// Of the sender, those that the registration asks for.
-        properties: Properties<'a>,
+        properties: Properties<'a> [..MAX_ITEMS],
         /// The request.
         request: SerialisedValue<'a>,
     }
@@ -198,7 +212,7 @@ layout! {
         /// Whose.
         session: SessionId,
         /// Which; `*F` is all fixed, `*U` all user-defined.
-        keys: Vec<&'a str>,
+        keys: Vec<&'a str> [..MAX_ITEMS],
     }
 }
 
@@ -210,9 +224,9 @@ layout! {
         /// Whose.
         session: SessionId,
         /// New values.
-        set: Option<Properties<'a>>,
+        set: Option<Properties<'a>> [..MAX_ITEMS],
         /// Keys to remove.
-        remove: Option<Vec<&'a str>>,
+        remove: Option<Vec<&'a str>> [..MAX_ITEMS],
     }
 }
 
@@ -222,9 +236,9 @@ layout! {
     /// Source: section 9.1.
     ChangedProperties<'a> {
         /// Values that were set.
-        set: Option<Properties<'a>>,
+        set: Option<Properties<'a>> [..MAX_ITEMS],
         /// Keys that were removed.
-        removed: Option<Vec<&'a str>>,
+        removed: Option<Vec<&'a str>> [..MAX_ITEMS],
     }
 }
 
@@ -234,7 +248,7 @@ layout! {
     /// Source: section 9.3.
     ChangePrincipal<'a> {
         /// Empty for anonymous.
-        principal: &'a str,
+        principal: &'a str [..MAX_PRINCIPAL_BYTES],
         /// Proof.
         credentials: WireCredentials<'a>,
     }
@@ -246,11 +260,11 @@ layout! {
     /// Source: section 9.3.
     Reauthenticate<'a> {
         /// Empty for anonymous.
-        principal: &'a str,
+        principal: &'a str [..MAX_PRINCIPAL_BYTES],
         /// Proof.
         credentials: WireCredentials<'a>,
         /// Proposed session properties.
-        properties: Properties<'a>,
+        properties: Properties<'a> [..MAX_ITEMS],
     }
 }
 
@@ -260,11 +274,11 @@ choice! {
     /// Source: section 2.3.
     WireCredentials<'a> {
         /// None; the bytes are empty.
-        0 => None(&'a [u8]),
+        0 => None(&'a [u8] [..MAX_CREDENTIAL_BYTES]),
         /// A password, UTF-8.
-        1 => Password(&'a str),
+        1 => Password(&'a str [..MAX_CREDENTIAL_BYTES]),
         /// Bytes that the server's authenticator understands.
-        2 => Custom(&'a [u8]),
+        2 => Custom(&'a [u8] [..MAX_CREDENTIAL_BYTES]),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::layout::DecodeBounded;
 use super::{Decode, DecodeError, Encode, Reader};
 use crate::text::{append_hexadecimal, push};
 
@@ -194,6 +195,47 @@ impl<'a, T: Decode<'a>> Decode<'a> for Option<T> {
     }
 }
 
+/// A page takes what its broker has checked, and does without the code to check it again.
+const CHECKS_BOUNDS: bool = cfg!(not(target_family = "wasm"));
+
+/// The length of what comes next may be `most`.
+fn check_length(input: &Reader<'_>, most: usize) -> Result<(), DecodeError> {
+    if !CHECKS_BOUNDS {
+        return Ok(());
+    }
+    match decode_length(&mut input.clone())? {
+        length if length <= most => Ok(()),
+        length => Err(DecodeError::LengthOutOfBounds { length: i64::try_from(length).unwrap_or(i64::MAX), most }),
+    }
+}
+
+impl<'a> DecodeBounded<'a> for &'a [u8] {
+    fn decode_bounded(input: &mut Reader<'a>, most: usize) -> Result<Self, DecodeError> {
+        check_length(input, most)?;
+        Self::decode(input)
+    }
+}
+
+impl<'a> DecodeBounded<'a> for &'a str {
+    fn decode_bounded(input: &mut Reader<'a>, most: usize) -> Result<Self, DecodeError> {
+        check_length(input, most)?;
+        Self::decode(input)
+    }
+}
+
+impl<'a, T: Decode<'a>> DecodeBounded<'a> for Vec<T> {
+    fn decode_bounded(input: &mut Reader<'a>, most: usize) -> Result<Self, DecodeError> {
+        check_length(input, most)?;
+        Self::decode(input)
+    }
+}
+
+impl<'a, T: DecodeBounded<'a>> DecodeBounded<'a> for Option<T> {
+    fn decode_bounded(input: &mut Reader<'a>, most: usize) -> Result<Self, DecodeError> {
+        bool::decode(input)?.then(|| T::decode_bounded(input, most)).transpose()
+    }
+}
+
 /// Writes the length of what follows.
 pub(crate) fn encode_length(length: usize, out: &mut Vec<u8>) {
     (length as u64).encode(out);
@@ -204,7 +246,7 @@ fn decode_length(input: &mut Reader<'_>) -> Result<usize, DecodeError> {
     let left = input.rest().len();
     match usize::try_from(length) {
         Ok(length) if length <= left => Ok(length),
-        _ => Err(DecodeError::LengthBeyondEnd { length: length.into(), left }),
+        _ => Err(DecodeError::LengthOutOfBounds { length: length.into(), most: left }),
     }
 }
 
@@ -322,7 +364,7 @@ mod tests {
     #[test]
     fn a_false_count_is_refused_before_anything_is_allocated() {
         let mut input = Reader::new(&[0xff, 0xff, 0xff, 0xff, 0x07, 0]);
-        assert!(matches!(Vec::<&str>::decode(&mut input), Err(DecodeError::LengthBeyondEnd { .. })));
+        assert!(matches!(Vec::<&str>::decode(&mut input), Err(DecodeError::LengthOutOfBounds { .. })));
     }
 
     #[test]
