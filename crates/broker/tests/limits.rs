@@ -146,6 +146,8 @@ impl Sessions {
 
     /// Puts a request to a filter into the broker, which says nothing yet.
     fn ask(&mut self, filter: &str) -> ConversationId {
+        // It has done nothing for a while.
+        self.now = self.now + Duration::from_secs(1);
         let id = self.next_id();
         let request = SendToFilter { filter_conversation: FILTER, filter, path: "inbox", request: VALUE };
         self.broker.handle_frame(self.now, SENDER, &request_frame::<MessagingFilterSender>(id, &request, 64));
@@ -219,7 +221,7 @@ impl Sessions {
     /// The reason that the broker refuses a request of the sender with, if it does.
     fn refusal(&mut self, frame: &[u8]) -> Option<ErrorReason> {
         self.broker.handle_frame(self.now, SENDER, frame);
-        let Some(Output::Send(SENDER, frame)) = self.broker.poll_output() else { panic!("no answer") };
+        let Some(Output::Send(SENDER, frame)) = self.next_output() else { panic!("no answer") };
         match Message::decode(&frame).expect("a message") {
             Message::ServiceResponse { .. } => None,
             Message::ServiceError { failure, .. } => Some(failure.reason),
@@ -278,8 +280,8 @@ fn sessions_that_leave_or_never_answer_leave_nothing_behind_either() {
     sessions.now = sessions.now + TIMEOUT;
     sessions.broker.handle_timeout(sessions.now);
     let mut reasons = Vec::new();
-    while let Some(output) = sessions.broker.poll_output() {
-        let Output::Send(SENDER, frame) = output else { panic!("{output:?}") };
+    while let Some(output) = sessions.next_output() {
+        let Output::Send(SENDER, frame) = output else { continue };
         let Ok(Message::ServiceRequest { body, .. }) = Message::decode(&frame) else { panic!("{frame:x?}") };
         match decode_all(body).expect("a response") {
             FilterResponse { answer: FilterAnswer::Error(error), .. } => reasons.push(error.reason),

@@ -1,6 +1,6 @@
-//! Chooses which of a path's handlers gets a request.
+//! The request handlers at a path, and which of them gets a request.
 
-use super::per_session::SessionKey;
+use super::per_session::{Numbered, SessionKey, give_back};
 use super::registry::Handler;
 
 /// Whether the session of a handler can take a request, with the number that it has to answer. The least is the best.
@@ -14,35 +14,144 @@ pub(super) enum Availability {
     Full,
 }
 
-/// Draws two different handlers at random and chooses the one with fewer requests to answer. That reaches all, favours
-/// those that keep up, and takes the same time for two handlers and for a thousand.
+/// The request handlers at one path, in three parts: those that can take requests, as far as is known; those that were found
+/// without a connection; those that were found full. So none of the others is looked at to find one that is ready.
 ///
-/// If neither of the two is ready, the others are looked at one after the other until one is: a request waits for a
-/// session without a connection only if no handler is ready (rules S-10), and nothing is returned only if all are full.
-/// That takes time in proportion to the number of handlers where few of them are ready.
-pub(super) fn choose<'a>(
-    handlers: &'a [Handler],
-    random: &mut Random,
-    availability: impl Fn(SessionKey) -> Availability,
-) -> Option<&'a Handler> {
-    let first = random.below(handlers.len());
-    // One of the others, if there are any.
-    let second = (first + 1 + random.below(handlers.len() - 1)) % handlers.len();
-    let better = [first, second].into_iter().min_by_key(|at| availability(handlers[*at].session))?;
-    if matches!(availability(handlers[better].session), Availability::Ready(_)) {
-        return Some(&handlers[better]);
+/// Whoever finds that one of them can do less than its part says sets it back; who learns that a session can do more again
+/// [brings it forward](Self::bring_forward). A part may promise too much, never too little.
+#[derive(Debug, Default)]
+pub(super) struct Handlers {
+    handlers: Vec<Handler>,
+    /// Where the second and the third part begin.
+    absent: usize,
+    full: usize,
+    /// Where each session is, once there are many.
+    places: Option<Box<Numbered<u64, usize>>>,
+}
+
+/// Handlers among which one is found by looking at all of them.
+const FEW: usize = 32;
+
+impl Handlers {
+    pub fn is_empty(&self) -> bool {
+        self.handlers.is_empty()
     }
-    let mut best = None;
-    for handler in handlers[better..].iter().chain(&handlers[..better]) {
-        match availability(handler.session) {
-            Availability::Ready(_) => return Some(handler),
-            Availability::Disconnected(to_answer) if best.is_none_or(|(least, _)| to_answer < least) => {
-                best = Some((to_answer, handler));
-            }
-            Availability::Disconnected(_) | Availability::Full => {}
+
+    /// Adds one, of a session that has none here.
+    pub fn insert(&mut self, handler: Handler) {
+        let (session, at) = (handler.session, self.handlers.len());
+        self.handlers.push(handler);
+        if let Some(places) = &mut self.places {
+            places.insert(session.number, at);
+        } else if at >= FEW {
+            let numbered = |(at, handler): (usize, &Handler)| (handler.session.number, at);
+            self.places = Some(Box::new(self.handlers.iter().enumerate().map(numbered).collect()));
+        }
+        self.bring_forward_from(at);
+    }
+
+    /// Takes one out, if it is there.
+    pub fn remove(&mut self, session: SessionKey) {
+        let Some(at) = self.place_of(session) else { return };
+        let at = self.set_back(at, true);
+        let last = self.handlers.len() - 1;
+        self.swap(at, last);
+        self.handlers.pop();
+        if let Some(places) = &mut self.places {
+            places.remove(&session.number);
+            give_back(places);
+        }
+        if self.handlers.capacity() > FEW && self.handlers.len() < self.handlers.capacity() / 4 {
+            self.handlers.shrink_to(2 * self.handlers.len());
         }
     }
-    best.map(|(_, handler)| handler)
+
+    /// A session can take requests again.
+    pub fn bring_forward(&mut self, session: SessionKey) {
+        if let Some(at) = self.place_of(session) {
+            self.bring_forward_from(at);
+        }
+    }
+
+    /// Draws two different handlers at random and chooses the one with fewer requests to answer. That reaches all and favours
+    /// those that keep up.
+    ///
+    /// A request waits for a session without a connection only if no handler is ready (rules S-10), and nothing is returned
+    /// only if all are full. Whoever is drawn and turns out to be neither is set back, and is not drawn again until it is
+    /// brought forward; so choosing takes the same time for two handlers and for ten thousand, whatever became of them.
+    /// `tell` is called for each that is set back.
+    pub fn choose(
+        &mut self,
+        random: &mut Random,
+        availability: impl Fn(SessionKey) -> Availability,
+        mut tell: impl FnMut(SessionKey),
+    ) -> Option<&Handler> {
+        // Ever fewer: whoever is not taken is set back.
+        loop {
+            let drawn_from = if self.absent > 0 { self.absent } else { self.full };
+            if drawn_from == 0 {
+                return None;
+            }
+            let first = random.below(drawn_from);
+            // One of the others, if there are any.
+            let second = (first + 1 + random.below(drawn_from - 1)) % drawn_from;
+            let look = |at: usize| availability(self.handlers[at].session);
+            let (found, other) = (look(first), look(second));
+            let (found, at) = if other < found { (other, second) } else { (found, first) };
+            let session = self.handlers[at].session;
+            match found {
+                Availability::Ready(_) => return self.handlers.get(at),
+                Availability::Disconnected(_) if self.absent == 0 => return self.handlers.get(at),
+                Availability::Disconnected(_) => self.set_back(at, false),
+                Availability::Full => self.set_back(at, true),
+            };
+            tell(session);
+        }
+    }
+
+    /// Puts a handler into the second part, or into the third. Returns where it is then.
+    fn set_back(&mut self, mut at: usize, is_full: bool) -> usize {
+        if at < self.absent {
+            self.absent -= 1;
+            self.swap(at, self.absent);
+            at = self.absent;
+        }
+        if is_full && at < self.full {
+            self.full -= 1;
+            self.swap(at, self.full);
+            at = self.full;
+        }
+        at
+    }
+
+    /// Puts a handler into the first part.
+    fn bring_forward_from(&mut self, mut at: usize) {
+        if at >= self.full {
+            self.swap(at, self.full);
+            at = self.full;
+            self.full += 1;
+        }
+        if at >= self.absent {
+            self.swap(at, self.absent);
+            self.absent += 1;
+        }
+    }
+
+    fn swap(&mut self, one: usize, other: usize) {
+        self.handlers.swap(one, other);
+        if let Some(places) = &mut self.places {
+            for at in [one, other] {
+                places.insert(self.handlers[at].session.number, at);
+            }
+        }
+    }
+
+    fn place_of(&self, session: SessionKey) -> Option<usize> {
+        match &self.places {
+            Some(places) => places.get(&session.number).copied(),
+            None => self.handlers.iter().position(|handler| handler.session == session),
+        }
+    }
 }
 
 /// Numbers for choosing among equals (SplitMix64); nothing secret depends on them.
@@ -70,29 +179,34 @@ mod tests {
     use std::cell::Cell;
 
     use antiphon_protocol::wire::primitives::ConversationId;
+    use proptest::prelude::*;
 
     use super::*;
     use crate::core::properties::Selection;
 
-    /// How often each of some handlers is chosen in a thousand times; and how often anybody's was asked for.
+    /// How often each of some handlers is chosen in a thousand times; and how often anybody's availability was asked for.
     fn choices(availabilities: &[Availability]) -> (Vec<usize>, usize) {
-        let handler = |place| Handler {
-            session: SessionKey { number: place as u64, place },
-            registration: ConversationId(1),
-            selection: Selection::default(),
-        };
-        let handlers: Vec<_> = (0..availabilities.len()).map(handler).collect();
         let (mut random, mut chosen, asked) = (Random::new(7), vec![0; availabilities.len()], Cell::new(0));
+        let mut handlers = handlers(availabilities.len());
         for _ in 0..1000 {
             let availability = |key: SessionKey| {
                 asked.set(asked.get() + 1);
                 availabilities[key.place]
             };
-            if let Some(handler) = choose(&handlers, &mut random, availability) {
+            if let Some(handler) = handlers.choose(&mut random, availability, |_| {}) {
                 chosen[handler.session.place] += 1;
             }
         }
         (chosen, asked.get())
+    }
+
+    fn handlers(count: usize) -> Handlers {
+        let mut handlers = Handlers::default();
+        for place in 0..count {
+            let session = SessionKey { number: place as u64, place };
+            handlers.insert(Handler { session, registration: ConversationId(1), selection: Selection::default() });
+        }
+        handlers
     }
 
     #[test]
@@ -123,9 +237,63 @@ mod tests {
     }
 
     #[test]
-    fn a_few_that_are_full_cost_little() {
-        let availabilities: Vec<_> =
-            (0..1000).map(|at| if at % 10 == 0 { Availability::Full } else { Availability::Ready(0) }).collect();
-        assert!(choices(&availabilities).1 < 5 * 1000);
+    fn those_that_can_take_nothing_cost_nothing() {
+        use Availability::{Disconnected, Full, Ready};
+        for other in [Disconnected(0), Full] {
+            let availabilities = [&[other; 9_999][..], &[Ready(0)]].concat();
+            let (chosen, asked) = choices(&availabilities);
+            assert_eq!(chosen[9_999], 1000);
+            assert!(asked <= 2 * (10_000 + 1000), "each is found out once, not {asked}");
+        }
+        let (_, asked) = choices(&[Disconnected(0); 10_000]);
+        assert!(asked <= 2 * (10_000 + 1000), "{asked}");
+        let (_, asked) = choices(&[Full; 10_000]);
+        assert!(asked <= 2 * 10_000, "{asked}");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_happens_one_that_is_ready_is_chosen_if_there_is_one(
+            steps in prop::collection::vec((0..50_usize, 0..4_u8), 1..300),
+        ) {
+            use Availability::{Disconnected, Full, Ready};
+            let mut handlers = handlers(50);
+            let (mut states, mut present, mut random) = (vec![Ready(0); 50], vec![true; 50], Random::new(3));
+            for (place, step) in steps {
+                let session = SessionKey { number: place as u64, place };
+                match step {
+                    0 | 1 if present[place] => {
+                        let (new, old) = (if step == 0 { Full } else { Disconnected(1) }, states[place]);
+                        states[place] = new;
+                        if new < old {
+                            handlers.bring_forward(session);
+                        }
+                    }
+                    2 if present[place] => {
+                        states[place] = Ready(1);
+                        handlers.bring_forward(session);
+                    }
+                    _ if present[place] => {
+                        handlers.remove(session);
+                        present[place] = false;
+                    }
+                    _ => {
+                        let selection = Selection::default();
+                        handlers.insert(Handler { session, registration: ConversationId(1), selection });
+                        (present[place], states[place]) = (true, Ready(0));
+                    }
+                }
+                let chosen = handlers.choose(&mut random, |key| states[key.place], |_| {}).map(|handler| handler.session);
+                let open = || (0..50).filter(|place| present[*place]);
+                match chosen {
+                    None => prop_assert!(open().all(|place| states[place] == Full)),
+                    Some(key) => {
+                        prop_assert!(present[key.place] && states[key.place] != Full);
+                        let any_ready = open().any(|place| matches!(states[place], Ready(_)));
+                        prop_assert_eq!(matches!(states[key.place], Ready(_)), any_ready);
+                    }
+                }
+            }
+        }
     }
 }

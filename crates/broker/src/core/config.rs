@@ -50,8 +50,13 @@ pub struct BrokerConfig {
     pub turn_pause: Duration,
     /// Sessions that such a request asks at first, and at most then. A request to no more of them is delivered at once.
     pub turn_recipients: usize,
-    /// Work that is done then to find the sessions that a filter matches.
+    /// Work that is done in one turn, in units of about 30 ns: to find the sessions that a filter matches, for instance.
     pub turn_work: usize,
+    /// Work that sessions of one principal at one address may have done at once, before others are served. What they ask for
+    /// beyond that is done in turns.
+    pub burst_work: usize,
+    /// How much of that they may have done in each second.
+    pub work_per_second: usize,
     /// Request handlers that one session may have registered.
     pub max_registrations: usize,
     /// What is granted to clients that offer it.
@@ -85,6 +90,8 @@ impl Default for BrokerConfig {
             turn_pause: Duration::from_millis(1),
             turn_recipients: 128,
             turn_work: 30_000,
+            burst_work: 30_000,
+            work_per_second: 15_000_000,
             max_registrations: 10_000,
             features: Features::ALL,
             seed: 0,

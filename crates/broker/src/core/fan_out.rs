@@ -14,21 +14,26 @@ use antiphon_protocol::wire::layouts::{
 use antiphon_protocol::wire::primitives::ConversationId;
 use antiphon_protocol::wire::services::{MessagingFilterSender, MessagingSend, Service};
 
-use super::Broker;
 use super::exchanges::ReplyTo;
 use super::filter::{Fault, Filter, TooMuchWork};
 use super::gate::Action;
+use super::parties::PartyKey;
 use super::per_session::SessionKey;
 use super::refusal::Refusal;
 use super::routing::{RECIPIENT_IS_FULL, no_room};
 use super::search::Search;
 use super::serve::{Answer, Asker};
-use super::turns::{FanOut, HeldRequest, Stage, Task};
+use super::turns::{Failing, FanOut, HeldRequest, Intake, Stage, Task};
+use super::{Broker, Output, cost};
 
 /// Bytes of deliveries after which others are served.
 const TURN_BYTES: usize = 256 << 10;
-/// Requests that were held up by an earlier one and are served before others are.
-const TURN_REQUESTS: usize = 64;
+
+/// What the sender is told of a request that waited for its recipient's connection in vain: nobody knows of it.
+const NEVER_DELIVERED: ServiceFailure<'_> = ServiceFailure {
+    description: "the session that was to answer had no connection, and the request was not delivered",
+    reason: ErrorReason::CLUSTER_ROUTING,
+};
 
 /// What the sender is told of a session that was to be asked.
 const GONE: ServiceFailure<'_> = ServiceFailure {
@@ -57,35 +62,39 @@ impl Broker {
         let SerialisedValue { type_name, bytes } = &request.request;
         let mut body = Vec::with_capacity(request.path.len() + type_name.len() + bytes.len() + 16);
         SendToPath { path: request.path, request: request.request.clone() }.encode(&mut body);
-        let (timeout, stage) = (self.config.timeout_for(path), Stage::Looking(Search::new(&self.sessions, filter)));
-        self.advance(
-            asker.now,
-            Box::new(FanOut { asker, reply_to, body, timeout, stage }),
-            self.config.turn_recipients,
-        )?;
+        let search = Search::new(&self.sessions, filter);
+        self.spend(search.cost());
+        let (timeout, stage) = (self.config.timeout_for(path), Stage::Looking(search));
+        let fan_out = Box::new(FanOut { asker, reply_to, body, timeout, stage });
+        self.advance(asker.now, fan_out, self.config.turn_recipients)?;
         Ok(Answer::Later)
     }
 
     /// Carries out a part of a request to a filter, with at most so many deliveries; the rest when others were served.
     fn advance(&mut self, now: Moment, mut fan_out: Box<FanOut>, most: usize) -> Result<(), Refusal> {
+        let sender = fan_out.asker.session;
+        let Some(party) = self.sessions.party_of(sender) else { return Ok(()) };
         if let Stage::Looking(search) = &mut fan_out.stage {
+            let left = search.work_left();
             let found = search.advance(&self.sessions, self.config.turn_work);
+            let spent = left - search.work_left();
+            self.spend(spent);
             if !found.map_err(|TooMuchWork| no_room(TooMuchWork.to_string()))? {
-                self.turns.begin(now, fan_out.asker.session, fan_out);
+                self.turns.go_on(now, party, sender, fan_out);
                 return Ok(());
             }
             let recipients = search.take_matching();
             self.announce(fan_out.asker, recipients.len(), fan_out.body.len())?;
             fan_out.stage = Stage::Delivering(recipients.into_iter());
         }
-        let FanOut { asker: Asker { session: sender, .. }, reply_to, body, timeout, stage } = &mut *fan_out;
+        let FanOut { reply_to, body, timeout, stage, .. } = &mut *fan_out;
         if let Stage::Delivering(recipients) = stage {
             let affordable = TURN_BYTES / body.len().max(1);
             for recipient in recipients.by_ref().take(most.min(affordable).max(1)) {
-                self.deliver_or_fail(now, *sender, *reply_to, recipient, *timeout, body);
+                self.deliver_or_fail(now, sender, *reply_to, recipient, *timeout, body);
             }
             if recipients.len() > 0 {
-                self.turns.begin(now, *sender, fan_out);
+                self.turns.go_on(now, party, sender, fan_out);
             }
         }
         Ok(())
@@ -126,37 +135,66 @@ impl Broker {
         self.deliver(now, sender, reply_to, recipient, timeout, frame);
     }
 
-    /// The next session that has something under way goes on with it, for as long as others can wait.
+    /// The next party that has something under way goes on with it, for as long as others can wait.
     pub(super) fn take_turn(&mut self, now: Moment) {
-        if let Some(session) = self.turns.next_session(now) {
-            self.take_turn_of(now, session);
-        }
-    }
-
-    /// A session asks for more than can wait until what it asked for before is done: that is done at once.
-    pub(super) fn finish_turns_of(&mut self, now: Moment, session: SessionKey) {
-        while self.turns.call(session) {
-            self.take_turn_of(now, session);
-        }
-    }
-
-    fn take_turn_of(&mut self, now: Moment, session: SessionKey) {
-        for _ in 0..TURN_REQUESTS {
-            match self.turns.take(session) {
-                Some(Task::FanOut(fan_out)) => {
+        let Some(party) = self.turns.begin(now) else { return };
+        let before = self.work;
+        let mut has_asked_others = false;
+        while !has_asked_others
+            && self.work - before < self.config.turn_work
+            && let Some((session, task)) = self.turns.take(party)
+        {
+            match task {
+                Task::FanOut(fan_out) => {
                     let asker = fan_out.asker;
                     if let Err(refusal) = self.advance(now, fan_out, self.turns.recipients()) {
                         self.refuse(asker, &refusal);
                     }
-                    break;
+                    has_asked_others = true;
                 }
-                Some(Task::Held(HeldRequest { service, conversation, body })) => {
+                Task::Held(HeldRequest { service, conversation, body }) => {
+                    // Nothing was read from it because there was so much of it.
+                    self.pings.heard(now, session);
                     self.handle_request(Asker { now, session, conversation }, service, &body);
                 }
-                None => break,
+                Task::Failing(failing) => self.fail_some(party, session, failing),
             }
+            let intake = self.turns.done(party, session);
+            self.regulate(session, intake);
         }
-        self.turns.end_turn(session);
+        self.sessions.charge(party, self.work - before);
+        self.turns.end(now, party, has_asked_others);
+    }
+
+    /// Has more read of what a session's client sends, or no more for now.
+    pub(super) fn regulate(&mut self, session: SessionKey, intake: Option<Intake>) {
+        let connection = self.sessions.get(session).and_then(|session| session.connection());
+        if let (Some(intake), Some(connection)) = (intake, connection) {
+            self.outputs.push_back(match intake {
+                Intake::Pause => Output::Pause(connection.id),
+                Intake::Resume => Output::Resume(connection.id),
+            });
+        }
+    }
+
+    /// Tells some of those who wait for answers of one session that these will not come; the others later.
+    pub(super) fn fail_some(&mut self, party: PartyKey, session: SessionKey, mut failing: Failing) {
+        let before = self.work;
+        let Failing { unanswered, last_asked, why } = &mut failing;
+        while self.work - before < cost::TURN
+            && let Some(exchange) = unanswered.next()
+        {
+            // Of conversations after the last that its client can know of, it knows nothing.
+            let failure = if exchange.conversation <= *last_asked {
+                ServiceFailure { description: why, reason: ErrorReason::SESSION_CLOSED }
+            } else {
+                NEVER_DELIVERED
+            };
+            self.settle(&exchange, Err(failure));
+        }
+        if failing.unanswered.len() > 0 {
+            self.turns.fail(party, session, failing);
+        }
     }
 }
 

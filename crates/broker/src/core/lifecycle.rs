@@ -6,27 +6,21 @@ use antiphon_protocol::features::Features;
 use antiphon_protocol::negotiated::Negotiated;
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::envelope::{Message, request_frame};
-use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::handshake::{
     ConnectRequest, ConnectResponse, NEWEST_VERSION, OLDEST_VERSION, Recovery, ResponseCode, SessionToken,
 };
-use antiphon_protocol::wire::layouts::ServiceFailure;
 use antiphon_protocol::wire::primitives::ConversationId;
 use antiphon_protocol::wire::services::SystemPing;
 
 use super::ending::Ending;
 use super::exchanges::Exchange;
 use super::identity::{Login, Verdict};
+use super::parties::PartyKey;
 use super::per_session::SessionKey;
 use super::properties::{self, TooLarge};
 use super::sessions::{Connection, NewSession, Session};
-use super::{Arrival, Broker, ConnectionId, Output};
-
-/// What the sender is told of a request that waited for its recipient's connection in vain: nobody knows of it.
-const NEVER_DELIVERED: ServiceFailure<'_> = ServiceFailure {
-    description: "the session that was to answer had no connection, and the request was not delivered",
-    reason: ErrorReason::CLUSTER_ROUTING,
-};
+use super::turns::{Failing, Intake};
+use super::{Arrival, Broker, ConnectionId, Output, cost};
 
 impl Broker {
     /// Gives a client what it asks for: a session, or the one that it had. Returns the code to refuse it with if not.
@@ -129,13 +123,13 @@ impl Broker {
         Duration::from_millis(request.reconnect_timeout).min(self.config.reconnect_timeout)
     }
 
-    /// Makes room for another session, if there are as many as there may be: the one without a connection that would end
-    /// first ends now. Returns whether there is room.
+    /// Makes room for another session, if there are as many as there may be: of the party that has most sessions without a
+    /// connection, the one that would end first ends now (rules S-21). Returns whether there is room.
     fn make_room(&mut self) -> bool {
         if self.sessions.len() < self.config.max_sessions {
             return true;
         }
-        let Some((_, key)) = self.sessions.next_expiry() else { return false };
+        let Some(key) = self.sessions.expendable() else { return false };
         self.end(key, Ending::MakesRoom);
         true
     }
@@ -175,6 +169,7 @@ impl Broker {
             self.outputs.push_back(Output::Close(old));
         }
         self.pings.start(now, key);
+        self.has_more_room(key);
         match missed {
             Some(missed) => {
                 if let Some(session) = self.sessions.get_mut(key) {
@@ -182,6 +177,9 @@ impl Broker {
                 }
                 self.send_accepted(ResponseCode::RECONNECTED, key);
                 self.outputs.extend(missed.into_iter().map(|frame| attached.output(frame)));
+                if self.turns.is_paused(key) {
+                    self.regulate(key, Some(Intake::Pause));
+                }
             }
             None => {
                 self.forget_past(key, connection, last_asked);
@@ -193,11 +191,14 @@ impl Broker {
     /// The counters start anew, and every conversation is discarded (106): those after `last_asked` before the client knew.
     fn forget_past(&mut self, key: SessionKey, connection: ConnectionId, last_asked: ConversationId) {
         self.pings.forget_unanswered(key);
-        self.registry.deregister_all(key);
+        let registrations = self.registry.deregister_all(key);
+        self.spend(registrations * cost::REGISTRATION);
         self.turns.forget(key);
         self.logins.forget_session(key);
         let unanswered = self.exchanges.forget_recipient(key);
-        self.fail(unanswered, last_asked, "the session that was to answer lost what it was sent");
+        if let Some(party) = self.sessions.party_of(key) {
+            self.fail(party, key, unanswered, last_asked, "the session that was to answer lost what it was sent");
+        }
         self.sessions.forget_past(key);
         // Its own requests to itself have just been answered; for the client they are past as well.
         self.outputs
@@ -233,8 +234,9 @@ impl Broker {
     /// Ends a session: its registrations vanish, and every request it had not answered fails at once (rules S-11).
     pub(super) fn end(&mut self, key: SessionKey, why: Ending) {
         let Some(last_asked) = self.sessions.get(key).map(Session::last_asked) else { return };
+        let Some(party) = self.sessions.party_of(key) else { return };
         let unanswered = self.forget(key, why);
-        self.fail(unanswered, last_asked, "the session that was to answer is closed");
+        self.fail(party, key, unanswered, last_asked, "the session that was to answer is closed");
     }
 
     /// Forgets all about a session. Returns what it had not answered.
@@ -247,22 +249,23 @@ impl Broker {
         self.pings.stop(key);
         self.leases.stop(key);
         self.logins.forget_session(key);
-        self.registry.deregister_all(key);
+        let registrations = self.registry.deregister_all(key);
+        self.spend(registrations * cost::REGISTRATION);
         self.turns.forget(key);
         self.exchanges.forget_session(key)
     }
 
     /// Tells everybody who waits for these answers of one session that they will not come. Of conversations after
     /// `last_asked` its client knows nothing.
-    fn fail(&mut self, unanswered: Vec<Exchange>, last_asked: ConversationId, why: &str) {
-        for exchange in unanswered {
-            let failure = if exchange.conversation <= last_asked {
-                ServiceFailure { description: why, reason: ErrorReason::SESSION_CLOSED }
-            } else {
-                NEVER_DELIVERED
-            };
-            self.settle(&exchange, Err(failure));
-        }
+    fn fail(
+        &mut self,
+        party: PartyKey,
+        key: SessionKey,
+        unanswered: Vec<Exchange>,
+        last_asked: ConversationId,
+        why: &'static str,
+    ) {
+        self.fail_some(party, key, Failing { unanswered: unanswered.into_iter(), last_asked, why });
     }
 }
 

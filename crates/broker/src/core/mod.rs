@@ -3,6 +3,7 @@
 //! What is known, each kind in a place of its own that nobody else can bring out of step:
 //!
 //! - `sessions`: the sessions, and the ways to find one; `per_session`: their keys, and tables by them.
+//! - `parties`: whose the sessions are, since what everybody shares is shared out among parties; `cost`: what things cost.
 //! - [`properties`]: session properties and which of them a handler wants; [`proposals`]: which a session may propose.
 //! - `registry`: which session handles which path.
 //! - `exchanges`: requests that were forwarded and not answered yet; `turns`: what is done a part at a time.
@@ -25,6 +26,7 @@
 pub mod access;
 mod choice;
 pub mod config;
+mod cost;
 mod ending;
 mod exchanges;
 mod fan_out;
@@ -34,6 +36,7 @@ pub mod identity;
 mod leases;
 mod lifecycle;
 mod logins;
+mod parties;
 mod path;
 mod per_session;
 pub mod permissions;
@@ -73,6 +76,7 @@ use exchanges::Exchanges;
 use identity::{Login, Ticket};
 use leases::Leases;
 use logins::Logins;
+use parties::Allowance;
 use per_session::SessionKey;
 pub(crate) use per_session::{ByConnection, give_back};
 use permissions::{GrantsByRoles, Permissions};
@@ -82,7 +86,7 @@ use registry::Registry;
 use serve::Asker;
 use sessions::{Session, Sessions};
 use stopping::Phase;
-use turns::Turns;
+use turns::{HeldRequest, Turns};
 
 /// Outputs for which there is always room. What a larger burst took is given back after it.
 const ROOM: usize = 1024;
@@ -117,6 +121,11 @@ pub enum Output {
     Close(ConnectionId),
     /// Say who this is by [`Broker::handle_authenticated`], now or later, but at any rate.
     Authenticate(Ticket, Box<Login>),
+    /// Read nothing more from this connection until [`Output::Resume`]: more of what its client asks for is waiting for its
+    /// turn than may be. What was read already is taken.
+    Pause(ConnectionId),
+    /// Read again from this connection.
+    Resume(ConnectionId),
     /// Call [`Broker::handle_timeout`] then; replaces any earlier wish.
     WakeAt(Moment),
 }
@@ -146,6 +155,8 @@ pub struct Broker {
     slow_readers: u64,
     /// Nothing new is begun.
     is_memory_scarce: bool,
+    /// What was done so far, in the units of `cost`.
+    work: usize,
 }
 
 impl Broker {
@@ -153,9 +164,14 @@ impl Broker {
     #[must_use]
     pub fn new(config: BrokerConfig, access: Access) -> Self {
         Self {
-            sessions: Sessions::new(config.server, config.token_key, config.max_recovery_bytes),
             logins: Logins::new(config.login_timeout),
             leases: Leases::default(),
+            sessions: Sessions::new(
+                config.server,
+                config.token_key,
+                config.max_recovery_bytes,
+                Allowance { burst: config.burst_work, per_second: config.work_per_second },
+            ),
             registry: Registry::new(config.max_registrations),
             exchanges: Exchanges::default(),
             turns: Turns::new(config.turn_pause, config.turn_recipients),
@@ -171,6 +187,7 @@ impl Broker {
             late_answers: 0,
             slow_readers: 0,
             is_memory_scarce: false,
+            work: 0,
         }
     }
 
@@ -289,11 +306,14 @@ impl Broker {
     pub fn handle_frame(&mut self, now: Moment, connection: ConnectionId, frame: &[u8]) {
         let Some(key) = self.heard(now, connection) else { return self.give_up_early(connection) };
         let Some(attached) = self.sessions.get(key).and_then(Session::connection) else { return };
+        let Some(party) = self.sessions.party_of(key) else { return };
         for message in batch::messages(frame, attached.negotiated.features) {
+            let before = self.work;
             match message {
                 Ok(message) => self.handle_message(now, key, message),
                 Err(_) => self.abort(key, Ending::Violation),
             }
+            self.sessions.charge(party, self.work - before);
             // One of them may have ended the session.
             if self.sessions.get(key).is_none() {
                 return;
@@ -319,15 +339,21 @@ impl Broker {
         }
     }
 
-    /// A session asks for something: now, or when what it asked for before is done (rules M-19).
+    /// A session asks for something: now, or when it has its turn, because something that it asked for before is not done
+    /// (rules M-19), or because its party has had its share (rules M-23).
     fn request(&mut self, asker: Asker, service: u32, body: &[u8]) {
-        if self.turns.has_tasks(asker.session) {
-            if self.turns.hold(asker.session, service, asker.conversation, body) {
-                return;
-            }
-            self.finish_turns_of(asker.now, asker.session);
+        let Asker { now, session, conversation } = asker;
+        if !self.turns.has_tasks(session) && self.sessions.may_go_on(now, session) {
+            return self.handle_request(asker, service, body);
         }
-        self.handle_request(asker, service, body);
+        let Some(party) = self.sessions.party_of(session) else { return };
+        let intake = self.turns.hold(party, session, HeldRequest { service, conversation, body: body.into() });
+        self.regulate(session, intake);
+    }
+
+    /// Takes account of work that was done.
+    fn spend(&mut self, work: usize) {
+        self.work += work;
     }
 
     /// A WebSocket message arrived that no client may send: text, or larger than allowed. Ends the session.
@@ -380,13 +406,21 @@ impl Broker {
     /// The time that [`Output::WakeAt`] asked for has come. Early and spurious calls do no harm.
     pub fn handle_timeout(&mut self, now: Moment) {
         self.wake_at = None;
-        while let Some(exchange) = self.exchanges.pop_due(now) {
+        // What is left is due at once, when others were served.
+        let before = self.work;
+        while self.work - before < cost::TURN
+            && let Some(exchange) = self.exchanges.pop_due(now)
+        {
             self.time_out(&exchange);
         }
-        while let Some((key, is_silent)) = self.pings.pop_due(now) {
+        while self.work - before < cost::TURN
+            && let Some((key, is_silent)) = self.pings.pop_due(now)
+        {
             self.ping(now, key, is_silent);
         }
-        while let Some((_, key)) = self.sessions.next_expiry().filter(|(at, _)| *at <= now) {
+        while self.work - before < cost::TURN
+            && let Some((_, key)) = self.sessions.next_expiry().filter(|(at, _)| *at <= now)
+        {
             self.end(key, Ending::Expired);
         }
         self.end_leases(now);
@@ -405,6 +439,7 @@ impl Broker {
     /// Sends a message of a session, now or when it has a connection again.
     fn send_to(&mut self, key: SessionKey, frame: Vec<u8>) {
         let frame = Bytes::from(frame);
+        self.spend(cost::message(frame.len()));
         if let Some(connection) = self.sessions.record_sent(key, &frame) {
             self.outputs.push_back(connection.output(frame));
         }

@@ -15,8 +15,14 @@ impl<'a> NormalPath<'a> {
         self.0
     }
 
-    /// The path, then its parents up to the first segment: the most specific comes first.
-    pub fn with_parents(self) -> impl Iterator<Item = &'a str> {
-        path::with_parents(self.0)
+    /// The same of a path that is registered.
+    pub fn of_registered(path: &'a str) -> Self {
+        Self(path)
+    }
+
+    /// Its parents, from the first segment on, then the path itself.
+    pub fn beginnings(self) -> impl Iterator<Item = &'a str> {
+        let slashes = self.0.match_indices('/').map(|(at, _)| at);
+        slashes.chain([self.0.len()]).map(|end| &self.0[..end])
     }
 }

@@ -83,8 +83,11 @@ impl<T> PerSession<T> {
     }
 }
 
-/// A map by connections. Their numbers are not chosen by anybody outside, so hashing them may be cheap.
-pub(crate) type ByConnection<T> = HashMap<ConnectionId, T, BuildHasherDefault<NumberHasher>>;
+/// A map by numbers that count up. Nobody outside chooses them, so hashing them may be cheap.
+pub(super) type Numbered<K, V> = HashMap<K, V, BuildHasherDefault<NumberHasher>>;
+
+/// A map by connections.
+pub(crate) type ByConnection<T> = Numbered<ConnectionId, T>;
 
 /// Spreads numbers that count up (Fibonacci hashing).
 #[derive(Default)]

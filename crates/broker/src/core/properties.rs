@@ -108,6 +108,11 @@ impl SessionProperties {
         self.get("$Principal").unwrap_or_default()
     }
 
+    /// The address that it was opened from.
+    pub(super) fn address(&self) -> &str {
+        self.get("$ClientIP").unwrap_or_default()
+    }
+
     /// The roles of the session.
     pub(super) fn roles(&self) -> &BTreeSet<String> {
         &self.roles

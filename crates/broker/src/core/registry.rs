@@ -1,10 +1,13 @@
 //! Which session handles which path.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 
 use antiphon_protocol::wire::primitives::ConversationId;
+use hashbrown::HashTable;
 
+use super::choice::{Availability, Handlers, Random};
 use super::path::NormalPath;
 use super::per_session::{PerSession, SessionKey};
 use super::properties::{Selection, TooLarge};
@@ -26,8 +29,18 @@ pub(super) struct Handler {
 #[derive(Debug)]
 pub(super) struct Registry {
     max_registrations: usize,
-    by_path: HashMap<Arc<str>, Vec<Handler>>,
+    by_path: HashTable<Place>,
+    /// Keyed by chance: paths are chosen by others.
+    hash: RandomState,
     by_session: PerSession<Paths>,
+}
+
+/// A path, and the handlers there: at least one.
+#[derive(Debug)]
+struct Place {
+    hash: u64,
+    path: Arc<str>,
+    handlers: Handlers,
 }
 
 /// Where a session is registered.
@@ -37,6 +50,19 @@ struct Paths {
     bytes_by_path: BTreeMap<Arc<str>, usize>,
     /// Their sum.
     bytes: usize,
+    /// Where it was set back because it could take no request.
+    set_back: Vec<Arc<str>>,
+}
+
+/// Which handler gets a request.
+#[derive(Debug)]
+pub(super) enum Chosen<'a> {
+    /// Nobody handles the path.
+    Nobody,
+    /// All that do have as much to answer as they may have.
+    AllFull,
+    /// This one, which is registered at this path.
+    Handler(&'a Arc<str>, &'a Handler),
 }
 
 /// Why a session cannot register a handler.
@@ -54,7 +80,12 @@ pub(super) enum NotRegistered {
 
 impl Registry {
     pub fn new(max_registrations: usize) -> Self {
-        Self { max_registrations, by_path: HashMap::new(), by_session: PerSession::default() }
+        Self {
+            max_registrations,
+            by_path: HashTable::new(),
+            hash: RandomState::new(),
+            by_session: PerSession::default(),
+        }
     }
 
     /// Registers a handler of a session, which wants the properties `keys` of every sender.
@@ -65,6 +96,7 @@ impl Registry {
         keys: &[&str],
         registration: ConversationId,
     ) -> Result<(), NotRegistered> {
+        let hash = self.hash_of(path);
         let path = path.as_str();
         let paths = self.by_session.get_or_default(session);
         if paths.bytes_by_path.contains_key(path) {
@@ -78,10 +110,14 @@ impl Registry {
         if paths.bytes + bytes > MAX_HANDLER_BYTES {
             return Err(NotRegistered::TooManyBytes);
         }
-        let path = self.by_path.get_key_value(path).map_or_else(|| Arc::from(path), |(path, _)| path.clone());
+        let place = self
+            .by_path
+            .entry(hash, |place| *place.path == *path, |place| place.hash)
+            .or_insert_with(|| Place { hash, path: Arc::from(path), handlers: Handlers::default() })
+            .into_mut();
+        place.handlers.insert(Handler { session, registration, selection });
         paths.bytes += bytes;
-        paths.bytes_by_path.insert(path.clone(), bytes);
-        self.by_path.entry(path).or_default().push(Handler { session, registration, selection });
+        paths.bytes_by_path.insert(place.path.clone(), bytes);
         Ok(())
     }
 
@@ -90,32 +126,153 @@ impl Registry {
         let Some(paths) = self.by_session.get_mut(session) else { return };
         if let Some(bytes) = paths.bytes_by_path.remove(path.as_str()) {
             paths.bytes -= bytes;
-            self.remove(path.as_str(), session);
-        }
-    }
-
-    /// Takes all handlers of a session out.
-    pub fn deregister_all(&mut self, session: SessionKey) {
-        let Some(paths) = self.by_session.remove(session) else { return };
-        for path in paths.bytes_by_path.keys() {
             self.remove(path, session);
         }
     }
 
-    fn remove(&mut self, path: &str, session: SessionKey) {
-        let Some(handlers) = self.by_path.get_mut(path) else { return };
-        if let Some(at) = handlers.iter().position(|handler| handler.session == session) {
-            // They are chosen from at random, so their order means nothing.
-            handlers.swap_remove(at);
+    /// Takes all handlers of a session out. Returns how many there were.
+    pub fn deregister_all(&mut self, session: SessionKey) -> usize {
+        let Some(paths) = self.by_session.remove(session) else { return 0 };
+        for path in paths.bytes_by_path.keys() {
+            self.remove(NormalPath::of_registered(path), session);
         }
+        paths.bytes_by_path.len()
+    }
+
+    fn remove(&mut self, path: NormalPath<'_>, session: SessionKey) {
+        let hash = self.hash_of(path);
+        let Ok(mut entry) = self.by_path.find_entry(hash, |place| *place.path == *path.as_str()) else { return };
+        let handlers = &mut entry.get_mut().handlers;
+        handlers.remove(session);
         if handlers.is_empty() {
-            self.by_path.remove(path);
+            entry.remove();
+            if self.by_path.len() < self.by_path.capacity() / 4 {
+                self.by_path.shrink_to(2 * self.by_path.len(), |place| place.hash);
+            }
         }
     }
 
-    /// The most specific registered path for `path`, and the handlers there: at least one, or nothing.
-    pub fn handlers_for(&self, path: NormalPath<'_>) -> Option<(&Arc<str>, &[Handler])> {
-        let found = path.with_parents().find_map(|path| self.by_path.get_key_value(path));
-        found.map(|(path, handlers)| (path, handlers.as_slice()))
+    /// Chooses among the handlers at the most specific registered path for `path`.
+    pub fn choose(
+        &mut self,
+        path: NormalPath<'_>,
+        random: &mut Random,
+        availability: impl Fn(SessionKey) -> Availability,
+    ) -> Chosen<'_> {
+        let Some((hash, registered)) = self.most_specific(path) else { return Chosen::Nobody };
+        let Some(place) = self.by_path.find_mut(hash, |place| *place.path == *registered) else {
+            return Chosen::Nobody;
+        };
+        let by_session = &mut self.by_session;
+        let set_back = |session| {
+            if let Some(paths) = by_session.get_mut(session) {
+                paths.set_back.push(place.path.clone());
+            }
+        };
+        let chosen = place.handlers.choose(random, availability, set_back);
+        chosen.map_or(Chosen::AllFull, |handler| Chosen::Handler(&place.path, handler))
+    }
+
+    /// The longest beginning of `path` that somebody is registered at, and its hash. All of them are hashed in one go, so
+    /// the time is in proportion to the path, however many parents it has.
+    fn most_specific<'p>(&self, path: NormalPath<'p>) -> Option<(u64, &'p str)> {
+        let (mut hasher, mut hashed, mut found) = (self.hash.build_hasher(), 0, None);
+        for beginning in path.beginnings() {
+            hasher.write(&beginning.as_bytes()[hashed..]);
+            hashed = beginning.len();
+            let hash = hasher.finish();
+            if self.by_path.find(hash, |place| *place.path == *beginning).is_some() {
+                found = Some((hash, beginning));
+            }
+        }
+        found
+    }
+
+    fn hash_of(&self, path: NormalPath<'_>) -> u64 {
+        let (mut hasher, mut hashed) = (self.hash.build_hasher(), 0);
+        for beginning in path.beginnings() {
+            hasher.write(&beginning.as_bytes()[hashed..]);
+            hashed = beginning.len();
+        }
+        hasher.finish()
+    }
+
+    /// Whether a session was set back somewhere because it could take no request.
+    pub fn is_set_back(&self, session: SessionKey) -> bool {
+        self.by_session.get(session).is_some_and(|paths| !paths.set_back.is_empty())
+    }
+
+    /// A session can take requests again.
+    pub fn bring_forward(&mut self, session: SessionKey) {
+        let Some(paths) = self.by_session.get_mut(session) else { return };
+        for path in std::mem::take(&mut paths.set_back) {
+            let hash = self.hash_of(NormalPath::of_registered(&path));
+            if let Some(place) = self.by_path.find_mut(hash, |place| place.path == path) {
+                place.handlers.bring_forward(session);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> NormalPath<'_> {
+        NormalPath::new(text).expect("a path")
+    }
+
+    fn session(number: u64) -> SessionKey {
+        SessionKey { number, place: number as usize }
+    }
+
+    fn register(registry: &mut Registry, number: u64, at: &str) {
+        registry.register(session(number), path(at), &[], ConversationId(1)).expect("room");
+    }
+
+    fn chosen(registry: &mut Registry, at: &str) -> Option<(String, u64)> {
+        match registry.choose(path(at), &mut Random::new(1), |_| Availability::Ready(0)) {
+            Chosen::Handler(path, handler) => Some((path.to_string(), handler.session.number)),
+            Chosen::Nobody | Chosen::AllFull => None,
+        }
+    }
+
+    #[test]
+    fn the_longest_beginning_at_which_somebody_is_registered_is_found() {
+        let mut registry = Registry::new(100);
+        for (number, at) in [(1, "a"), (2, "a/b/c"), (3, "ab"), (4, "ä/ö")] {
+            register(&mut registry, number, at);
+        }
+        for (at, expected) in [
+            ("a", Some(("a", 1))),
+            ("a/b", Some(("a", 1))),
+            ("a/b/c", Some(("a/b/c", 2))),
+            ("a/b/c/d/e", Some(("a/b/c", 2))),
+            ("a/b/cd", Some(("a", 1))),
+            ("ab/c", Some(("ab", 3))),
+            ("ä", None),
+            ("ä/ö/ü", Some(("ä/ö", 4))),
+            ("b/a", None),
+        ] {
+            assert_eq!(chosen(&mut registry, at), expected.map(|(path, number)| (path.to_owned(), number)), "{at}");
+        }
+        registry.deregister(session(2), path("a/b/c"));
+        assert_eq!(chosen(&mut registry, "a/b/c"), Some(("a".to_owned(), 1)));
+        assert_eq!(registry.deregister_all(session(1)), 1);
+        assert_eq!(chosen(&mut registry, "a/b/c"), None);
+    }
+
+    #[test]
+    fn ten_thousand_at_one_path_leave_it_in_no_more_time_than_they_came() {
+        let mut registry = Registry::new(100);
+        for number in 0..10_000 {
+            register(&mut registry, number, "a");
+        }
+        for number in 0..9_999 {
+            registry.deregister_all(session(number));
+        }
+        assert_eq!(chosen(&mut registry, "a"), Some(("a".to_owned(), 9_999)));
+        registry.deregister_all(session(9_999));
+        assert_eq!(chosen(&mut registry, "a"), None);
     }
 }

@@ -14,11 +14,12 @@ use antiphon_protocol::wire::primitives::ConversationId;
 use antiphon_protocol::wire::services::{FilterResponseDelivery, MessagingReceiverClient, MessagingSend};
 use antiphon_protocol::wire::{Decode, Reader};
 
-use super::choice::{Availability, choose};
+use super::choice::Availability;
 use super::exchanges::{Exchange, Exchanges, ReplyTo};
 use super::gate::Action;
 use super::per_session::SessionKey;
 use super::refusal::Refusal;
+use super::registry::Chosen;
 use super::serve::{Answer, Asker};
 use super::session_services::no_such_session;
 use super::sessions::{Session, Sessions};
@@ -38,13 +39,18 @@ impl Broker {
     /// Source: section 8.2.
     pub(super) fn route_to_path(&mut self, asker: Asker, request: &SendToPath<'_>) -> Result<Answer, Refusal> {
         let path = self.admit(asker.session, Action::SendToPath, request.path)?;
-        let Some((registered, handlers)) = self.registry.handlers_for(path) else {
-            let text = format!("no session handles {}", request.path);
-            return Err(Refusal::new(ErrorReason::UNHANDLED_MESSAGE, text));
-        };
-        self.check_room(asker.session, 1, request.request.bytes.len())?;
+        self.spend(path.as_str().len() / 4);
+        let room = self.check_room(asker.session, 1, request.request.bytes.len());
         let availability = |key| availability(&self.config, &self.sessions, &self.exchanges, key);
-        let handler = choose(handlers, &mut self.random, availability).ok_or_else(|| no_room(HANDLERS_ARE_FULL))?;
+        let (registered, handler) = match self.registry.choose(path, &mut self.random, availability) {
+            Chosen::Handler(registered, handler) => (registered, handler),
+            Chosen::Nobody => {
+                let text = format!("no session handles {}", request.path);
+                return Err(Refusal::new(ErrorReason::UNHANDLED_MESSAGE, text));
+            }
+            Chosen::AllFull => return room.and(Err(no_room(HANDLERS_ARE_FULL))),
+        };
+        room?;
         let recipient = handler.session;
         let Some(conversation) = self.sessions.get_mut(recipient).map(Session::next_conversation) else {
             return Ok(Answer::Later);
@@ -134,6 +140,7 @@ impl Broker {
         answer: Result<&[u8], ServiceFailure<'_>>,
     ) {
         if let Some(exchange) = self.exchanges.close(recipient, conversation) {
+            self.has_more_room(recipient);
             if self.sessions.get(exchange.sender).is_none() {
                 self.late_answers += 1;
             }
@@ -148,6 +155,7 @@ impl Broker {
     /// The only guard against recipients that never answer: the official clients have no timeout (rules M-15). If the
     /// recipient has no connection, it may still get the request with its next one.
     pub(super) fn time_out(&mut self, exchange: &Exchange) {
+        self.has_more_room(exchange.recipient);
         let timeout = exchange.deadline.since(exchange.opened);
         let description = &*format!("the recipient did not answer within {timeout:?}");
         self.settle(exchange, Err(ServiceFailure { description, reason: ErrorReason::REQUEST_TIME_OUT }));
@@ -234,6 +242,13 @@ impl Broker {
     /// Refuses what would take more memory, when there is little left.
     pub(super) fn check_memory(&self) -> Result<(), Refusal> {
         if self.is_memory_scarce { Err(no_room("the broker is short of memory, try again later")) } else { Ok(()) }
+    }
+
+    /// A session has less to answer than before, or a connection again: it may be chosen as a handler again.
+    pub(super) fn has_more_room(&mut self, recipient: SessionKey) {
+        if self.registry.is_set_back(recipient) && !self.is_full(recipient) {
+            self.registry.bring_forward(recipient);
+        }
     }
 
     pub(super) fn is_full(&self, recipient: SessionKey) -> bool {

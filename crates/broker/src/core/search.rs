@@ -32,6 +32,16 @@ impl Search {
         Self { filter, candidates: candidates.into_iter(), matching: Vec::new(), work: Work::new() }
     }
 
+    /// What it took to begin.
+    pub fn cost(&self) -> usize {
+        2 * self.candidates.len()
+    }
+
+    /// What may still be done for it.
+    pub fn work_left(&self) -> usize {
+        self.work.left()
+    }
+
     /// Goes on for about so much work. Returns whether all were looked at.
     pub fn advance(&mut self, sessions: &Sessions, work: usize) -> Result<bool, TooMuchWork> {
         let end = self.work.left().saturating_sub(work);

@@ -12,10 +12,10 @@ use antiphon_protocol::wire::services::{
     service_name,
 };
 
-use super::Broker;
 use super::ending::Ending;
 use super::per_session::SessionKey;
 use super::refusal::Refusal;
+use super::{Broker, cost};
 
 /// The origin of a request: session, time and conversation.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +46,7 @@ impl Asker {
 impl Broker {
     /// A session asks for a service.
     pub(super) fn handle_request(&mut self, asker: Asker, service: u32, body: &[u8]) {
+        self.spend(cost::request(body.len()));
         let answer = match ServiceRequest::decode(service, body) {
             Ok(Some(request)) => {
                 self.trace_request(asker, service, &request);

@@ -16,6 +16,7 @@ use slab::Slab;
 use subtle::ConstantTimeEq;
 
 use super::identity::Identity;
+use super::parties::{Allowance, Parties, PartyKey};
 use super::per_session::{ByConnection, SessionKey, give_back};
 use super::permissions::{Grants, GrantsByRoles};
 use super::properties::{SessionProperties, TooLarge};
@@ -36,6 +37,7 @@ pub(super) struct Session {
     properties: SessionProperties,
     /// What the roles among them grant.
     grants: Arc<Grants>,
+    party: PartyKey,
     /// What was sent, for the case that the connection is lost.
     sent: RecoveryBuffer<Bytes>,
     pub received: Received,
@@ -102,6 +104,7 @@ pub(super) struct Sessions {
     token_key: u64,
     /// So that a filter for one principal need not look at every session.
     by_principal: HashMap<String, BTreeSet<SessionKey>>,
+    parties: Parties,
     /// When those without a connection end.
     expiries: Timers<SessionKey>,
     /// Bytes kept of what was sent, in all together, and the most there may be.
@@ -179,7 +182,7 @@ impl Session {
 
 impl Sessions {
     /// None yet. `token_key` is a secret number for the hash of tokens.
-    pub fn new(server: u64, token_key: u64, max_recovery_bytes: usize) -> Self {
+    pub fn new(server: u64, token_key: u64, max_recovery_bytes: usize, allowance: Allowance) -> Self {
         Self {
             server,
             open: Slab::new(),
@@ -189,6 +192,7 @@ impl Sessions {
             by_token: HashMap::new(),
             token_key,
             by_principal: HashMap::new(),
+            parties: Parties::new(allowance),
             expiries: Timers::default(),
             recovery_bytes: 0,
             max_recovery_bytes,
@@ -208,6 +212,7 @@ impl Sessions {
         let key = SessionKey { number: id.value, place: entry.key() };
         let NewSession { token, connection, keep_for, recovery, properties } = new;
         let principal = properties.principal().to_owned();
+        let party = self.parties.join(properties.address(), &principal, key);
         let hash = hash_of(self.token_key, token.as_bytes());
         entry.insert(Session {
             id,
@@ -216,6 +221,7 @@ impl Sessions {
             keep_for,
             grants: grants.of(properties.roles()),
             properties,
+            party,
             sent: RecoveryBuffer::new(recovery),
             received: Received::default(),
             last_conversation: 0,
@@ -235,12 +241,17 @@ impl Sessions {
         let session = self.open.remove(key.place);
         match session.attachment {
             Attachment::Attached(connection) => drop(self.by_connection.remove(&connection.id)),
-            Attachment::Detached { until, .. } => self.expiries.remove(until, key),
+            Attachment::Detached { until, .. } => {
+                self.expiries.remove(until, key);
+                self.parties.back(session.party, key, until);
+            }
         }
         self.by_number.remove(&key.number);
         self.by_token.remove(&hash_of(self.token_key, session.token.as_bytes()));
         self.forget_principal(key, session.properties.principal());
         self.recovery_bytes -= session.sent.bytes();
+        self.parties.keep(session.party, session.sent.bytes(), 0);
+        self.parties.leave(session.party, key);
         self.give_back();
         true
     }
@@ -259,6 +270,7 @@ impl Sessions {
     pub fn attach(&mut self, key: SessionKey, connection: Connection, keep_for: Duration) -> Option<ConnectionId> {
         let session = self.get_mut(key)?;
         session.keep_for = keep_for;
+        let party = session.party;
         let before = std::mem::replace(&mut session.attachment, Attachment::Attached(connection));
         self.by_connection.insert(connection.id, key);
         match before {
@@ -268,6 +280,7 @@ impl Sessions {
             }
             Attachment::Detached { until, .. } => {
                 self.expiries.remove(until, key);
+                self.parties.back(party, key, until);
                 None
             }
         }
@@ -281,31 +294,61 @@ impl Sessions {
         let until = now + session.keep_for.min(at_most);
         session.attachment =
             Attachment::Detached { until, sent: session.sent.sent(), asked: ConversationId(session.last_conversation) };
+        let party = session.party;
         self.by_connection.remove(&connection.id);
         self.expiries.insert(until, key);
+        self.parties.lost(party, key, until);
     }
 
     /// Takes note of a message to a session. It goes out now on the connection that is returned, and is kept for another
-    /// one, if the session outlives this one. Once more is kept in all than may be, the past of this session is gone: it
-    /// will learn that messages were lost, if it loses its connection now.
+    /// one, if the session outlives this one. Once more is kept in all than may be, the past of the sessions for which most
+    /// is kept is gone: they will learn that messages were lost, if they lose their connections now.
     pub fn record_sent(&mut self, key: SessionKey, frame: &Bytes) -> Option<Connection> {
         let session = find(&mut self.open, key)?;
+        let connection = session.connection();
         if session.is_kept() {
             let before = session.sent.bytes();
             session.sent.push(frame.clone());
-            self.recovery_bytes = self.recovery_bytes + session.sent.bytes() - before;
+            let after = session.sent.bytes();
+            self.parties.keep(session.party, before, after);
+            self.recovery_bytes = self.recovery_bytes + after - before;
             if self.recovery_bytes > self.max_recovery_bytes {
-                self.recovery_bytes -= session.sent.bytes();
-                session.sent.forget();
+                self.forget_what_most_is_kept_for();
             }
         }
-        session.connection()
+        connection
+    }
+
+    /// Makes room: of the party for which most bytes are kept, the sessions for which most are, and then of the next one. An
+    /// eighth is free then, so that this is rare.
+    fn forget_what_most_is_kept_for(&mut self) {
+        let enough = self.max_recovery_bytes / 8 * 7;
+        while self.recovery_bytes > enough {
+            let kept = |key: &SessionKey| self.get(*key).map_or(0, |session| session.sent.bytes());
+            let mut sessions = self.parties.greediest();
+            sessions.sort_by_key(|key| std::cmp::Reverse(kept(key)));
+            // As long as it is the greediest, which it is for its first at least.
+            for key in sessions.into_iter().take_while(|key| kept(key) > 0).collect::<Vec<_>>() {
+                if self.recovery_bytes <= enough {
+                    break;
+                }
+                self.forget_sent(key);
+            }
+        }
+    }
+
+    fn forget_sent(&mut self, key: SessionKey) {
+        let Some(session) = find(&mut self.open, key) else { return };
+        let bytes = session.sent.bytes();
+        session.sent.forget();
+        self.parties.keep(session.party, bytes, 0);
+        self.recovery_bytes -= bytes;
     }
 
     /// What went to and fro counts no more.
     pub fn forget_past(&mut self, key: SessionKey) {
+        self.forget_sent(key);
         let Some(session) = find(&mut self.open, key) else { return };
-        self.recovery_bytes -= session.sent.bytes();
         session.sent.reset();
         session.received.forget();
     }
@@ -326,6 +369,7 @@ impl Sessions {
         session.grants = grants.of(session.properties.roles());
         self.forget_principal(key, &before);
         self.by_principal.entry(identity.principal.clone()).or_default().insert(key);
+        self.change_party(key);
         Ok(())
     }
 
@@ -334,6 +378,42 @@ impl Sessions {
         for (_, session) in &mut self.open {
             session.grants = grants.of(session.properties.roles());
         }
+    }
+
+    /// The principal of a session is another one.
+    fn change_party(&mut self, key: SessionKey) {
+        let Some(session) = find(&mut self.open, key) else { return };
+        let (before, kept) = (session.party, session.sent.bytes());
+        session.party = self.parties.join(session.properties.address(), session.properties.principal(), key);
+        if session.party != before {
+            self.parties.keep(before, kept, 0);
+            self.parties.keep(session.party, 0, kept);
+            if let Attachment::Detached { until, .. } = session.attachment {
+                self.parties.back(before, key, until);
+                self.parties.lost(session.party, key, until);
+            }
+            self.parties.leave(before, key);
+        }
+    }
+
+    /// Whose a session is.
+    pub fn party_of(&self, key: SessionKey) -> Option<PartyKey> {
+        self.get(key).map(|session| session.party)
+    }
+
+    /// Whether what a session asks for may be done at once.
+    pub fn may_go_on(&mut self, now: Moment, key: SessionKey) -> bool {
+        self.party_of(key).is_none_or(|party| self.parties.may_go_on(now, party))
+    }
+
+    /// So much was done for a party.
+    pub fn charge(&mut self, party: PartyKey, work: usize) {
+        self.parties.charge(party, work);
+    }
+
+    /// The session that makes room for another one, if there is one without a connection.
+    pub fn expendable(&self) -> Option<SessionKey> {
+        self.parties.expendable()
     }
 
     fn forget_principal(&mut self, key: SessionKey, principal: &str) {
@@ -471,8 +551,8 @@ mod tests {
     proptest! {
         #[test]
         fn every_open_session_is_found_in_every_way_and_no_other(steps in prop::collection::vec(step(), 1..150)) {
-            let mut sessions = Sessions::new(7, 99, MOST_BYTES);
             let mut grants = GrantsByRoles::new(Permissions::stock());
+            let mut sessions = Sessions::new(7, 99, MOST_BYTES, Allowance { burst: 1, per_second: 1 });
             let (mut known, mut connections, mut now) = (Vec::<Known>::new(), 0, Moment(0));
             for step in std::iter::once(Step::Open).chain(steps) {
                 let count = known.len();

@@ -25,6 +25,11 @@ impl<K: Ord + Copy> Timers<K> {
         self.0.remove(&(at, key));
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The one that is due next, and when.
     pub fn first(&self) -> Option<(Moment, K)> {
         self.0.first().copied()

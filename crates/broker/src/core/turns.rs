@@ -1,5 +1,9 @@
-//! What is carried out a part at a time, so that others are served between the parts: requests to many sessions, and what
-//! their senders ask for meanwhile.
+//! What is carried out a part at a time, so that others are served between the parts: requests to many sessions, what their
+//! senders ask for meanwhile, what a party asks for beyond its share, and what is to be told when a session with very many
+//! open requests ends.
+//!
+//! Parties take turns, and the sessions of a party take turns within its own: however much one asks for, others wait for a
+//! single turn of it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -8,15 +12,16 @@ use std::vec;
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::primitives::ConversationId;
 
-use super::exchanges::ReplyTo;
-use super::per_session::SessionKey;
+use super::exchanges::{Exchange, ReplyTo};
+use super::parties::PartyKey;
+use super::per_session::{Numbered, SessionKey};
 use super::search::Search;
 use super::serve::Asker;
 
-/// Most requests of a session that wait until its request to a filter is delivered. What comes then is not taken before
-/// that is done at once.
+/// Requests of a session that wait for their turn; with more, nothing is read from its connection until half of them are
+/// done.
 const MAX_HELD: usize = 1024;
-/// Most bytes of those. A single request may have more.
+/// Bytes of those. A single request may have more.
 const MAX_HELD_BYTES: usize = 1 << 20;
 
 /// A request to every session that a filter matches.
@@ -43,11 +48,13 @@ pub(super) enum Stage {
 #[derive(Debug)]
 pub(super) enum Task {
     FanOut(Box<FanOut>),
-    /// It came while an earlier one was not done: what a session asks for happens in that order (rules M-19).
+    /// It came while an earlier one was not done, and what a session asks for happens in that order (rules M-19); or its
+    /// party has had its share for now (rules M-23).
     Held(HeldRequest),
+    Failing(Failing),
 }
 
-/// A request to the broker that waits for an earlier one of the same session.
+/// A request to the broker that waits for its turn.
 #[derive(Debug)]
 pub(super) struct HeldRequest {
     pub service: u32,
@@ -55,15 +62,35 @@ pub(super) struct HeldRequest {
     pub body: Box<[u8]>,
 }
 
-/// All such tasks, by the session that asked for them. The sessions take turns.
+/// What a session has not answered and will not, and whose senders are still to be told.
+#[derive(Debug)]
+pub(super) struct Failing {
+    pub unanswered: vec::IntoIter<Exchange>,
+    /// Of later conversations the client of the session knows nothing.
+    pub last_asked: ConversationId,
+    pub why: &'static str,
+}
+
+/// Whether more is to be read of what a client sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Intake {
+    Pause,
+    Resume,
+}
+
+/// All such tasks, by the session that asked for them.
 #[derive(Debug)]
 pub(super) struct Turns {
     tasks: BTreeMap<SessionKey, Tasks>,
-    /// Those that have tasks and are not at their turn.
-    order: VecDeque<SessionKey>,
-    /// When the next turn is.
-    due: Moment,
-    /// The time between two turns.
+    /// The parties that have tasks, in the order of their turns.
+    order: VecDeque<PartyKey>,
+    /// The one that has its turn.
+    current: Option<PartyKey>,
+    /// The sessions of each, likewise. Some may have nothing to do any more.
+    waiting: Numbered<PartyKey, VecDeque<SessionKey>>,
+    /// When the next turn is; nothing if it may be at once.
+    due: Option<Moment>,
+    /// The time between two turns, if others have to do with what was done.
     pause: Duration,
     pace: Pace,
 }
@@ -79,7 +106,9 @@ struct Pace {
 #[derive(Debug, Default)]
 struct Tasks {
     queue: VecDeque<Task>,
+    held: usize,
     held_bytes: usize,
+    is_paused: bool,
 }
 
 impl Pace {
@@ -100,10 +129,37 @@ impl Pace {
     }
 }
 
+impl Tasks {
+    fn is_beyond(&self, requests: usize, bytes: usize) -> bool {
+        self.held > requests || (self.held_bytes > bytes && self.held > 1)
+    }
+
+    /// Whether the intake is to change.
+    fn regulate(&mut self) -> Option<Intake> {
+        if !self.is_paused && self.is_beyond(MAX_HELD, MAX_HELD_BYTES) {
+            self.is_paused = true;
+            return Some(Intake::Pause);
+        }
+        if self.is_paused && !self.is_beyond(MAX_HELD / 2, MAX_HELD_BYTES / 2) {
+            self.is_paused = false;
+            return Some(Intake::Resume);
+        }
+        None
+    }
+}
+
 impl Turns {
     /// Turns with this time between them, in each of which at most so many sessions are asked.
     pub fn new(pause: Duration, most: usize) -> Self {
-        Self { tasks: BTreeMap::new(), order: VecDeque::new(), due: Moment(0), pause, pace: Pace::new(most) }
+        Self {
+            tasks: BTreeMap::new(),
+            order: VecDeque::new(),
+            current: None,
+            waiting: Numbered::default(),
+            due: None,
+            pause,
+            pace: Pace::new(most),
+        }
     }
 
     /// How many sessions may be asked in a turn now.
@@ -111,15 +167,38 @@ impl Turns {
         self.pace.now
     }
 
-    /// A session's request to many others begins, or goes on: before everything else that it asked for.
-    pub fn begin(&mut self, now: Moment, session: SessionKey, fan_out: Box<FanOut>) {
-        if !self.has_tasks(session) {
-            if self.is_empty() {
-                self.due = now + self.pause;
-            }
-            self.order.push_back(session);
+    /// A session's request to many others goes on later: before everything else that it asked for.
+    pub fn go_on(&mut self, now: Moment, party: PartyKey, session: SessionKey, fan_out: Box<FanOut>) {
+        let pause = self.pause;
+        self.tasks_of(Some(now + pause), party, session).queue.push_front(Task::FanOut(fan_out));
+    }
+
+    /// Lets a request wait for its turn. Whether more may be read.
+    pub fn hold(&mut self, party: PartyKey, session: SessionKey, request: HeldRequest) -> Option<Intake> {
+        let tasks = self.tasks_of(None, party, session);
+        tasks.held += 1;
+        tasks.held_bytes += request.body.len();
+        tasks.queue.push_back(Task::Held(request));
+        tasks.regulate()
+    }
+
+    /// Senders are told later that they will get no answers from a session.
+    pub fn fail(&mut self, party: PartyKey, session: SessionKey, failing: Failing) {
+        self.tasks_of(None, party, session).queue.push_back(Task::Failing(failing));
+    }
+
+    fn tasks_of(&mut self, due: Option<Moment>, party: PartyKey, session: SessionKey) -> &mut Tasks {
+        if self.tasks.is_empty() {
+            self.due = due;
         }
-        self.tasks.entry(session).or_default().queue.push_front(Task::FanOut(fan_out));
+        if !self.tasks.contains_key(&session) {
+            let waiting = self.waiting.entry(party).or_default();
+            if waiting.is_empty() && self.current != Some(party) {
+                self.order.push_back(party);
+            }
+            waiting.push_back(session);
+        }
+        self.tasks.entry(session).or_default()
     }
 
     /// Whether what a session asks for has to wait.
@@ -127,72 +206,82 @@ impl Turns {
         self.tasks.contains_key(&session)
     }
 
-    /// Lets a request wait for what its session asked for before. Returns whether there is room for it.
-    pub fn hold(&mut self, session: SessionKey, service: u32, conversation: ConversationId, body: &[u8]) -> bool {
-        let tasks = self.tasks.entry(session).or_default();
-        let is_first = tasks.held_bytes == 0;
-        if tasks.queue.len() > MAX_HELD || (tasks.held_bytes + body.len() > MAX_HELD_BYTES && !is_first) {
-            return false;
+    /// Whether nothing is to be read from the connection of a session.
+    pub fn is_paused(&self, session: SessionKey) -> bool {
+        self.tasks.get(&session).is_some_and(|tasks| tasks.is_paused)
+    }
+
+    /// The party whose turn it is, if there is one.
+    pub fn begin(&mut self, now: Moment) -> Option<PartyKey> {
+        let party = self.order.pop_front_if(|_| self.due.is_none_or(|due| due <= now))?;
+        if let Some(due) = self.due {
+            self.pace.adapt(now.since(due));
         }
-        tasks.held_bytes += body.len();
-        tasks.queue.push_back(Task::Held(HeldRequest { service, conversation, body: body.into() }));
-        true
+        self.current = Some(party);
+        Some(party)
     }
 
-    /// The session whose turn it is, if there is one. Its turn ends with [`end_turn`](Self::end_turn).
-    pub fn next_session(&mut self, now: Moment) -> Option<SessionKey> {
-        let session = self.order.pop_front_if(|_| self.due <= now)?;
-        self.pace.adapt(now.since(self.due));
-        self.due = now + self.pause;
-        Some(session)
+    /// The session of a party that is to go on in its turn, and what with.
+    pub fn take(&mut self, party: PartyKey) -> Option<(SessionKey, Task)> {
+        let waiting = self.waiting.get_mut(&party)?;
+        while let Some(session) = waiting.pop_front() {
+            // It may be over.
+            let Some(tasks) = self.tasks.get_mut(&session) else { continue };
+            let Some(task) = tasks.queue.pop_front() else { continue };
+            if let Task::Held(request) = &task {
+                tasks.held -= 1;
+                tasks.held_bytes -= request.body.len();
+            }
+            return Some((session, task));
+        }
+        None
     }
 
-    /// Gives a session its turn before the others. Returns whether it has tasks.
-    pub fn call(&mut self, session: SessionKey) -> bool {
-        self.order.retain(|other| *other != session);
-        self.has_tasks(session)
-    }
-
-    /// What a session at its turn has to do next.
-    pub fn take(&mut self, session: SessionKey) -> Option<Task> {
+    /// A session has done what it took. Whether more may be read now.
+    pub fn done(&mut self, party: PartyKey, session: SessionKey) -> Option<Intake> {
         let tasks = self.tasks.get_mut(&session)?;
-        let task = tasks.queue.pop_front()?;
-        if let Task::Held(held) = &task {
-            tasks.held_bytes -= held.body.len();
+        let intake = tasks.regulate();
+        if tasks.queue.is_empty() {
+            self.tasks.remove(&session);
+        } else {
+            self.waiting.entry(party).or_default().push_back(session);
         }
-        Some(task)
+        intake
     }
 
-    /// Others are next.
-    pub fn end_turn(&mut self, session: SessionKey) {
-        match self.tasks.get(&session) {
-            Some(tasks) if tasks.queue.is_empty() => drop(self.tasks.remove(&session)),
-            Some(_) => self.order.push_back(session),
-            // It is over.
-            None => {}
+    /// Other parties are next: at once, or after a pause if others have to do with what was done.
+    pub fn end(&mut self, now: Moment, party: PartyKey, has_asked_others: bool) {
+        self.due = has_asked_others.then(|| now + self.pause);
+        self.current = None;
+        if self.waiting.get(&party).is_some_and(|waiting| !waiting.is_empty()) {
+            self.order.push_back(party);
+        } else {
+            self.waiting.remove(&party);
         }
     }
 
-    /// Nobody wants any more what a session asked for.
+    /// Nobody wants any more what a session asked for. What others are to be told of it remains.
     pub fn forget(&mut self, session: SessionKey) {
-        if self.tasks.remove(&session).is_some() {
-            self.order.retain(|other| *other != session);
+        let Some(tasks) = self.tasks.get_mut(&session) else { return };
+        tasks.queue.retain(|task| matches!(task, Task::Failing(_)));
+        (tasks.held, tasks.held_bytes, tasks.is_paused) = (0, 0, false);
+        if tasks.queue.is_empty() {
+            self.tasks.remove(&session);
         }
     }
 
     /// When the next turn is; nothing if there are no tasks.
     pub fn next_due(&self) -> Option<Moment> {
-        (!self.is_empty()).then_some(self.due)
+        (!self.is_empty()).then(|| self.due.unwrap_or_default())
     }
 
     pub fn is_empty(&self) -> bool {
-        self.order.is_empty()
+        self.tasks.is_empty()
     }
 
-    /// Number of requests that were not delivered yet.
+    /// Number of requests that were not delivered yet, or whose senders are still to be told that they fail.
     pub fn undelivered(&self) -> usize {
-        let tasks = self.order.iter().filter_map(|session| self.tasks.get(session));
-        tasks.flat_map(|tasks| &tasks.queue).map(Task::undelivered).sum()
+        self.tasks.values().flat_map(|tasks| &tasks.queue).map(Task::undelivered).sum()
     }
 }
 
@@ -203,6 +292,7 @@ impl Task {
                 Stage::Looking(_) => 1,
                 Stage::Delivering(recipients) => recipients.len(),
             },
+            Self::Failing(failing) => failing.unanswered.len(),
             Self::Held(_) => 0,
         }
     }

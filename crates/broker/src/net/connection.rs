@@ -101,6 +101,8 @@ impl Reader {
             let read = poll_fn(|context| match self.outbox.poll_flush(context) {
                 Status::Broken => Poll::Ready(Err(End::Broken)),
                 Status::Closing | Status::Closed if self.connection.is_some() => Poll::Ready(Err(End::Ours)),
+                // What it asked for before has to be done first.
+                Status::Open if self.connection.is_some() && self.outbox.is_paused() => Poll::Pending,
                 _ => self.poll_read(context),
             });
             match read.await {

@@ -211,6 +211,8 @@ impl Hub {
     /// Calls the core when it wants to be woken.
     async fn keep_time(&self) {
         while let Some(wake_at) = self.wake() {
+            // Others first, if it has more to do at once: a timer that has run out already would not let them in.
+            tokio::task::yield_now().await;
             let timer = async {
                 match wake_at {
                     Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -273,6 +275,8 @@ impl Turn<'_> {
                         self.state.broker.handle_authenticated(self.now, ticket, verdict);
                     }
                 }
+                Output::Pause(connection) => self.set_paused(connection, true),
+                Output::Resume(connection) => self.set_paused(connection, false),
                 Output::WakeAt(at) => {
                     // Being called too early does no harm, and a timer that is seldom set costs next to nothing.
                     if self.state.wake_at.is_none_or(|earlier| at < earlier) {
@@ -334,6 +338,12 @@ impl Turn<'_> {
         {
             self.overflow(connection);
             wanted = wanted.saturating_sub(memory);
+        }
+    }
+
+    fn set_paused(&mut self, connection: ConnectionId, is_paused: bool) {
+        if let Some(outbox) = self.state.outboxes.get(&connection) {
+            outbox.set_paused(is_paused);
         }
     }
 

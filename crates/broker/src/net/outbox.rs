@@ -5,6 +5,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{ErrorKind, IoSlice};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Context;
 use std::time::Instant;
@@ -31,6 +32,8 @@ thread_local! {
 pub(super) struct Outbox {
     sink: Sink,
     waiting: Mutex<Waiting>,
+    /// Nothing more is to be read for now.
+    is_paused: AtomicBool,
     /// The connection's task.
     owner: AtomicWaker,
 }
@@ -120,12 +123,25 @@ impl Outbox {
             cut: None,
             backlog: Backlog::new(all),
         };
-        Self { sink, waiting: Mutex::new(waiting), owner: AtomicWaker::new() }
+        Self { sink, waiting: Mutex::new(waiting), is_paused: AtomicBool::new(false), owner: AtomicWaker::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         // Nothing below panics; and what waits for one client is nobody else's concern.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the connection's task read nothing more, or go on.
+    pub fn set_paused(&self, is_paused: bool) {
+        self.is_paused.store(is_paused, Ordering::Release);
+        if !is_paused {
+            self.owner.wake();
+        }
+    }
+
+    /// For the connection's task: whether it is to read nothing for now. It is woken when that is over.
+    pub fn is_paused(&self) -> bool {
+        self.is_paused.load(Ordering::Acquire)
     }
 
     /// Queues a message; `now` is the time. [`Self::flush`] sends it. If too much waits for this client now, returns when

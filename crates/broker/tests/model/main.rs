@@ -311,6 +311,8 @@ impl Run {
                     let client = Client(usize::try_from(number).expect("ours"));
                     seen.push(Seen { client, conversation: None, frame: Frame::Closed });
                 }
+                // They say more than is read at a time nowhere here.
+                Output::Pause(_) | Output::Resume(_) => {}
                 Output::WakeAt(at) => self.wakes = Some(at),
                 Output::Authenticate(..) => unreachable!("the broker knows them"),
             }

@@ -527,6 +527,12 @@ impl Network {
                 moved |= self.deliver_to_client(index);
             }
             moved |= self.drive_broker();
+            // What it does a part at a time goes on when it has nothing else to do.
+            if !moved && self.broker_wakes.is_some_and(|at| at <= self.now) {
+                self.broker_wakes = None;
+                self.broker.handle_timeout(self.now);
+                moved = true;
+            }
             if !moved {
                 return;
             }

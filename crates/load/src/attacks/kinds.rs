@@ -53,7 +53,11 @@ pub const ATTACKS: &[(&str, Attack)] = &[
         let pairs = vec![("a", ""); 5_000_000];
         let (credentials, principal) = (WireCredentials::Password("password"), "client");
         repeat(broker, until, |peer| {
-            peer.request::<ReAuthenticate>(&Reauthenticate { principal, credentials: credentials.clone(), properties: pairs.clone() })
+            peer.request::<ReAuthenticate>(&Reauthenticate {
+                principal,
+                credentials: credentials.clone(),
+                properties: pairs.clone(),
+            })
         })
     }),
     ("empty-keys", |broker, until| {

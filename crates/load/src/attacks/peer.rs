@@ -78,8 +78,14 @@ impl Peer {
             return Err(failed(String::from_utf8_lossy(&head)));
         }
         let nobody = SessionId { server: 0, value: 0 };
-        let mut peer =
-            Self { stream, read: Vec::new(), conversation: 0, session: nobody, token: String::new(), code: ResponseCode::OK };
+        let mut peer = Self {
+            stream,
+            read: Vec::new(),
+            conversation: 0,
+            session: nobody,
+            token: String::new(),
+            code: ResponseCode::OK,
+        };
         match ConnectResponse::decode(&peer.receive()?).map_err(failed)? {
             ConnectResponse::Accepted { session, token, code, .. } => {
                 (peer.session, peer.token, peer.code) = (session, token.as_text().to_owned(), code);
