@@ -1,7 +1,19 @@
 //! The request handlers at a path, and which of them gets a request.
 
+use antiphon_protocol::wire::primitives::ConversationId;
+
 use super::per_session::{Numbered, SessionKey, give_back};
-use super::registry::Handler;
+use super::properties::Selection;
+
+/// One session's request handler at one path.
+#[derive(Debug)]
+pub(super) struct Handler {
+    pub session: SessionKey,
+    /// The conversation of its registration: named by the client, and again in every request that it gets.
+    pub registration: ConversationId,
+    /// The properties of the sender that it wants.
+    pub selection: Selection,
+}
 
 /// Whether the session of a handler can take a request, with the number that it has to answer. The least is the best.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -178,11 +190,9 @@ impl Random {
 mod tests {
     use std::cell::Cell;
 
-    use antiphon_protocol::wire::primitives::ConversationId;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::core::properties::Selection;
 
     /// How often each of some handlers is chosen in a thousand times; and how often anybody's availability was asked for.
     fn choices(availabilities: &[Availability]) -> (Vec<usize>, usize) {

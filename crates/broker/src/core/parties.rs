@@ -63,13 +63,7 @@ struct Credit {
 
 impl Parties {
     pub fn new(allowance: Allowance) -> Self {
-        Self {
-            allowance,
-            opened: 0,
-            by_name: HashMap::new(),
-            by_key: Numbered::default(),
-            by_absent: BTreeSet::new(),
-        }
+        Self { allowance, opened: 0, by_name: HashMap::new(), by_key: Numbered::default(), by_absent: BTreeSet::new() }
     }
 
     /// A session belongs to the party of this principal at this address from now on.

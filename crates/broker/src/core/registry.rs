@@ -7,23 +7,13 @@ use std::sync::Arc;
 use antiphon_protocol::wire::primitives::ConversationId;
 use hashbrown::HashTable;
 
-use super::choice::{Availability, Handlers, Random};
+use super::choice::{Availability, Handler, Handlers, Random};
 use super::path::NormalPath;
 use super::per_session::{PerSession, SessionKey};
 use super::properties::{Selection, TooLarge};
 
 /// Most bytes that it may take to keep the paths and property keys of one session's registrations.
 const MAX_HANDLER_BYTES: usize = 16 << 20;
-
-/// One session's request handler at one path.
-#[derive(Debug)]
-pub(super) struct Handler {
-    pub session: SessionKey,
-    /// The conversation of its registration: named by the client, and again in every request that it gets.
-    pub registration: ConversationId,
-    /// The properties of the sender that it wants.
-    pub selection: Selection,
-}
 
 /// All request handlers, by path and by session.
 #[derive(Debug)]
