@@ -63,13 +63,20 @@ impl Credentials {
 /// Base64, in a small part of the library's code, which would be in what browsers download.
 fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for three in bytes.chunks(3) {
-        let bits = (0..3).fold(0, |bits, at| bits << 8 | usize::from(three.get(at).copied().unwrap_or_default()));
-        for place in 0..4 {
-            let digit = DIGITS[bits >> (18 - 6 * place) & 63];
-            push(&mut text, if place > three.len() { '=' } else { char::from(digit) });
+    let (mut text, mut bits, mut left) = (String::new(), 0, 0);
+    for byte in bytes {
+        bits = bits << 8 | usize::from(*byte);
+        left += 8;
+        while left >= 6 {
+            left -= 6;
+            push(&mut text, char::from(DIGITS[bits >> left & 63]));
         }
+    }
+    if left > 0 {
+        push(&mut text, char::from(DIGITS[bits << (6 - left) & 63]));
+    }
+    while text.len() % 4 > 0 {
+        push(&mut text, '=');
     }
     text
 }
