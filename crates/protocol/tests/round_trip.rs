@@ -143,7 +143,7 @@ proptest! {
     }
 
     #[test]
-    fn connect_requests_survive_the_query_and_the_headers(
+    fn connect_requests_survive_the_query_the_first_message_and_the_headers(
         version in 22..=29u8, reconnect_timeout in any::<u64>(), who in option::of(("\\PC*", "\\PC+")),
         properties in option::of(vec(("[^\\r\\n]+", "[^\\r\\n]*"), 1..4)), recovery in option::of(("\\w{24}", any::<(u64, u64)>())),
         features in any::<u32>(),
@@ -159,6 +159,7 @@ proptest! {
         };
         let received = ConnectRequest::from_query(&sent.to_query());
         prop_assert_eq!(received.as_ref(), Ok(&sent));
+        prop_assert_eq!(ConnectRequest::from_message(sent.to_query().as_bytes()), received);
         let headers = sent.to_headers();
         let header = |name| headers.iter().find(|(other, _)| *other == name).map(|(_, value)| value.as_str());
         prop_assert_eq!(ConnectRequest::from_headers(header), Ok(sent));
@@ -200,6 +201,7 @@ proptest! {
             let _ = Message::decode(&bytes);
             let _ = ServiceRequest::decode(service, &bytes);
             let _ = ConnectResponse::decode(&bytes);
+            let _ = ConnectRequest::from_message(&bytes);
             if let Ok(text) = std::str::from_utf8(&bytes) {
                 let _ = ConnectRequest::from_query(text);
                 let _ = ConnectRequest::from_headers(|_| Some(text));

@@ -5,18 +5,19 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use antiphon_protocol::wire::handshake::ConnectRequest;
+use antiphon_protocol::wire::handshake::HandshakeError;
 use bytes::{BufMut, Bytes};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tungstenite::protocol::frame::coding::CloseCode;
 
 use super::arriving::Share;
+use super::door::{Arrived, Asked, FirstMessage, FirstMessageLimits};
 use super::frames::{Decoder, Incoming};
 use super::heads::Violation;
 use super::hub::{Connection, ConnectionTurn, Hub};
-use super::outbox::{Outbox, Status};
+use super::outbox::{Outbox, Outgoing, Status};
 use super::socket::{Socket, Source};
 use crate::core::Arrival;
 
@@ -33,6 +34,9 @@ const PROTOCOL_ERROR: u16 = 1002;
 const UNSUPPORTED: u16 = 1003;
 const POLICY_VIOLATION: u16 = 1008;
 
+/// What is wrong with a client that says nothing.
+const LATE: Violation = Violation { what: "the first message did not come in time", code: POLICY_VIOLATION };
+
 /// What a client is told whose message does not come to its end.
 const OVERDUE: &str = "overdue: a message took too long to arrive";
 
@@ -41,25 +45,23 @@ thread_local! {
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_AT_A_TIME].into());
 }
 
-/// Serves a connection until either end has closed it. `head` is what came together with the request that opened it;
-/// messages have up to `limit` bytes.
+/// Serves a connection until either end has closed it. `head` is what came together with the request that opened it,
+/// and `asked` what the client asks for; if nothing, that comes in the first message. Messages have up to `limit` bytes.
 pub(super) async fn run(
     socket: Socket,
     head: Bytes,
     limit: usize,
     hub: &Arc<Hub>,
-    request: Box<ConnectRequest>,
+    asked: Option<Asked>,
+    first: FirstMessageLimits,
     arrival: Box<Arrival>,
 ) {
     let (source, sink) = socket.into_split();
     let outbox = Arc::new(Outbox::new(sink, hub.queues()));
-    let Some(connection) = hub.open(&request, &arrival, outbox.clone()) else { return };
-    let (decoder, share, connection) = (Decoder::new(limit), Share::new(hub.arriving()), Some(connection));
-    let mut reader = Reader { source, decoder, share, outbox, connection };
-    let begun = reader.take(&mut head.to_vec());
+    let (decoder, share) = (Decoder::new(limit), Share::new(hub.arriving()));
+    let mut reader = Reader { source, decoder, share, outbox, connection: None };
     // As long as the connection is open, nothing is kept of how it was opened.
-    drop((head, request, arrival));
-    let end = match begun {
+    let end = match Box::pin(reader.open(head, hub, asked, first, arrival)).await {
         None => reader.run().await,
         Some(end) => end,
     };
@@ -77,6 +79,8 @@ enum End {
     Theirs(Option<u16>),
     /// The client sent what is no WebSocket frame.
     Violation,
+    /// The same, or too late, before there was a session. The client has been told.
+    Refused,
     /// A message has arrived in part, and the rest did not come in time.
     Overdue,
     /// The connection broke.
@@ -95,6 +99,72 @@ struct Reader {
 }
 
 impl Reader {
+    /// Asks the hub for what the client asks for. Returns why there is nothing more to read, if that is so.
+    async fn open(
+        &mut self,
+        head: Bytes,
+        hub: &Arc<Hub>,
+        asked: Option<Asked>,
+        limits: FirstMessageLimits,
+        arrival: Box<Arrival>,
+    ) -> Option<End> {
+        let (asked, mut rest) = match asked {
+            Some(asked) => (asked, head.into()),
+            None => {
+                let mut first = FirstMessage::new(limits.bytes, head);
+                let arrived = tokio::time::timeout(limits.timeout, self.read_first(&mut first)).await;
+                self.share.hold(0, &self.outbox);
+                match arrived.unwrap_or(Ok(Arrived::Violation(LATE))) {
+                    Ok(Arrived::Asked(asked)) => (asked, first.rest()),
+                    Ok(Arrived::Violation(Violation { what, code })) => {
+                        self.refuse(&HandshakeError::Nothing(what), code, &arrival);
+                        return Some(End::Refused);
+                    }
+                    Ok(Arrived::Close(code)) => return Some(End::Theirs(code)),
+                    Err(end) => return Some(end),
+                }
+            }
+        };
+        match asked {
+            Ok(request) => match hub.open(&request, &arrival, self.outbox.clone()) {
+                Some(connection) => self.connection = Some(connection),
+                None => return Some(End::Broken),
+            },
+            Err(error) => self.refuse(&error, NORMAL, &arrival),
+        }
+        let end = self.take(&mut rest);
+        end.or(self.connection.is_none().then_some(End::Ours))
+    }
+
+    /// Reads until there is a first message.
+    async fn read_first(&mut self, first: &mut FirstMessage) -> Result<Arrived, End> {
+        loop {
+            let outbox = &self.outbox;
+            if let Some(arrived) = first.arrive(|payload| outbox.pong(payload)) {
+                return Ok(arrived);
+            }
+            outbox.flush();
+            self.share.hold(first.memory(), outbox);
+            let read = poll_fn(|context| match self.outbox.poll_flush(context) {
+                Status::Open => pin!(self.source.read_buf(first.room())).poll(context).map_err(|error| broken(&error)),
+                Status::Closing | Status::Closed => Poll::Ready(Err(End::Ours)),
+                Status::Broken => Poll::Ready(Err(End::Broken)),
+            });
+            if read.await? == 0 {
+                return Err(End::Broken);
+            }
+        }
+    }
+
+    /// Tells a client that what it said is no connect request, and closes the WebSocket with this code.
+    fn refuse(&self, error: &HandshakeError, code: u16, arrival: &Arrival) {
+        tracing::info!(client = arrival.client_ip, "refused: {error}");
+        // There is room: it is the first.
+        let _ = self.outbox.push(Instant::now(), Outgoing::Alone(error.response().to_frame().into()));
+        self.outbox.close(Some(code), &error.to_string());
+        self.outbox.flush();
+    }
+
     /// Brings what arrives into the hub.
     async fn run(&mut self) -> End {
         loop {
@@ -126,6 +196,7 @@ impl Reader {
             End::Theirs(code) => self.outbox.cut(code.map(answer), ""),
             End::Violation | End::Ours => self.outbox.close(Some(NORMAL), ""),
             End::Overdue => self.outbox.close(Some(POLICY_VIOLATION), OVERDUE),
+            End::Refused => return self.take_no_notice().await,
             End::Broken => return,
         }
         self.outbox.flush();
@@ -134,6 +205,25 @@ impl Reader {
             Status::Closed | Status::Broken => Poll::Ready(()),
         })
         .await;
+    }
+
+    /// Takes whatever comes until the client has closed its end: a connection that is closed while something comes is
+    /// reset, and the client may not see what it was sent last.
+    async fn take_no_notice(&mut self) {
+        loop {
+            let read = poll_fn(|context| {
+                self.outbox.poll_flush(context);
+                BUFFER.with_borrow_mut(|buffer| {
+                    let mut room = ReadBuf::new(buffer);
+                    let read = ready!(Pin::new(&mut self.source).poll_read(context, &mut room));
+                    Poll::Ready(read.is_ok() && !room.filled().is_empty())
+                })
+            });
+            if !read.await {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Reads once.

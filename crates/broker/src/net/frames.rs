@@ -117,13 +117,28 @@ impl Decoder {
     }
 
     /// Decodes what a client sent, behind what was [begun](Self::begun).
-    pub fn decode(&mut self, mut input: &mut [u8], mut each: impl FnMut(Incoming<'_>)) -> Result<(), Violation> {
+    pub fn decode(&mut self, input: &mut [u8], mut each: impl FnMut(Incoming<'_>)) -> Result<(), Violation> {
+        let decoded = self.decode_while(input, |incoming| {
+            each(incoming);
+            true
+        });
+        decoded.map(drop)
+    }
+
+    /// The same, for as long as `each` returns true. Returns how many bytes are left then, at the end of the input.
+    pub fn decode_while(
+        &mut self,
+        mut input: &mut [u8],
+        mut each: impl FnMut(Incoming<'_>) -> bool,
+    ) -> Result<usize, Violation> {
         self.begun.clear();
         loop {
             if let Some(taken) = self.go_on(input) {
                 input = &mut input[taken..];
-                if let Some(incoming) = self.finish_frame() {
-                    each(incoming);
+                if let Some(incoming) = self.finish_frame()
+                    && !each(incoming)
+                {
+                    return Ok(input.len());
                 }
             }
             let Some(head) = Head::decode(input, self.room())? else { break };
@@ -135,8 +150,11 @@ impl Decoder {
                 let (frame, rest) = input.split_at_mut(head.size + head.length);
                 let payload = &mut frame[head.size..];
                 unmask(payload, head.mask);
-                each(control(head.opcode, payload)?);
+                let goes_on = each(control(head.opcode, payload)?);
                 input = rest;
+                if !goes_on {
+                    return Ok(input.len());
+                }
                 continue;
             }
             let is_first = head.opcode != CONTINUATION;
@@ -152,8 +170,12 @@ impl Decoder {
                 let (frame, rest) = input.split_at_mut(head.size + head.length);
                 let payload = &mut frame[head.size..];
                 unmask(payload, head.mask);
-                each(if head.opcode == TEXT { Incoming::Text } else { Incoming::Binary((&*payload).into()) });
+                let is_text = head.opcode == TEXT;
+                let goes_on = each(if is_text { Incoming::Text } else { Incoming::Binary((&*payload).into()) });
                 input = rest;
+                if !goes_on {
+                    return Ok(input.len());
+                }
                 continue;
             }
             let new = || Message { is_text: head.opcode == TEXT, bytes: Vec::new(), fragments: 0, open: None };
@@ -171,7 +193,7 @@ impl Decoder {
         } else {
             self.begun.extend_from_slice(input);
         }
-        Ok(())
+        Ok(0)
     }
 
     /// Bytes that the next frame may have.

@@ -7,10 +7,12 @@ use super::traffic::Traffic;
 /// The limits of a connection before it has a session, and of the traffic of all.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// To send a complete HTTP request.
+    /// To send a complete HTTP request; and then, at `/antiphon`, a first message that says what the client asks for.
     pub handshake_timeout: Duration,
     /// Bytes of its head, give or take what one read brings.
     pub max_head_bytes: usize,
+    /// Bytes of such a first message.
+    pub max_connect_bytes: usize,
     /// Largest WebSocket message, in bytes.
     pub max_message_size: usize,
     /// Connections at the same time.
@@ -30,6 +32,7 @@ impl Default for Limits {
         Self {
             handshake_timeout: Duration::from_secs(10),
             max_head_bytes: 64 << 10,
+            max_connect_bytes: 64 << 10,
             max_message_size: 32 << 20,
             max_connections: 16_384,
             max_connections_per_address: 1_024,

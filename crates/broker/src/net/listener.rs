@@ -4,12 +4,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use antiphon_protocol::wire::handshake::{ConnectRequest, HandshakeError};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Extension, Request, State};
 use axum::http::header::RETRY_AFTER;
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, post};
@@ -21,6 +20,7 @@ use tungstenite::handshake::server::create_response_with_body;
 use super::accept::{Acceptor, Permit, opened};
 use super::admission::{Admission, Admitted, TooMany};
 use super::connection;
+use super::door::{Door, FirstMessageLimits};
 use super::entrance::{Current, Entrance, Via, only_allowed_pages};
 use super::hub::Hub;
 use super::limits::Limits;
@@ -73,7 +73,7 @@ struct Shared {
     site: Site,
     entrance: Arc<Current>,
     admission: Arc<Admission>,
-    handshake_timeout: Duration,
+    first_message: FirstMessageLimits,
     max_message_size: usize,
 }
 
@@ -88,13 +88,18 @@ pub async fn serve(listeners: Vec<TcpListener>, server: Server, stop: impl Futur
         site,
         entrance: entrance.clone(),
         admission: admission.clone(),
-        handshake_timeout: limits.handshake_timeout,
+        first_message: FirstMessageLimits { bytes: limits.max_connect_bytes, timeout: limits.handshake_timeout },
         max_message_size: limits.max_message_size,
     });
-    let router = Router::new()
-        .route("/diffusion", any(upgrade))
-        .route("/diffusion/", any(upgrade))
-        .route("/diffusion/close", post(close))
+    let router = Door::ALL
+        .into_iter()
+        .fold(Router::new(), |router, door| {
+            let path = door.path();
+            router
+                .route(path, any(upgrade).layer(Extension(door)))
+                .route(&format!("{path}/"), any(upgrade).layer(Extension(door)))
+                .route(&format!("{path}/close"), post(close))
+        })
         .route_layer(from_fn_with_state(entrance.clone(), only_allowed_pages))
         .fallback(page)
         .with_state(shared);
@@ -121,7 +126,7 @@ pub async fn serve(listeners: Vec<TcpListener>, server: Server, stop: impl Futur
 /// Ends the session whose token is the body: the last word of a page that is left, whose WebSocket is gone already. The
 /// answer is the same whether there is such a session or not (rules S-13).
 async fn close(State(shared): State<Arc<Shared>>, body: Body) -> Response {
-    match tokio::time::timeout(shared.handshake_timeout, to_bytes(body, MAX_TOKEN_BYTES)).await {
+    match tokio::time::timeout(shared.first_message.timeout, to_bytes(body, MAX_TOKEN_BYTES)).await {
         Ok(Ok(token)) => shared.hub.close(&token),
         Ok(Err(_)) => return StatusCode::PAYLOAD_TOO_LARGE.into_response(),
         Err(_) => return StatusCode::REQUEST_TIMEOUT.into_response(),
@@ -153,16 +158,14 @@ async fn upgrade(
     State(shared): State<Arc<Shared>>,
     Extension(via): Extension<Via>,
     Extension(permit): Extension<Permit>,
+    Extension(door): Extension<Door>,
     mut request: Request,
 ) -> Response {
     let response = match create_response_with_body(&request, Body::empty) {
         Ok(response) => response,
         Err(error) => return (StatusCode::BAD_REQUEST, format!("not a WebSocket: {error}\n")).into_response(),
     };
-    let connect_request = match connect_request(request.uri(), request.headers()) {
-        Ok(request) => Box::new(request),
-        Err(error) => return (StatusCode::BAD_REQUEST, format!("not a connect request: {error}\n")).into_response(),
-    };
+    let asked = door.asked(request.uri(), request.headers());
     let (client, admitted) = match shared.admit(via, request.headers()) {
         Ok(admitted) => admitted,
         Err(TooMany) => return (StatusCode::TOO_MANY_REQUESTS, [(RETRY_AFTER, "5")]).into_response(),
@@ -177,21 +180,12 @@ async fn upgrade(
     let upgrading = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         if let Some((socket, head)) = opened(upgrading).await {
-            connection::run(socket, head, shared.max_message_size, &shared.hub, connect_request, arrival).await;
+            let Shared { hub, first_message, max_message_size, .. } = &*shared;
+            connection::run(socket, head, *max_message_size, hub, asked, *first_message, arrival).await;
         }
         drop((permit, admitted));
     });
     response
-}
-
-/// The parameters are in the query, or in headers when there are none in the query (section 2.2).
-fn connect_request(uri: &Uri, headers: &HeaderMap) -> Result<ConnectRequest, HandshakeError> {
-    match uri.query().map(ConnectRequest::from_query) {
-        None | Some(Err(HandshakeError::Missing(_))) => ConnectRequest::from_headers(|name| {
-            headers.get(name).and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
-        }),
-        Some(request) => request,
-    }
 }
 
 fn milliseconds_since_1970() -> u64 {

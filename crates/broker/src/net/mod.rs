@@ -4,6 +4,7 @@
 //! - `entrance`: who may come in: `origin`, which web pages; `certificate`, TLS; `forwarded`, for whom a proxy connects.
 //!   `admission`: how many; `limits`: the bounds.
 //! - `socket`: a connection with TLS or without; `records`: TLS between both.
+//! - `door`: what a client asks for, in the address or in its first message.
 //! - `connection`: one WebSocket, and what its client sends; `outbox`: what is to be sent on it; `frames`, `heads`: the
 //!   bytes of both. `traffic`: their limits; `arriving`: how much may have arrived in part; `backlog`: how much may wait.
 //! - `ceiling`: how much memory the process takes.
@@ -17,6 +18,7 @@ mod backlog;
 mod ceiling;
 mod certificate;
 mod connection;
+mod door;
 mod entrance;
 mod forwarded;
 mod frames;

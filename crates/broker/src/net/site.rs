@@ -89,7 +89,9 @@ impl Site {
         }
         match file {
             Some(file) => file.respond(headers),
-            None => (StatusCode::NOT_FOUND, "nothing here; the WebSocket is at /diffusion\n").into_response(),
+            None => {
+                (StatusCode::NOT_FOUND, "nothing here; the WebSocket is at /antiphon and /diffusion\n").into_response()
+            }
         }
     }
 }

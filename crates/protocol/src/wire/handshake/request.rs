@@ -1,10 +1,12 @@
-//! What a client asks for when it opens a WebSocket (section 2).
+//! What a client asks for when it opens a WebSocket (sections 2 and 18.5).
 
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
+use super::NEWEST_VERSION;
 use super::properties::{properties_from_text, properties_to_json, properties_to_list};
+use super::response::{ConnectResponse, ResponseCode};
 use super::secrets::Credentials;
 use crate::features::Features;
 use crate::text;
@@ -50,7 +52,7 @@ pub struct Recovery {
     pub last_received: u64,
 }
 
-/// Why the parameters of an upgrade request are not a connect request.
+/// Why what a client says first is no connect request. Without anything of what it says.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
@@ -58,8 +60,28 @@ pub enum HandshakeError {
     #[error("the parameter {0} is missing")]
     Missing(&'static str),
     /// A parameter whose value cannot be read.
-    #[error("the parameter {0} cannot be read")]
-    Malformed(&'static str),
+    #[error("the parameter {name} cannot be read")]
+    Malformed {
+        /// Of the parameter.
+        name: &'static str,
+        /// That the client wants to speak, if that much can be read.
+        version: Option<u8>,
+    },
+    /// There are no parameters where they should be; says what is there instead.
+    #[error("{0}")]
+    Nothing(&'static str),
+}
+
+impl HandshakeError {
+    /// What a server answers: the version that it was asked for, if that much can be read (section 3).
+    #[must_use]
+    pub fn response(&self) -> ConnectResponse {
+        let version = match self {
+            Self::Malformed { version, .. } => *version,
+            Self::Missing(_) | Self::Nothing(_) => None,
+        };
+        ConnectResponse::Refused { version: version.unwrap_or(NEWEST_VERSION), code: ResponseCode::PROTOCOL_ERROR }
+    }
 }
 
 /// Escapes what `encodeURIComponent` escapes. By hand, because the table of a library would be downloaded by every page.
@@ -103,21 +125,31 @@ impl ConnectRequest {
         headers
     }
 
+    /// Reads what a client says in its first message through the door that has nothing in the address: the same as in a
+    /// query (section 18.5).
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::from_query`].
+    pub fn from_message(message: &[u8]) -> Result<Self, HandshakeError> {
+        let query =
+            std::str::from_utf8(message).map_err(|_| HandshakeError::Nothing("the first message is no text"))?;
+        Self::from_query(query)
+    }
+
     /// Reads the query of an upgrade request, without the question mark. Unknown parameters are ignored.
     ///
     /// # Errors
     ///
     /// [`HandshakeError`] if there is no version, or a known parameter makes no sense.
     pub fn from_query(query: &str) -> Result<Self, HandshakeError> {
-        let mut parameters = Vec::new();
-        for pair in query.split('&') {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            // A `+` stays a `+`: Base64 uses it, and old clients do not escape it (section 2.2).
-            let value = percent_decode_str(value).decode_utf8().map_err(|_| HandshakeError::Malformed("query"))?;
-            parameters.push((name, value));
-        }
+        // A `+` stays a `+`: Base64 uses it, and old clients do not escape it (section 2.2).
         Self::from_parameters(|name| {
-            parameters.iter().find(|(other, _)| *other == name).map(|(_, value)| Cow::Borrowed(value.as_ref()))
+            let value = query.split('&').find_map(|pair| match pair.split_once('=') {
+                Some((other, value)) => (other == name).then_some(value),
+                None => (pair == name).then_some(""),
+            });
+            value.map(|value| percent_decode_str(value).decode_utf8().ok())
         })
     }
 
@@ -127,37 +159,46 @@ impl ConnectRequest {
     ///
     /// As [`Self::from_query`].
     pub fn from_headers<'a>(header: impl Fn(&'static str) -> Option<&'a str>) -> Result<Self, HandshakeError> {
-        Self::from_parameters(|name| header(name).map(Cow::Borrowed))
+        Self::from_parameters(|name| header(name).map(|value| Some(value.into())))
     }
 
-    fn from_parameters<'a>(get: impl Fn(&'static str) -> Option<Cow<'a, str>>) -> Result<Self, HandshakeError> {
-        fn number<T: std::str::FromStr>(name: &'static str, text: &str) -> Result<T, HandshakeError> {
-            text.trim().parse().map_err(|_| HandshakeError::Malformed(name))
-        }
-        let version = get("v").ok_or(HandshakeError::Missing("v"))?;
-        let optional = |name, missing| get(name).map_or(Ok(missing), |text| number(name, &text));
-        let recovery = match get("c") {
-            Some(token) => Some(Recovery {
-                token: token.into_owned(),
-                oldest_sent: optional("cs", 0)?,
-                last_received: optional("ss", 0)?,
-            }),
+    /// `get` looks a parameter up: nothing if it is missing, and nothing in that if it is no text.
+    fn from_parameters<'a>(get: impl Fn(&'static str) -> Option<Option<Cow<'a, str>>>) -> Result<Self, HandshakeError> {
+        let text = |name, version| match get(name) {
+            None => Ok(None),
+            Some(text) => text.map(Some).ok_or(HandshakeError::Malformed { name, version }),
+        };
+        let version = text("v", None)?.ok_or(HandshakeError::Missing("v"))?;
+        let version = version.trim().parse().map_err(|_| HandshakeError::Malformed { name: "v", version: None })?;
+        let malformed = |name| HandshakeError::Malformed { name, version: Some(version) };
+        let text = |name| text(name, Some(version));
+        let number = |name| match text(name)? {
+            None => Ok(0),
+            Some(text) => text.trim().parse::<u64>().map_err(|_| malformed(name)),
+        };
+        let bits = |name| number(name).and_then(|bits| u32::try_from(bits).map_err(|_| malformed(name)));
+        let recovery = match text("c")? {
+            Some(token) => {
+                Some(Recovery { token: token.into_owned(), oldest_sent: number("cs")?, last_received: number("ss")? })
+            }
             None => None,
         };
         Ok(Self {
-            client_type: get("ty").unwrap_or_default().into_owned(),
-            version: number("v", &version)?,
-            capabilities: get("ca").map_or(Ok(0), |text| number("ca", &text))?,
-            reconnect_timeout: optional("r", 0)?,
-            principal: get("username").map(Cow::into_owned),
-            credentials: get("password").map_or(Ok(Credentials::None), |text| {
-                Credentials::from_parameter(&text).ok_or(HandshakeError::Malformed("password"))
-            })?,
-            properties: get("sp")
-                .map(|text| properties_from_text(&text).ok_or(HandshakeError::Malformed("sp")))
-                .transpose()?,
+            client_type: text("ty")?.unwrap_or_default().into_owned(),
+            version,
+            capabilities: bits("ca")?,
+            reconnect_timeout: number("r")?,
+            principal: text("username")?.map(Cow::into_owned),
+            credentials: match text("password")? {
+                Some(text) => Credentials::from_parameter(&text).ok_or_else(|| malformed("password"))?,
+                None => Credentials::None,
+            },
+            properties: match text("sp")? {
+                Some(text) => Some(properties_from_text(&text).ok_or_else(|| malformed("sp"))?),
+                None => None,
+            },
             recovery,
-            features: Features::from_wire(get(FEATURES).map_or(Ok(0), |text| number(FEATURES, &text))?),
+            features: Features::from_wire(bits(FEATURES)?),
         })
     }
 
