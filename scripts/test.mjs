@@ -21,10 +21,8 @@ const RUNNER = [
   "--test",
   "--test-reporter=spec",
   "--test-timeout=300000", // ms, for one file: a test that hangs has to show as failed
+  "--test-concurrency=1", // files at once: some cut connections after a fraction of a second, and need it all
 ];
-
-/** Folders whose files run two at a time, since they mostly wait. Elsewhere what is timed needs the whole machine. */
-const IN_PAIRS = ["tests/interop", "tests/rules"];
 
 /**
  * In the order in which they run. `tests` is what a step does when it returns how many tests passed and failed; those
@@ -92,12 +90,12 @@ async function rustTests() {
   ]);
 }
 
-/** What messages and lost connections come to has to be the same without batching. */
+/** What messages and lost connections come to has to be the same without batching, and at the path `/antiphon`. */
 async function rulesTests() {
   const both = /^(messaging\/|reconnection\/(handlers|loss|recovery|settling|waiting)\.)/;
   return sum([
     await nodeTests("tests/rules"),
-    await nodeTests("tests/rules", (path) => both.test(path), { ANTIPHON_BATCHING: "off" }),
+    await nodeTests("tests/rules", (path) => both.test(path), { ANTIPHON_BATCHING: "off", ANTIPHON_DOOR: "/antiphon" }),
   ]);
 }
 
@@ -149,8 +147,7 @@ async function nodeTests(folder, select = () => true, env = {}) {
   const files = filesBelow(fromRoot(folder)).filter((path) => /\.(test|spec)\.mjs$/.test(path) && select(path));
   if (files.length === 0) return { passed: 0, failed: 0, status: 0 };
   const paths = files.map((path) => join(folder, path));
-  const together = `--test-concurrency=${IN_PAIRS.includes(folder) ? 2 : 1}`;
-  const { status, output } = await test(process.execPath, [...RUNNER, together, ...paths], env);
+  const { status, output } = await test(process.execPath, [...RUNNER, ...paths], env);
   const count = (name) => Number(new RegExp(`^ℹ ${name} (\\d+)$`, "m").exec(output)?.[1] ?? 0);
   const skipped = count("skipped");
   const note = skipped > 0 ? `${skipped} SKIPPED` : undefined;

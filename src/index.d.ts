@@ -10,7 +10,7 @@
  * @example
  * import { connect } from "antiphon";
  *
- * const session = await connect("ws://localhost:8080");
+ * const session = await connect("ws://localhost:8080/antiphon");
  * await session.messaging.addRequestHandler("greetings", (name) => `Hello, ${name}!`);
  * console.log(await session.messaging.sendRequestToPath("greetings", "Ada")); // -> Hello, Ada!
  *
@@ -20,15 +20,17 @@
 /**
  * Connects to a broker and opens a session.
  *
- * If the URL has no path, it is `/diffusion`; `http://` and `https://` mean `ws://` and `wss://`. The first call loads
- * the WebAssembly. Node.js before version 22 has no WebSocket: pass one as {@link ConnectOptions.webSocket}.
+ * At the path `/antiphon` of our broker, credentials and properties go in the first message. At any other path they are in
+ * the address, as official servers want it, where proxies and consoles may show them; without a path it is `/diffusion`.
+ * `http://` and `https://` mean `ws://` and `wss://`. The first call loads the WebAssembly. Node.js before version 22 has
+ * no WebSocket: pass one as {@link ConnectOptions.webSocket}.
  *
  * @param url address of the broker, without user name and password, which are options
  * @param options how to connect; default: anonymous, with reconnection
  * @returns the session, once the broker has accepted it
  * @throws {@link ConnectError} if no session could be opened, or the signal's reason if it was aborted
  * @example
- * const session = await connect("wss://example.com", { principal: "control", credentials: "password" });
+ * const session = await connect("wss://example.com/antiphon", { principal: "control", credentials: "password" });
  * console.log(session.state); // -> connected
  */
 export function connect<C extends Contract = AnyContract>(
@@ -69,7 +71,7 @@ export function init(
  *   protocolVersion: 25,
  *   log: "error",
  * };
- * const session = await connect("ws://localhost:8080", options);
+ * const session = await connect("ws://localhost:8080/antiphon", options);
  * console.log(session.principal); // -> control
  */
 export interface ConnectOptions<C extends Contract = AnyContract> {
@@ -112,7 +114,7 @@ export interface ConnectOptions<C extends Contract = AnyContract> {
    * travels alone. Default: true.
    *
    * @example
-   * const session = await connect("ws://localhost:8080", { batching: false });
+   * const session = await connect("ws://localhost:8080/antiphon", { batching: false });
    * console.log(session.supports("batching")); // -> false
    */
   batching?: boolean;
@@ -139,7 +141,7 @@ export interface ConnectOptions<C extends Contract = AnyContract> {
    *   },
    * };
    * const contract = { greetings: { request: text, response: text } };
-   * const { messaging } = await connect("ws://localhost:8080", { contract });
+   * const { messaging } = await connect("ws://localhost:8080/antiphon", { contract });
    * await messaging.addRequestHandler("greetings", (name) => `Hello, ${name}!`);
    * console.log(await messaging.sendRequestToPath("greetings", "Ada")); // -> Hello, Ada!
    */
@@ -157,7 +159,7 @@ export interface ConnectOptions<C extends Contract = AnyContract> {
  *
  * @example
  * const reconnect: ReconnectOptions = { timeout: 300_000, delay: (attempt) => Math.min(attempt * 1000, 10_000) };
- * const session = await connect("ws://localhost:8080", { reconnect });
+ * const session = await connect("ws://localhost:8080/antiphon", { reconnect });
  */
 export interface ReconnectOptions {
   /**
@@ -208,7 +210,7 @@ export type Credentials = string | Uint8Array;
  *     this.#socket.close();
  *   }
  * }
- * const session = await connect("ws://localhost:8080", { webSocket: SlowSocket });
+ * const session = await connect("ws://localhost:8080/antiphon", { webSocket: SlowSocket });
  * console.log((await session.ping()) > 50); // -> true
  * await session.close();
  */
@@ -237,7 +239,7 @@ export interface WebSocketLike {
    *     super.send(data);
    *   }
    * }
-   * const session = await connect("ws://localhost:8080", { webSocket: CountingSocket });
+   * const session = await connect("ws://localhost:8080/antiphon", { webSocket: CountingSocket });
    * await session.ping();
    * console.log(CountingSocket.bytes > 0); // -> true
    */
@@ -253,7 +255,7 @@ export interface WebSocketLike {
    *     socket = this;
    *   }
    * }
-   * const session = await connect("ws://localhost:8080", { webSocket: BreakableSocket });
+   * const session = await connect("ws://localhost:8080/antiphon", { webSocket: BreakableSocket });
    * session.on("reconnect", ({ lossless }) => console.log(lossless)); // -> true
    * socket?.close(); // as if the network had failed
    */
@@ -265,7 +267,7 @@ export interface WebSocketLike {
  * {@link close} is called, when the page is left, when the broker ends it, or when reconnecting takes too long.
  *
  * @example
- * const session = await connect("ws://localhost:8080", { principal: "control", credentials: "password" });
+ * const session = await connect("ws://localhost:8080/antiphon", { principal: "control", credentials: "password" });
  * console.log(session.state, session.principal, session.id); // -> connected control …
  * console.log(session.services === session.messaging.services); // -> true
  * session.closed.then(({ code }) => console.log(code)); // -> CLOSED_BY_CLIENT
@@ -350,7 +352,7 @@ export interface Session<C extends Contract = AnyContract> {
    *   all
    * @throws {@link MessagingError}: as {@link ping}, and `INVALID_ARGUMENT`
    * @example
-   * const session = await connect("ws://localhost:8080", { properties: { team: "blue" } });
+   * const session = await connect("ws://localhost:8080/antiphon", { properties: { team: "blue" } });
    * console.log(await session.getProperties(["team", "$Transport"])); // -> { '$Transport': 'WEBSOCKET', team: 'blue' }
    */
   getProperties(keys?: readonly string[]): Promise<Record<string, string>>;
@@ -390,7 +392,7 @@ export interface Session<C extends Contract = AnyContract> {
    * The same as {@link close}, for `await using`.
    *
    * @example
-   * await using session = await connect("ws://localhost:8080");
+   * await using session = await connect("ws://localhost:8080/antiphon");
    * console.log(session.state); // -> connected
    */
   [Symbol.asyncDispose](): Promise<void>;
@@ -588,7 +590,7 @@ export interface Messaging<C extends Contract = AnyContract> {
    * interface Shop {
    *   stock: { request: { item: string }; response: number };
    * }
-   * const { messaging } = await connect<Shop>("ws://localhost:8080");
+   * const { messaging } = await connect<Shop>("ws://localhost:8080/antiphon");
    * await messaging.addRequestHandler("stock", ({ item }) => item.length);
    * const left: number = await messaging.sendRequestToPath("stock", { item: "tea" });
    * console.log(left); // -> 3
@@ -1179,7 +1181,7 @@ export type Value =
  *   "orders/eu": { request: string[]; response: number };
  *   [path: `stock/${string}`]: { request: string; response: number };
  * }
- * const { messaging } = await connect<Shop>("ws://localhost:8080");
+ * const { messaging } = await connect<Shop>("ws://localhost:8080/antiphon");
  * await messaging.addRequestHandler("orders/eu", (items) => items.length);
  * console.log(await messaging.sendRequestToPath("orders/eu", ["tea"])); // -> 1
  */
@@ -1286,7 +1288,7 @@ type Side<T, K extends string> = T extends { [k in K]: infer S }
  *   },
  * };
  * const contract = { prices: { request: positive, response: positive } };
- * const { messaging } = await connect("ws://localhost:8080", { contract });
+ * const { messaging } = await connect("ws://localhost:8080/antiphon", { contract });
  * await messaging.sendRequestToPath("prices", -1).catch((error) => console.log(error.code, error.outcome));
  * // -> INVALID_DATA not-sent
  */
@@ -1580,7 +1582,7 @@ export class RejectedRequestError extends Error {
  *
  * @example
  * const needsLogin = (code: ConnectErrorCode) => code === "ACCESS_DENIED";
- * await connect("ws://localhost:8080", { principal: "eve" }).catch(({ code }) => console.log(needsLogin(code))); // -> true
+ * await connect("ws://localhost:8080/antiphon", { principal: "eve" }).catch(({ code }) => console.log(needsLogin(code))); // -> true
  */
 export type ConnectErrorCode =
   | "CONNECTION_ERROR"
@@ -1602,7 +1604,7 @@ export type ConnectErrorCode =
  *
  * @example
  * try {
- *   await connect("ws://localhost:8080", { principal: "control", credentials: "wrong" });
+ *   await connect("ws://localhost:8080/antiphon", { principal: "control", credentials: "wrong" });
  * } catch (error) {
  *   if (!(error instanceof ConnectError)) throw error;
  *   console.log(error.code, error.retryable, error.cause); // -> ACCESS_DENIED false undefined
@@ -1640,7 +1642,7 @@ export const ALL_FIXED_PROPERTIES: string;
  * In a list of session properties: all user-defined ones.
  *
  * @example
- * const session = await connect("ws://localhost:8080", { properties: { team: "blue" } });
+ * const session = await connect("ws://localhost:8080/antiphon", { properties: { team: "blue" } });
  * console.log(await session.getProperties([ALL_USER_PROPERTIES])); // -> { team: 'blue' }
  */
 export const ALL_USER_PROPERTIES: string;

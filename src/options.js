@@ -284,7 +284,10 @@ function environment() {
   return "BROWSER_unknown_0";
 }
 
-/** The address that `url` stands for, ready to have a query appended. Throws a `ConnectError`. */
+/**
+ * The address that `url` stands for, ready to have a query appended; one that ends with neither `?` nor `&` is to have none.
+ * Throws a `ConnectError`.
+ */
 export function serverAddress(url) {
   let address;
   try {
@@ -302,7 +305,11 @@ export function serverAddress(url) {
     throw invalidUrl("the URL must not have a user name or password; use the options for them");
   }
   const path = address.pathname === "/" ? "/diffusion" : address.pathname;
-  return `${scheme}//${address.host}${path}${address.search || "?"}${address.search ? "&" : ""}`;
+  const { search } = address;
+  const whole = `${scheme}//${address.host}${path}${search}`;
+  // There we say in the first message what would follow.
+  if (/\/antiphon\/?$/.test(path)) return whole.replace(/[?&]*$/, "");
+  return whole + (search ? "&" : "?");
 }
 
 function invalidUrl(message, cause) {

@@ -40,7 +40,7 @@ export class SocketEvents {
     this.#client = client;
     this.#webSocket = webSocket;
     // Beside the address of WebSockets, where a page that is left posts the token of its session.
-    this.#door = address.replace(/^ws(.*?)\/?\?.*/, "http$1/close");
+    this.#door = address.replace(/^ws([^?]*?)\/?(\?.*)?$/, "http$1/close");
     this.#describe = describe;
   }
 

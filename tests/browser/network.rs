@@ -46,7 +46,7 @@ impl BrowserNetwork {
 
 impl Network for BrowserNetwork {
     fn url(&self) -> String {
-        format!("{}/diffusion?network={}", crate::BROKER.trim_end_matches("/diffusion"), self.0)
+        format!("{}/antiphon?network={}", crate::BROKER.trim_end_matches("/diffusion"), self.0)
     }
 
     fn take_down(&self) {

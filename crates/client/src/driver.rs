@@ -82,7 +82,8 @@ pub enum PageEvent {
 
 /// A session at work: its core, and how far what it asked for has been carried out.
 pub struct Driver {
-    /// Up to where our query begins.
+    /// Up to where our query begins, which is behind `?` or `&`. At any other, what we ask for is in the first message
+    /// (section 18.5).
     address: String,
     inner: Lock<Inner>,
 }
@@ -93,6 +94,8 @@ struct Inner {
     state: State,
     /// Whether [`Driver::drive`] is at work.
     is_driving: bool,
+    /// What is to be said first on the WebSocket that is being opened, if it is not in the address: it has secrets in it.
+    first: Option<String>,
     /// Watches messages pass, while somebody wants to know.
     inspector: Option<Inspector>,
 }
@@ -104,11 +107,13 @@ enum Step {
 }
 
 impl Driver {
-    /// A session that is not connected yet. `address` is that of the server, up to where our query begins.
+    /// A session that is not connected yet. `address` is that of the server, up to where our query begins; without `?` or
+    /// `&` at its end, nothing that we say will be in the address.
     #[must_use]
     pub fn new(address: String, config: ClientConfig) -> Self {
         let core = ClientSession::new(config);
-        Self { address, inner: Lock::new(Inner { core, state: State::Connecting, is_driving: false, inspector: None }) }
+        let state = State::Connecting;
+        Self { address, inner: Lock::new(Inner { core, state, is_driving: false, first: None, inspector: None }) }
     }
 
     /// Looks at the core, or changes it; then [`Self::drive`] has to follow. Must not call the driver.
@@ -180,11 +185,19 @@ impl Driver {
 
     /// Opens a WebSocket with these credentials, unless this connection has been given up meanwhile.
     pub fn open(&self, host: &mut impl Host, connection: ConnectionId, credentials: Credentials) {
-        let query =
-            self.with_core(|core| (core.connection() == Some(connection)).then(|| core.connect_query(credentials)));
-        if let Some(query) = query {
-            host.open(connection, text![self.address, query]);
-        }
+        let url = {
+            let mut inner = self.inner.get();
+            if inner.core.connection() != Some(connection) {
+                return;
+            }
+            let (mut url, query) = (self.address.clone(), inner.core.connect_query(credentials));
+            match url.as_bytes().last() {
+                Some(b'?' | b'&') => url.push_str(&query),
+                _ => inner.first = Some(query),
+            }
+            url
+        };
+        host.open(connection, url);
     }
 
     /// Says how long the application wants to wait before the attempt that [`Host::retry`] named; without `delay` the core
@@ -196,7 +209,14 @@ impl Driver {
 
     /// The WebSocket is open.
     pub fn handle_open(&self, host: &mut impl Host, connection: ConnectionId) {
-        self.act(host, |core| core.handle_open(connection));
+        let first = {
+            let mut inner = self.inner.get();
+            if inner.core.handle_open(connection) { inner.first.take() } else { None }
+        };
+        if let Some(query) = first {
+            host.send(query.into_bytes().into());
+        }
+        self.drive(host);
     }
 
     /// A binary message has arrived.

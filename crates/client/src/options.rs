@@ -170,7 +170,7 @@ fn always(credentials: Credentials) -> CredentialsSource {
 }
 
 /// The address of a server up to where our query begins. As in JavaScript: `http` is read as `ws`, and no path as
-/// `/diffusion`.
+/// `/diffusion`; at the path `/antiphon` no query of ours follows.
 pub(crate) fn server_address(url: &str) -> Result<String, ConnectError> {
     let invalid = |message: String| ConnectError::new(ConnectCode::InvalidUrl, message);
     let (scheme, rest) =
@@ -194,6 +194,10 @@ pub(crate) fn server_address(url: &str) -> Result<String, ConnectError> {
         return Err(invalid(text.to_owned()));
     }
     let path = if matches!(path, "" | "/") { "/diffusion" } else { path };
+    if path.trim_end_matches('/').ends_with("/antiphon") {
+        let address = format!("{scheme}://{host}{path}?{query}");
+        return Ok(address.trim_end_matches(['?', '&']).to_owned());
+    }
     let separator = if query.is_empty() { "" } else { "&" };
     Ok(format!("{scheme}://{host}{path}?{query}{separator}"))
 }
@@ -217,7 +221,10 @@ mod tests {
         for (url, address) in [
             ("ws://localhost:8080", "ws://localhost:8080/diffusion?"),
             ("http://localhost/", "ws://localhost/diffusion?"),
-            ("HTTPS://example.org/antiphon#there", "wss://example.org/antiphon?"),
+            ("HTTPS://example.org/antiphon#there", "wss://example.org/antiphon"),
+            ("ws://localhost/chat/antiphon/?", "ws://localhost/chat/antiphon/"),
+            ("ws://localhost/antiphon?x=1&", "ws://localhost/antiphon?x=1"),
+            ("ws://localhost/antiphonal", "ws://localhost/antiphonal?"),
             ("wss://[::1]:1/a/b?x=1", "wss://[::1]:1/a/b?x=1&"),
         ] {
             assert_eq!(server_address(url).as_deref(), Ok(address));

@@ -19,13 +19,15 @@ use crate::options::{Options, server_address};
 use crate::shared::Shared;
 use crate::task::Task;
 
-/// Open a session with the server at `url`, for example `ws://127.0.0.1:8080`.
+/// Open a session with the server at `url`, for example `ws://127.0.0.1:8080/antiphon`. At that
+/// path of our broker credentials and properties go in the first message; at any other they are in the address, and without
+/// a path it is `/diffusion`.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// use antiphon_client::{Options, Request, connect};
 ///
-/// let session = connect("ws://127.0.0.1:8080", Options::new()).await?;
+/// let session = connect("ws://127.0.0.1:8080/antiphon", Options::new()).await?;
 /// let messaging = session.messaging();
 /// let greet = async |request: Request| Ok(format!("hello {}", request.decode::<String>()?));
 /// messaging.add_request_handler("greet", greet).await?;

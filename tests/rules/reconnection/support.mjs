@@ -5,7 +5,7 @@ import { after } from "node:test";
 import { connect } from "antiphon";
 import { startBroker } from "../../support/broker.mjs";
 import { startCutter } from "../../support/cutter.mjs";
-import { assertError, collect, fails, options, thrown } from "../support/client.mjs";
+import { addressOf, assertError, collect, fails, options, thrown } from "../support/client.mjs";
 import { startServer } from "../support/endpoint.mjs";
 
 export const broker = await startBroker(["--log", "trace"]);
@@ -24,7 +24,7 @@ export const soon = { delay: () => 1 };
 
 /** A session that reconnects, which is closed when the test `t` is over. */
 export async function open(t, server, { reconnect = soon, ...given } = {}) {
-  const session = await connect(server.url, { ...options, reconnect, ...given });
+  const session = await connect(addressOf(server), { ...options, reconnect, ...given });
   t.after(() => session.close());
   return session;
 }

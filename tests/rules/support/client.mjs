@@ -7,12 +7,18 @@ import { WebSocket } from "ws";
 /** Whether sessions batch what they send. Some files run once more without it: `scripts/test.mjs` says which. */
 const batching = process.env.ANTIPHON_BATCHING !== "off";
 
+/** By which door: the same. */
+const door = process.env.ANTIPHON_DOOR ?? "/diffusion";
+
+/** The address of a server whose own is that of the official door. */
+export const addressOf = ({ url }) => url.replace(/\/diffusion$/, door);
+
 /** For tests of what happens while there is a connection, and when there is none any more: nothing is recovered. */
 export const options = { webSocket: WebSocket, log: "off", reconnect: false, batching };
 
 /** A session that is closed when the test `t` is over. */
 export async function open(t, server, given = {}) {
-  const session = await connect(server.url, { ...options, ...given });
+  const session = await connect(addressOf(server), { ...options, ...given });
   t.after(() => session.close());
   return session;
 }

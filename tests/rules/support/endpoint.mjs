@@ -173,6 +173,12 @@ class Peer extends Endpoint {
   }
 }
 
+/** The parameters of a connection (section 2.2), the usual ones and others, as the text of a query. */
+export const parametersOf = (others) => String(new URLSearchParams({ ty: "WB", v: 25, ca: 8, r: 0, ...others }));
+
+/** Whether the parameters are in the first message there, and not in the address (section 18.5). */
+export const hasPrivateDoor = (url) => new URL(url, "ws://server").pathname === "/antiphon";
+
 /**
  * Opens a session with `broker` that is scripted.
  *
@@ -180,8 +186,11 @@ class Peer extends Endpoint {
  *   `query` is for parameters of the connection (section 2.2) besides the usual ones
  */
 export async function connectPeer(broker, { properties = {}, query = {}, answersPings = true, localAddress } = {}) {
-  const parameters = new URLSearchParams({ ty: "WB", v: 25, ca: 8, r: 0, sp: JSON.stringify(properties), ...query });
-  const socket = new WebSocket(`${broker.url}?${parameters}`, { localAddress, perMessageDeflate: false });
+  const parameters = parametersOf({ sp: JSON.stringify(properties), ...query });
+  const isPrivate = hasPrivateDoor(broker.url);
+  const url = isPrivate ? broker.url : `${broker.url}?${parameters}`;
+  const socket = new WebSocket(url, { localAddress, perMessageDeflate: false });
+  if (isPrivate) socket.once("open", () => socket.send(Buffer.from(parameters)));
   // At once: what was missed may follow in the same packet.
   const peer = await new Promise((resolve, reject) => {
     socket.once("error", reject);
@@ -213,8 +222,15 @@ export async function startServer(serve = () => {}, responses = {}) {
   await once(server, "listening");
   const connections = [];
   const changed = new EventEmitter();
-  server.on("connection", (socket, { url }) => {
-    const query = Object.fromEntries(new URL(url, "ws://server").searchParams);
+  server.on("connection", async (socket, { url }) => {
+    let { searchParams } = new URL(url, "ws://server");
+    if (hasPrivateDoor(url)) {
+      // Without one there is no connection to speak of.
+      const [message] = await once(socket, "message").catch(() => []);
+      if (!message) return;
+      searchParams = new URLSearchParams(String(message));
+    }
+    const query = Object.fromEntries(searchParams);
     const response = script[Math.min(connections.length, script.length - 1)];
     const connection = new Endpoint(socket, query);
     connections.push(connection);

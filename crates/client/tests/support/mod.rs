@@ -67,9 +67,10 @@ pub enum Condition {
 }
 
 impl Cable {
+    /// Its sessions use the door with nothing in the address, those of the broker itself the official one.
     pub async fn to(broker: &TestBroker) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let url = format!("ws://{}/diffusion", listener.local_addr().expect("an address"));
+        let url = format!("ws://{}/antiphon", listener.local_addr().expect("an address"));
         let target = broker.url["ws://".len()..].trim_end_matches("/diffusion").to_owned();
         let (condition, watched) = watch::channel(Condition::Works);
         tokio::spawn(async move {

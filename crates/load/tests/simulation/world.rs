@@ -451,7 +451,9 @@ impl World {
         let SimulatedConnection { client, id, client_is_open: true, .. } = self.connections[connection] else { return };
         let now = self.now;
         match item {
-            Item::Open(_) => self.act(client, |core| core.handle_open(id)),
+            Item::Open(_) => {
+                self.act(client, |core| core.handle_open(id));
+            }
             Item::Frame(frame) => self.act(client, |core| core.handle_frame(now, id, &frame)),
             Item::End => self.end_at_client(connection),
         }

@@ -370,11 +370,13 @@ impl ClientSession {
 
     // What happens outside. What is told of a connection that is not the current one is ignored.
 
-    /// The WebSocket is open.
-    pub fn handle_open(&mut self, connection: ConnectionId) {
-        if self.connection() == Some(connection) {
+    /// The WebSocket is open. Returns whether it is the current one.
+    pub fn handle_open(&mut self, connection: ConnectionId) -> bool {
+        let is_current = self.connection() == Some(connection);
+        if is_current {
             self.connection.handle_open();
         }
+        is_current
     }
 
     /// A binary WebSocket message arrived.
