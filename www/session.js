@@ -6,7 +6,7 @@ import { log } from "./log.js";
 
 const parameters = new URLSearchParams(location.search);
 const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-export const broker = parameters.get("broker") ?? `${scheme}//${location.host}/diffusion`;
+export const broker = parameters.get("broker") ?? `${scheme}//${location.host}/antiphon`;
 
 /** The latest session, closed or not; undefined until the first connection. */
 export let session;

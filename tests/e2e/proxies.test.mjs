@@ -8,6 +8,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { setTimeout } from "node:timers/promises";
 import { connect } from "antiphon";
 import { WebSocket } from "ws";
 import { fromRoot } from "../../scripts/lib/paths.mjs";
@@ -49,7 +50,8 @@ async function startNginx(t, broker, more = "") {
     if (String(text).includes("start worker process")) break;
   }
   nginx.stderr.resume();
-  return { url: `ws://127.0.0.1:${port}/diffusion`, log: () => readFileSync(join(folder, "access.log"), "utf8") };
+  const log = () => readFileSync(join(folder, "access.log"), "utf8");
+  return { url: `ws://127.0.0.1:${port}/diffusion`, door: `ws://127.0.0.1:${port}/antiphon`, log };
 }
 
 const withNginx = { skip: !existsSync(NGINX) && `there is no ${NGINX}: apt-get install nginx-light` };
@@ -64,8 +66,35 @@ test("nginx, as the page configures it, passes a session on and logs no secret",
   assert.equal(nginx.log(), "");
 });
 
+test("at /antiphon its log has every connection, and no secret in any of them", withNginx, async (t) => {
+  const broker = await startBroker();
+  t.after(() => broker.stop());
+  const nginx = await startNginx(t, broker);
+  let socket;
+  const webSocket = class extends WebSocket {
+    constructor(url) {
+      super(url);
+      socket = this;
+    }
+  };
+  const given = { ...options, webSocket, properties: { mark: "mark-property" }, reconnect: { delay: () => 1 } };
+  const session = await connect(nginx.door, given);
+  const back = new Promise((resolve) => session.on("reconnect", resolve));
+  socket.terminate();
+  assert.deepEqual(await back, { lossless: true, newSession: false });
+  await session.ping();
+  await session.close();
+  const token = { ...given, credentials: "t".repeat(10_000) };
+  await assert.rejects(connect(nginx.door, token), { code: "ACCESS_DENIED" });
+  // It logs a connection when it is over.
+  while (nginx.log().split("\n").length < 4) await setTimeout(10);
+  const lines = nginx.log().trim().split("\n");
+  assert.equal(lines.length, 3);
+  for (const line of lines) assert.match(line, /"GET \/antiphon HTTP\/1\.1" 101 /);
+});
+
 test(
-  "a token of 10 kB needs the buffers that the page names, and reaches the broker with them",
+  "at /diffusion a token of 10 kB needs the buffers that the page names, and reaches the broker with them",
   withNginx,
   async (t) => {
     const broker = await startBroker();
@@ -103,7 +132,9 @@ test("HAProxy, as the page configures it, passes a session on", {
     if (String(said).includes("Loading success")) break;
   }
   haproxy.stderr.resume();
-  const session = await connect(`ws://127.0.0.1:${port}/diffusion`, options);
-  await session.ping();
-  await session.close();
+  for (const path of ["/antiphon", "/diffusion"]) {
+    const session = await connect(`ws://127.0.0.1:${port}${path}`, options);
+    await session.ping();
+    await session.close();
+  }
 });

@@ -37,5 +37,5 @@ pub fn Page() -> Html {
 /// The server that the page is from.
 fn server() -> String {
     let host = web_sys::window().and_then(|window| window.location().host().ok());
-    format!("ws://{}", host.unwrap_or_default())
+    format!("ws://{}/antiphon", host.unwrap_or_default())
 }

@@ -115,7 +115,7 @@ function named(name) {
 export function examplePrograms(page, source) {
   const entries = exportsOf(source);
   const names = [...new Set(entries.map(({ name }) => name))].join(", ");
-  const open = `import { ${names} } from "antiphon"; const session = await connect("ws://localhost:8080"); {`;
+  const open = `import { ${names} } from "antiphon"; const session = await connect("ws://localhost:8080/antiphon"); {`;
   const program = (of, { line, lines }) => {
     const isComplete = lines.some((text) => text.startsWith("import "));
     const [before, after] = isComplete ? ["", ""] : [open, "}"];

@@ -26,7 +26,7 @@ export async function makeHotApp(context, name, recipes, files = {}) {
   for (const recipe of recipes) {
     const block = blocks.find(({ text }) => text.startsWith(`// ${recipe}\n`));
     if (!block) throw new Error(`no block is called ${recipe}`);
-    writeFileSync(join(app, recipe), block.text.replace("ws://localhost:8080", broker.url));
+    writeFileSync(join(app, recipe), block.text.replace("ws://localhost:8080/antiphon", broker.url));
   }
   for (const [path, text] of Object.entries(files)) writeFileSync(join(app, path), text);
   let edited;
