@@ -15,3 +15,4 @@
 pub mod core;
 pub mod identity;
 pub mod net;
+mod rates;

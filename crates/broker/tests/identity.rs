@@ -330,7 +330,7 @@ fn what_is_no_key_is_refused_without_showing_it() {
 // Rules I-2.
 #[test]
 fn what_waits_is_bounded() {
-    let limits = Limits { max_password_checks: 1, max_waiting_logins: 3 };
+    let limits = Limits { max_password_checks: 1, max_waiting_logins: 3, ..Limits::default() };
     let identities = Identities::new(Known { users: users(), ..Known::default() }, &limits);
     let mut verdicts = identities.verdicts().expect("the first time");
     for ticket in 0..20 {
@@ -342,4 +342,20 @@ fn what_waits_is_bounded() {
     let busy = verdicts.iter().filter(|verdict| **verdict == Verdict::Busy).count();
     assert_eq!(busy as u64, 20 - identities.passwords_checked());
     assert!(busy >= 20 - 3 - 2, "{verdicts:?}");
+}
+
+// Rules I-2.
+#[test]
+fn passwords_of_one_principal_are_tried_at_a_bounded_rate_from_wherever_they_come() {
+    let limits = Limits { login_rate: 1, ..Limits::default() };
+    let identities = Identities::new(Known { users: users(), ..Known::default() }, &limits);
+    let try_one = |principal: &str, number: u8| {
+        let credentials = Credentials::Password("wrong".into());
+        let login = Login { principal: principal.into(), credentials, client_ip: format!("192.0.2.{number}") };
+        identities.ask(Ticket(number.into()), login)
+    };
+    let busy = (0..30).filter(|number| try_one("ada", *number) == Some(Verdict::Busy)).count();
+    // One a second may have been added meanwhile.
+    assert!((15..=20).contains(&busy), "{busy}");
+    assert_eq!(try_one("bob", 1), None, "of another one");
 }

@@ -16,7 +16,7 @@ mod workers;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use antiphon_protocol::wire::handshake::Credentials;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -27,6 +27,7 @@ use tokens::Issuer;
 use workers::Workers;
 
 use crate::core::identity::{Identity, Login, Ticket, Verdict};
+use crate::rates::Rates;
 
 /// Who may connect, and as what.
 #[derive(Clone, Debug, Default)]
@@ -59,11 +60,13 @@ pub struct Limits {
     pub max_password_checks: usize,
     /// Credentials that may wait to be checked: passwords, and tokens as many.
     pub max_waiting_logins: usize,
+    /// Passwords of one principal that are checked in a second, for long; ten times as many may come at once.
+    pub login_rate: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_password_checks: 2, max_waiting_logins: 1_000 }
+        Self { max_password_checks: 2, max_waiting_logins: 1_000, login_rate: 50 }
     }
 }
 
@@ -78,6 +81,7 @@ pub struct Identities {
     known: RwLock<Arc<Snapshot>>,
     passwords: Workers,
     tokens: Workers,
+    rates: Mutex<Rates<String>>,
     verdicts: UnboundedSender<(Ticket, Verdict)>,
     later: Mutex<Option<Verdicts>>,
 }
@@ -133,6 +137,7 @@ impl Identities {
             known: RwLock::new(Snapshot::new(known)),
             passwords: Workers::new("passwords", limits.max_password_checks, limits.max_waiting_logins),
             tokens: Workers::new("tokens", 1, limits.max_waiting_logins),
+            rates: Mutex::new(Rates::new(limits.login_rate)),
             verdicts,
             later: Mutex::new(Some(later)),
         }
@@ -156,6 +161,12 @@ impl Identities {
 
     fn snapshot(&self) -> Arc<Snapshot> {
         self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether another password may be checked for a principal.
+    fn may_try(&self, principal: &str) -> bool {
+        let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        rates.take(Instant::now(), principal.to_owned())
     }
 
     /// Who is this? Answers at once if that takes no time, else by [`Verdicts`].
@@ -183,6 +194,10 @@ impl Identities {
         let is_possible = is_token || !principal.is_empty() && !known.users.is_empty();
         if !is_short || !is_possible {
             return Some(Verdict::Refused);
+        }
+        // Whoever guesses passwords may do so from many addresses; nobody guesses tokens.
+        if !is_token && !self.may_try(&principal) {
+            return Some(Verdict::Busy);
         }
         let verdicts = self.verdicts.clone();
         let answer = move |verdict| {
