@@ -34,7 +34,7 @@ async function startNginx(t, broker, more = "") {
   t.after(() => rmSync(folder, { recursive: true }));
   const port = await freePort();
   const [, text] = /```nginx\n(.*?)```/s.exec(page);
-  const server = text.replace(":8080", `:${broker.port}`).replace(":80;", `:${port}; ${more}`);
+  const server = text.replaceAll(":8080", `:${broker.port}`).replace(":80;", `:${port}; ${more}`);
   const paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((of) => `${of}_temp_path ${folder}/${of};`);
   const http = `http { access_log ${folder}/access.log; ${paths.join(" ")} ${server} }`;
   writeFileSync(
