@@ -221,7 +221,7 @@ codes! {
         LicenseExceeded "LICENSE_EXCEEDED",
         /// The server does not speak our protocol version.
         ProtocolVersionMismatch "PROTOCOL_VERSION_MISMATCH",
-        /// The server is starting.
+        /// The server is starting, or has too much to do.
         ServerInitialising "SERVER_INITIALISING",
         /// Another refusal.
         HandshakeRejected "HANDSHAKE_REJECTED",

@@ -42,7 +42,7 @@ response_codes! {
     116 AUTHENTICATION_FAILED "the principal is unknown or the credentials are wrong",
     117 UNKNOWN_SESSION "the session to reconnect to is gone",
     118 RECONNECTION_FAILED_MESSAGE_LOSS "reconnection failed because messages were lost",
-    119 SERVER_INITIALISING "the server is starting, try again",
+    119 SERVER_INITIALISING "the server is not ready, try again",
 }
 
 /// The first message of a server.
