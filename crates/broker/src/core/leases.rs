@@ -37,19 +37,21 @@ enum Due {
     End,
 }
 
-/// The first question comes when a fifth of the time is left, but a minute before the end at the earliest.
+/// The first question comes when a fifth of the time is left, but a minute before the end at the earliest, and at the latest a
+/// second before it, or in the middle.
 const PART_LEFT: u32 = 5;
 const EARLIEST: Duration = Duration::from_secs(60);
+const LATEST: Duration = Duration::from_secs(1);
 
 /// Between two questions: each comes when half of the time is over that was left at the one before.
-const SHORTEST: Duration = Duration::from_secs(1);
+const SHORTEST: Duration = Duration::from_millis(100);
 
 impl Leases {
     /// From now on a session has these credentials.
     pub fn start(&mut self, now: Moment, session: SessionKey, expiry: Option<Expiry>) {
         self.stop(session);
         let Some(Expiry { within, .. }) = expiry else { return };
-        let before_end = (within / PART_LEFT).clamp(SHORTEST.min(within / 2), EARLIEST);
+        let before_end = (within / PART_LEFT).clamp(LATEST.min(within / 2), EARLIEST);
         let lease = self.by_session.get_or_default(session);
         (lease.next, lease.ends) = (now + (within - before_end), now + within);
         self.due.insert(lease.next, session);
@@ -127,9 +129,10 @@ mod tests {
     fn a_session_is_asked_in_time_and_again_while_there_is_time() {
         let ms = Duration::from_millis;
         assert_eq!(course(ms(0)), (vec![], 0));
-        assert_eq!(course(ms(1000)), (vec![500], 1000));
-        assert_eq!(course(ms(3000)), (vec![2000], 3000));
-        assert_eq!(course(ms(20_000)), (vec![16_000, 18_000, 19_000], 20_000));
+        assert_eq!(course(ms(100)), (vec![50], 100));
+        assert_eq!(course(ms(1000)), (vec![500, 750, 875], 1000));
+        assert_eq!(course(ms(3000)), (vec![2000, 2500, 2750, 2875], 3000));
+        assert_eq!(course(ms(20_000)), (vec![16_000, 18_000, 19_000, 19_500, 19_750, 19_875], 20_000));
         let (asked, end) = course(ms(3_600_000));
         assert_eq!((&asked[..3], end), (&[3_540_000, 3_570_000, 3_585_000][..], 3_600_000));
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use antiphon_broker::core::access::Access;
 use antiphon_broker::core::{Broker, BrokerConfig};
+use antiphon_broker::identity::{self, Identities, Known};
 use antiphon_broker::net::{Limits, Server, serve};
 use antiphon_client::{Options, Session, connect};
 use tokio::io::copy_bidirectional;
@@ -28,13 +29,24 @@ impl TestBroker {
     }
 
     pub async fn with(config: BrokerConfig) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let url = format!("ws://{}/diffusion", listener.local_addr().expect("an address"));
         let limits = Limits { max_message_size: config.max_message_size, ..Limits::default() };
         let broker = Broker::new(config, Access::development());
+        Self::serving(Server { limits, ..Server::development(broker) }).await
+    }
+
+    /// One that believes what these identities say.
+    pub async fn knowing(known: Known) -> Self {
+        let access = Access::outside(Access::development().permissions);
+        let identities = Identities::new(known, &identity::Limits::default()).into();
+        let broker = Broker::new(BrokerConfig::default(), access);
+        Self::serving(Server { identities, ..Server::development(broker) }).await
+    }
+
+    async fn serving(server: Server) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("ws://{}/diffusion", listener.local_addr().expect("an address"));
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(async {
-            let server = Server { limits, ..Server::development(broker) };
             serve(vec![listener], server, async { drop(stopped.await) }).await;
         });
         Self { url, stop: Some(stop), task }
