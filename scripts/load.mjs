@@ -1,17 +1,24 @@
-// `npm run test:load`: the long form of the recovery tests that `cargo test` runs in short. Takes about five minutes
-// and prints its figures; run it on an idle machine. `node scripts/load.mjs NAME...` runs only the tests whose names
+// `npm run test:load`: the long form of the tests of recovery and of bounds that `npm test` runs in short. Takes about ten
+// minutes and prints its figures; run it on an idle machine. `node scripts/load.mjs NAME...` runs only the tests whose names
 // contain one of these.
 
 import { main, must } from "./lib/run.mjs";
-import { rust } from "./lib/setup.mjs";
+import { nodeModules, rust } from "./lib/setup.mjs";
 
 const TESTS = ["--release", "--locked", "-p", "antiphon-load", "--test", "recovery"];
+const BOUNDS = ["tests/rules/bounds.test.mjs", "tests/rules/broker-memory.test.mjs"];
+const env = { ANTIPHON_LOAD: "long" };
 
 async function load() {
   await rust();
+  await nodeModules();
+  const names = process.argv.slice(2);
   // One after the other: they measure.
-  const args = ["--nocapture", "--test-threads=1", ...process.argv.slice(2)];
-  await must("cargo", ["test", ...TESTS, "--", ...args], { env: { ANTIPHON_LOAD: "long" } });
+  await must("cargo", ["test", ...TESTS, "--", "--nocapture", "--test-threads=1", ...names], { env });
+  await must("npm", ["run", "build"]);
+  await must("cargo", ["build", "--release", "--locked", "-p", "antiphon-broker"]);
+  const patterns = names.map((name) => `--test-name-pattern=${name}`);
+  await must("node", ["--test", "--test-concurrency=1", ...patterns, ...BOUNDS], { env });
 }
 
 await main(load);

@@ -1,30 +1,16 @@
 // `npm run attack -- NAME... [--broker BINARY] [--seconds N] [-- ARGUMENTS]`: what attacks on a broker do to its memory and
 // to a neighbour who sends 100 requests a second. Without names, all of them; BINARY is the broker, with these arguments.
 
-import { spawn } from "node:child_process";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import { broker as ours, target } from "../../scripts/lib/paths.mjs";
+import { broker as ours } from "../../scripts/lib/paths.mjs";
 import { Failure, isMain, main, say } from "../../scripts/lib/run.mjs";
 import { startBroker } from "../../tests/support/broker.mjs";
 import { forgetPeak, peak, resident } from "../../tests/support/process.mjs";
 import { attacks } from "./attacks.mjs";
+import { neighbour } from "./neighbour.mjs";
 
-const AFTERWARDS = 20; // s, in which what an attack has taken is to come back
-
-/** Sends 100 requests a second for so long; resolves with the 50th and 99th of 100 latencies in ms, and failures. */
-export async function neighbour(broker, seconds) {
-  const args = ["--url", broker.url, "--sessions", "4", "--handlers", "2", "--rate", "100"];
-  const child = spawn(join(target, "release", "antiphon-load"), [...args, "--duration", `${seconds}s`, "--json"], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  let output = "";
-  for await (const text of child.stdout.setEncoding("utf8")) output += text;
-  const { requests, errors, latency } = JSON.parse(output).kinds.path;
-  const failed = Object.values(errors).reduce((sum, count) => sum + count, 0);
-  return { p50: latency.p50 / 1000, p99: latency.p99 / 1000, requests, failed };
-}
+const AFTERWARDS = 15; // s, in which what an attack has taken is to come back
 
 /** Carries out an attack; resolves with what it did. */
 export async function carryOut(name, { binary = ours, args = [], seconds = 10 } = {}) {
@@ -42,15 +28,20 @@ export async function carryOut(name, { binary = ours, args = [], seconds = 10 } 
     const end = resident(broker);
     await sleep(AFTERWARDS * 1000);
     const left = resident(broker);
+    // Whoever did not read does now, to the end.
+    for (const { socket } of held) socket.resume();
+    await Promise.race([Promise.all(held.map(({ closed }) => closed)), sleep(3000)]);
     const open = held.filter(({ socket }) => !socket.destroyed).length;
     const reasons = {};
-    for (const { socket } of held) socket.resume();
-    await sleep(500);
     for (const { incoming } of held) {
       const { code, reason } = incoming.close ?? {};
       if (code !== undefined) reasons[`${code} ${reason}`] = (reasons[`${code} ${reason}`] ?? 0) + 1;
     }
-    return { alone, attacked, start, most, end, left, open, reasons };
+    const logged = {};
+    for (const [, reason] of broker.log().matchAll(/\bclosed: (slow|overdue|crowded)/g)) {
+      logged[reason] = (logged[reason] ?? 0) + 1;
+    }
+    return { alone, attacked, start, most, end, left, open, reasons, logged };
   } finally {
     for (const { socket } of held) socket.destroy();
     await broker.stop();
@@ -68,13 +59,13 @@ async function attack() {
   for (const name of names.length > 0 ? names : Object.keys(attacks)) {
     const args = positionals.filter((text) => !isName(text));
     const result = await carryOut(name, { binary: values.broker, args, seconds });
-    const { alone, attacked, start, most, end, left, open, reasons } = result;
+    const { alone, attacked, start, most, end, left, open, reasons, logged } = result;
     const mib = (number) => `${number.toFixed(0)} MiB`;
     say(
       `${name}: neighbour's p50 ${alone.p50.toFixed(1)} to ${attacked.p50.toFixed(1)} ms, p99 ${alone.p99.toFixed(1)} to ` +
         `${attacked.p99.toFixed(1)} ms, ${attacked.failed} of ${attacked.requests} failed; memory ${mib(start)}, at most ` +
         `${mib(most)}, at the end ${mib(end)}, ${AFTERWARDS} s later ${mib(left)}; ${open} connections still open; ` +
-        `closed: ${JSON.stringify(reasons)}`,
+        `closed: ${JSON.stringify(reasons)}, by the log ${JSON.stringify(logged)}`,
     );
   }
   if (process.platform !== "linux") throw new Failure("memory is looked up as Linux tells it");

@@ -33,23 +33,25 @@ async function during(seconds, act) {
 }
 
 export const attacks = {
-  /** Readers that stop, each of whom is sent 30 MiB. */
-  async stopped({ broker, held, count = 20 }) {
-    const [sender] = await open(broker, 1);
+  /** Readers that stop, each of whom is sent 30 MiB by somebody else. */
+  async stopped({ broker, held, count = 20, size = 30 }) {
+    const senders = await open(broker, count);
     const readers = await open(broker, count, { reads: false });
-    held.push(sender, ...readers);
-    for (const [at, { id }] of readers.entries()) {
-      for (let part = 0; part < 30; part += 1) {
-        const body = join(sessionId(id), string("a"), value("binary", Buffer.alloc(MIB)));
-        await sender.send(request(SEND_TO_SESSION, at * 100 + part + 1, body));
-      }
-    }
+    held.push(...readers, ...senders);
+    await Promise.all(
+      readers.map(async ({ id }, at) => {
+        for (let part = 0; part < size; part += 1) {
+          const body = join(sessionId(id), string("a"), value("binary", Buffer.alloc(MIB)));
+          await senders[at].send(request(SEND_TO_SESSION, part + 1, body));
+        }
+      }),
+    );
   },
 
   /** The same with readers that read 1 KiB a second. */
-  async slow(context) {
-    await attacks.stopped({ count: 100, ...context });
-    const readers = context.held.slice(1);
+  async slow({ count = 100, ...context }) {
+    await attacks.stopped({ count, size: 20, ...context });
+    const readers = context.held.slice(0, count);
     await during(context.seconds, async () => {
       for (const { socket } of readers) if (!socket.destroyed) socket.read(1024);
       await sleep(1000);

@@ -85,8 +85,8 @@ export async function openRaw({ port }, { query = {}, reads = true, localAddress
   const socket = connect({ port, host: "127.0.0.1", localAddress, noDelay: true });
   socket.on("error", () => {}); // its end says enough
   const incoming = new Incoming();
-  const closed = once(socket, "close").then(() => performance.now());
-  await Promise.race([once(socket, "connect"), closed]);
+  const closed = new Promise((resolve) => socket.once("close", () => resolve(performance.now())));
+  await Promise.race([once(socket, "connect").catch(() => {}), closed]);
   socket.write(
     `GET ${path}?${parameters} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
       "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
@@ -116,7 +116,8 @@ export async function openRaw({ port }, { query = {}, reads = true, localAddress
     closed,
     /** Writes; resolves when the system has taken it, or the connection is closed. */
     async write(bytes) {
-      if (!socket.destroyed && !socket.write(bytes)) await Promise.race([once(socket, "drain"), closed]);
+      if (!socket.destroyed && !socket.write(bytes))
+        await Promise.race([once(socket, "drain").catch(() => {}), closed]);
     },
     /** Sends a message of the protocol. */
     send(message) {

@@ -3,7 +3,6 @@
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use slab::Slab;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -46,7 +45,10 @@ pub(super) struct Share {
 struct Clock {
     /// Of which message.
     number: u64,
+    /// When it was seen last that enough of it comes.
     since: Instant,
+    /// Bytes that had arrived by then.
+    arrived: usize,
     timer: Pin<Box<Sleep>>,
 }
 
@@ -66,10 +68,9 @@ impl Arriving {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How long a message may take of which so many bytes have arrived.
-    fn patience(&self, arrived: usize) -> Duration {
-        let seconds = arrived as f64 / self.limits.message_rate.max(1) as f64;
-        self.limits.message_patience + Duration::from_secs_f64(seconds)
+    /// Bytes that have to arrive within the patience.
+    fn least(&self) -> f64 {
+        self.limits.message_rate as f64 * self.limits.message_patience.as_secs_f64()
     }
 }
 
@@ -136,22 +137,25 @@ impl Share {
             self.clock = None;
             return Poll::Pending;
         }
-        let patience = self.all.patience(arrived);
+        let patience = self.all.limits.message_patience;
         let now = Instant::now();
         let clock = self.clock.get_or_insert_with(|| {
-            Box::new(Clock { number, since: now, timer: Box::pin(sleep_until(now + patience)) })
+            Box::new(Clock { number, since: now, arrived, timer: Box::pin(sleep_until(now + patience)) })
         });
         if clock.number != number {
-            (clock.number, clock.since) = (number, now);
+            (clock.number, clock.since, clock.arrived) = (number, now, arrived);
         }
         loop {
             ready!(clock.timer.as_mut().poll(context));
-            // More may have arrived since it was set, or another message begun.
-            let due = clock.since + patience;
-            if Instant::now() >= due {
-                return Poll::Ready(());
+            // Another message may have begun since it was set.
+            let now = Instant::now();
+            if now >= clock.since + patience {
+                if (arrived.saturating_sub(clock.arrived) as f64) < self.all.least() {
+                    return Poll::Ready(());
+                }
+                (clock.since, clock.arrived) = (now, arrived);
             }
-            clock.timer.as_mut().reset(due);
+            clock.timer.as_mut().reset(clock.since + patience);
         }
     }
 }

@@ -23,9 +23,9 @@ pub struct Traffic {
     /// Bytes of messages, of all clients together, that have arrived in part. Beyond, the connections of those that have
     /// sent most of theirs are closed.
     pub max_unfinished_bytes: usize,
-    /// How long a message may take to arrive, with the time that its bytes take at [`message_rate`](Self::message_rate).
+    /// How long a connection waits for the rest of a message, unless [`message_rate`](Self::message_rate) of it arrives.
     pub message_patience: Duration,
-    /// Bytes a second.
+    /// Bytes a second that have to arrive of a message, measured over the patience.
     pub message_rate: usize,
     /// Bytes of memory that the process may take; zero for any number. Well below, nothing new is begun any more.
     pub memory: usize,
@@ -57,7 +57,7 @@ impl Default for Traffic {
             max_queued_bytes: 512 << 20,
             max_unfinished_bytes: 256 << 20,
             message_patience: Duration::from_secs(10),
-            message_rate: 64 << 10,
+            message_rate: 16 << 10,
             memory: 0,
         }
     }

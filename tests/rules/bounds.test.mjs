@@ -1,0 +1,230 @@
+// What clients that are slow, greedy or absent do to others, and to the memory of the broker: in short, or in the long form
+// of `npm run test:load`, where the marks hold that a busy machine would miss.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { attacks } from "../../benches/attacks/attacks.mjs";
+import { neighbour } from "../../benches/attacks/neighbour.mjs";
+import { startBroker } from "../support/broker.mjs";
+import { forgetPeak, peak, resident } from "../support/process.mjs";
+import { DELIVERY, ERROR, RESPONSE, value } from "../support/wire.mjs";
+import { fails, open } from "./support/client.mjs";
+import { connectPeer } from "./support/endpoint.mjs";
+
+const isLong = process.env.ANTIPHON_LOAD === "long";
+const isLinux = process.platform === "linux";
+const skip = !isLinux && "the memory of a process is looked up as Linux tells it";
+const MIB = 1 << 20;
+
+/** A broker, and what an attack on it holds open, until the test is over. */
+async function target(t, args) {
+  const broker = await startBroker(args);
+  const held = [];
+  t.after(async () => {
+    for (const client of held) client.cut();
+    await broker.stop();
+  });
+  return { broker, held };
+}
+
+/** Waits until `holds` does; fails after a time that is long for anything. */
+async function until(holds, what) {
+  const end = performance.now() + 60_000;
+  while (!holds()) {
+    assert.ok(performance.now() < end, what());
+    await sleep(50);
+  }
+}
+
+/** How often the broker has logged that it closed a connection for this. */
+const closed = (broker, reason) => broker.log().split(`closed: ${reason}`).length - 1;
+
+/** How a neighbour is served who is alone; nothing in the short form. */
+const aloneWith = async (broker) => isLong && (await neighbour(broker, 10));
+
+/** Asserts that a neighbour was served, and in the long form that it was about as soon as `alone`. */
+function assertServed(beside, alone, factor) {
+  assert.equal(beside.failed, 0);
+  assert.ok(beside.requests > 0);
+  if (!isLong) return;
+  console.log(`neighbour's p99 ${alone.p99.toFixed(1)} ms alone, ${beside.p99.toFixed(1)} ms beside it`);
+  // Below this, it is the machine that is measured.
+  assert.ok(beside.p99 <= Math.max(factor * alone.p99, 10), `${beside.p99} ms`);
+}
+
+test("L-3, L2, V7: who reads 1 KiB a second is closed once with the reason, and the memory is back", {
+  skip,
+}, async (t) => {
+  const { broker, held } = await target(t);
+  const count = isLong ? 100 : 5;
+  const alone = await aloneWith(broker);
+  const start = resident(broker);
+  forgetPeak(broker);
+  const beside = neighbour(broker, isLong ? 20 : 1);
+  const attack = attacks.slow({ broker, held, count, seconds: isLong ? 20 : 1 });
+  assertServed(await beside, alone, 2);
+  await until(
+    () => closed(broker, "slow") >= count,
+    () => broker.log(),
+  );
+  await attack;
+  assert.equal(closed(broker, "slow"), count);
+  // 10 MiB each, and a fifth; no more than 512 MiB in all, with what one turn brings.
+  assert.ok(peak(broker) - start < Math.min(count * 10 * 1.2 + 32, 600) || !isLong, `${peak(broker)} MiB`);
+  for (const client of held) client.cut();
+  const bound = 1.2 * start + 2;
+  await until(
+    () => resident(broker) <= bound,
+    () => `${start} MiB before, ${resident(broker)} MiB after`,
+  );
+});
+
+test("V6: requests at full speed of a client that reads no answer keep nobody else waiting", { skip }, async (t) => {
+  const { broker, held } = await target(t);
+  const seconds = isLong ? 60 : 1;
+  const alone = await aloneWith(broker);
+  const attack = attacks.flood({ broker, held, seconds });
+  assertServed(await neighbour(broker, seconds), alone, 2);
+  await attack;
+  assert.ok(peak(broker) < 200, `${peak(broker)} MiB`);
+});
+
+test("V3: what strangers send takes no memory, and they are closed", { skip }, async (t) => {
+  const { broker, held } = await target(t);
+  const start = resident(broker);
+  forgetPeak(broker);
+  const begun = performance.now();
+  await attacks.strangers({ broker, held, count: isLong ? 1000 : 50 });
+  await Promise.all(held.map(({ closed }) => closed));
+  if (isLong) assert.ok(performance.now() - begun < 60_000);
+  assert.ok(peak(broker) - start < 64, `${peak(broker)} MiB`);
+});
+
+test("L-7, V3: unfinished messages of many clients share 256 MiB", { skip }, async (t) => {
+  const { broker, held } = await target(t);
+  const start = resident(broker);
+  forgetPeak(broker);
+  const alone = await aloneWith(broker);
+  const beside = neighbour(broker, isLong ? 10 : 1);
+  await attacks.unfinished({ broker, held, count: isLong ? 64 : 12 });
+  assertServed(await beside, alone, 50);
+  assert.ok(peak(broker) - start < 256 + 64, `${peak(broker)} MiB`);
+  assert.ok(closed(broker, "crowded") >= (isLong ? 56 : 4));
+  if (!isLong) return;
+  await until(
+    () => resident(broker) <= 1.2 * start + 2,
+    () => `${start} MiB before, ${resident(broker)} MiB after`,
+  );
+});
+
+test("V24: large requests to all, of whom nobody reads, are refused beyond a bound", { skip }, async (t) => {
+  const { broker, held } = await target(t);
+  const start = resident(broker);
+  forgetPeak(broker);
+  await attacks.everybody({ broker, held, seconds: isLong ? 20 : 1 });
+  assert.ok(peak(broker) - start < 300, `${peak(broker)} MiB`);
+  assert.equal((await neighbour(broker, 1)).failed, 0);
+});
+
+/** Sends requests to a path, so many at a time; gives how each came out, and after how many ms. */
+async function ask(peer, path, count, bytes, atATime) {
+  const outcomes = [];
+  let left = count;
+  const one = async () => {
+    while (left > 0) {
+      left -= 1;
+      const start = performance.now();
+      const answer = await peer.answerTo(peer.sendToPath(path, bytes));
+      outcomes.push({ ...answer, ms: performance.now() - start });
+    }
+  };
+  await Promise.all(Array.from({ length: atATime }, one));
+  return outcomes.sort((a, b) => a.ms - b.ms);
+}
+
+const p99 = (outcomes) => outcomes[Math.floor(outcomes.length * 0.99)].ms;
+const small = value("binary", Buffer.alloc(256));
+
+/** Answers what is delivered to a peer, after so many ms. */
+function answer(peer, delay = 0) {
+  peer.delivered = 0;
+  peer.socket.on("message", () => {
+    for (let one = peer.take({ service: DELIVERY }); one; one = peer.take({ service: DELIVERY })) {
+      peer.delivered += 1;
+      if (delay === 0) peer.respond(one, small);
+      else setTimeout(() => peer.respond(one, small), delay);
+    }
+  });
+}
+
+test("L3: one slow handler among ten delays what is sent to it, and nothing else", async (t) => {
+  const { broker } = await target(t);
+  const delay = isLong ? 5000 : 1000;
+  const handlers = await Promise.all(Array.from({ length: 10 }, () => connectPeer(broker)));
+  for (const [at, handler] of handlers.entries()) {
+    answer(handler, at === 0 ? delay : 0);
+    await handler.register("work");
+  }
+  const sender = await connectPeer(broker);
+  const outcomes = await ask(sender, "work", isLong ? 20_000 : 1000, small, 64);
+  assert.ok(outcomes.every(({ type }) => type === RESPONSE));
+  const delayed = outcomes.filter(({ ms }) => ms >= delay - 1);
+  assert.equal(delayed.length, handlers[0].delivered);
+  assert.ok(delayed.length > 0 && delayed.length < outcomes.length / 10);
+  const others = outcomes.slice(0, -delayed.length);
+  assert.ok(others.at(-1).ms < delay);
+  if (isLong) assert.ok(p99(others) < 50, `${p99(others)} ms`);
+});
+
+test("L4: a handler that never answers costs its deadline, and the memory is back", { skip }, async (t) => {
+  const { broker } = await target(t, ["--request-timeout", "500ms"]);
+  const [sender, handler] = await Promise.all([connectPeer(broker), connectPeer(broker)]);
+  await handler.register("dead");
+  const ours = await open(t, broker);
+  const start = resident(broker);
+  const outcomes = await ask(sender, "dead", isLong ? 4000 : 400, value("binary", Buffer.alloc(10_000)), 400);
+  assert.ok(outcomes.every(({ type, reason, ms }) => type === ERROR && reason === 102 && ms >= 500));
+  const late = outcomes[Math.floor(outcomes.length / 2)].ms - 500;
+  assert.ok(late < (isLong ? 50 : 1000), `${late} ms late`);
+  const begun = performance.now();
+  await fails(ours.messaging.sendRequestToPath("dead", null, { timeout: 200 }), {
+    code: "TIMED_OUT",
+    outcome: "unknown",
+  });
+  const ownLate = performance.now() - begun - 200;
+  assert.ok(ownLate < (isLong ? 50 : 1000), `${ownLate} ms late`);
+  await until(
+    () => resident(broker) <= 1.2 * start + 2,
+    () => `${start} MiB before, ${resident(broker)} MiB after`,
+  );
+});
+
+test("L5: where nobody handles a path, the error comes at once", async (t) => {
+  const { broker } = await target(t);
+  const sender = await connectPeer(broker);
+  const outcomes = await ask(sender, "nobody", isLong ? 50_000 : 2000, small, 4);
+  assert.ok(outcomes.every(({ type, reason }) => type === ERROR && reason === 109));
+  assert.ok(p99(outcomes) < (isLong ? 5 : 250), `${p99(outcomes)} ms`);
+});
+
+test("L10: large values among small ones", { skip }, async (t) => {
+  const largest = isLong ? 63 : 16;
+  const { broker } = await target(t, ["--max-message-size", "64MiB"]);
+  const start = resident(broker);
+  const alone = await aloneWith(broker);
+  forgetPeak(broker);
+  const beside = neighbour(broker, isLong ? 10 : 1);
+  const [sender, handler] = await Promise.all([connectPeer(broker), connectPeer(broker)]);
+  answer(handler);
+  await handler.register("large");
+  for (const size of [1, largest, 1]) {
+    const [{ type }] = await ask(sender, "large", 1, value("binary", Buffer.alloc(size * MIB)), 1);
+    assert.equal(type, RESPONSE);
+  }
+  assertServed(await beside, alone, 3);
+  assert.ok(peak(broker) - start < 4 * largest + 16, `${peak(broker)} MiB`);
+  const ours = await open(t, broker);
+  const tooLarge = ours.messaging.sendRequestToPath("large", new Uint8Array(64 * MIB));
+  await fails(tooLarge, { code: "MESSAGE_TOO_LARGE", outcome: "not-sent" });
+});
