@@ -79,12 +79,31 @@ test("each code has a cause and a cure", () => {
 
 // ---- Limits ----
 
-const rows = ["docs/client-limits.md", "docs/limits.md"].flatMap((page) => {
+function tablesOf(page) {
   const text = read(page);
   const sections = all(text, /^## (.+)$/gm).filter((heading) => heading !== "What ends what it keeps");
   return sections.flatMap((heading) => tableIn(text, heading).map((row) => ({ heading, ...row })));
-});
-const UNITS = { ms: 1, s: 1000, bytes: 1, characters: 1, KiB: 2 ** 10, MiB: 2 ** 20 };
+}
+
+const rows = ["docs/client-limits.md", "docs/limits.md"].flatMap(tablesOf);
+
+/** The keys of the broker's configuration with their defaults as they are written, by table: "" above all of them. */
+const configuration = new Map([["", new Map()]]);
+{
+  let keys = configuration.get("");
+  for (const line of read("docs/broker.toml").split("\n")) {
+    const table = /^(?:# )?\[(.*)\]$/.exec(line)?.[1];
+    if (table) {
+      keys = new Map();
+      configuration.set(table, keys);
+    }
+    const [, isComment, key, value] = /^(# )?(\w+) = (.*)$/.exec(line) ?? [];
+    if (key) keys.set(key, isComment || value === "[]" ? undefined : value);
+    const list = /^# \(see \[\[(\w+)\]\] below\)$/.exec(line)?.[1];
+    if (list) keys.set(list, undefined);
+  }
+}
+const UNITS = { B: 1, ms: 1, s: 1000, bytes: 1, characters: 1, KiB: 2 ** 10, MiB: 2 ** 20 };
 
 /** The number in a cell such as `32 MiB + 256 KiB`, in the smallest unit: milliseconds, bytes. */
 function amount(cell) {
@@ -98,7 +117,7 @@ function amount(cell) {
 function value(expression) {
   const seconds = /^Duration::from_secs\((\d+)\)$/.exec(expression)?.[1];
   if (seconds) return Number(seconds) * 1000;
-  const duration = /^"(\d+)(s|MiB)"$/.exec(expression);
+  const duration = /^"(\d+)(ms|s|B|KiB|MiB)"$/.exec(expression);
   if (duration) return Number(duration[1]) * UNITS[duration[2]];
   const terms = expression.split(" + ").map((term) => {
     const [, base, operator, by] = /^([\d_]+)(?: (<<|\*\*) (\d+))?$/.exec(term);
@@ -117,10 +136,8 @@ function defaultOf({ "change it": where, limit }) {
     const isName = /^[A-Z_]+$/.test(found);
     return isName ? find(text, `const ${found} = ([^;]+);`) : value(found);
   };
-  if (name.startsWith("--")) {
-    const field = name.slice(2).replaceAll("-", "_");
-    return find(read("crates/broker/src/main.rs"), `default_value = ("[^"]+")[^\\n]*\\n    ${field}:`);
-  }
+  const configured = configuration.get("").get(name) ?? configuration.get("limits").get(name);
+  if (configured) return value(configured);
   if (name === "reconnect.delay") {
     return find(read("crates/protocol/src/client/connection/backoff.rs"), "const LONGEST: Duration = ([^;]+);");
   }
@@ -143,26 +160,31 @@ test("each bound in the code is on a page of limits", () => {
   const folders = ["crates/broker/src", "crates/protocol/src", "src"];
   const files = folders.flatMap((folder) => filesBelow(fromRoot(folder)).map((path) => `${folder}/${path}`));
   const constants = files.flatMap((path) => all(read(path), /^(?:pub )?const (MAX_\w+)/gm));
-  const settings = [
-    ...all(read("crates/broker/src/core/config.rs"), /^ {12}(max_\w+): \d/gm),
-    ...all(read("crates/broker/src/net/traffic.rs"), /^ {12}(\w+): (?:\d|D)/gm),
-  ];
-  const listed = rows.flatMap((row) =>
-    names(row["change it"]).map((name) => name.replace("--", "").replaceAll("-", "_")),
-  );
-  const missing = [...constants, ...settings].filter((name) => !listed.includes(name) && !internal.includes(name));
+  const listed = rows.flatMap((row) => names(row["change it"]));
+  const missing = constants.filter((name) => !listed.includes(name) && !internal.includes(name));
   assert.deepEqual(sorted(missing), []);
 });
 
-test("the page of the broker lists its options with their defaults", () => {
-  const declared = /struct Options \{(.*?)\n\}/s.exec(read("crates/broker/src/main.rs"))[1];
-  const options = [...declared.matchAll(/#\[arg\(long(.*)\)\]\n {4}(\w+):/g)].map(([, details, field]) => {
-    const standard = /default_value = "([^"]+)"/.exec(details)?.[1];
-    return [`--${field.replaceAll("_", "-")}`, standard];
+test("each limit in the broker's configuration is on its page of limits, and each setting there is one", () => {
+  const listed = tablesOf("docs/limits.md").flatMap((row) => {
+    const [setting, file] = names(row["change it"]);
+    return file?.includes("/") ? [] : [setting];
   });
+  const top = ["request_timeout", "ping_period", "drain", "reconnect_timeout", "max_message_size"];
+  assert.deepEqual(sorted(listed), sorted([...top, ...configuration.get("limits").keys()]));
+});
+
+test("the page of the broker lists its options with their defaults", () => {
+  const optionOf = (table, key) => `--${table === "" ? "" : `${table}-`}${key}`.replaceAll("_", "-");
+  const options = ["", "tls", "admin", "cluster"].flatMap((table) =>
+    [...configuration.get(table)].map(([key, value]) => [
+      optionOf(table, key),
+      table === "" ? value?.replace(/^\[?"?(.*?)"?\]?$/, "$1") : undefined,
+    ]),
+  );
   const listed = tableIn(read("docs/broker.md"), "The broker").map((row) => [
     row.option.split(/[` ]/)[1],
     names(row.default)[0],
   ]);
-  assert.deepEqual(listed, options);
+  assert.deepEqual(listed, [["--config", undefined], ...options]);
 });

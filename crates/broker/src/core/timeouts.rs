@@ -27,6 +27,11 @@ impl PathTimeouts {
         Ok(None)
     }
 
+    /// The paths and their times.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Duration)> {
+        self.by_path.iter().map(|(path, timeout)| (path.as_str(), *timeout))
+    }
+
     /// The time for requests to `path`, which is in normal form, if one is set for it or for a parent.
     #[must_use]
     pub fn get(&self, path: &str) -> Option<Duration> {

@@ -1,0 +1,384 @@
+//! What an operator decides: a configuration file, options of the command line, variables of the environment.
+//!
+//! - `rows`: THE table of settings; `kinds` and `addresses`: the kinds of their values.
+//! - `sections`: users, tokens, anonymous sessions and roles, which only the file has.
+//! - `document`: the file, of which each value knows its line; `place`: where a value comes from, and what is wrong there.
+//! - `command`: the command line; `reload`: what changes when the file is read again; `example`: docs/broker.toml.
+//!
+//! A configuration file replaces the development profile as a whole: without one, there are the stock principals, on
+//! loopback addresses; with one, nothing is granted that it does not grant.
+
+mod addresses;
+mod command;
+mod document;
+mod example;
+mod kinds;
+mod place;
+mod reload;
+mod rows;
+mod sections;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::core::BrokerConfig;
+use crate::core::permissions::Role;
+use crate::core::proposals::Proposals;
+use crate::identity;
+use crate::net::Limits;
+pub use command::{Command, Usage};
+use document::{Document, Table};
+pub use example::example;
+use kinds::{Form, Item, Word};
+pub use place::{Fault, Place};
+pub use reload::Reload;
+use rows::{Group, ROWS, Row};
+use sections::Sections;
+pub use sections::{Anonymous, Hidden, KeyFile, Tokens, User};
+
+/// All settings of a broker, checked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The configuration file; without one, the development profile holds.
+    pub config: Option<PathBuf>,
+    /// Where to listen.
+    pub listen: Vec<SocketAddr>,
+    /// Files served beside the WebSocket.
+    pub www: Option<PathBuf>,
+    /// How much to log.
+    pub log: LevelFilter,
+    /// How to log.
+    pub log_format: LogFormat,
+    /// Threads that serve connections.
+    pub threads: usize,
+    /// How long requests under way may take when the broker stops.
+    pub drain: Duration,
+    /// Largest message taken from a client, in bytes.
+    pub max_message_size: usize,
+    /// Web pages that may connect: origins in lower case, `same-host`, `loopback`.
+    pub origins: Vec<String>,
+    /// Proxies that are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Session properties that a client may propose; `*` for all.
+    pub proposed_properties: Vec<String>,
+    /// Paths that inherit no permissions, in normal form.
+    pub isolated_paths: Vec<String>,
+    /// Certificate and key: both, or none.
+    pub tls: Tls,
+    /// What sessions without a principal are; nothing if there may be none.
+    pub anonymous: Option<Anonymous>,
+    /// Who may log in by a password.
+    pub users: Vec<User>,
+    /// Which tokens are taken as passwords.
+    pub tokens: Vec<Tokens>,
+    /// Roles by name. The stock roles are not among them, unless they are redefined.
+    pub roles: BTreeMap<String, Role>,
+    /// Health checks, metrics, console.
+    pub admin: Admin,
+    /// Several brokers as one.
+    pub cluster: Cluster,
+    /// Durations and limits of the core.
+    pub broker: BrokerConfig,
+    /// Limits of connections.
+    pub limits: Limits,
+    /// Limits of finding out who somebody is.
+    pub identities: identity::Limits,
+    places: BTreeMap<String, Place>,
+}
+
+/// `[tls]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Certificate chain, PEM.
+    pub certificate: Option<PathBuf>,
+    /// Private key, PEM.
+    pub key: Option<PathBuf>,
+}
+
+/// `[admin]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Admin {
+    /// Where to listen.
+    pub listen: Option<SocketAddr>,
+}
+
+/// `[cluster]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cluster {
+    /// The same at all its brokers.
+    pub name: Option<String>,
+    /// Addresses of NATS servers.
+    pub nats: Vec<String>,
+}
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object in each line.
+    Json,
+}
+
+impl Word for LogFormat {
+    const ALL: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
+}
+
+/// Where settings come from. Kept, so that the file can be read again.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// The configuration file.
+    pub config: Option<PathBuf>,
+    /// By number of the row.
+    flags: Vec<(usize, Vec<String>)>,
+    variables: Vec<(String, OsString)>,
+}
+
+impl Settings {
+    /// What holds without a configuration file: for development, on this machine.
+    #[must_use]
+    pub fn development() -> Self {
+        Self {
+            config: None,
+            listen: vec![(Ipv4Addr::LOCALHOST, 8080).into()],
+            www: None,
+            log: LevelFilter::INFO,
+            log_format: LogFormat::Text,
+            threads: 1,
+            drain: Duration::from_secs(5),
+            max_message_size: 32 << 20,
+            origins: vec!["loopback".into()],
+            trusted_proxies: Vec::new(),
+            proposed_properties: vec!["*".into()],
+            isolated_paths: Vec::new(),
+            tls: Tls::default(),
+            anonymous: None,
+            users: Vec::new(),
+            tokens: Vec::new(),
+            roles: BTreeMap::new(),
+            admin: Admin::default(),
+            cluster: Cluster::default(),
+            broker: BrokerConfig::default(),
+            limits: Limits::default(),
+            identities: identity::Limits::default(),
+            places: BTreeMap::new(),
+        }
+    }
+
+    /// What a configuration file begins with: nothing is granted.
+    #[must_use]
+    pub fn production(config: PathBuf) -> Self {
+        Self {
+            config: Some(config),
+            max_message_size: 4 << 20,
+            origins: Vec::new(),
+            proposed_properties: Vec::new(),
+            ..Self::development()
+        }
+    }
+
+    /// Something is wrong with a setting that only its user can know, such as an address that is in use. `key` is as
+    /// in [`Fault::key`].
+    #[must_use]
+    pub fn fault(&self, key: &str, text: impl Into<String>) -> Fault {
+        let place = self.places.get(key).cloned().unwrap_or(Place::Default);
+        Fault { place, key: key.into(), text: text.into() }
+    }
+
+    /// Where a setting was given.
+    #[must_use]
+    pub fn place(&self, key: &str) -> &Place {
+        self.places.get(key).unwrap_or(&Place::Default)
+    }
+}
+
+impl Sources {
+    /// Reads the file, and the variables and options over it.
+    ///
+    /// # Errors
+    ///
+    /// The first [`Fault`] that is found.
+    pub fn load(&self) -> Result<Settings, Fault> {
+        let mut given = Given::default();
+        let mut settings = match &self.config {
+            None => Settings::development(),
+            Some(config) => {
+                let document = Document::read(config)?;
+                let parsed = document.parse()?;
+                let root = document.root(&parsed);
+                given.read_file(&root)?;
+                let sections = Sections::read(&root)?;
+                root.finish(key_elsewhere)?;
+                let Sections { anonymous, users, tokens, roles, places } = sections;
+                let places = places.into_iter().collect();
+                Settings { anonymous, users, tokens, roles, places, ..Settings::production(config.clone()) }
+            }
+        };
+        given.read_variables(&self.variables)?;
+        for (row, texts) in &self.flags {
+            let place = Place::Flag(format!("--{}", ROWS[*row].flag()));
+            let items = texts.iter().map(|text| Item { text: text.clone(), place: place.clone() }).collect();
+            given.put(*row, place, items);
+        }
+        given.apply(&mut settings)?;
+        settings.check()?;
+        settings.settle();
+        Ok(settings)
+    }
+}
+
+/// What was given for the rows. Whoever comes later overrides; what is overridden has to be right all the same.
+#[derive(Default)]
+struct Given(Vec<(usize, Place, Vec<Item>)>);
+
+impl Given {
+    fn put(&mut self, row: usize, place: Place, items: Vec<Item>) {
+        self.0.push((row, place, items));
+    }
+
+    fn read_file(&mut self, root: &Table<'_>) -> Result<(), Fault> {
+        let tables = [Group::Limits, Group::Tls, Group::Admin, Group::Cluster];
+        let tables = tables.map(|group| root.table(group.table()).map(|table| Some((group, table?))));
+        let tables = tables.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let table_of =
+            |wanted: Group| tables.iter().flatten().find(|(group, _)| *group == wanted).map(|(_, table)| table);
+        for (number, row) in ROWS.iter().enumerate() {
+            let own = match row.group {
+                Group::Top | Group::TopLimit => Some(root),
+                group => table_of(group),
+            };
+            let own = own.map(|table| items_of(row, table)).transpose()?.flatten();
+            let among_limits = table_of(Group::Limits).filter(|_| row.group == Group::TopLimit);
+            let among_limits = among_limits.map(|table| items_of(row, table)).transpose()?.flatten();
+            if let (Some(_), Some((place, _))) = (&own, &among_limits) {
+                let key = format!("limits.{}", row.key);
+                let text = format!("{} is given above all tables as well; leave one of them out", row.key);
+                return Err(Fault { place: place.clone(), key, text });
+            }
+            if let Some((place, items)) = own.or(among_limits) {
+                self.put(number, place, items);
+            }
+        }
+        for (_, table) in tables.iter().flatten() {
+            table.finish(key_elsewhere)?;
+        }
+        Ok(())
+    }
+
+    fn read_variables(&mut self, variables: &[(String, OsString)]) -> Result<(), Fault> {
+        for (number, row) in ROWS.iter().enumerate() {
+            let name = row.variable();
+            let Some((_, value)) = variables.iter().find(|(variable, _)| *variable == name) else { continue };
+            let place = Place::Variable(name);
+            let Some(text) = value.to_str() else {
+                return Err(Fault { place, key: row.path(), text: "it is not UTF-8; write it as UTF-8".into() });
+            };
+            // Where variables cannot be unset, they are set to nothing.
+            if text.is_empty() {
+                continue;
+            }
+            let item = |text: &str| Item { text: text.trim().into(), place: place.clone() };
+            let is_list = (row.form)().is_list();
+            let items = if is_list { text.split(',').map(item).collect() } else { vec![item(text)] };
+            self.put(number, place.clone(), items);
+        }
+        Ok(())
+    }
+
+    fn apply(self, settings: &mut Settings) -> Result<(), Fault> {
+        for (number, place, items) in self.0 {
+            let row = &ROWS[number];
+            (row.set)(settings, &items).map_err(|(index, text)| {
+                let place = items.get(index).map_or(&place, |item| &item.place).clone();
+                Fault { place, key: row.path(), text }
+            })?;
+            settings.places.insert(row.path(), place);
+        }
+        Ok(())
+    }
+}
+
+/// What a table of the file says about a row, and where.
+fn items_of(row: &Row, table: &Table<'_>) -> Result<Option<(Place, Vec<Item>)>, Fault> {
+    let Some(node) = table.get(row.key) else { return Ok(None) };
+    let item = |text: &str| Item { text: text.into(), place: node.place() };
+    let items = match (row.form)() {
+        Form::Number => vec![item(&node.number().ok_or_else(|| {
+            node.fault(format!("{} will not do; write a number without quotation marks", node.what()))
+        })?)],
+        Form::TextOrNumber => vec![match node.number() {
+            Some(number) => item(&number),
+            None => item(node.text()?),
+        }],
+        Form::Text => vec![item(node.text()?)],
+        Form::Texts => {
+            let texts = node.texts()?;
+            let items = texts.iter().map(|node| Ok(Item { text: node.text()?.into(), place: node.place() }));
+            items.collect::<Result<_, Fault>>()?
+        }
+        Form::PathTimeouts => {
+            let pairs = table.tables(row.key)?;
+            pairs.iter().map(path_timeout).collect::<Result<_, _>>()?
+        }
+    };
+    Ok(Some((node.place(), items)))
+}
+
+fn path_timeout(table: &Table<'_>) -> Result<Item, Fault> {
+    let path = table.require("path", "\"orders/slow\"")?;
+    let timeout = table.require("timeout", "\"5m\"")?;
+    table.finish(|_| None)?;
+    Ok(Item { text: format!("{}={}", path.text()?, timeout.text()?), place: timeout.place() })
+}
+
+/// Where a key may stand that is unknown where it stands.
+fn key_elsewhere(key: &str) -> Option<String> {
+    let row = ROWS.iter().find(|row| row.key == key)?;
+    Some(match row.group.table() {
+        "" => format!("{key} stands above the first [table]"),
+        table => format!("{key} stands in [{table}]"),
+    })
+}
+
+impl Settings {
+    /// What is decided once and asked for at several places.
+    fn settle(&mut self) {
+        self.broker.max_message_size = self.max_message_size;
+        self.limits.max_message_size = self.max_message_size;
+        self.broker.proposed_properties = match self.proposed_properties.iter().any(|name| name == "*") {
+            true => Proposals::All,
+            false => Proposals::Only(self.proposed_properties.iter().cloned().collect()),
+        };
+    }
+
+    /// What no row can see alone.
+    fn check(&self) -> Result<(), Fault> {
+        let open = self.listen.iter().find(|address| !address.ip().is_loopback());
+        if let (None, Some(address)) = (&self.config, open) {
+            let text = "without a configuration file the passwords are well known, so only a loopback address will do";
+            return Err(self.fault("listen", format!("{address}: {text}; `antiphon-broker init FILE` makes a file")));
+        }
+        match (&self.tls.certificate, &self.tls.key) {
+            (Some(_), None) => Err(self.fault("tls.certificate", "its key is missing; name it as tls.key")),
+            (None, Some(_)) => Err(self.fault("tls.key", "its certificate is missing; name it as tls.certificate")),
+            _ => Ok(()),
+        }?;
+        if self.proposed_properties.len() > 1 && self.proposed_properties.iter().any(|name| name == "*") {
+            return Err(self.fault("proposed_properties", "\"*\" stands for all; leave the others out"));
+        }
+        Ok(())
+    }
+
+    /// What is in the file and not served by this version.
+    #[must_use]
+    pub fn not_served(&self) -> Vec<&'static str> {
+        let tables = [("[admin]", self.admin != Admin::default()), ("[cluster]", self.cluster != Cluster::default())];
+        tables.into_iter().filter(|(_, is_given)| *is_given).map(|(table, _)| table).collect()
+    }
+}
