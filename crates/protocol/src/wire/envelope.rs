@@ -63,7 +63,7 @@ impl<'a> Message<'a> {
         let first = input.byte().map_err(|_| DecodeError::EmptyMessage)?;
         let message = match first & TYPE_BITS {
             TOPIC_VALUE | TOPIC_DELTA | FETCH_REPLY => return Ok(Self::Topic),
-            _ if first & COMPRESSED != 0 => return Err(DecodeError::UnknownMessageType(first)),
+            _ if first & COMPRESSED != 0 => return Err(DecodeError::UnknownMessageType),
             SERVICE_REQUEST => Self::ServiceRequest {
                 service: u32::decode(&mut input)?,
                 conversation: ConversationId::decode(&mut input)?,
@@ -78,11 +78,11 @@ impl<'a> Message<'a> {
             },
             ABORT => Self::Abort,
             CLOSE_REQUEST => Self::CloseRequest,
-            _ => return Err(DecodeError::UnknownMessageType(first)),
+            _ => return Err(DecodeError::UnknownMessageType),
         };
         match input.rest() {
             [] => Ok(message),
-            rest => Err(DecodeError::TrailingBytes(rest.len())),
+            _ => Err(DecodeError::TrailingBytes),
         }
     }
 

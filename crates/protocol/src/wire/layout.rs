@@ -1,9 +1,5 @@
 //! The machinery behind `layouts.rs`: one declaration yields the struct, its encoder and its decoder.
 
-use std::borrow::Cow;
-
-use crate::text;
-
 /// Something that can be written to the wire.
 pub trait Encode {
     /// Appends the wire form to `out`.
@@ -30,40 +26,28 @@ pub trait DecodeBounded<'a>: Decode<'a> {
     fn decode_bounded(input: &mut Reader<'a>, most: usize) -> Result<Self, DecodeError>;
 }
 
-/// Why bytes from the network are not what they should be.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+/// Why bytes from the network are not what they should be. Without numbers: each variant that has some makes everything that
+/// reads larger, and with it the download.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.message())]
 #[non_exhaustive]
 pub enum DecodeError {
     /// The message stops inside a value.
     UnexpectedEnd,
     /// A variable-length integer goes on past its width.
-    VarintTooLong {
-        /// Most bytes that an integer of this width takes.
-        max: usize,
-    },
+    VarintTooLong,
     /// A length or a count is negative, or larger than what is left of the message or than its layout allows.
-    LengthOutOfBounds {
-        /// What the message claims.
-        length: i64,
-        /// What it may be.
-        most: usize,
-    },
+    LengthOutOfBounds,
     /// Text that is not UTF-8.
     InvalidUtf8,
     /// The byte that selects one of several forms has no meaning.
-    UnknownForm {
-        /// What was being read.
-        layout: &'static str,
-        /// The byte that was found.
-        byte: u8,
-    },
+    UnknownForm,
     /// The value is complete but the message goes on.
-    TrailingBytes(usize),
+    TrailingBytes,
     /// A WebSocket message of no bytes.
     EmptyMessage,
     /// The first byte names no message type that may arrive here.
-    UnknownMessageType(u8),
+    UnknownMessageType,
     /// A connection response that does not begin with `#`, or with a response code that does not exist.
     NotAConnectionResponse,
 }
@@ -71,24 +55,18 @@ pub enum DecodeError {
 impl DecodeError {
     /// For people.
     #[must_use]
-    pub fn message(&self) -> Cow<'static, str> {
-        Cow::Borrowed(match self {
+    pub fn message(self) -> &'static str {
+        match self {
             Self::UnexpectedEnd => "the message ends inside a value",
-            Self::VarintTooLong { max } => {
-                return Cow::Owned(text!["a variable-length integer is longer than ", *max, " bytes"]);
-            }
-            Self::LengthOutOfBounds { length, most } => {
-                return Cow::Owned(text!["a length of ", *length, " where ", *most, " is the most"]);
-            }
+            Self::VarintTooLong => "a variable-length integer is too long",
+            Self::LengthOutOfBounds => "a length is out of bounds",
             Self::InvalidUtf8 => "text that is not UTF-8",
-            Self::UnknownForm { layout, byte } => {
-                return Cow::Owned(text![*byte, " selects no form of ", *layout]);
-            }
-            Self::TrailingBytes(bytes) => return Cow::Owned(text![*bytes, " bytes after the end"]),
+            Self::UnknownForm => "a byte that selects no form",
+            Self::TrailingBytes => "bytes after the end",
             Self::EmptyMessage => "an empty message",
-            Self::UnknownMessageType(number) => return Cow::Owned(text!["unknown message type ", *number]),
+            Self::UnknownMessageType => "unknown message type",
             Self::NotAConnectionResponse => "not a connection response",
-        })
+        }
     }
 }
 
@@ -168,7 +146,7 @@ pub fn decode_all<'a, T: Decode<'a>>(bytes: &'a [u8]) -> Result<T, DecodeError> 
     let value = T::decode(&mut input)?;
     match input.rest() {
         [] => Ok(value),
-        rest => Err(DecodeError::TrailingBytes(rest.len())),
+        _ => Err(DecodeError::TrailingBytes),
     }
 }
 
@@ -232,7 +210,7 @@ macro_rules! choice {
                     $($byte => {
                         Ok(Self::$form($crate::wire::layout::decode_declared!(input, $life, $type $(, $most)?)?))
                     })*
-                    byte => Err($crate::wire::DecodeError::UnknownForm { layout: stringify!($name), byte }),
+                    _ => Err($crate::wire::DecodeError::UnknownForm),
                 }
             }
         }
