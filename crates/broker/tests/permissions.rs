@@ -2,6 +2,10 @@
 
 mod support;
 
+use std::time::Duration;
+
+use antiphon_broker::core::BrokerConfig;
+use antiphon_broker::core::identity::{Expiry, Identity, Verdict};
 use antiphon_broker::core::permissions::{GlobalPermission, PathPermission, Permissions, Role};
 use antiphon_protocol::client::{ClientConfig, CloseCode, Outcome, RequestError, Response};
 use antiphon_protocol::wire::envelope::{Message, request_frame};
@@ -10,7 +14,7 @@ use antiphon_protocol::wire::handshake::Credentials;
 use antiphon_protocol::wire::layouts::{RegisterHandler, SendToFilter, SendToSession, SerialisedValue};
 use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
 use antiphon_protocol::wire::services::{CloseClient, MessagingFilterSender, MessagingReceiverServer, Registration};
-use support::{Behaviour, Client, Network};
+use support::{Behaviour, Client, Network, sender_of};
 
 /// Opens a session of a stock principal.
 fn log_in(network: &mut Network, principal: &str) -> Client {
@@ -137,6 +141,48 @@ fn other_roles_hold_at_once_for_sessions_that_are_open() {
     network.broker.set_permissions(Permissions::stock());
     let response = network.request(asker, "work/secret", "any");
     assert_eq!(network.settle(response), Ok("done".into()));
+}
+
+/// Rules A-1.
+#[test]
+fn sessions_have_the_roles_that_their_principal_has_now_and_end_if_it_may_not_connect_any_more() {
+    let mut network = Network::of_strangers(BrokerConfig::default());
+    let mut enter = |principal: &str, role: &str, expiry| {
+        let client = network.add(ClientConfig::default(), Credentials::None);
+        let (principal, roles) = (principal.to_owned(), vec![role.to_owned()]);
+        network.tell_who(Verdict::Accepted(Identity { principal, roles, expiry, ..Identity::default() }));
+        network.run();
+        assert!(network.session(client).is_some());
+        client
+    };
+    let expiry = Some(Expiry { within: Duration::from_secs(60), at: 1 });
+    let [anonymous, raised, lowered, gone, bearer] = [
+        enter("", "CLIENT", None),
+        enter("raised", "CLIENT", None),
+        enter("lowered", "CLIENT_CONTROL", None),
+        enter("gone", "CLIENT_CONTROL", None),
+        enter("gone", "CLIENT_CONTROL", expiry),
+    ];
+    network.answer(lowered, "work", "done");
+    network.broker.set_standing(|principal| {
+        let role = match principal {
+            "raised" => "CLIENT_CONTROL",
+            "lowered" => "CLIENT",
+            "" => "OPERATOR",
+            _ => return None,
+        };
+        Some(Identity { principal: principal.to_owned(), roles: vec![role.to_owned()], ..Identity::default() })
+    });
+    network.run();
+    assert_eq!(network.closed(gone).expect("closed").code, CloseCode::ClosedByServer);
+    assert_eq!(network.closed(bearer), None, "its token says who it is, until it expires");
+    network.register(raised, "more", &["$Roles"], Behaviour::Keep).expect("it may now");
+    assert!(network.register(lowered, "more", &[], Behaviour::Echo).is_err());
+    network.request(anonymous, "more", "any");
+    let request = network.received(raised).expect("delivered");
+    assert_eq!(sender_of(&request).1, [("$Roles".to_owned(), r#""OPERATOR""#.to_owned())]);
+    let response = network.request(raised, "work", "any");
+    assert_eq!(network.settle(response), Ok("done".into()), "what it has registered stays");
 }
 
 #[test]

@@ -73,7 +73,7 @@ use choice::Random;
 pub use config::BrokerConfig;
 use ending::Ending;
 use exchanges::Exchanges;
-use identity::{Login, Ticket};
+use identity::{Identity, Login, Ticket};
 use leases::Leases;
 use logins::Logins;
 use parties::Allowance;
@@ -81,6 +81,7 @@ use per_session::SessionKey;
 pub(crate) use per_session::{ByConnection, give_back};
 use permissions::{GrantsByRoles, Permissions};
 use pings::Pings;
+use proposals::Proposals;
 use received::Occurrence;
 use registry::Registry;
 use serve::Asker;
@@ -218,6 +219,25 @@ impl Broker {
     pub fn set_permissions(&mut self, permissions: Permissions) {
         self.grants = GrantsByRoles::new(permissions);
         self.sessions.grant_anew(&mut self.grants);
+    }
+
+    /// From now on principals are what `standing` says, also in sessions that are open: those of one that it does not know
+    /// any more end. What credentials say that expire holds until then, and principals that are known here stay as they are.
+    pub fn set_standing(&mut self, standing: impl Fn(&str) -> Option<Identity>) {
+        if matches!(self.principals, Principals::Development) {
+            return;
+        }
+        let mut lasting: Vec<_> = self.sessions.keys().filter(|key| !self.leases.has(*key)).collect();
+        lasting.sort_unstable();
+        for key in lasting {
+            let identity = self.sessions.get(key).and_then(|session| standing(session.properties().principal()));
+            let is_set = identity.is_some_and(|identity| {
+                self.sessions.change_principal(key, &identity, &Proposals::All, &[], &mut self.grants).is_ok()
+            });
+            if !is_set {
+                self.abort(key, Ending::Revoked);
+            }
+        }
     }
 
     /// Number of open sessions, with those that have no connection at the moment.

@@ -42,6 +42,19 @@ pub struct Known {
     pub roles: BTreeSet<String>,
 }
 
+impl Known {
+    /// What sessions are whose credentials do not expire: those of a user, or anonymous ones. Nothing if there may be none.
+    #[must_use]
+    pub fn standing(&self, principal: &str) -> Option<Identity> {
+        if principal.is_empty() {
+            return self.anonymous.clone().map(|roles| Identity { roles, ..Identity::default() });
+        }
+        let User { roles, properties, .. } = self.users.get(principal)?;
+        let (roles, properties) = (roles.clone(), properties.clone());
+        Some(Identity { principal: principal.to_owned(), roles, properties, expiry: None })
+    }
+}
+
 /// Somebody with a password.
 #[derive(Clone, Debug)]
 pub struct User {
@@ -107,14 +120,8 @@ impl Snapshot {
         if !self.passwords.check(user.map(|user| &user.password), password) {
             return Verdict::Refused;
         }
-        user.map_or(Verdict::Refused, |user| {
-            Verdict::Accepted(Identity {
-                principal: principal.to_owned(),
-                roles: user.roles.clone(),
-                properties: user.properties.clone(),
-                expiry: None,
-            })
-        })
+        let identity = user.and_then(|_| self.known.standing(principal));
+        identity.map_or(Verdict::Refused, Verdict::Accepted)
     }
 
     fn check_token(&self, principal: &str, token: &str) -> Verdict {
@@ -153,6 +160,23 @@ impl Identities {
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = Snapshot::new(known);
     }
 
+    /// See [`Known::standing`].
+    #[must_use]
+    pub fn standing(&self, principal: &str) -> Option<Identity> {
+        self.snapshot().known.standing(principal)
+    }
+
+    /// A verdict as it is now: what is known may have been replaced since it was given.
+    #[must_use]
+    pub fn confirm(&self, verdict: Verdict) -> Verdict {
+        match verdict {
+            Verdict::Accepted(identity) if identity.expiry.is_none() => {
+                self.standing(&identity.principal).map_or(Verdict::Refused, Verdict::Accepted)
+            }
+            verdict => verdict,
+        }
+    }
+
     /// How often a password was hashed, right or wrong, since what is known was last replaced.
     #[must_use]
     pub fn passwords_checked(&self) -> u64 {
@@ -174,16 +198,13 @@ impl Identities {
         let Login { principal, credentials, client_ip } = login;
         let snapshot = self.snapshot();
         let known = &snapshot.known;
-        let password =
-            match credentials {
-                Credentials::None if principal.is_empty() => {
-                    return Some(known.anonymous.clone().map_or(Verdict::Refused, |roles| {
-                        Verdict::Accepted(Identity { roles, ..Identity::default() })
-                    }));
-                }
-                Credentials::Password(password) => password,
-                Credentials::None | Credentials::Custom(_) => return Some(Verdict::Refused),
-            };
+        let password = match credentials {
+            Credentials::None if principal.is_empty() => {
+                return Some(known.standing("").map_or(Verdict::Refused, Verdict::Accepted));
+            }
+            Credentials::Password(password) => password,
+            Credentials::None | Credentials::Custom(_) => return Some(Verdict::Refused),
+        };
         let is_token = !known.issuers.is_empty() && tokens::is_token(&password);
         let (workers, is_short) = if is_token {
             (&self.tokens, password.len() <= MAX_JWT_BYTES)

@@ -231,7 +231,7 @@ impl Hub {
         let Some(mut verdicts) = self.identities.verdicts() else { return std::future::pending().await };
         while let Some((ticket, verdict)) = verdicts.recv().await {
             let Some(mut turn) = self.enter() else { return };
-            turn.state.broker.handle_authenticated(turn.now, ticket, verdict);
+            turn.state.broker.handle_authenticated(turn.now, ticket, self.identities.confirm(verdict));
             turn.carry_out();
             turn.leave();
         }
