@@ -308,6 +308,27 @@ fn nothing_more_is_read_of_a_session_that_asks_for_more_than_can_wait_until_half
     sessions.settle();
 }
 
+/// L-8.
+#[test]
+fn what_waits_for_its_turn_is_bounded_over_all_sessions() {
+    let mut sessions = Sessions::with(BrokerConfig { turn_recipients: TURN, max_waiting_bytes: 300, ..config() }, 10);
+    for sender in [SENDER, 1] {
+        sessions.ask_all(sender, "all", "everybody");
+        sessions.ask_one(sender, 9, &"held".repeat(20));
+    }
+    sessions.seen();
+    for sender in [SENDER, 1] {
+        sessions.ask_one(sender, 9, &"more".repeat(20));
+    }
+    assert_eq!(sessions.seen(), [SENDER, 1].map(|sender| (sender, Refused(ErrorReason::CLUSTER_ROUTING))));
+    while sessions.take_turn() {}
+    assert_eq!(asked(&sessions.seen(), &"held".repeat(20)), [9, 9]);
+    sessions.ask_all(SENDER, "all", "everybody");
+    sessions.ask_one(SENDER, 9, &"more".repeat(20));
+    assert_eq!(sessions.broker.refusals(), 2, "there is room again");
+    sessions.settle();
+}
+
 /// M-13.
 #[test]
 fn whoever_leaves_before_it_was_asked_is_a_result_too() {

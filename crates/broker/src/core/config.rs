@@ -44,6 +44,8 @@ pub struct BrokerConfig {
     pub max_requests_to_answer: usize,
     /// Bytes of those requests. A single request may have more.
     pub max_bytes_to_answer: usize,
+    /// Bytes of requests that wait for their turn, of all sessions together.
+    pub max_waiting_bytes: usize,
     /// Most bytes of a request (path, type and value) times the sessions that it goes to.
     pub max_fan_out_bytes: usize,
     /// How long others are served before a request to very many sessions goes on.
@@ -86,6 +88,7 @@ impl Default for BrokerConfig {
             max_outstanding_bytes: 128 << 20,
             max_requests_to_answer: 5_000,
             max_bytes_to_answer: 64 << 20,
+            max_waiting_bytes: 256 << 20,
             max_fan_out_bytes: 64 << 20,
             turn_pause: Duration::from_millis(1),
             turn_recipients: 128,

@@ -50,6 +50,7 @@ impl Broker {
         let path = self.admit(asker.session, Action::SendToFilter, request.path)?;
         // Before anything of it is kept.
         self.check_memory()?;
+        self.check_waiting(request.request.bytes.len())?;
         let filter = match Filter::parse(request.filter) {
             Ok(filter) => filter,
             Err(fault) => return Ok(report(asker, &fault)),

@@ -367,6 +367,9 @@ impl Broker {
             return self.handle_request(asker, service, body);
         }
         let Some(party) = self.sessions.party_of(session) else { return };
+        if let Err(refusal) = self.check_waiting(body.len()) {
+            return self.refuse(asker, &refusal);
+        }
         let intake = self.turns.hold(party, session, HeldRequest { service, conversation, body: body.into() });
         self.regulate(session, intake);
     }

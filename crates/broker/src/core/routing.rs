@@ -239,6 +239,15 @@ impl Broker {
         Ok(())
     }
 
+    /// Refuses a request that would wait for its turn, if those that do would have too many bytes with it.
+    pub(super) fn check_waiting(&self, bytes: usize) -> Result<(), Refusal> {
+        let limit = self.config.max_waiting_bytes;
+        if self.turns.bytes().saturating_add(bytes) <= limit {
+            return Ok(());
+        }
+        Err(no_room(format!("requests with more than {limit} bytes would wait for their turn, try again later")))
+    }
+
     /// Refuses what would take more memory, when there is little left.
     pub(super) fn check_memory(&self) -> Result<(), Refusal> {
         if self.is_memory_scarce { Err(no_room("the broker is short of memory, try again later")) } else { Ok(()) }

@@ -88,6 +88,8 @@ pub(super) struct Turns {
     current: Option<PartyKey>,
     /// The sessions of each, likewise. Some may have nothing to do any more.
     waiting: Numbered<PartyKey, VecDeque<SessionKey>>,
+    /// Bytes of what they are to send, and of the requests that wait.
+    bytes: usize,
     /// When the next turn is; nothing if it may be at once.
     due: Option<Moment>,
     /// The time between two turns, if others have to do with what was done.
@@ -156,6 +158,7 @@ impl Turns {
             order: VecDeque::new(),
             current: None,
             waiting: Numbered::default(),
+            bytes: 0,
             due: None,
             pause,
             pace: Pace::new(most),
@@ -167,14 +170,21 @@ impl Turns {
         self.pace.now
     }
 
+    /// Bytes of requests that wait for their turn, or go on in the next, of all sessions.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// A session's request to many others goes on later: before everything else that it asked for.
     pub fn go_on(&mut self, now: Moment, party: PartyKey, session: SessionKey, fan_out: Box<FanOut>) {
         let pause = self.pause;
+        self.bytes += fan_out.body.len();
         self.tasks_of(Some(now + pause), party, session).queue.push_front(Task::FanOut(fan_out));
     }
 
     /// Lets a request wait for its turn. Whether more may be read.
     pub fn hold(&mut self, party: PartyKey, session: SessionKey, request: HeldRequest) -> Option<Intake> {
+        self.bytes += request.body.len();
         let tasks = self.tasks_of(None, party, session);
         tasks.held += 1;
         tasks.held_bytes += request.body.len();
@@ -228,6 +238,7 @@ impl Turns {
             // It may be over.
             let Some(tasks) = self.tasks.get_mut(&session) else { continue };
             let Some(task) = tasks.queue.pop_front() else { continue };
+            self.bytes -= task.bytes();
             if let Task::Held(request) = &task {
                 tasks.held -= 1;
                 tasks.held_bytes -= request.body.len();
@@ -263,6 +274,7 @@ impl Turns {
     /// Nobody wants any more what a session asked for. What others are to be told of it remains.
     pub fn forget(&mut self, session: SessionKey) {
         let Some(tasks) = self.tasks.get_mut(&session) else { return };
+        self.bytes -= tasks.queue.iter().map(Task::bytes).sum::<usize>();
         tasks.queue.retain(|task| matches!(task, Task::Failing(_)));
         (tasks.held, tasks.held_bytes, tasks.is_paused) = (0, 0, false);
         if tasks.queue.is_empty() {
@@ -286,6 +298,14 @@ impl Turns {
 }
 
 impl Task {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::FanOut(fan_out) => fan_out.body.len(),
+            Self::Held(request) => request.body.len(),
+            Self::Failing(_) => 0,
+        }
+    }
+
     fn undelivered(&self) -> usize {
         match self {
             Self::FanOut(fan_out) => match &fan_out.stage {

@@ -130,11 +130,16 @@ impl Share {
         }
     }
 
+    /// The connection does not wait for anything.
+    pub fn stop_clock(&mut self) {
+        self.clock = None;
+    }
+
     /// The connection waits for the rest of message `number`, of which so many bytes have arrived. Ready when it has waited
     /// too long.
     pub fn poll_overdue(&mut self, context: &mut Context<'_>, number: u64, arrived: usize) -> Poll<()> {
         if arrived == 0 {
-            self.clock = None;
+            self.stop_clock();
             return Poll::Pending;
         }
         let patience = self.all.limits.message_patience;

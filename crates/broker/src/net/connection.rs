@@ -172,7 +172,10 @@ impl Reader {
                 Status::Broken => Poll::Ready(Err(End::Broken)),
                 Status::Closing | Status::Closed if self.connection.is_some() => Poll::Ready(Err(End::Ours)),
                 // What it asked for before has to be done first.
-                Status::Open if self.connection.is_some() && self.outbox.is_paused() => Poll::Pending,
+                Status::Open if self.connection.is_some() && self.outbox.is_paused() => {
+                    self.share.stop_clock();
+                    Poll::Pending
+                }
                 _ => self.poll_read(context),
             });
             match read.await {

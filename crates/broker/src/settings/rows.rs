@@ -165,6 +165,8 @@ rows! {
     Limits max_requests_to_answer: Count(1..=MANY) => broker.max_requests_to_answer, live;
     /// Their bytes
     Limits max_bytes_to_answer: Size(KIB..=64 * GIB) => broker.max_bytes_to_answer, live;
+    /// Bytes of requests of all sessions that wait for their turn
+    Limits max_waiting_bytes: Size(KIB..=64 * GIB) => broker.max_waiting_bytes, live;
     /// Bytes of a request to a filter, times the sessions that it goes to
     Limits max_fan_out_bytes: Size(KIB..=64 * GIB) => broker.max_fan_out_bytes, live;
     /// Work for one principal at one address at once, in units of 30 ns
@@ -173,6 +175,10 @@ rows! {
     Limits work_per_second: Count(1_000..=1_000 * MANY) => broker.work_per_second, restart;
     /// Request handlers that one session may have registered
     Limits max_registrations: Count(1..=MANY) => broker.max_registrations, restart;
+    /// Messages kept of what was sent to one session, for lost connections; half of them may wait for one
+    Limits recovery_messages: Count(2..=MANY) => broker.recovery.messages, live;
+    /// Their bytes
+    Limits recovery_bytes: Size(KIB..=64 * GIB) => broker.recovery.bytes, live;
     /// Bytes kept of what was sent, for lost connections, of all sessions together
     Limits max_recovery_bytes: Size(0..=64 * GIB) => broker.max_recovery_bytes, restart;
     /// Messages that may wait to be sent to one client for longer than queue_patience
