@@ -97,7 +97,7 @@ const TABLES: &str = r#"
 # principal_claim = "sub"
 # roles_claim = "roles"
 # properties = { tenant = "tenant" }
-# leeway = "30s"
+# leeway = "0s"
 
 # Roles. The stock roles CLIENT, CLIENT_CONTROL, TOPIC_CONTROL, AUTHENTICATION_HANDLER, OPERATOR and ADMINISTRATOR exist
 # unless they are defined here.

@@ -160,7 +160,7 @@ fn tokens(table: &Table<'_>, places: &mut Vec<(String, Place)>) -> Result<Tokens
         principal_claim: text("principal_claim")?,
         roles_claim: text("roles_claim")?,
         properties: properties(table)?.into_iter().map(|(name, claim, _)| (name, claim)).collect(),
-        leeway: leeway.transpose()?.unwrap_or(Duration::from_secs(30)),
+        leeway: leeway.transpose()?.unwrap_or(Duration::ZERO),
     };
     table.finish(|_| None)?;
     Ok(tokens)
