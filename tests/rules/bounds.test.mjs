@@ -56,7 +56,7 @@ function assertServed(beside, alone, factor) {
 test("L-3, L2, V7: who reads 1 KiB a second is closed once with the reason, and the memory is back", {
   skip,
 }, async (t) => {
-  const { broker, held } = await target(t);
+  const { broker, held } = await target(t, isLong ? [] : ["--queue-patience", "1s"]);
   const count = isLong ? 100 : 5;
   const alone = await aloneWith(broker);
   const start = resident(broker);
@@ -227,4 +227,31 @@ test("L10: large values among small ones", { skip }, async (t) => {
   const ours = await open(t, broker);
   const tooLarge = ours.messaging.sendRequestToPath("large", new Uint8Array(64 * MIB));
   await fails(tooLarge, { code: "MESSAGE_TOO_LARGE", outcome: "not-sent" });
+});
+
+test("L-8: near its memory ceiling a broker refuses what is new, by name, until there is memory again", {
+  skip,
+}, async (t) => {
+  const { broker } = await target(t, ["--memory", "16MiB"]);
+  const [sender, handler] = await Promise.all([connectPeer(broker), connectPeer(broker)]);
+  answer(handler);
+  await handler.register("work");
+  const peers = [];
+  while (peers.length < 5000 && (peers.at(-1)?.code ?? 100) === 100) {
+    peers.push(...(await Promise.all(Array.from({ length: 50 }, () => connectPeer(broker)))));
+  }
+  assert.equal(peers.at(-1).code, 113);
+  assert.ok(peak(broker) < 16, `${peak(broker)} MiB`);
+  const [refused] = await ask(sender, "work", 1, small, 1);
+  assert.deepEqual([refused.type, refused.reason], [ERROR, 112]);
+  await assert.rejects(sender.register("more"), { reason: 112 });
+  await Promise.all(peers.map((peer) => peer.close()));
+  const end = performance.now() + 60_000;
+  for (let code; code !== 100; code = (await connectPeer(broker)).code) {
+    assert.ok(performance.now() < end, `${resident(broker)} MiB`);
+    await sleep(100);
+  }
+  const [answered] = await ask(sender, "work", 1, small, 1);
+  assert.equal(answered.type, RESPONSE);
+  assert.match(broker.log(), /short of memory.*memory is back/s);
 });
