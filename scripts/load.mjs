@@ -6,7 +6,7 @@ import { main, must } from "./lib/run.mjs";
 import { nodeModules, rust } from "./lib/setup.mjs";
 
 const TESTS = ["--release", "--locked", "-p", "antiphon-load", "--test", "recovery"];
-const BOUNDS = ["tests/rules/bounds.test.mjs", "tests/rules/broker-memory.test.mjs"];
+const BOUNDS = ["bounds", "broker-memory", "logins"].map((name) => `tests/rules/${name}.test.mjs`);
 const env = { ANTIPHON_LOAD: "long" };
 
 async function load() {

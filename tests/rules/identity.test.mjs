@@ -1,46 +1,16 @@
 // Rules section 6.4: users, tokens, and what expires.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { after, describe, test } from "node:test";
 import { connect } from "antiphon";
 import diffusion from "diffusion";
-import { fromRoot } from "../../scripts/lib/paths.mjs";
-import { startBroker } from "../support/broker.mjs";
-import { folderWith, Issuer, SECRET_HASH, tokensTable } from "../support/identity.mjs";
+import { configured, Issuer, SECRET_HASH, tokensTable, USERS } from "../support/identity.mjs";
 import { open, options, rejection } from "./support/client.mjs";
 import { connectPeer } from "./support/endpoint.mjs";
 
 diffusion.log("silent");
-
-const ANONYMOUS = `
-[anonymous]
-roles = ["CLIENT"]
-`;
-
-const USERS = `
-proposed_properties = ["floor"]
-${ANONYMOUS}
-[[users]]
-name = "ada"
-password = "${SECRET_HASH}"
-roles = ["CLIENT_CONTROL"]
-properties = { team = "blue" }
-[[users]]
-name = "root"
-password = "${SECRET_HASH}"
-roles = ["ADMINISTRATOR"]
-`;
-
-/** A broker with this configuration, for as long as the test `t` or the suite runs. */
-async function configured(t, config, files = {}, args = []) {
-  const path = folderWith(t, { "broker.toml": config, ...files });
-  const broker = await startBroker(["--config", path("broker.toml"), ...args]);
-  t.after(() => broker.stop());
-  return Object.assign(broker, { file: path });
-}
 
 /** Opens a session with the official client. */
 function official({ url }, principal, credentials) {
@@ -258,39 +228,5 @@ describe("secrets", () => {
     const all = [broker.log(), ...texts].join("\n");
     assert.match(broker.log(), /TRACE/);
     for (const secret of secrets) assert.ok(!all.includes(secret), `${secret} in\n${all}`);
-  });
-});
-
-describe("a flood of wrong passwords", () => {
-  const IS_LONG = process.env.ANTIPHON_LOAD === "long";
-  const [RATE, TIME] = IS_LONG ? [500, 10_000] : [200, 1000]; // a second; ms
-
-  /** The 99th percentile of round trips, one after the other for so long, in ms. */
-  async function percentile(session, time) {
-    const times = [];
-    for (const end = performance.now() + time; performance.now() < end; ) times.push(await session.ping());
-    times.sort((a, b) => a - b);
-    return times[Math.floor(times.length * 0.99)];
-  }
-
-  test("I-2: hardly slows down the sessions that are open, and who knows the password gets in", async (t) => {
-    const broker = await configured(t, USERS);
-    const session = await open(t, broker, { principal: "root", credentials: "secret" });
-    await percentile(session, 300);
-    const before = await percentile(session, TIME);
-    const flood = spawn(process.execPath, [fromRoot("tests/rules/support/flood.mjs"), broker.port, RATE]);
-    t.after(() => flood.kill());
-    const during = await percentile(session, TIME);
-    const start = performance.now();
-    const other = await open(t, broker, { principal: "ada", credentials: "secret" });
-    const login = performance.now() - start;
-    flood.stdin.end();
-    const { tried, answered } = JSON.parse((await flood.stdout.toArray()).join(""));
-    const seen = { before, during, login, tried, answered };
-    if (IS_LONG) t.diagnostic(JSON.stringify(seen));
-    assert.equal(other.state, "connected");
-    // The machine may have other things to do than this.
-    assert.ok(during < (IS_LONG ? 2 * before + 1 : 20 * before + 50), JSON.stringify(seen));
-    assert.ok(tried > RATE, JSON.stringify(seen));
   });
 });

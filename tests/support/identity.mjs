@@ -4,6 +4,7 @@ import { createHmac, generateKeyPairSync, randomBytes, sign } from "node:crypto"
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { startBroker } from "./broker.mjs";
 
 /** The hash of `secret`, as `antiphon-broker passwd` makes it. */
 export const SECRET_HASH =
@@ -19,6 +20,34 @@ export function folderWith(t, files) {
   const path = (name) => join(folder, name);
   for (const [name, content] of Object.entries(files)) writeFileSync(path(name), content);
   return path;
+}
+
+const ANONYMOUS = `
+[anonymous]
+roles = ["CLIENT"]
+`;
+
+/** A configuration with two users, whose password is `secret`, and anonymous sessions. */
+export const USERS = `
+proposed_properties = ["floor"]
+${ANONYMOUS}
+[[users]]
+name = "ada"
+password = "${SECRET_HASH}"
+roles = ["CLIENT_CONTROL"]
+properties = { team = "blue" }
+[[users]]
+name = "root"
+password = "${SECRET_HASH}"
+roles = ["ADMINISTRATOR"]
+`;
+
+/** A broker with this configuration, for as long as the test `t` or the suite runs. */
+export async function configured(t, config, files = {}, args = []) {
+  const path = folderWith(t, { "broker.toml": config, ...files });
+  const broker = await startBroker(["--config", path("broker.toml"), ...args]);
+  t.after(() => broker.stop());
+  return Object.assign(broker, { file: path });
 }
 
 /** An issuer of tokens with a key for each algorithm. */
