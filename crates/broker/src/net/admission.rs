@@ -23,7 +23,11 @@ impl Network {
 
 /// Counts connections by address.
 pub(super) struct Admission {
-    limits: Limits,
+    /// From one address at the same time.
+    most: u32,
+    /// Whether addresses of this machine are counted: with the limits that nobody has chosen, programs on it, such as a
+    /// proxy that nobody has declared, would be in the way of each other.
+    counts_loopback: bool,
     counts: Mutex<Counts>,
 }
 
@@ -45,7 +49,10 @@ pub(super) struct TooMany;
 impl Admission {
     pub fn new(limits: &Limits) -> Arc<Self> {
         let counts = Counts { open: HashMap::new(), rates: Rates::new(limits.connection_rate) };
-        Arc::new(Self { limits: limits.clone(), counts: Mutex::new(counts) })
+        let (most, usual) = (limits.max_connections_per_address, Limits::default());
+        let counts_loopback =
+            most != usual.max_connections_per_address || limits.connection_rate != usual.connection_rate;
+        Arc::new(Self { most, counts_loopback, counts: Mutex::new(counts) })
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
@@ -54,7 +61,7 @@ impl Admission {
 
     /// Another connection from an address; nothing if such as this one are not counted.
     pub fn admit(self: &Arc<Self>, now: Instant, address: IpAddr) -> Result<Option<Admitted>, TooMany> {
-        if address.to_canonical().is_loopback() && !self.limits.limit_loopback {
+        if address.to_canonical().is_loopback() && !self.counts_loopback {
             return Ok(None);
         }
         let network = Network::of(address);
@@ -63,7 +70,7 @@ impl Admission {
             return Err(TooMany);
         }
         let open = counts.open.entry(network).or_default();
-        if *open >= self.limits.max_connections_per_address {
+        if *open >= self.most {
             return Err(TooMany);
         }
         *open += 1;
@@ -115,12 +122,13 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_not_limited_unless_told_so() {
-        let limits = Limits { max_connections_per_address: 1, ..Limits::default() };
-        let admission = Admission::new(&limits);
-        assert!((0..10).all(|_| matches!(admission.admit(Instant::now(), address("127.0.0.1")), Ok(None))));
-        let admission = Admission::new(&Limits { limit_loopback: true, ..limits });
-        let _one = admission.admit(Instant::now(), address("127.0.0.1")).unwrap();
-        assert!(admission.admit(Instant::now(), address("::ffff:127.0.0.1")).is_err());
+    fn this_machine_is_not_counted_with_the_limits_that_nobody_has_chosen() {
+        let admission = Admission::new(&Limits::default());
+        let most = Limits::default().max_connections_per_address;
+        let admit = |admission: &Arc<Admission>, text| admission.admit(Instant::now(), address(text));
+        assert!((0..=most).all(|_| matches!(admit(&admission, "127.0.0.1"), Ok(None))));
+        let admission = Admission::new(&Limits { max_connections_per_address: 1, ..Limits::default() });
+        let _one = admit(&admission, "127.0.0.1").unwrap();
+        assert!(admit(&admission, "::ffff:127.0.0.1").is_err());
     }
 }

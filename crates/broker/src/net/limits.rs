@@ -17,12 +17,11 @@ pub struct Limits {
     pub max_message_size: usize,
     /// Connections at the same time.
     pub max_connections: u32,
-    /// Connections at the same time from one address; of IPv6, from one network of 64 bits.
+    /// Connections at the same time from one address; of IPv6, from one network of 64 bits. Addresses of this machine have
+    /// as many as they want, unless this or the rate is another one than the default.
     pub max_connections_per_address: u32,
     /// Connections that such an address opens in a second, for long; ten times as many may come at once.
     pub connection_rate: u32,
-    /// Whether this holds for addresses of this machine as well.
-    pub limit_loopback: bool,
     /// Once they have sessions.
     pub traffic: Traffic,
 }
@@ -37,7 +36,6 @@ impl Default for Limits {
             max_connections: 16_384,
             max_connections_per_address: 1_024,
             connection_rate: 50,
-            limit_loopback: false,
             traffic: Traffic::default(),
         }
     }
