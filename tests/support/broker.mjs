@@ -54,6 +54,14 @@ export async function startBroker(args = [], { env = {}, binary = ours } = {}) {
     process: child,
     /** What it has written to stderr so far. */
     log: () => log,
+    /** Waits until a line of that fits `pattern`, and resolves with it. */
+    async logged(pattern) {
+      const line = () => log.split("\n").find((text) => pattern.test(text));
+      child.stderr.ref();
+      while (!line()) await once(child.stderr, "data");
+      child.stderr.unref();
+      return line();
+    },
     /** SIGTERM; resolves with the exit status (the signal's name if a signal ended it). */
     stop: () => end("SIGTERM"),
     /** SIGKILL; resolves likewise. */
