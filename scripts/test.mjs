@@ -11,7 +11,7 @@ import { findChromedriver, onPath } from "./lib/browsers.mjs";
 import { filesBelow } from "./lib/files.mjs";
 import { fromRoot, wasmTestRunner } from "./lib/paths.mjs";
 import { cargo, Failure, main, must, quiet, run, say } from "./lib/run.mjs";
-import { browser, nodeModules, otherBrowsers, proxies, pythonClient, rust } from "./lib/setup.mjs";
+import { browser, nodeModules, openssl, otherBrowsers, proxies, pythonClient, rust } from "./lib/setup.mjs";
 import { packed } from "./lib/tarball.mjs";
 
 const WASM = ["--target", "wasm32-unknown-unknown"];
@@ -58,6 +58,7 @@ const steps = {
 async function setup() {
   await nodeModules();
   await rust();
+  await openssl();
 }
 
 async function buildAll() {

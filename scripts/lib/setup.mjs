@@ -57,12 +57,25 @@ export async function otherBrowsers() {
   for (const [name, { find, packages }] of Object.entries(wanted)) await installIfAllowed(name, find, packages);
 }
 
+export const nginx = "/usr/sbin/nginx";
+export const nginxStream = "/usr/lib/nginx/modules/ngx_stream_module.so";
+export const haproxy = "/usr/sbin/haproxy";
+
 /** nginx and HAProxy likewise, of which the tests run copies of their own. */
 export async function proxies() {
-  for (const [name, packages] of Object.entries({ nginx: ["nginx-light"], haproxy: ["haproxy"] })) {
-    const path = `/usr/sbin/${name}`;
+  const wanted = {
+    nginx: [nginx, "nginx-light"],
+    "nginx, passing TLS on": [nginxStream, "libnginx-mod-stream"],
+    HAProxy: [haproxy, "haproxy"],
+  };
+  for (const [name, [path, ...packages]] of Object.entries(wanted)) {
     await installIfAllowed(name, () => existsSync(path) && path, packages);
   }
+}
+
+/** What makes certificates for the tests. */
+export async function openssl() {
+  if (!onPath("openssl")) await installPackages("certificates for the tests", ["openssl"]);
 }
 
 /** Installs what cannot be found, or says loudly that it will not be tested. */

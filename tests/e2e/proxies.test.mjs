@@ -1,140 +1,127 @@
-// The proxies of docs/production.md in front of a broker, configured as that page says.
+// The proxies of docs/proxies.md in front of a broker, configured as that page says.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout } from "node:timers/promises";
 import { connect } from "antiphon";
 import { WebSocket } from "ws";
-import { fromRoot } from "../../scripts/lib/paths.mjs";
+import { startAuthority } from "../support/authority.mjs";
 import { startBroker } from "../support/broker.mjs";
+import { page, startHaproxy, startNginx, withHaproxy, withNginx, withNginxStream } from "../support/proxies.mjs";
 
-const NGINX = "/usr/sbin/nginx";
+const TRUSTED = ["--trusted-proxies", "127.0.0.1"];
+/** Where the clients of these tests are, and the proxies are not. */
+const CLIENT = "127.0.0.77";
 
-async function freePort() {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address();
-  server.close();
-  await once(server, "close");
-  return port;
-}
-
-const page = readFileSync(fromRoot("docs", "production.md"), "utf8");
-const options = { webSocket: WebSocket, log: "off", principal: "control", credentials: "password" };
-
-/** nginx in front of a broker as the page configures it, with further lines in its server; gives its port and log. */
-async function startNginx(t, broker, more = "") {
-  const folder = mkdtempSync(join(tmpdir(), "antiphon-nginx-"));
-  t.after(() => rmSync(folder, { recursive: true }));
-  const port = await freePort();
-  const [, text] = /```nginx\n(.*?)```/s.exec(page);
-  const server = text.replaceAll(":8080", `:${broker.port}`).replace(":80;", `:${port}; ${more}`);
-  const paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((of) => `${of}_temp_path ${folder}/${of};`);
-  const http = `http { access_log ${folder}/access.log; ${paths.join(" ")} ${server} }`;
-  writeFileSync(
-    join(folder, "nginx.conf"),
-    `daemon off; pid ${folder}/pid; error_log stderr notice; events {} ${http}`,
-  );
-  const nginx = spawn(NGINX, ["-c", join(folder, "nginx.conf"), "-p", folder], { stdio: ["ignore", "ignore", "pipe"] });
-  t.after(async () => {
-    nginx.kill();
-    await once(nginx, "close");
-  });
-  for await (const text of nginx.stderr.iterator({ destroyOnReturn: false })) {
-    if (String(text).includes("start worker process")) break;
-  }
-  nginx.stderr.resume();
-  const log = () => readFileSync(join(folder, "access.log"), "utf8");
-  return { url: `ws://127.0.0.1:${port}/diffusion`, door: `ws://127.0.0.1:${port}/antiphon`, log };
-}
-
-const withNginx = { skip: !existsSync(NGINX) && `there is no ${NGINX}: apt-get install nginx-light` };
-
-test("nginx, as the page configures it, passes a session on and logs no secret", withNginx, async (t) => {
-  const broker = await startBroker();
+/** A broker behind a proxy, which takes TLS off or passes it on. */
+async function start(t, startProxy, { passesOn = false, block, args = TRUSTED, more } = {}) {
+  const authority = startAuthority(t);
+  const identity = authority.issue();
+  const broker = await startBroker([...args, ...(passesOn ? identity.args : [])]);
   t.after(() => broker.stop());
-  const nginx = await startNginx(t, broker);
-  const session = await connect(nginx.url, options);
-  await session.ping();
-  await session.close();
-  assert.equal(nginx.log(), "");
-});
-
-test("at /antiphon its log has every connection, and no secret in any of them", withNginx, async (t) => {
-  const broker = await startBroker();
-  t.after(() => broker.stop());
-  const nginx = await startNginx(t, broker);
-  let socket;
+  const proxy = await startProxy(t, broker, { block, more, identity: passesOn ? undefined : identity });
   const webSocket = class extends WebSocket {
+    constructor(url) {
+      super(url, { ca: authority.ca, localAddress: CLIENT });
+    }
+  };
+  const options = { webSocket, log: "off", principal: "control", credentials: "password" };
+  const [url, door] = ["diffusion", "antiphon"].map((path) => `wss://127.0.0.1:${proxy.port}/${path}`);
+  return { broker, proxy, options, url, door };
+}
+
+/** Asserts that a session goes through, and that the broker knows where it comes from. */
+async function goesThrough({ broker, options, url, door }, client = CLIENT) {
+  for (const address of [url, door]) {
+    const session = await connect(address, options);
+    await session.ping();
+    const { $ClientIP } = await session.getProperties(["$ClientIP"]);
+    assert.equal($ClientIP, client);
+    await session.close();
+  }
+  assert.match(broker.log(), new RegExp(`client="?${client}`));
+}
+
+test(
+  "N-6 nginx, as the page configures it, passes a session on, says for whom, and logs no secret",
+  withNginx,
+  async (t) => {
+    const started = await start(t, startNginx);
+    await goesThrough(started);
+    // At the door there is nothing to hide.
+    assert.ok(!/diffusion|password/.test(started.proxy.log()));
+  },
+);
+
+test("at /antiphon nginx's log has every connection, and no secret in any of them", withNginx, async (t) => {
+  const { options, proxy, door } = await start(t, startNginx);
+  let socket;
+  const webSocket = class extends options.webSocket {
     constructor(url) {
       super(url);
       socket = this;
     }
   };
   const given = { ...options, webSocket, properties: { mark: "mark-property" }, reconnect: { delay: () => 1 } };
-  const session = await connect(nginx.door, given);
+  const session = await connect(door, given);
   const back = new Promise((resolve) => session.on("reconnect", resolve));
   socket.terminate();
   assert.deepEqual(await back, { lossless: true, newSession: false });
   await session.ping();
   await session.close();
   const token = { ...given, credentials: "t".repeat(10_000) };
-  await assert.rejects(connect(nginx.door, token), { code: "ACCESS_DENIED" });
+  await assert.rejects(connect(door, token), { code: "ACCESS_DENIED" });
   // It logs a connection when it is over.
-  while (nginx.log().split("\n").length < 4) await setTimeout(10);
-  const lines = nginx.log().trim().split("\n");
+  while (proxy.log().split("\n").length < 4) await setTimeout(10);
+  const lines = proxy.log().trim().split("\n");
   assert.equal(lines.length, 3);
   for (const line of lines) assert.match(line, /"GET \/antiphon HTTP\/1\.1" 101 /);
 });
 
+test("N-6 what nginx says counts nothing where it is not trusted", withNginx, async (t) => {
+  await goesThrough(await start(t, startNginx, { args: [] }), "127.0.0.1");
+});
+
+test("N-1 behind nginx, the same host is the one that the page connects to", withNginx, async (t) => {
+  const { url, proxy } = await start(t, startNginx, { args: [...TRUSTED, "--origins", "same-host"] });
+  const status = (origin) =>
+    new Promise((resolve) => {
+      const socket = new WebSocket(`${url}?ty=WB&v=25&ca=8&r=0`, { origin, rejectUnauthorized: false });
+      socket.once("open", () => resolve(101)).once("open", () => socket.terminate());
+      socket.once("error", ({ message }) => resolve(Number(/\d+$/.exec(message)?.[0])));
+    });
+  assert.equal(await status(`https://127.0.0.1:${proxy.port}`), 101);
+  assert.equal(await status("https://127.0.0.1"), 403);
+  assert.equal(await status(`https://evil.example:${proxy.port}`), 403);
+});
+
+test("N-6 nginx that passes TLS on says for whom", withNginxStream, async (t) => {
+  await goesThrough(await start(t, startNginx, { passesOn: true, block: "nginx-stream" }));
+});
+
+test("N-6 HAProxy, as the page configures it, passes a session on and says for whom", withHaproxy, async (t) => {
+  await goesThrough(await start(t, startHaproxy));
+});
+
+test("N-6 HAProxy that passes TLS on says for whom", withHaproxy, async (t) => {
+  await goesThrough(await start(t, startHaproxy, { passesOn: true, block: "haproxy-tcp" }));
+});
+
 test(
-  "at /diffusion a token of 10 kB needs the buffers that the page names, and reaches the broker with them",
+  "a token of 10 kB needs the buffers that the page names, and reaches the broker with them",
   withNginx,
   async (t) => {
-    const broker = await startBroker();
-    t.after(() => broker.stop());
-    const token = { ...options, credentials: "t".repeat(10_000) };
-    const plain = await startNginx(t, broker);
-    await assert.rejects(connect(plain.url, token), { code: "CONNECTION_ERROR", message: /414/ });
-    assert.ok(!broker.log().includes("refused"));
+    const token = { credentials: "t".repeat(10_000) };
+    const plain = await start(t, startNginx);
+    await assert.rejects(connect(plain.url, { ...plain.options, ...token }), {
+      code: "CONNECTION_ERROR",
+      message: /414/,
+    });
+    assert.ok(!plain.broker.log().includes("refused"));
 
     const [line] = /large_client_header_buffers [^`]*/.exec(page);
-    const roomy = await startNginx(t, broker, `${line};`);
-    await assert.rejects(connect(roomy.url, token), { code: "ACCESS_DENIED" });
-    assert.match(broker.log(), /refused: the principal is unknown or the credentials are wrong/);
+    const roomy = await start(t, startNginx, { more: `${line};` });
+    await assert.rejects(connect(roomy.url, { ...roomy.options, ...token }), { code: "ACCESS_DENIED" });
+    assert.match(roomy.broker.log(), /refused: the principal is unknown or the credentials are wrong/);
   },
 );
-
-const HAPROXY = "/usr/sbin/haproxy";
-
-test("HAProxy, as the page configures it, passes a session on", {
-  skip: !existsSync(HAPROXY) && `there is no ${HAPROXY}: apt-get install haproxy`,
-}, async (t) => {
-  const broker = await startBroker();
-  t.after(() => broker.stop());
-  const folder = mkdtempSync(join(tmpdir(), "antiphon-haproxy-"));
-  t.after(() => rmSync(folder, { recursive: true }));
-  const port = await freePort();
-  const text = /```text\n(.*?)```/s.exec(page)[1].replace(":8080", `:${broker.port}`).replace(":80\n", `:${port}\n`);
-  writeFileSync(join(folder, "haproxy.cfg"), text);
-  const haproxy = spawn(HAPROXY, ["-W", "-f", join(folder, "haproxy.cfg")], { stdio: ["ignore", "ignore", "pipe"] });
-  t.after(async () => {
-    haproxy.kill();
-    await once(haproxy, "close");
-  });
-  for await (const said of haproxy.stderr.iterator({ destroyOnReturn: false })) {
-    if (String(said).includes("Loading success")) break;
-  }
-  haproxy.stderr.resume();
-  for (const path of ["/antiphon", "/diffusion"]) {
-    const session = await connect(`ws://127.0.0.1:${port}${path}`, options);
-    await session.ping();
-    await session.close();
-  }
-});
