@@ -98,5 +98,5 @@ test("N-3, V25: a handshake that is never finished, or is none, ends when the ti
   const timer = setInterval(() => endless.socket.writable && endless.send("a"), 100);
   await endless.closed;
   clearInterval(timer);
-  assert.ok(performance.now() - begun < 10_000);
+  assert.ok(performance.now() - begun < 30_000);
 });
