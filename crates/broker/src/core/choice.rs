@@ -24,6 +24,8 @@ pub(super) enum Availability {
     Disconnected(usize),
     /// It has as many to answer as it may have.
     Full,
+    /// It is over.
+    Gone,
 }
 
 /// The request handlers at one path, in three parts: those that can take requests, as far as is known; those that were found
@@ -47,6 +49,11 @@ const FEW: usize = 32;
 impl Handlers {
     pub fn is_empty(&self) -> bool {
         self.handlers.is_empty()
+    }
+
+    /// The one at a place that was chosen just now.
+    pub fn get(&self, at: usize) -> Option<&Handler> {
+        self.handlers.get(at)
     }
 
     /// Adds one, of a session that has none here.
@@ -91,13 +98,13 @@ impl Handlers {
     /// A request waits for a session without a connection only if no handler is ready (rules S-10), and nothing is returned
     /// only if all are full. Whoever is drawn and turns out to be neither is set back, and is not drawn again until it is
     /// brought forward; so choosing takes the same time for two handlers and for ten thousand, whatever became of them.
-    /// `tell` is called for each that is set back.
+    /// `tell` is called for each that is set back. One whose session is over is taken out.
     pub fn choose(
         &mut self,
         random: &mut Random,
         availability: impl Fn(SessionKey) -> Availability,
         mut tell: impl FnMut(SessionKey),
-    ) -> Option<&Handler> {
+    ) -> Option<usize> {
         // Ever fewer: whoever is not taken is set back.
         loop {
             let drawn_from = if self.absent > 0 { self.absent } else { self.full };
@@ -112,12 +119,18 @@ impl Handlers {
             let (found, at) = if other < found { (other, second) } else { (found, first) };
             let session = self.handlers[at].session;
             match found {
-                Availability::Ready(_) => return self.handlers.get(at),
-                Availability::Disconnected(_) if self.absent == 0 => return self.handlers.get(at),
-                Availability::Disconnected(_) => self.set_back(at, false),
-                Availability::Full => self.set_back(at, true),
-            };
-            tell(session);
+                Availability::Ready(_) => return Some(at),
+                Availability::Disconnected(_) if self.absent == 0 => return Some(at),
+                Availability::Disconnected(_) => {
+                    self.set_back(at, false);
+                    tell(session);
+                }
+                Availability::Full => {
+                    self.set_back(at, true);
+                    tell(session);
+                }
+                Availability::Gone => self.remove(session),
+            }
         }
     }
 
@@ -203,8 +216,8 @@ mod tests {
                 asked.set(asked.get() + 1);
                 availabilities[key.place]
             };
-            if let Some(handler) = handlers.choose(&mut random, availability, |_| {}) {
-                chosen[handler.session.place] += 1;
+            if let Some(at) = handlers.choose(&mut random, availability, |_| {}) {
+                chosen[handlers.handlers[at].session.place] += 1;
             }
         }
         (chosen, asked.get())
@@ -293,7 +306,8 @@ mod tests {
                         (present[place], states[place]) = (true, Ready(0));
                     }
                 }
-                let chosen = handlers.choose(&mut random, |key| states[key.place], |_| {}).map(|handler| handler.session);
+                let chosen = handlers.choose(&mut random, |key| states[key.place], |_| {});
+                let chosen = chosen.map(|at| handlers.handlers[at].session);
                 let open = || (0..50).filter(|place| present[*place]);
                 match chosen {
                     None => prop_assert!(open().all(|place| states[place] == Full)),

@@ -59,6 +59,8 @@ pub struct BrokerConfig {
     pub burst_work: usize,
     /// How much of that they may have done in each second.
     pub work_per_second: usize,
+    /// Properties that a session may propose.
+    pub max_properties: usize,
     /// Request handlers that one session may have registered.
     pub max_registrations: usize,
     /// What is granted to clients that offer it.
@@ -95,6 +97,7 @@ impl Default for BrokerConfig {
             turn_work: 30_000,
             burst_work: 30_000,
             work_per_second: 15_000_000,
+            max_properties: 64,
             max_registrations: 10_000,
             features: Features::ALL,
             seed: 0,

@@ -9,7 +9,7 @@ pub(super) const REQUEST: usize = 32;
 /// To put a message together and to keep account of it. A request that another session answers takes two.
 pub(super) const MESSAGE: usize = 32;
 /// To register a handler, or to take it back.
-pub(super) const REGISTRATION: usize = 16;
+pub(super) const REGISTRATION: usize = 32;
 
 /// Bytes that are copied in about a unit.
 const COPIED: usize = 128;

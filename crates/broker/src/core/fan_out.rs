@@ -17,23 +17,16 @@ use antiphon_protocol::wire::services::{MessagingFilterSender, MessagingSend, Se
 use super::exchanges::ReplyTo;
 use super::filter::{Fault, Filter, TooMuchWork};
 use super::gate::Action;
-use super::parties::PartyKey;
 use super::per_session::SessionKey;
 use super::refusal::Refusal;
 use super::routing::{RECIPIENT_IS_FULL, no_room};
 use super::search::Search;
 use super::serve::{Answer, Asker};
-use super::turns::{Failing, FanOut, HeldRequest, Intake, Stage, Task};
+use super::turns::{FanOut, HeldRequest, Intake, Stage, Task};
 use super::{Broker, Output, cost};
 
 /// Bytes of deliveries after which others are served.
 const TURN_BYTES: usize = 256 << 10;
-
-/// What the sender is told of a request that waited for its recipient's connection in vain: nobody knows of it.
-const NEVER_DELIVERED: ServiceFailure<'_> = ServiceFailure {
-    description: "the session that was to answer had no connection, and the request was not delivered",
-    reason: ErrorReason::CLUSTER_ROUTING,
-};
 
 /// What the sender is told of a session that was to be asked.
 const GONE: ServiceFailure<'_> = ServiceFailure {
@@ -51,7 +44,10 @@ impl Broker {
         // Before anything of it is kept.
         self.check_memory()?;
         self.check_waiting(request.request.bytes.len())?;
-        let filter = match Filter::parse(request.filter) {
+        let before = self.work;
+        let (filter, work) = Filter::parse_counted(request.filter);
+        self.spend(work);
+        let filter = match filter {
             Ok(filter) => filter,
             Err(fault) => return Ok(report(asker, &fault)),
         };
@@ -67,7 +63,13 @@ impl Broker {
         self.spend(search.cost());
         let (timeout, stage) = (self.config.timeout_for(path), Stage::Looking(search));
         let fan_out = Box::new(FanOut { asker, reply_to, body, timeout, stage });
-        self.advance(asker.now, fan_out, self.config.turn_recipients)?;
+        // To read it may have taken as long as others can wait.
+        match self.sessions.party_of(asker.session) {
+            Some(party) if self.work - before > cost::TURN / 2 => {
+                self.turns.go_on(asker.now, party, asker.session, fan_out);
+            }
+            _ => self.advance(asker.now, fan_out, self.config.turn_recipients)?,
+        }
         Ok(Answer::Later)
     }
 
@@ -159,6 +161,7 @@ impl Broker {
                     self.handle_request(Asker { now, session, conversation }, service, &body);
                 }
                 Task::Failing(failing) => self.fail_some(party, session, failing),
+                Task::TakingOut(paths) => self.take_out_some(party, session, paths),
             }
             let intake = self.turns.done(party, session);
             self.regulate(session, intake);
@@ -175,26 +178,6 @@ impl Broker {
                 Intake::Pause => Output::Pause(connection.id),
                 Intake::Resume => Output::Resume(connection.id),
             });
-        }
-    }
-
-    /// Tells some of those who wait for answers of one session that these will not come; the others later.
-    pub(super) fn fail_some(&mut self, party: PartyKey, session: SessionKey, mut failing: Failing) {
-        let before = self.work;
-        let Failing { unanswered, last_asked, why } = &mut failing;
-        while self.work - before < cost::TURN
-            && let Some(exchange) = unanswered.next()
-        {
-            // Of conversations after the last that its client can know of, it knows nothing.
-            let failure = if exchange.conversation <= *last_asked {
-                ServiceFailure { description: why, reason: ErrorReason::SESSION_CLOSED }
-            } else {
-                NEVER_DELIVERED
-            };
-            self.settle(&exchange, Err(failure));
-        }
-        if failing.unanswered.len() > 0 {
-            self.turns.fail(party, session, failing);
         }
     }
 }

@@ -15,11 +15,10 @@ use antiphon_protocol::wire::services::SystemPing;
 use super::ending::Ending;
 use super::exchanges::Exchange;
 use super::identity::{Login, Verdict};
-use super::parties::PartyKey;
 use super::per_session::SessionKey;
 use super::properties::{self, TooLarge};
 use super::sessions::{Connection, NewSession, Session};
-use super::turns::{Failing, Intake};
+use super::turns::Intake;
 use super::{Arrival, Broker, ConnectionId, Output, cost};
 
 impl Broker {
@@ -69,7 +68,7 @@ impl Broker {
         };
         let id = self.sessions.next_id();
         let properties = properties::of_new_session(id, &self.config, request, arrival, &identity)
-            .map_err(|TooLarge| ResponseCode::PROTOCOL_ERROR)?;
+            .map_err(|_: TooLarge| ResponseCode::PROTOCOL_ERROR)?;
         // Last of all: it may end another session.
         if self.is_memory_scarce || !self.make_room() {
             return Err(ResponseCode::LICENCE_EXCEEDED);
@@ -241,31 +240,18 @@ impl Broker {
 
     /// Forgets all about a session. Returns what it had not answered.
     pub(super) fn forget(&mut self, key: SessionKey, why: Ending) -> Vec<Exchange> {
-        if !self.sessions.remove(key) {
-            return Vec::new();
-        }
+        let Some(party) = self.sessions.party_of(key) else { return Vec::new() };
+        self.sessions.remove(key);
         self.slow_readers += u64::from(why == Ending::SlowReader);
         tracing::info!(session = %self.sessions.id_of(key), "session closed: {}", why.text());
         self.pings.stop(key);
         self.leases.stop(key);
         self.logins.forget_session(key);
-        let registrations = self.registry.deregister_all(key);
-        self.spend(registrations * cost::REGISTRATION);
         self.turns.forget(key);
+        if let Some(paths) = self.registry.retire(key) {
+            self.take_out_some(party, key, paths);
+        }
         self.exchanges.forget_session(key)
-    }
-
-    /// Tells everybody who waits for these answers of one session that they will not come. Of conversations after
-    /// `last_asked` its client knows nothing.
-    fn fail(
-        &mut self,
-        party: PartyKey,
-        key: SessionKey,
-        unanswered: Vec<Exchange>,
-        last_asked: ConversationId,
-        why: &'static str,
-    ) {
-        self.fail_some(party, key, Failing { unanswered: unanswered.into_iter(), last_asked, why });
     }
 }
 

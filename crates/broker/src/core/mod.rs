@@ -16,7 +16,8 @@
 //! What happens:
 //!
 //! - here: what comes from connections and the clock, and what goes out.
-//! - `lifecycle`: opening a session, losing and regaining its connection, ending it; `ending`: why; `stopping`: ending all of them.
+//! - `lifecycle`: opening a session, losing and regaining its connection, ending it; `ending`: why; `aftermath`: what is left
+//!   to do then; `stopping`: ending all of them.
 //! - `serve`: requests to the broker, by service: each ends in an answer or a `refusal`; `gate`: whether it is allowed.
 //! - `routing`: requests to their recipients, answers back to the senders; `choice`: among several handlers; `fan_out`:
 //!   requests to all that a filter matches, which `search` finds.
@@ -24,6 +25,7 @@
 //! - [`filter`]: the session filter language; `path`: message paths.
 
 pub mod access;
+mod aftermath;
 mod choice;
 pub mod config;
 mod cost;
@@ -232,7 +234,9 @@ impl Broker {
         for key in lasting {
             let identity = self.sessions.get(key).and_then(|session| standing(session.properties().principal()));
             let is_set = identity.is_some_and(|identity| {
-                self.sessions.change_principal(key, &identity, &Proposals::All, &[], &mut self.grants).is_ok()
+                self.sessions
+                    .change_principal(key, &identity, &Proposals::All, usize::MAX, &[], &mut self.grants)
+                    .is_ok()
             });
             if !is_set {
                 self.abort(key, Ending::Revoked);

@@ -40,13 +40,22 @@ pub const ALL_USER: &str = "*U";
 /// Most bytes that the properties of a session, or the keys of a selection, may have in all.
 pub const MAX_BYTES: usize = 128 << 10;
 
+/// Fixed properties that a client may set.
+const FIXED: usize = 5;
+
 /// What a set of texts takes for each of them besides its characters, about.
 const BYTES_PER_KEY: usize = 64;
 
-/// More than [`MAX_BYTES`].
+/// More than a session may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("session properties and their keys may have {MAX_BYTES} bytes in all")]
-pub struct TooLarge;
+pub enum TooLarge {
+    /// More than [`MAX_BYTES`].
+    #[error("session properties and their keys may have {MAX_BYTES} bytes in all")]
+    Bytes,
+    /// More user-defined ones than this.
+    #[error("a session may have {0} properties of its own")]
+    Number(usize),
+}
 
 impl Selection {
     /// From the keys of a registration: names and wildcards, in any order. Unknown keys select nothing.
@@ -56,7 +65,7 @@ impl Selection {
     /// [`TooLarge`], since a registration keeps them.
     pub fn of_keys(keys: &[&str]) -> Result<Self, TooLarge> {
         if keys.iter().map(|key| key.len() + 1).sum::<usize>() > MAX_BYTES {
-            return Err(TooLarge);
+            return Err(TooLarge::Bytes);
         }
         let all_fixed = keys.contains(&ALL_FIXED);
         let all_user = keys.contains(&ALL_USER);
@@ -142,7 +151,7 @@ impl SessionProperties {
         }
     }
 
-    /// Sets what the session proposes, where it is the session's to propose and `trusted`.
+    /// Sets what the session proposes, where it is the session's to propose and `trusted`: `most` user-defined ones in all.
     ///
     /// # Errors
     ///
@@ -150,16 +159,26 @@ impl SessionProperties {
     pub(super) fn propose<'a>(
         &mut self,
         trusted: &Proposals,
+        most: usize,
         properties: impl Iterator<Item = (&'a str, &'a str)>,
     ) -> Result<(), TooLarge> {
-        let new: BTreeMap<_, _> = properties
-            .filter(|(key, _)| !self.set_by_broker.contains(*key))
-            .filter_map(|(key, value)| Some((key.to_owned(), trusted.take(key, value)?)))
-            .collect();
-        let size = |(key, value): (&String, &String)| key.len() + value.len();
-        let kept = self.by_key.iter().filter(|(key, _)| !new.contains_key(*key));
-        if kept.chain(&new).map(size).sum::<usize>() > MAX_BYTES {
-            return Err(TooLarge);
+        let mut new = BTreeMap::new();
+        for (key, value) in properties.filter(|(key, _)| !self.set_by_broker.contains(*key)) {
+            if let Some(value) = trusted.take(key, value) {
+                new.insert(key.to_owned(), value);
+            }
+            // The fixed ones are few.
+            if new.len() > most + FIXED {
+                return Err(TooLarge::Number(most));
+            }
+        }
+        let size = |(key, value): (&String, &String)| key.len() + value.len() + BYTES_PER_KEY;
+        let all = || self.by_key.iter().filter(|(key, _)| !new.contains_key(*key)).chain(&new);
+        if all().filter(|(key, _)| !is_fixed(key) && !self.set_by_broker.contains(*key)).count() > most {
+            return Err(TooLarge::Number(most));
+        }
+        if all().map(size).sum::<usize>() > MAX_BYTES {
+            return Err(TooLarge::Bytes);
         }
         self.by_key.extend(new);
         Ok(())
@@ -173,7 +192,7 @@ impl SessionProperties {
 /// [`TooLarge`] if they have too many bytes, of whatever kind they are.
 pub(super) fn check_size(properties: &[(&str, &str)]) -> Result<(), TooLarge> {
     let size = properties.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
-    if size > MAX_BYTES { Err(TooLarge) } else { Ok(()) }
+    if size > MAX_BYTES { Err(TooLarge::Bytes) } else { Ok(()) }
 }
 
 impl FromIterator<(String, String)> for SessionProperties {
@@ -213,7 +232,7 @@ pub(super) fn of_new_session(
     let mut properties: SessionProperties = fixed.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
     properties.set_identity(identity);
     let proposed = request.properties.iter().flatten().map(|(key, value)| (key.as_str(), value.as_str()));
-    properties.propose(&config.proposed_properties, proposed)?;
+    properties.propose(&config.proposed_properties, config.max_properties, proposed)?;
     Ok(properties)
 }
 
@@ -335,9 +354,9 @@ mod tests {
         let mut properties = new_session("WB", &[], &[]);
         let value = "v".repeat(100_000);
         for _ in 0..3 {
-            assert_eq!(properties.propose(&Proposals::All, [("key", &*value)].into_iter()), Ok(()));
+            assert_eq!(properties.propose(&Proposals::All, 64, [("key", &*value)].into_iter()), Ok(()));
         }
-        assert_eq!(properties.propose(&Proposals::All, [("other", &*value)].into_iter()), Err(TooLarge));
+        assert_eq!(properties.propose(&Proposals::All, 64, [("other", &*value)].into_iter()), Err(TooLarge::Bytes));
         assert_eq!(properties.get("other"), None);
     }
 
@@ -353,12 +372,27 @@ mod tests {
         assert_eq!(properties.get("$ClientIP"), Some("192.0.2.1"));
         assert_eq!(properties.get("$ExpiryTime"), Some("1700000001000"));
         let proposed = [("team", "red"), ("colour", "green"), ("$ExpiryTime", "0")];
-        properties.propose(&Proposals::All, proposed.into_iter()).expect("small enough");
+        properties.propose(&Proposals::All, 64, proposed.into_iter()).expect("small enough");
         let user = [("colour", "green"), ("team", "blue"), ("tenant", "7")].map(text);
         assert_eq!(selected(&properties, &[ALL_USER]), user);
         assert_eq!(properties.get("$ExpiryTime"), Some("1700000001000"));
         properties.set_identity(&identity("bob", &[]));
         assert_eq!(selected(&properties, &[ALL_USER]), [text(("colour", "green"))]);
         assert_eq!(properties.get("$ExpiryTime"), None);
+    }
+
+    /// P-6.
+    #[test]
+    fn a_session_has_a_number_of_properties_of_its_own_and_each_counts_for_more_than_its_characters() {
+        let mut properties = new_session("WB", &[("$Country", "fr")], &[]);
+        let many: Vec<_> = (0..2000).map(|number| number.to_string()).collect();
+        let mut propose = |most: usize, range: std::ops::Range<usize>| {
+            properties.propose(&Proposals::All, most, many[range].iter().map(|key| (key.as_str(), "")))
+        };
+        assert_eq!(propose(3, 0..3), Ok(()));
+        assert_eq!(propose(3, 1..3), Ok(()), "the same again");
+        assert_eq!(propose(3, 3..4), Err(TooLarge::Number(3)));
+        assert_eq!(propose(4, 0..2000), Err(TooLarge::Number(4)));
+        assert_eq!(propose(2000, 0..2000), Err(TooLarge::Bytes));
     }
 }

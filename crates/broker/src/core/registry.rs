@@ -1,6 +1,7 @@
 //! Which session handles which path.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::IntoKeys;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 
@@ -120,6 +121,17 @@ impl Registry {
         }
     }
 
+    /// A session is over, and all its handlers are to be taken out by [`take_out`](Self::take_out). None of them is chosen
+    /// any more, so that has time.
+    pub fn retire(&mut self, session: SessionKey) -> Option<IntoKeys<Arc<str>, usize>> {
+        self.by_session.remove(session).map(|paths| paths.bytes_by_path.into_keys())
+    }
+
+    /// Takes out a handler of a session that is over.
+    pub fn take_out(&mut self, session: SessionKey, path: &str) {
+        self.remove(NormalPath::of_registered(path), session);
+    }
+
     /// Takes all handlers of a session out. Returns how many there were.
     pub fn deregister_all(&mut self, session: SessionKey) -> usize {
         let Some(paths) = self.by_session.remove(session) else { return 0 };
@@ -149,18 +161,27 @@ impl Registry {
         random: &mut Random,
         availability: impl Fn(SessionKey) -> Availability,
     ) -> Chosen<'_> {
-        let Some((hash, registered)) = self.most_specific(path) else { return Chosen::Nobody };
-        let Some(place) = self.by_path.find_mut(hash, |place| *place.path == *registered) else {
-            return Chosen::Nobody;
-        };
-        let by_session = &mut self.by_session;
-        let set_back = |session| {
-            if let Some(paths) = by_session.get_mut(session) {
-                paths.set_back.push(place.path.clone());
+        let (hash, registered, chosen) = loop {
+            let Some((hash, registered)) = self.most_specific(path) else { return Chosen::Nobody };
+            let Ok(mut entry) = self.by_path.find_entry(hash, |place| *place.path == *registered) else {
+                return Chosen::Nobody;
+            };
+            let Place { path: at, handlers, .. } = entry.get_mut();
+            let set_back = |session| {
+                if let Some(paths) = self.by_session.get_mut(session) {
+                    paths.set_back.push(at.clone());
+                }
+            };
+            let chosen = handlers.choose(random, &availability, set_back);
+            if !handlers.is_empty() {
+                break (hash, registered, chosen);
             }
+            // All were of sessions that are over.
+            entry.remove();
         };
-        let chosen = place.handlers.choose(random, availability, set_back);
-        chosen.map_or(Chosen::AllFull, |handler| Chosen::Handler(&place.path, handler))
+        let Some(place) = self.by_path.find(hash, |place| *place.path == *registered) else { return Chosen::Nobody };
+        let handler = chosen.and_then(|chosen| place.handlers.get(chosen));
+        handler.map_or(Chosen::AllFull, |handler| Chosen::Handler(&place.path, handler))
     }
 
     /// The longest beginning of `path` that somebody is registered at, and its hash. All of them are hashed in one go, so
@@ -250,6 +271,38 @@ mod tests {
         assert_eq!(chosen(&mut registry, "a/b/c"), Some(("a".to_owned(), 1)));
         assert_eq!(registry.deregister_all(session(1)), 1);
         assert_eq!(chosen(&mut registry, "a/b/c"), None);
+    }
+
+    #[test]
+    fn sessions_that_are_over_handle_nothing_whether_or_not_they_were_taken_out() {
+        let mut registry = Registry::new(100);
+        register(&mut registry, 1, "a");
+        register(&mut registry, 2, "a/b");
+        register(&mut registry, 3, "a/b");
+        let gone = |numbers: &'static [u64]| {
+            move |key: SessionKey| match numbers.contains(&key.number) {
+                true => Availability::Gone,
+                false => Availability::Ready(0),
+            }
+        };
+        let chosen =
+            |registry: &mut Registry, numbers| match registry.choose(path("a/b"), &mut Random::new(1), gone(numbers)) {
+                Chosen::Handler(path, handler) => Some((path.to_string(), handler.session.number)),
+                Chosen::Nobody | Chosen::AllFull => None,
+            };
+        let paths = registry.retire(session(2)).expect("registered");
+        assert_eq!(chosen(&mut registry, &[2]), Some(("a/b".to_owned(), 3)));
+        registry.retire(session(3));
+        assert_eq!(chosen(&mut registry, &[2, 3]), Some(("a".to_owned(), 1)));
+        // Somebody else is there by now.
+        register(&mut registry, 4, "a/b");
+        for path in paths {
+            registry.take_out(session(2), &path);
+        }
+        assert_eq!(chosen(&mut registry, &[2, 3]), Some(("a/b".to_owned(), 4)));
+        registry.retire(session(1));
+        registry.deregister_all(session(4));
+        assert_eq!(chosen(&mut registry, &[1, 2, 3]), None);
     }
 
     #[test]

@@ -261,7 +261,7 @@ impl Broker {
     }
 
     pub(super) fn is_full(&self, recipient: SessionKey) -> bool {
-        availability(&self.config, &self.sessions, &self.exchanges, recipient) == Availability::Full
+        availability(&self.config, &self.sessions, &self.exchanges, recipient) >= Availability::Full
     }
 }
 
@@ -273,7 +273,7 @@ fn availability(
     exchanges: &Exchanges,
     recipient: SessionKey,
 ) -> Availability {
-    let Some(session) = sessions.get(recipient) else { return Availability::Full };
+    let Some(session) = sessions.get(recipient) else { return Availability::Gone };
     let (to_answer, bytes) = exchanges.to_answer(recipient);
     // What is queued for a session without a connection must be kept until it is back, with room for answers to what it
     // asked itself.

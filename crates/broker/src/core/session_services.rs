@@ -55,7 +55,8 @@ impl Broker {
         match verdict {
             Verdict::Accepted(identity) => {
                 let trusted = &self.config.proposed_properties;
-                self.sessions.change_principal(asker.session, &identity, trusted, proposed, &mut self.grants)?;
+                let most = self.config.max_properties;
+                self.sessions.change_principal(asker.session, &identity, trusted, most, proposed, &mut self.grants)?;
                 self.leases.start(asker.now, asker.session, identity.expiry);
                 tracing::info!(%session, principal = identity.principal, "the session has another principal");
                 Ok(asker.answer::<ReAuthenticate>(&true))

@@ -359,11 +359,12 @@ impl Sessions {
         key: SessionKey,
         identity: &Identity,
         trusted: &Proposals,
+        most: usize,
         proposed: &[(&str, &str)],
         grants: &mut GrantsByRoles,
     ) -> Result<(), TooLarge> {
         let Some(session) = self.get_mut(key) else { return Ok(()) };
-        session.properties.propose(trusted, proposed.iter().copied())?;
+        session.properties.propose(trusted, most, proposed.iter().copied())?;
         let before = session.properties.principal().to_owned();
         session.properties.set_identity(identity);
         session.grants = grants.of(session.properties.roles());
@@ -590,7 +591,7 @@ mod tests {
                         let roles = roles_of(principal).iter().map(|role| (*role).to_owned()).collect();
                         let identity = Identity { principal: principal.to_owned(), roles, ..Identity::default() };
                         let changed =
-                            sessions.change_principal(session.key, &identity, &Proposals::All, &[], &mut grants);
+                            sessions.change_principal(session.key, &identity, &Proposals::All, 64, &[], &mut grants);
                         prop_assert_eq!(changed, Ok(()));
                         session.principal = principal;
                     }

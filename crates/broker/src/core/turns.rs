@@ -5,7 +5,9 @@
 //! Parties take turns, and the sessions of a party take turns within its own: however much one asks for, others wait for a
 //! single turn of it.
 
+use std::collections::btree_map::IntoKeys;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 use std::vec;
 
@@ -52,6 +54,8 @@ pub(super) enum Task {
     /// party has had its share for now (rules M-23).
     Held(HeldRequest),
     Failing(Failing),
+    /// The paths at which a session that is over is still registered.
+    TakingOut(IntoKeys<Arc<str>, usize>),
 }
 
 /// A request to the broker that waits for its turn.
@@ -197,6 +201,11 @@ impl Turns {
         self.tasks_of(None, party, session).queue.push_back(Task::Failing(failing));
     }
 
+    /// Request handlers of a session that is over are taken out later.
+    pub fn take_out(&mut self, party: PartyKey, session: SessionKey, paths: IntoKeys<Arc<str>, usize>) {
+        self.tasks_of(None, party, session).queue.push_back(Task::TakingOut(paths));
+    }
+
     fn tasks_of(&mut self, due: Option<Moment>, party: PartyKey, session: SessionKey) -> &mut Tasks {
         if self.tasks.is_empty() {
             self.due = due;
@@ -275,7 +284,7 @@ impl Turns {
     pub fn forget(&mut self, session: SessionKey) {
         let Some(tasks) = self.tasks.get_mut(&session) else { return };
         self.bytes -= tasks.queue.iter().map(Task::bytes).sum::<usize>();
-        tasks.queue.retain(|task| matches!(task, Task::Failing(_)));
+        tasks.queue.retain(|task| matches!(task, Task::Failing(_) | Task::TakingOut(_)));
         (tasks.held, tasks.held_bytes, tasks.is_paused) = (0, 0, false);
         if tasks.queue.is_empty() {
             self.tasks.remove(&session);
@@ -302,7 +311,7 @@ impl Task {
         match self {
             Self::FanOut(fan_out) => fan_out.body.len(),
             Self::Held(request) => request.body.len(),
-            Self::Failing(_) => 0,
+            Self::Failing(_) | Self::TakingOut(_) => 0,
         }
     }
 
@@ -313,7 +322,7 @@ impl Task {
                 Stage::Delivering(recipients) => recipients.len(),
             },
             Self::Failing(failing) => failing.unanswered.len(),
-            Self::Held(_) => 0,
+            Self::Held(_) | Self::TakingOut(_) => 0,
         }
     }
 }

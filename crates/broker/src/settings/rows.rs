@@ -173,6 +173,8 @@ rows! {
     Limits burst_work: Count(1_000..=MANY) => broker.burst_work, restart;
     /// The same in a second
     Limits work_per_second: Count(1_000..=1_000 * MANY) => broker.work_per_second, restart;
+    /// Properties that a session may propose
+    Limits max_properties: Count(0..=MANY) => broker.max_properties, live;
     /// Request handlers that one session may have registered
     Limits max_registrations: Count(1..=MANY) => broker.max_registrations, restart;
     /// Messages kept of what was sent to one session, for lost connections; half of them may wait for one

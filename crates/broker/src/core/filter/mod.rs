@@ -48,6 +48,11 @@ impl Filter {
     ///
     /// The first thing that is wrong with it.
     pub fn parse(text: &str) -> Result<Self, Fault> {
+        parser::parse(text).0
+    }
+
+    /// The same, with the work that was done for it, whatever came of it.
+    pub fn parse_counted(text: &str) -> (Result<Self, Fault>, usize) {
         parser::parse(text)
     }
 

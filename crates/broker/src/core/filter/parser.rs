@@ -22,16 +22,17 @@ pub struct Fault {
     pub column: u32,
 }
 
-/// Reads a filter.
-///
-/// # Errors
-///
-/// The first thing that is wrong with it.
-pub(super) fn parse(text: &str) -> Result<Filter, Fault> {
+/// Reads a filter: that, or the first thing that is wrong with it; and the work that was done for it.
+pub(super) fn parse(text: &str) -> (Result<Filter, Fault>, usize) {
     let mut parser = Parser { rest: text, at: Position { line: 1, column: 0 }, depth: 0, limits: PatternLimits::new() };
     if text.chars().nth(MAX_LENGTH).is_some() {
-        return Err(parser.at.fault(format!("the filter is longer than {MAX_LENGTH} characters")));
+        return (Err(parser.at.fault(format!("the filter is longer than {MAX_LENGTH} characters"))), MAX_LENGTH);
     }
+    let filter = whole(&mut parser);
+    (filter, text.len() + parser.limits.work())
+}
+
+fn whole(parser: &mut Parser<'_>) -> Result<Filter, Fault> {
     let filter = parser.or()?;
     match parser.next()? {
         (_, Token::End) => Ok(filter),

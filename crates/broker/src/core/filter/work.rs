@@ -26,10 +26,23 @@ impl Work {
         self.0
     }
 
+    /// Sets apart what is left, up to so many units. What of it is not spent is given back.
+    pub(super) fn take_up_to(&mut self, units: usize) -> Self {
+        let taken = self.0.min(units);
+        self.0 -= taken;
+        Self(taken)
+    }
+
+    /// Adds what was set apart and not spent.
+    pub(super) fn give_back(&mut self, rest: Self) {
+        self.0 += rest.0;
+    }
+
     /// Takes `units` from what is left; one is about a comparison with a property.
     pub(super) fn spend(&mut self, units: usize) -> Result<(), TooMuchWork> {
-        self.0 = self.0.checked_sub(units).ok_or(TooMuchWork)?;
-        Ok(())
+        let left = self.0.checked_sub(units);
+        self.0 = left.unwrap_or(0);
+        left.map(drop).ok_or(TooMuchWork)
     }
 }
 
