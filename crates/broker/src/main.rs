@@ -2,8 +2,10 @@
 
 #![deny(unsafe_code)]
 
+mod logging;
 mod memory;
 mod prepare;
+mod prompt;
 
 use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
@@ -14,8 +16,10 @@ use std::sync::Arc;
 use antiphon_broker::core::access::Access;
 use antiphon_broker::core::{Broker, BrokerConfig};
 use antiphon_broker::identity::Identities;
-use antiphon_broker::net::{Server, serve};
-use antiphon_broker::settings::{Command, Fault, Settings, Usage};
+use antiphon_broker::identity::passwords::PasswordHash;
+use antiphon_broker::net::{Entrance, Rules, Server, serve};
+use antiphon_broker::settings::{Command, Fault, Reload, Settings, Sources, Usage, init};
+use logging::Logging;
 use prepare::Prepared;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
@@ -38,7 +42,7 @@ fn main() -> ExitCode {
     let bad = |fault: Fault| complain(BAD_USAGE, &fault.to_string());
     match command {
         Command::Serve(sources) => match sources.load() {
-            Ok(settings) => start(settings),
+            Ok(settings) => start(sources, settings),
             Err(fault) => bad(fault),
         },
         Command::Check(sources) => match sources.load().and_then(|settings| check(&settings)) {
@@ -48,6 +52,25 @@ fn main() -> ExitCode {
                 ExitCode::SUCCESS
             }
             Err(fault) => bad(fault),
+        },
+        Command::Init(file) => match init(&file) {
+            Ok(password) => {
+                let file = file.display();
+                let _ = writeln!(
+                    std::io::stdout(),
+                    "{file} is written. Its user is admin, with this password, which is shown only now:\n\n    {password}\n\n\
+                     Start the broker with: antiphon-broker --config {file}"
+                );
+                ExitCode::SUCCESS
+            }
+            Err(text) => complain(BAD_USAGE, &text),
+        },
+        Command::HashPassword => match prompt::new_password().and_then(|password| PasswordHash::of(&password)) {
+            Ok(hash) => {
+                let _ = writeln!(std::io::stdout(), "{}", hash.to_text());
+                ExitCode::SUCCESS
+            }
+            Err(text) => complain(BAD_USAGE, &text),
         },
     }
 }
@@ -60,8 +83,8 @@ fn check(settings: &Settings) -> Result<String, Fault> {
     Ok(format!("{}: this configuration will do", file.display()))
 }
 
-fn start(settings: Settings) -> ExitCode {
-    tracing_subscriber::fmt().with_max_level(settings.log).with_writer(std::io::stderr).with_ansi(false).init();
+fn start(sources: Sources, settings: Settings) -> ExitCode {
+    let logging = Logging::start(settings.log, settings.log_format);
     let mut runtime = match settings.threads {
         1 => Builder::new_current_thread(),
         _ => Builder::new_multi_thread(),
@@ -73,13 +96,13 @@ fn start(settings: Settings) -> ExitCode {
     if let Err(error) = memory::give_back() {
         return complain(1, &format!("cannot start: {error}"));
     }
-    match runtime.block_on(run(settings)) {
+    match runtime.block_on(run(sources, settings, logging)) {
         Ok(()) => ExitCode::SUCCESS,
         Err((code, message)) => complain(code, &message),
     }
 }
 
-async fn run(settings: Settings) -> Result<(), (u8, String)> {
+async fn run(sources: Sources, settings: Settings, logging: Logging) -> Result<(), (u8, String)> {
     let bad = |fault: Fault| (BAD_USAGE, fault.to_string());
     let Prepared { entrance, permissions, known } = Prepared::from(&settings).map_err(bad)?;
     let site = prepare::site(&settings).map_err(bad)?;
@@ -101,18 +124,21 @@ async fn run(settings: Settings) -> Result<(), (u8, String)> {
     let is_for_development = settings.config.is_none();
     let access = if is_for_development { Access::development() } else { Access::outside(permissions) };
     let identities = Arc::new(Identities::new(known, &settings.identities));
-    let (_entrance, entrance) = watch::channel(entrance);
+    let (change_entrance, entrance) = watch::channel(entrance);
+    let (change_rules, rules) = watch::channel(None);
     let server = Server {
         broker: Broker::new(config, access),
-        identities,
+        identities: identities.clone(),
         site,
         limits: settings.limits.clone(),
         entrance,
+        rules,
         grace: settings.drain,
     };
     // Installed before anybody can know that we are ready.
-    let signals = || Signals::new().map_err(|error| (1, format!("cannot handle signals: {error}")));
-    let (mut first, mut second) = (signals()?, signals()?);
+    let no_signals = |error: std::io::Error| (1, format!("cannot handle signals: {error}"));
+    let (mut first, mut second) = (Signals::new().map_err(no_signals)?, Signals::new().map_err(no_signals)?);
+    let mut hang_up = signal(SignalKind::hangup()).map_err(no_signals)?;
     say_what_holds(&settings);
     // Whoever started us may have closed the pipe; that is no reason not to serve.
     for address in addresses {
@@ -122,7 +148,16 @@ async fn run(settings: Settings) -> Result<(), (u8, String)> {
         second.told_to_stop().await;
         second.told_to_stop().await;
     };
+    let mut running =
+        Running { sources, settings, logging, identities, entrance: change_entrance, rules: change_rules };
+    let reading_again = async {
+        while hang_up.recv().await.is_some() {
+            running.read_again();
+        }
+        std::future::pending().await
+    };
     tokio::select! {
+        () = reading_again => {}
         () = serve(listeners, server, first.told_to_stop()) => {}
         () = again => tracing::warn!("told to stop again: ended at once"),
     }
@@ -133,25 +168,53 @@ async fn run(settings: Settings) -> Result<(), (u8, String)> {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    hang_up: Signal,
 }
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hang_up: signal(SignalKind::hangup())?,
-        })
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// A closed terminal is no reason to stop.
     async fn told_to_stop(&mut self) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.hang_up.recv() => tracing::info!("SIGHUP: there is nothing to read again, the broker goes on"),
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// What may change while the broker runs.
+struct Running {
+    sources: Sources,
+    /// What holds.
+    settings: Settings,
+    logging: Logging,
+    identities: Arc<Identities>,
+    entrance: watch::Sender<Arc<Entrance>>,
+    rules: watch::Sender<Option<Rules>>,
+}
+
+impl Running {
+    /// Reads the configuration again. Either all of it holds from now on, or nothing has changed.
+    fn read_again(&mut self) {
+        // A closed terminal is no reason to stop.
+        if self.sources.config.is_none() {
+            return tracing::info!("SIGHUP: there is no configuration file to read again, the broker goes on");
+        }
+        let read = self.sources.reload(&self.settings);
+        let prepared = read.and_then(|reload| Ok((Prepared::from(&reload.settings)?, reload)));
+        match prepared {
+            Err(fault) => tracing::error!(%fault, "the configuration cannot be used; what held before still holds"),
+            Ok((Prepared { entrance, permissions, known }, Reload { settings, changed, after_restart })) => {
+                self.logging.set_level(settings.log);
+                self.entrance.send_replace(entrance);
+                self.identities.replace(known);
+                self.rules.send_replace(Some(Rules { config: settings.broker.clone(), permissions }));
+                self.settings = settings;
+                tracing::info!(changed = %changed.join(", "), "configuration read again");
+                if !after_restart.is_empty() {
+                    tracing::warn!(keys = %after_restart.join(", "), "these keys hold after a restart");
+                }
             }
         }
     }

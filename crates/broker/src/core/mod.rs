@@ -217,6 +217,12 @@ impl Broker {
         next.map(Output::WakeAt)
     }
 
+    /// From now on another configuration holds, for what is asked for at each use of it; the rest stays as it was.
+    pub fn reconfigure(&mut self, config: BrokerConfig) {
+        let BrokerConfig { server, seed, token_key, .. } = self.config;
+        self.config = BrokerConfig { server, seed, token_key, ..config };
+    }
+
     /// From now on other permissions hold: for the next request of every session, also of those that are open.
     pub fn set_permissions(&mut self, permissions: Permissions) {
         self.grants = GrantsByRoles::new(permissions);

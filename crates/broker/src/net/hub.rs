@@ -15,7 +15,8 @@ use super::backlog::{Overflow, Queues};
 use super::ceiling::{self, Ceiling};
 use super::outbox::{Outbox, Outgoing};
 use super::traffic::Traffic;
-use crate::core::{Arrival, Broker, ByConnection, ConnectionId, Output, give_back};
+use crate::core::permissions::Permissions;
+use crate::core::{Arrival, Broker, BrokerConfig, ByConnection, ConnectionId, Output, give_back};
 use crate::identity::Identities;
 
 /// The close code of an end that was meant to be.
@@ -24,6 +25,15 @@ const NORMAL: u16 = 1000;
 const POLICY_VIOLATION: u16 = 1008;
 /// What it is told if it reads too slowly.
 const SLOW: &str = "slow: the client does not read what it is sent";
+
+/// What of the core may change while it runs.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Durations and limits.
+    pub config: BrokerConfig,
+    /// What sessions may do.
+    pub permissions: Permissions,
+}
 
 /// The core, and all connections.
 pub(super) struct Hub {
@@ -177,6 +187,16 @@ impl Hub {
         turn.carry_out();
         turn.leave();
         Some(connection)
+    }
+
+    /// From now on other rules hold.
+    pub fn change(&self, Rules { config, permissions }: Rules) {
+        if let Some(mut turn) = self.enter() {
+            turn.state.broker.reconfigure(config);
+            turn.state.broker.set_permissions(permissions);
+            turn.carry_out();
+            turn.leave();
+        }
     }
 
     /// Ends the session that has this token, if there is one.

@@ -22,7 +22,7 @@ use super::admission::{Admission, Admitted, TooMany};
 use super::connection;
 use super::door::{Door, FirstMessageLimits};
 use super::entrance::{Current, Entrance, Via, only_allowed_pages};
-use super::hub::Hub;
+use super::hub::{Hub, Rules};
 use super::limits::Limits;
 use super::origin::Origins;
 use super::site::Site;
@@ -48,6 +48,8 @@ pub struct Server {
     pub limits: Limits,
     /// Who may come in; may change.
     pub entrance: watch::Receiver<Arc<Entrance>>,
+    /// What holds instead of what the broker was made with, each time it changes.
+    pub rules: watch::Receiver<Option<Rules>>,
     /// How long requests under way have to be answered when the broker is to stop.
     pub grace: Duration,
 }
@@ -63,6 +65,7 @@ impl Server {
             site: Site::default(),
             limits: Limits::default(),
             entrance: watch::channel(Arc::new(entrance)).1,
+            rules: watch::channel(None).1,
             grace: Duration::ZERO,
         }
     }
@@ -80,7 +83,7 @@ struct Shared {
 /// Serves connections from `listeners` until `stop` resolves. Then nothing new is taken, and what is under way may end,
 /// before all connections are closed.
 pub async fn serve(listeners: Vec<TcpListener>, server: Server, stop: impl Future<Output = ()>) {
-    let Server { broker, identities, site, limits, entrance, grace } = server;
+    let Server { broker, identities, site, limits, entrance, rules, grace } = server;
     let (hub, _service) = Hub::start(broker, identities, limits.traffic.clone());
     let (entrance, admission) = (Arc::new(entrance), Admission::new(&limits));
     let shared = Arc::new(Shared {
@@ -109,6 +112,7 @@ pub async fn serve(listeners: Vec<TcpListener>, server: Server, stop: impl Futur
         _ = join_all(listeners.iter().map(|listener| acceptor.accept(listener))) => {}
         () = stop => {}
         () = hub.watch_memory() => {}
+        () = follow(rules, &hub) => {}
         () = &mut time => return tracing::error!("the broker's core panicked"),
     }
     drop(listeners);
@@ -121,6 +125,18 @@ pub async fn serve(listeners: Vec<TcpListener>, server: Server, stop: impl Futur
         }
         () = time => tracing::error!("the broker's core panicked"),
     }
+}
+
+/// Tells the core of every change.
+async fn follow(mut rules: watch::Receiver<Option<Rules>>, hub: &Hub) {
+    while rules.changed().await.is_ok() {
+        let changed = rules.borrow_and_update().clone();
+        if let Some(rules) = changed {
+            hub.change(rules);
+        }
+    }
+    // Nobody changes them any more.
+    std::future::pending().await
 }
 
 /// Ends the session whose token is the body: the last word of a page that is left, whose WebSocket is gone already. The

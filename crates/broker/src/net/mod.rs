@@ -35,6 +35,7 @@ mod traffic;
 
 pub use certificate::{CertificateError, tls};
 pub use entrance::Entrance;
+pub use hub::Rules;
 pub use limits::Limits;
 pub use listener::{Server, serve};
 pub use origin::Origins;

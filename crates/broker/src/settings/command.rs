@@ -15,6 +15,10 @@ pub enum Command {
     Serve(Sources),
     /// To check a configuration file, and nothing else.
     Check(Sources),
+    /// To write a first configuration file.
+    Init(PathBuf),
+    /// To make the hash of a password.
+    HashPassword,
 }
 
 /// Why the command does nothing.
@@ -46,6 +50,8 @@ impl Command {
             Some(("check", matches)) => {
                 Self::Check(Sources { config: Some(file(matches)), flags: Vec::new(), variables })
             }
+            Some(("init", matches)) => Self::Init(file(matches)),
+            Some(("passwd", _)) => Self::HashPassword,
             _ => {
                 let variable = variables.iter().find(|(name, value)| name == CONFIG && !value.is_empty());
                 let config = matches.get_one::<PathBuf>("config").cloned();
@@ -96,6 +102,8 @@ fn clap_command() -> clap::Command {
         .args_conflicts_with_subcommands(true)
         .arg(config)
         .args(options)
+        .subcommand(command("init", "Write a first configuration file").arg(file("The file, which must not exist")))
+        .subcommand(command("passwd", "Read a password from a prompt or stdin, and print its hash"))
         .subcommand(command("check", "Check a configuration file, without starting").arg(file("The configuration file")))
 }
 

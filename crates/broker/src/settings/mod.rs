@@ -3,7 +3,8 @@
 //! - `rows`: THE table of settings; `kinds` and `addresses`: the kinds of their values.
 //! - `sections`: users, tokens, anonymous sessions and roles, which only the file has.
 //! - `document`: the file, of which each value knows its line; `place`: where a value comes from, and what is wrong there.
-//! - `command`: the command line; `reload`: what changes when the file is read again; `example`: docs/broker.toml.
+//! - `command`: the command line; `reload`: what changes when the file is read again; `example`: docs/broker.toml;
+//!   `init`: a first file.
 //!
 //! A configuration file replaces the development profile as a whole: without one, there are the stock principals, on
 //! loopback addresses; with one, nothing is granted that it does not grant.
@@ -12,6 +13,7 @@ mod addresses;
 mod command;
 mod document;
 mod example;
+mod init;
 mod kinds;
 mod place;
 mod reload;
@@ -35,6 +37,7 @@ use crate::net::Limits;
 pub use command::{Command, Usage};
 use document::{Document, Table};
 pub use example::example;
+pub use init::init;
 use kinds::{Form, Item, Word};
 pub use place::{Fault, Place};
 pub use reload::Reload;

@@ -211,7 +211,7 @@ rows! {
     /// Passwords that may be tried for one principal in a second, for long; ten times as many at once
     Limits login_rate: Count(1..=1_000_000) => identities.login_rate, restart;
     /// Time to find out who somebody is
-    Limits login_timeout: Time::at_least(100) => broker.login_timeout, live;
+    Limits login_timeout: Time::at_least(100) => broker.login_timeout, restart;
 
     /// Address and port of the health checks, metrics and the console
     Admin listen: Maybe(Address) => admin.listen, restart;
