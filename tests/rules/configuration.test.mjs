@@ -257,6 +257,21 @@ for (const [name, args, expected] of commandLines) {
   test(`a command line with ${name} is refused in one line (O1)`, () => assert.match(complaint(args), expected));
 }
 
+test("the example is a configuration, with what is a comment in it and without", () => {
+  const example = readFileSync(fromRoot("docs/broker.toml"), "utf8");
+  writeFileSync(file, example);
+  assert.deepEqual([run(["check", file]).status, run(["check", fromRoot("docs/broker.toml")]).status], [0, 0]);
+  const all = example
+    .replace(/# \[tls\]\n# .*\n# .*\n/, "") // there are tests with certificates
+    .replace(/^# (?=\[|"?[\w/]+"? = )/gm, "")
+    .replace(/"\$argon2id.*"/, `"${HASH}"`)
+    .replace('keys = "jwks.json"', 'secret_file = "secret"');
+  assert.match(all, /^\[\[tokens\]\]$/m);
+  writeFileSync(file, all);
+  const { status, stderr } = run(["check", file]);
+  assert.deepEqual({ status, stderr }, { status: 0, stderr: "" });
+});
+
 test("a control character of a configuration reaches no terminal (V17)", () => {
   const said = complaintAbout('"\\u001b[31m" = 1\n');
   assert.match(said, /\\u\{1b\}\[31m/);
