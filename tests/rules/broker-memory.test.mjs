@@ -13,10 +13,12 @@ after(() => broker.stop());
 /** KiB that are resident. */
 const resident = () => Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${broker.process.pid}/status`))[1]);
 
+/** By both doors in turn. */
 async function open(count) {
+  const doors = [broker, { url: broker.url.replace("/diffusion", "/antiphon") }];
   const peers = [];
   while (peers.length < count) {
-    const more = Array.from({ length: Math.min(50, count - peers.length) }, () => connectPeer(broker));
+    const more = Array.from({ length: Math.min(50, count - peers.length) }, (_, at) => connectPeer(doors[at % 2]));
     peers.push(...(await Promise.all(more)));
   }
   return peers;

@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { on, once } from "node:events";
+import { readFileSync } from "node:fs";
 import { connect as connectTcp, createServer } from "node:net";
 import { text as allText } from "node:stream/consumers";
 import { after, test } from "node:test";
@@ -135,12 +136,12 @@ test("S-24 one round trip as before: the parameters follow the handshake, and th
 });
 
 test("S-24 connectTimeout covers a server that says nothing, and a connection that breaks is a TRANSPORT_ERROR", async (t) => {
-  const silent = await startServer(() => {}, null);
-  t.after(() => silent.stop());
-  const url = doorOf(silent);
-  assert.equal((await rejection(connect(url, { ...options, connectTimeout: 50 }))).code, "CONNECTION_TIMEOUT");
-  const broken = rejection(connect(url, options));
-  await (await silent.connection(1)).cut();
+  const [silent, breaking] = [await startServer(() => {}, null), await startServer(() => {}, null)];
+  t.after(() => Promise.all([silent.stop(), breaking.stop()]));
+  const impatient = connect(doorOf(silent), { ...options, connectTimeout: 50 });
+  assert.equal((await rejection(impatient)).code, "CONNECTION_TIMEOUT");
+  const broken = rejection(connect(doorOf(breaking), options));
+  await (await breaking.connection(0)).cut();
   const { code, retryable } = await broken;
   assert.deepEqual({ code, retryable }, { code: "TRANSPORT_ERROR", retryable: true });
 });
@@ -215,6 +216,29 @@ test("S-24 before the first message pings are answered; it may come in fragments
   assert.equal(readConnectionResponse(await next()).code, 100);
   const answer = await next();
   assert.deepEqual([...answer], [6, 1]);
+});
+
+test("V3 S-24 what is too large for a first message is not kept, however much of it comes", {
+  skip: process.platform !== "linux" && "the memory of a process is looked up as Linux tells it",
+}, async () => {
+  const resident = () => Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${broker.process.pid}/status`))[1]);
+  const part = Buffer.alloc(1 << 20);
+  /** Sends a megabyte, in a message that is said to be larger; by fragments of 1 KiB, or in one frame. */
+  const flood = (fragment) => async () => {
+    const { code, frames } = await say(door.url, (socket) => {
+      if (!fragment) return socket.send(part);
+      for (let at = 0; at < part.length; at += fragment) {
+        socket.send(part.subarray(at, at + fragment), { fin: false }, () => {});
+      }
+    });
+    assert.deepEqual([code, frames.map(readConnectionResponse)], [1009, [{ version: 29, code: 115 }]]);
+  };
+  const floods = [undefined, 1024].flatMap((fragment) => new Array(50).fill(flood(fragment)));
+  await Promise.all(floods.slice(45, 55).map((run) => run())); // what it takes once
+  const before = resident();
+  await Promise.all(floods.map((run) => run()));
+  const more = resident() - before;
+  assert.ok(more < 24 * 1024, `${more} KiB for 100 MiB that nobody takes`);
 });
 
 test("S-24 a client that goes before it has said anything is let go", async () => {

@@ -33,9 +33,17 @@ macro_rules! same {
     };
 }
 
+/// Of an address, and of a first message.
 pub(crate) fn connect_query(bytes: &[u8]) {
-    let Ok(text) = std::str::from_utf8(bytes) else { return };
-    if let Ok(request) = ConnectRequest::from_query(text) {
+    let read = ConnectRequest::from_message(bytes);
+    if let Err(error) = &read {
+        assert!(ConnectResponse::decode(&error.response().to_frame()).is_ok());
+    }
+    match std::str::from_utf8(bytes) {
+        Ok(text) => assert!(read == ConnectRequest::from_query(text), "an address and a message are read alike"),
+        Err(_) => assert!(read.is_err()),
+    }
+    if let Ok(request) = read {
         same_request(&request, ConnectRequest::from_query(&request.to_query()).ok());
     }
 }

@@ -1,6 +1,7 @@
 //! What a client asks for when it opens a WebSocket (sections 2 and 18.5).
 
 use std::borrow::Cow;
+use std::fmt;
 
 use percent_encoding::percent_decode_str;
 
@@ -42,7 +43,7 @@ pub struct ConnectRequest {
 const FEATURES: &str = "antiphon";
 
 /// The part of a connect request that makes it a reconnection (section 10).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Recovery {
     /// As the client sent it; compare it in constant time.
     pub token: String,
@@ -50,6 +51,17 @@ pub struct Recovery {
     pub oldest_sent: u64,
     /// `ss`: number of the last message that the client received.
     pub last_received: u64,
+}
+
+impl fmt::Debug for Recovery {
+    /// Without the token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { oldest_sent, last_received, .. } = self;
+        f.debug_struct("Recovery")
+            .field("oldest_sent", oldest_sent)
+            .field("last_received", last_received)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why what a client says first is no connect request. Without anything of what it says.
