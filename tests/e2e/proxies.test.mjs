@@ -1,6 +1,7 @@
 // The proxies of docs/proxies.md in front of a broker, configured as that page says.
 
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { test } from "node:test";
 import { setTimeout } from "node:timers/promises";
 import { connect } from "antiphon";

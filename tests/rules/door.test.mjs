@@ -241,6 +241,25 @@ test("V3 S-24 what is too large for a first message is not kept, however much of
   assert.ok(more < 24 * 1024, `${more} KiB for 100 MiB that nobody takes`);
 });
 
+test("V4 S-24 a first message has to come in time, however it drips", async (t) => {
+  const hasty = await startBroker(["--handshake-timeout", "300ms"]);
+  t.after(() => hasty.stop());
+  const drip = (socket) => {
+    const timer = setInterval(() => socket.send(Buffer.from("v"), { fin: false }, () => {}), 50);
+    socket.once("close", () => clearInterval(timer));
+  };
+  const before = performance.now();
+  const said = await Promise.all([
+    ...[() => {}, drip, (socket) => socket.ping()].map((act) => say(doorOf(hasty), act)),
+    open(t, { url: doorOf(hasty) }),
+  ]);
+  assert.ok(performance.now() - before > 250);
+  const ended = said.slice(0, -1).map(({ code, frames }) => [code, frames.map(readConnectionResponse)]);
+  assert.deepEqual(ended, new Array(3).fill([1008, [{ version: 29, code: 115 }]]));
+  // It had something to say, and is not affected.
+  await said.at(-1).ping();
+});
+
 test("S-24 a client that goes before it has said anything is let go", async () => {
   const { code, frames } = await say(door.url, (socket) => socket.close(1000));
   assert.deepEqual([code, frames], [1000, []]);
