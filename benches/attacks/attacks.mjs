@@ -33,8 +33,8 @@ async function during(seconds, act) {
 }
 
 export const attacks = {
-  /** Readers that stop, each of whom is sent 30 MiB by somebody else. */
-  async stopped({ broker, held, count = 20, size = 30 }) {
+  /** Readers that stop, each of whom is sent 30 MiB by somebody else, with a pause in ms after each. */
+  async stopped({ broker, held, count = 20, size = 30, pause = 0 }) {
     const senders = await open(broker, count);
     const readers = await open(broker, count, { reads: false });
     held.push(...readers, ...senders);
@@ -43,6 +43,7 @@ export const attacks = {
         for (let part = 0; part < size; part += 1) {
           const body = join(sessionId(id), string("a"), value("binary", Buffer.alloc(MIB)));
           await senders[at].send(request(SEND_TO_SESSION, part + 1, body));
+          if (pause > 0) await sleep(pause * 2 * Math.random());
         }
       }),
     );
@@ -50,7 +51,7 @@ export const attacks = {
 
   /** The same with readers that read 1 KiB a second. */
   async slow({ count = 100, ...context }) {
-    await attacks.stopped({ count, size: 20, ...context });
+    await attacks.stopped({ count, size: 20, pause: context.seconds * 25, ...context });
     const readers = context.held.slice(0, count);
     await during(context.seconds, async () => {
       for (const { socket } of readers) if (!socket.destroyed) socket.read(1024);
@@ -108,15 +109,22 @@ export const attacks = {
   async strangers({ broker, held, count = 1000 }) {
     const part = Buffer.alloc(MIB);
     const query = { username: "stranger" };
-    for (let at = 0; at < count; at += 50) {
-      const some = Array.from({ length: Math.min(50, count - at) }, async () => {
-        const client = await openRaw(broker, { query });
-        held.push(client);
-        await client.write(rawHead(BINARY, 16 * MIB));
-        for (let sent = 0; sent < 16; sent += 1) await client.write(part);
-      });
-      await Promise.all(some);
+    const writes = [];
+    while (held.length < count) {
+      const some = await Promise.all(
+        Array.from({ length: Math.min(50, count - held.length) }, () => openRaw(broker, { query })),
+      );
+      held.push(...some);
+      // All at the same time: none waits for the others' ends.
+      for (const client of some) {
+        const write = async () => {
+          await client.write(rawHead(BINARY, 16 * MIB));
+          for (let sent = 0; sent < 16; sent += 1) await client.write(part);
+        };
+        writes.push(write());
+      }
     }
+    await Promise.all(writes);
   },
 
   /** A frame that says it has 2^63 - 1 bytes, on many connections. */

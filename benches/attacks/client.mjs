@@ -84,6 +84,7 @@ export async function openRaw({ port }, { query = {}, reads = true, localAddress
   const parameters = new URLSearchParams({ ty: "WB", v: 25, ca: 8, r: 0, ...query });
   const socket = connect({ port, host: "127.0.0.1", localAddress, noDelay: true });
   socket.on("error", () => {}); // its end says enough
+  const opened = performance.now();
   const incoming = new Incoming();
   const closed = new Promise((resolve) => socket.once("close", () => resolve(performance.now())));
   await Promise.race([once(socket, "connect").catch(() => {}), closed]);
@@ -112,7 +113,8 @@ export async function openRaw({ port }, { query = {}, reads = true, localAddress
     incoming,
     /** The connection response. */
     ...(incoming.first.length > 2 ? readConnectionResponse(incoming.first) : {}),
-    /** When it was closed. */
+    /** When it was opened, and closed, in ms. */
+    opened,
     closed,
     /** Writes; resolves when the system has taken it, or the connection is closed. */
     async write(bytes) {

@@ -94,10 +94,11 @@ test("V3: what strangers send takes no memory, and they are closed", { skip }, a
   const { broker, held } = await target(t);
   const start = resident(broker);
   forgetPeak(broker);
-  const begun = performance.now();
   await attacks.strangers({ broker, held, count: isLong ? 1000 : 50 });
-  await Promise.all(held.map(({ closed }) => closed));
-  if (isLong) assert.ok(performance.now() - begun < 60_000);
+  for (const { opened, closed } of held) {
+    const ms = (await closed) - opened;
+    assert.ok(ms < (isLong ? 10_000 : 60_000), `${ms} ms`);
+  }
   assert.ok(peak(broker) - start < 64, `${peak(broker)} MiB`);
 });
 
@@ -183,7 +184,7 @@ test("L4: a handler that never answers costs its deadline, and the memory is bac
   await handler.register("dead");
   const ours = await open(t, broker);
   const start = resident(broker);
-  const outcomes = await ask(sender, "dead", isLong ? 4000 : 400, value("binary", Buffer.alloc(10_000)), 400);
+  const outcomes = await ask(sender, "dead", isLong ? 1000 : 100, value("binary", Buffer.alloc(10_000)), 100);
   assert.ok(outcomes.every(({ type, reason, ms }) => type === ERROR && reason === 102 && ms >= 500));
   const late = outcomes[Math.floor(outcomes.length / 2)].ms - 500;
   assert.ok(late < (isLong ? 50 : 1000), `${late} ms late`);

@@ -118,6 +118,27 @@ async fn when_too_much_waits_for_all_who_has_most_is_ended_first() {
     few.ping_pong().await;
 }
 
+/// L-3.
+#[tokio::test]
+async fn what_waits_for_somebody_who_is_leaving_goes_before_anybody_is_ended() {
+    let _beside = ALONE.read().await;
+    let port = broker(Traffic { max_queued_bytes: 24 * MIB, ..Traffic::default() }).await;
+    let mut sender = Client::open(port).await;
+    let (mut staying, mut leaving) = (Client::open(port).await, Client::open(port).await);
+    for _ in 0..23 {
+        sender.send_to_session(leaving.session(), &vec![0; MIB]).await;
+    }
+    sender.ping_pong().await;
+    leaving.write(&frame(BINARY, &[29], true)).await;
+    for _ in 0..12 {
+        sender.send_to_session(staying.session(), &vec![0; MIB]).await;
+    }
+    for _ in 0..12 {
+        timeout(LONG, staying.message()).await.expect("in time").expect("a request");
+    }
+    staying.ping_pong().await;
+}
+
 /// L-2.
 #[tokio::test]
 async fn pings_of_a_client_that_does_not_read_take_no_memory() {

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use antiphon_protocol::time::Moment;
@@ -23,6 +23,8 @@ use crate::identity::Identities;
 const NORMAL: u16 = 1000;
 /// That of a client that does what it may not (RFC 6455, section 7.4.1).
 const POLICY_VIOLATION: u16 = 1008;
+/// Bytes that may wait on a connection that is being closed without being looked after: those of all of them are few.
+const MUCH: usize = 16 << 10;
 /// What it is told if it reads too slowly.
 const SLOW: &str = "slow: the client does not read what it is sent";
 
@@ -53,6 +55,8 @@ pub(super) struct Hub {
 struct State {
     broker: Broker,
     outboxes: ByConnection<Arc<Outbox>>,
+    /// Those that are being closed while much waits in them.
+    closing: Vec<Weak<Outbox>>,
     /// When [`Hub::keep_time`] calls the core at the latest.
     wake_at: Option<Moment>,
     /// When to see whether a client has caught up with what waits for it, the earliest first.
@@ -114,7 +118,7 @@ impl Hub {
         let traffic = traffic.within_memory();
         let (outboxes, bursts) = (ByConnection::default(), BinaryHeap::new());
         Self {
-            state: Mutex::new(State { broker, outboxes, wake_at: None, bursts, is_over: false }),
+            state: Mutex::new(State { broker, outboxes, closing: Vec::new(), wake_at: None, bursts, is_over: false }),
             earlier: Notify::new(),
             start: Instant::now(),
             connections: AtomicU64::new(0),
@@ -346,10 +350,15 @@ impl Turn<'_> {
         self.carry_out();
     }
 
-    /// More waits for all clients together than may: those for whom most is waiting read too slowly.
+    /// More waits for all clients together than may: those whose connections are being closed get no more of it; and those
+    /// for whom most is waiting read too slowly.
     fn relieve(&mut self) {
         let queues = &self.hub.queues;
         let mut wanted = queues.excess() + queues.relief();
+        for outbox in self.state.closing.drain(..).filter_map(|outbox| outbox.upgrade()) {
+            wanted = wanted.saturating_sub(outbox.memory());
+            outbox.cut(Some(NORMAL), "");
+        }
         let waiting = self.state.outboxes.iter().map(|(connection, outbox)| (outbox.memory(), *connection));
         let mut waiting: Vec<_> = waiting.filter(|(memory, _)| *memory > 0).collect();
         waiting.sort_unstable();
@@ -370,6 +379,10 @@ impl Turn<'_> {
     fn close(&mut self, connection: ConnectionId) {
         if let Some(outbox) = self.state.forget(connection) {
             outbox.close(Some(NORMAL), "");
+            if outbox.memory() > MUCH {
+                self.state.closing.retain(|other| other.upgrade().is_some_and(|other| other.memory() > 0));
+                self.state.closing.push(Arc::downgrade(&outbox));
+            }
             touch(&mut self.touched, &outbox);
         }
     }
