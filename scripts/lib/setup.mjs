@@ -9,6 +9,7 @@ import { cargo, Failure, must, run, say } from "./run.mjs";
 
 const PYTHON_CLIENT = "diffusion==6.12.2";
 const FUZZER = "cargo-fuzz@0.13.2";
+const CONFORMANCE = "kosoku==0.1.0";
 
 /** Node packages, from package-lock.json. They are build tools only, and none gets to run an install script. */
 export async function nodeModules() {
@@ -108,6 +109,19 @@ export async function fuzzer() {
 
 /** A virtual environment with the official Python client, for the interoperability tests. */
 export const pythonClient = () => virtualEnvironment(fromRoot("build", "venv"), PYTHON_CLIENT);
+
+/** The Autobahn cases of conformance to WebSocket, in a virtual environment; returns the command, undefined without it. */
+export async function conformance() {
+  const folder = fromRoot("build", "conformance");
+  try {
+    await virtualEnvironment(folder, CONFORMANCE);
+    return join(folder, "bin", "kosoku");
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    say(`\n*** CONFORMANCE TO WEBSOCKET IS NOT TESTED, since kosoku is not installed ***\n${error.message}\n`);
+    return undefined;
+  }
+}
 
 /** A virtual environment in `folder` with one package: `name==version`. */
 export async function virtualEnvironment(folder, requirement) {

@@ -14,6 +14,8 @@ use tungstenite::protocol::frame::coding::CloseCode;
 
 use super::arriving::Share;
 use super::door::{Arrived, Asked, FirstMessage, FirstMessageLimits};
+#[cfg(feature = "echo")]
+use super::echo::InvalidText;
 use super::frames::{Decoder, Incoming};
 use super::heads::Violation;
 use super::hub::{Connection, ConnectionTurn, Hub};
@@ -327,6 +329,12 @@ impl<'a> Intake<'a> {
         if self.end.is_some() {
             return;
         }
+        #[cfg(feature = "echo")]
+        if let Some(sent_back) = super::echo::sent_back(self.outbox, &incoming) {
+            self.has_pong = true;
+            self.end = sent_back.err().map(|InvalidText| End::Violation);
+            return;
+        }
         match incoming {
             Incoming::Close(code) => {
                 self.end = Some(End::Theirs(code));
@@ -348,7 +356,7 @@ impl<'a> Intake<'a> {
                     turn.message(&message);
                 }
             }
-            Incoming::Text => {
+            Incoming::Text(_) => {
                 self.outbox.will_close(UNSUPPORTED);
                 if let Some(turn) = self.turn() {
                     turn.violation();

@@ -94,7 +94,7 @@ impl FirstMessage {
                 Incoming::Ping(payload) => pong(payload),
                 Incoming::Pong => {}
                 Incoming::Close(code) => arrived = Some(Arrived::Close(code)),
-                Incoming::Text => arrived = Some(Arrived::Violation(TEXT)),
+                Incoming::Text(_) => arrived = Some(Arrived::Violation(TEXT)),
                 Incoming::Binary(message) => {
                     arrived = Some(Arrived::Asked(ConnectRequest::from_message(&message).map(Box::new)));
                 }

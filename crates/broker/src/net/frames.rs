@@ -8,8 +8,8 @@ use super::heads::{CONTINUATION, Head, PING, PONG, TEXT, TOO_MANY_FRAGMENTS, Vio
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Incoming<'a> {
     Binary(Cow<'a, [u8]>),
-    /// A message of text, whatever it says.
-    Text,
+    /// A message of text, whatever it says and whether it is any.
+    Text(Cow<'a, [u8]>),
     Ping(&'a [u8]),
     Pong,
     /// With the code it gives, if it gives one.
@@ -170,8 +170,8 @@ impl Decoder {
                 let (frame, rest) = input.split_at_mut(head.size + head.length);
                 let payload = &mut frame[head.size..];
                 unmask(payload, head.mask);
-                let is_text = head.opcode == TEXT;
-                let goes_on = each(if is_text { Incoming::Text } else { Incoming::Binary((&*payload).into()) });
+                let form = if head.opcode == TEXT { Incoming::Text } else { Incoming::Binary };
+                let goes_on = each(form((&*payload).into()));
                 input = rest;
                 if !goes_on {
                     return Ok(input.len());
@@ -226,7 +226,7 @@ impl Decoder {
         if self.is_discarding {
             return None;
         }
-        Some(if is_text { Incoming::Text } else { Incoming::Binary(bytes.into()) })
+        Some(if is_text { Incoming::Text(bytes.into()) } else { Incoming::Binary(bytes.into()) })
     }
 }
 
@@ -283,7 +283,7 @@ mod tests {
                 if seen.messages.last().is_none_or(|last| !last.starts_with("close")) {
                     seen.messages.push(match incoming {
                         Incoming::Binary(bytes) => format!("binary {bytes:?}"),
-                        Incoming::Text => "text".into(),
+                        Incoming::Text(_) => "text".into(),
                         Incoming::Ping(payload) => format!("ping {payload:?}"),
                         Incoming::Pong => "pong".into(),
                         Incoming::Close(code) => format!("close {code:?}"),

@@ -14,6 +14,8 @@ pub(super) struct Violation {
 /// What kind of frame it is, as far as the broker sends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
+    #[cfg(feature = "echo")]
+    Text = 1,
     Binary = 2,
     Close = 8,
     Pong = 10,

@@ -177,6 +177,7 @@ impl Hub {
     }
 
     /// A client opened a connection and asks for a session.
+    #[cfg_attr(feature = "echo", expect(unused_variables, reason = "nobody gets a session"))]
     pub fn open(
         self: &Arc<Self>,
         request: &ConnectRequest,
@@ -187,6 +188,7 @@ impl Hub {
         let mut turn = self.enter()?;
         let connection = Connection { hub: self.clone(), id };
         turn.state.outboxes.insert(id, outbox);
+        #[cfg(not(feature = "echo"))]
         turn.state.broker.handle_connect(turn.now, id, request, arrival);
         turn.carry_out();
         turn.leave();

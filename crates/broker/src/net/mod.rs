@@ -19,6 +19,8 @@ mod ceiling;
 mod certificate;
 mod connection;
 mod door;
+#[cfg(feature = "echo")]
+mod echo;
 mod entrance;
 mod forwarded;
 mod frames;

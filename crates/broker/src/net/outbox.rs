@@ -21,6 +21,9 @@ use super::socket::Sink;
 /// Bytes of frames that are put together to be written at once. A larger frame is written from where it is.
 const COPIED: usize = 16 << 10;
 
+/// Answers to pings that wait at most; each has 125 bytes at most.
+const PONGS: usize = 16;
+
 /// Room for frames that is kept while none wait. What a burst took beyond it is given back.
 const ROOM: usize = 64;
 
@@ -54,8 +57,8 @@ struct Waiting {
     status: Status,
     /// What was put in since something was last taken out.
     queue: VecDeque<Outgoing>,
-    /// Answers the last ping. It overtakes messages, and replaces an earlier one.
-    pong: Option<Bytes>,
+    /// Answer the last [`PONGS`] pings. They overtake messages.
+    pongs: VecDeque<Bytes>,
     /// What was taken out, unless somebody is writing it.
     taken: Taken,
     /// Somebody is writing.
@@ -80,6 +83,8 @@ pub(super) enum Outgoing {
     Together(Bytes),
     /// The end, with what a close frame says.
     Close(Bytes),
+    #[cfg(feature = "echo")]
+    Text(Bytes),
 }
 
 /// A WebSocket frame.
@@ -114,7 +119,7 @@ impl Outbox {
         let waiting = Waiting {
             status: Status::Open,
             queue: VecDeque::new(),
-            pong: None,
+            pongs: VecDeque::new(),
             taken: Taken::default(),
             is_writing: false,
             is_full: false,
@@ -171,7 +176,11 @@ impl Outbox {
     pub fn pong(&self, payload: &[u8]) {
         let mut waiting = self.lock();
         if waiting.status == Status::Open {
-            waiting.pong = Some(Bytes::copy_from_slice(payload));
+            // A client that sends more than it reads gets no answer to the first of them (RFC 6455, section 5.5.3).
+            if waiting.pongs.len() == PONGS {
+                waiting.pongs.pop_front();
+            }
+            waiting.pongs.push_back(Bytes::copy_from_slice(payload));
         }
     }
 
@@ -185,7 +194,7 @@ impl Outbox {
         let mut waiting = self.lock();
         if waiting.status == Status::Open {
             waiting.status = Status::Closing;
-            waiting.pong = None;
+            waiting.pongs = VecDeque::new();
             let code = waiting.close_code.or(code);
             waiting.queue.push_back(Outgoing::Close(close_payload(code, reason)));
             self.owner.wake();
@@ -197,7 +206,7 @@ impl Outbox {
         let mut waiting = self.lock();
         if matches!(waiting.status, Status::Open | Status::Closing) {
             waiting.status = Status::Closing;
-            waiting.pong = None;
+            waiting.pongs = VecDeque::new();
             waiting.cut = Some(close_payload(code, reason));
             if !waiting.is_writing {
                 waiting.carry_out_cut();
@@ -298,10 +307,10 @@ impl Waiting {
         if self.taken.queue.is_empty() {
             std::mem::swap(&mut self.taken.queue, &mut self.queue);
         }
-        if self.taken.sent == 0
-            && let Some(payload) = self.pong.take()
-        {
-            self.taken.frames.push_front(Frame { kind: Kind::Pong, payload, messages: Amount::default() });
+        if self.taken.sent == 0 {
+            for payload in std::mem::take(&mut self.pongs).into_iter().rev() {
+                self.taken.frames.push_front(Frame { kind: Kind::Pong, payload, messages: Amount::default() });
+            }
         }
         let is_something = !self.taken.queue.is_empty() || !self.taken.frames.is_empty();
         is_something.then(|| std::mem::take(&mut self.taken))
@@ -311,7 +320,7 @@ impl Waiting {
         self.status = Status::Broken;
         self.queue = VecDeque::new();
         self.taken = Taken::default();
-        self.pong = None;
+        self.pongs = VecDeque::new();
         self.backlog.cut(Amount::default());
     }
 
@@ -363,6 +372,8 @@ impl Taken {
                 Outgoing::Together(message) => (batcher.push(message, MAX_BATCH_BYTES), None),
                 Outgoing::Alone(message) => (batcher.take(), Some((Kind::Binary, message, amount))),
                 Outgoing::Close(payload) => (batcher.take(), Some((Kind::Close, payload, amount))),
+                #[cfg(feature = "echo")]
+                Outgoing::Text(text) => (batcher.take(), Some((Kind::Text, text, amount))),
             };
             if let Some(payload) = batch {
                 self.frames.push_back(Frame { kind: Kind::Binary, payload, messages: std::mem::take(&mut batched) });
@@ -440,6 +451,8 @@ impl Outgoing {
         match self {
             Self::Alone(message) | Self::Together(message) => Amount { messages: 1, bytes: message.len() },
             Self::Close(_) => Amount::default(),
+            #[cfg(feature = "echo")]
+            Self::Text(text) => Amount { messages: 1, bytes: text.len() },
         }
     }
 }
