@@ -7,6 +7,7 @@ import { nodeModules, rust } from "./lib/setup.mjs";
 
 const TESTS = ["--release", "--locked", "-p", "antiphon-load", "--test", "recovery"];
 const BOUNDS = ["bounds", "broker-memory", "logins"].map((name) => `tests/rules/${name}.test.mjs`);
+const ROUND_TRIP = ["--release", "--locked", "-p", "antiphon-protocol", "--test", "round_trip"];
 const env = { ANTIPHON_LOAD: "long" };
 
 async function load() {
@@ -15,6 +16,8 @@ async function load() {
   const names = process.argv.slice(2);
   // One after the other: they measure.
   await must("cargo", ["test", ...TESTS, "--", "--nocapture", "--test-threads=1", ...names], { env });
+  // S3: what is written is read as the same, for every message.
+  await must("cargo", ["test", ...ROUND_TRIP, "--", ...names], { env: { PROPTEST_CASES: "100000" } });
   await must("npm", ["run", "build"]);
   await must("cargo", ["build", "--release", "--locked", "-p", "antiphon-broker"]);
   const patterns = names.map((name) => `--test-name-pattern=${name}`);
