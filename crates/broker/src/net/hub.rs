@@ -200,6 +200,7 @@ impl Hub {
         if let Some(mut turn) = self.enter() {
             turn.state.broker.reconfigure(config);
             turn.state.broker.set_permissions(permissions);
+            turn.state.broker.set_standing(|principal| self.identities.standing(principal));
             turn.carry_out();
             turn.leave();
         }
