@@ -132,7 +132,7 @@ test("N-7, V26: nothing is found outside the page's files, however its path is w
 });
 
 test("N-3, V4: whoever sends a byte now and then is gone when the time is over; others connect meanwhile", async (t) => {
-  const impatient = await startBroker(["--handshake-timeout", "2s"]);
+  const impatient = await startBroker(["--handshake-timeout", "1s"]);
   t.after(() => impatient.stop());
   const begun = performance.now();
   const beginnings = [
@@ -145,7 +145,7 @@ test("N-3, V4: whoever sends a byte now and then is gone when the time is over; 
   for (const [n, raw] of drippers.entries()) raw.send(beginnings[n % beginnings.length]);
   const timer = setInterval(() => {
     for (const raw of drippers) if (!raw.socket.closed && raw.socket.writable) raw.send("a");
-  }, 500);
+  }, 200);
   t.after(() => clearInterval(timer));
   const session = await connect(impatient.url, options);
   await Promise.all(drippers.map((raw) => raw.closed));
