@@ -507,8 +507,14 @@ fn what_becomes_of_ten_times_as_many_waiting_calls_takes_about_ten_times_as_long
             assert_eq!(session.open_conversations(), 0, "{name}");
             time
         };
-        let best = |calls| (0..5).map(|_| time(calls)).min().unwrap_or_default();
-        let (few, many) = (best(1_000), best(10_000));
+        // Whoever else has the processor meanwhile makes one of them take longer, but not the shortest of many.
+        let (mut few, mut many) = (Duration::MAX, Duration::MAX);
+        for attempt in 0..40 {
+            (few, many) = (few.min(time(1_000)), many.min(time(10_000)));
+            if attempt >= 4 && many < few * 50 {
+                break;
+            }
+        }
         assert!(many < few * 50, "{name}: {few:?} for 1,000, {many:?} for 10,000");
     }
 }
