@@ -143,10 +143,15 @@ impl Broker {
         let Some(party) = self.turns.begin(now) else { return };
         let before = self.work;
         let mut has_asked_others = false;
+        // A session does several things in a row: what it is told of them goes out in one write.
+        let (mut current, mut since) = (None, before);
         while !has_asked_others
             && self.work - before < self.config.turn_work
             && let Some((session, task)) = self.turns.take(party)
         {
+            if current != Some(session) {
+                (current, since) = (Some(session), self.work);
+            }
             match task {
                 Task::FanOut(fan_out) => {
                     let asker = fan_out.asker;
@@ -163,7 +168,8 @@ impl Broker {
                 Task::Failing(failing) => self.fail_some(party, session, failing),
                 Task::TakingOut(paths) => self.take_out_some(party, session, paths),
             }
-            let intake = self.turns.done(party, session);
+            let goes_on = !has_asked_others && self.work - since < self.config.turn_work / 8;
+            let intake = self.turns.done(party, session, goes_on);
             self.regulate(session, intake);
         }
         self.sessions.charge(party, self.work - before);

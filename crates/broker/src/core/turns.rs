@@ -257,14 +257,19 @@ impl Turns {
         None
     }
 
-    /// A session has done what it took. Whether more may be read now.
-    pub fn done(&mut self, party: PartyKey, session: SessionKey) -> Option<Intake> {
+    /// A session has done what it took, and goes on with what comes next, or after the others. Whether more may be read now.
+    pub fn done(&mut self, party: PartyKey, session: SessionKey, goes_on: bool) -> Option<Intake> {
         let tasks = self.tasks.get_mut(&session)?;
         let intake = tasks.regulate();
         if tasks.queue.is_empty() {
             self.tasks.remove(&session);
         } else {
-            self.waiting.entry(party).or_default().push_back(session);
+            let waiting = self.waiting.entry(party).or_default();
+            if goes_on {
+                waiting.push_front(session);
+            } else {
+                waiting.push_back(session);
+            }
         }
         intake
     }
