@@ -131,17 +131,19 @@ test("SIGHUP changes users, roles, origins and the log of a broker that keeps it
   const status = async () => (await fetch(new URL("/diffusion", broker.httpUrl), { headers: { origin } })).status;
   assert.equal(await status(), 403);
 
-  const text = `origins = ["${origin}"]\nlog = "debug"\nthreads = 2\n[limits]\nmax_sessions = 5\n[roles.CLIENT_CONTROL]\nincludes = ["CLIENT"]\n${userTable("bob", BOBS, "CLIENT")}`;
+  const text = `origins = ["${origin}"]\nlog = "debug"\nthreads = 2\n[limits]\nmax_sessions = 5\n[roles.CLIENT_CONTROL]\nincludes = ["CLIENT"]\n${userTable("ada", ADAS)}${userTable("bob", BOBS, "CLIENT")}`;
   const said = await reload(text);
   assert.match(said, /configuration read again changed="?log, origins, limits\.max_sessions, users, roles/);
   assert.equal(await status(), 400, "no WebSocket, and let in");
   const bob = await login(broker, "bob", "builder");
   assert.equal(await bob.messaging.sendRequestToPath("sum", [1, 2]), 3, "a session and its handler are kept");
-  assert.equal((await rejection(login(broker, "ada", "analytical"))).code, "ACCESS_DENIED");
   const another = ada.messaging.addRequestHandler("more", () => 1);
   assert.equal((await rejection(another)).code, "ACCESS_DENIED", "a role changes with the next operation");
   assert.equal(ada.state, "connected");
-  for (const session of [ada, bob]) await session.close();
+  await reload(userTable("bob", BOBS, "CLIENT"));
+  assert.equal((await ada.closed).code, "CLOSED_BY_SERVER", "who is removed is out");
+  assert.equal((await rejection(login(broker, "ada", "analytical"))).code, "ACCESS_DENIED");
+  await bob.close();
   while (!/these keys hold after a restart keys="?threads/.test(broker.log()))
     await once(broker.process.stderr, "data");
 });

@@ -52,9 +52,17 @@ async function start(t, command, args, ready) {
   if (!said.includes(ready)) throw new Error(`${command}: ${said}`);
 }
 
+/** Under which heading of the page each configuration stands. */
+const headings = {
+  nginx: "nginx, which takes TLS off",
+  "nginx-stream": "nginx, which passes TLS on",
+  haproxy: "HAProxy, which takes TLS off",
+  "haproxy-tcp": "HAProxy, which passes TLS on",
+};
+
 /** The configuration of a block, with the ports and files of a test instead of those of the page. */
-function configuration(language, broker, port, identity) {
-  const [, text] = new RegExp(`\`\`\`${language}\n(.*?)\`\`\``, "s").exec(page);
+function configuration(block, broker, port, identity) {
+  const [, text] = new RegExp(`^## ${headings[block]}\\n+\`\`\`\\w+\\n(.*?)\`\`\``, "ms").exec(page);
   const replaced = text
     .replace(/(127\.0\.0\.1):(8080|8443)/g, `$1:${broker.port}`)
     .replace(/(127\.0\.0\.1):443/, `$1:${port}`);
