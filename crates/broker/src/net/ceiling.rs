@@ -1,10 +1,16 @@
 //! The memory ceiling: how much memory the process takes, and whether that is so much that nothing new is to begin.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// How often the system is asked. What is kept of messages is counted between.
+use antiphon_protocol::time::Moment;
+
+/// How often the system is asked while nothing happens.
 pub(super) const PERIOD: Duration = Duration::from_millis(250);
+
+/// How old an answer of the system may be when something is about to happen: sessions, registrations and requests take
+/// memory that is not counted, and thousands of them come in a second. What is kept of messages is counted meanwhile.
+const FRESH: Duration = Duration::from_millis(5);
 
 /// The memory that the process may take, and takes.
 #[derive(Debug)]
@@ -13,17 +19,25 @@ pub(super) struct Ceiling {
     limit: usize,
     /// Bytes that the process took when the system was asked, without what was counted then.
     rest: AtomicUsize,
+    /// When that was, in microseconds.
+    measured_at: AtomicU64,
     is_scarce: AtomicBool,
 }
 
 impl Ceiling {
     /// A ceiling of so many bytes.
     pub fn new(limit: usize) -> Self {
-        Self { limit, rest: AtomicUsize::new(0), is_scarce: AtomicBool::new(false) }
+        Self { limit, rest: AtomicUsize::new(0), measured_at: AtomicU64::new(0), is_scarce: AtomicBool::new(false) }
+    }
+
+    /// Whether what is known is too old to decide by.
+    pub fn is_outdated(&self, now: Moment) -> bool {
+        now.since(Moment(self.measured_at.load(Ordering::Relaxed))) >= FRESH
     }
 
     /// The process takes `resident` bytes of memory, `counted` of them for what is counted.
-    pub fn measured(&self, resident: usize, counted: usize) {
+    pub fn measured(&self, now: Moment, resident: usize, counted: usize) {
+        self.measured_at.store(now.0, Ordering::Relaxed);
         self.rest.store(resident.saturating_sub(counted), Ordering::Relaxed);
     }
 
@@ -60,13 +74,22 @@ mod tests {
     #[test]
     fn memory_is_scarce_until_there_is_clearly_more_again() {
         let ceiling = Ceiling::new(8000);
-        ceiling.measured(5000, 1000);
+        ceiling.measured(Moment(1), 5000, 1000);
         assert_eq!(
             [1000, 2999, 3000, 2999, 2000, 1999, 2999].map(|counted| ceiling.is_scarce(counted)),
             [false, false, true, true, true, false, false]
         );
-        ceiling.measured(7000, 0);
+        ceiling.measured(Moment(2), 7000, 0);
         assert!(ceiling.is_scarce(0));
+    }
+
+    #[test]
+    fn nothing_is_decided_by_what_is_long_past() {
+        let ceiling = Ceiling::new(8000);
+        let start = Moment(1_000_000);
+        ceiling.measured(start, 5000, 0);
+        assert!(!ceiling.is_outdated(start + FRESH / 2));
+        assert!(ceiling.is_outdated(start + FRESH));
     }
 
     #[cfg(target_os = "linux")]

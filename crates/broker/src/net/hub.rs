@@ -148,11 +148,16 @@ impl Hub {
     /// Waits for its turn. Nothing if it is over, or if the core panicked: nobody knows what it would do.
     fn enter(&self) -> Option<Turn<'_>> {
         let mut state = self.state.lock().ok().filter(|state| !state.is_over)?;
-        if let Some(ceiling) = &self.ceiling {
-            state.broker.set_memory_scarce(ceiling.is_scarce(self.memory()));
-        }
         let time = Instant::now();
         let now = Moment::default() + (time - self.start);
+        if let Some(ceiling) = &self.ceiling {
+            if ceiling.is_outdated(now)
+                && let Some(resident) = ceiling::resident()
+            {
+                ceiling.measured(now, resident, self.memory());
+            }
+            state.broker.set_memory_scarce(ceiling.is_scarce(self.memory()));
+        }
         Some(Turn { hub: self, state, time, now, touched: Vec::new() })
     }
 
@@ -166,7 +171,9 @@ impl Hub {
         let Some(ceiling) = &self.ceiling else { return std::future::pending().await };
         loop {
             match ceiling::resident() {
-                Some(resident) => ceiling.measured(resident, self.memory()),
+                Some(resident) => {
+                    ceiling.measured(Moment::default() + self.start.elapsed(), resident, self.memory());
+                }
                 None => {
                     tracing::warn!("the system does not tell how much memory is taken: there is no ceiling");
                     return std::future::pending().await;
