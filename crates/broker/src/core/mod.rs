@@ -15,13 +15,14 @@
 //!
 //! What happens:
 //!
-//! - here: what comes from connections and the clock, and what goes out.
+//! - here: what comes from connections and the clock, and what goes out; `messages`: what a connection brings, taken apart.
 //! - `lifecycle`: opening a session, losing and regaining its connection, ending it; `ending`: why; `aftermath`: what is left
 //!   to do then; `stopping`: ending all of them.
 //! - `serve`: requests to the broker, by service: each ends in an answer or a `refusal`; `gate`: whether it is allowed.
 //! - `routing`: requests to their recipients, answers back to the senders; `choice`: among several handlers; `fan_out`:
 //!   requests to all that a filter matches, which `search` finds.
 //! - `registrations`, `session_services`: the other services.
+//! - `operator`: what an operator changes, and is told.
 //! - [`filter`]: the session filter language; `path`: message paths.
 
 pub mod access;
@@ -38,6 +39,8 @@ pub mod identity;
 mod leases;
 mod lifecycle;
 mod logins;
+mod messages;
+mod operator;
 mod parties;
 mod path;
 mod per_session;
@@ -63,9 +66,7 @@ mod turns;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use antiphon_protocol::batch;
 use antiphon_protocol::time::Moment;
-use antiphon_protocol::wire::envelope::Message;
 use antiphon_protocol::wire::handshake::{ConnectRequest, ConnectResponse, ResponseCode};
 
 use bytes::Bytes;
@@ -75,21 +76,18 @@ use choice::Random;
 pub use config::BrokerConfig;
 use ending::Ending;
 use exchanges::Exchanges;
-use identity::{Identity, Login, Ticket};
+use identity::{Login, Ticket};
 use leases::Leases;
 use logins::Logins;
 use parties::Allowance;
 use per_session::SessionKey;
 pub(crate) use per_session::{ByConnection, give_back};
-use permissions::{GrantsByRoles, Permissions};
+use permissions::GrantsByRoles;
 use pings::Pings;
-use proposals::Proposals;
-use received::Occurrence;
 use registry::Registry;
-use serve::Asker;
-use sessions::{Session, Sessions};
+use sessions::Sessions;
 use stopping::Phase;
-use turns::{HeldRequest, Turns};
+use turns::Turns;
 
 /// Outputs for which there is always room. What a larger burst took is given back after it.
 const ROOM: usize = 1024;
@@ -217,87 +215,6 @@ impl Broker {
         next.map(Output::WakeAt)
     }
 
-    /// From now on another configuration holds, for what is asked for at each use of it; the rest stays as it was.
-    pub fn reconfigure(&mut self, config: BrokerConfig) {
-        let BrokerConfig { server, seed, token_key, .. } = self.config;
-        self.config = BrokerConfig { server, seed, token_key, ..config };
-    }
-
-    /// From now on other permissions hold: for the next request of every session, also of those that are open.
-    pub fn set_permissions(&mut self, permissions: Permissions) {
-        self.grants = GrantsByRoles::new(permissions);
-        self.sessions.grant_anew(&mut self.grants);
-    }
-
-    /// From now on principals are what `standing` says, also in sessions that are open: those of one that it does not know
-    /// any more end. What credentials say that expire holds until then, and principals that are known here stay as they are.
-    pub fn set_standing(&mut self, standing: impl Fn(&str) -> Option<Identity>) {
-        if matches!(self.principals, Principals::Development) {
-            return;
-        }
-        let mut lasting: Vec<_> = self.sessions.keys().filter(|key| !self.leases.has(*key)).collect();
-        lasting.sort_unstable();
-        for key in lasting {
-            let identity = self.sessions.get(key).and_then(|session| standing(session.properties().principal()));
-            let is_set = identity.is_some_and(|identity| {
-                self.sessions
-                    .change_principal(key, &identity, &Proposals::All, usize::MAX, &[], &mut self.grants)
-                    .is_ok()
-            });
-            if !is_set {
-                self.abort(key, Ending::Revoked);
-            }
-        }
-    }
-
-    /// Number of open sessions, with those that have no connection at the moment.
-    #[must_use]
-    pub fn session_count(&self) -> usize {
-        self.sessions.len()
-    }
-
-    /// Number of requests that wait for an answer, with those that are still to be delivered.
-    #[must_use]
-    pub fn outstanding_requests(&self) -> usize {
-        self.exchanges.awaited() + self.turns.undelivered()
-    }
-
-    /// Number of requests that the handlers registered at `path` have to answer, whatever paths below they went to.
-    #[must_use]
-    pub fn requests_at(&self, path: &str) -> usize {
-        self.exchanges.at(path)
-    }
-
-    /// Number of requests and pings that the broker sent and that wait for an answer, even if nobody wants it any more.
-    #[must_use]
-    pub fn open_conversations(&self) -> usize {
-        self.exchanges.len() + self.pings.unanswered()
-    }
-
-    /// How many requests the broker itself refused.
-    #[must_use]
-    pub fn refusals(&self) -> u64 {
-        self.refusals
-    }
-
-    /// How many answers came after the first, after the time allowed, or after the sender had gone.
-    #[must_use]
-    pub fn late_answers(&self) -> u64 {
-        self.late_answers
-    }
-
-    /// How many sessions ended because their clients did not read what they were sent.
-    #[must_use]
-    pub fn slow_readers(&self) -> u64 {
-        self.slow_readers
-    }
-
-    /// Whoever looks after the memory says whether there is little left. Then new sessions, requests and registrations are
-    /// refused; what is under way goes on, and sessions are taken up again.
-    pub fn set_memory_scarce(&mut self, is_scarce: bool) {
-        self.is_memory_scarce = is_scarce;
-    }
-
     /// A client opened a connection and asks for a session. The answer is a connection response, now or when it is known who
     /// the client is, and a refusal closes the connection; a broker that is stopping closes it without an answer, for the
     /// client to try again.
@@ -330,58 +247,6 @@ impl Broker {
         tracing::info!(principal, client = arrival.client_ip, "refused: {}", code.text());
         self.send(connection, ConnectResponse::Refused { version: request.version, code }.to_frame());
         self.outputs.push_back(Output::Close(connection));
-    }
-
-    /// A binary WebSocket message arrived: a message of the session, or a batch of them.
-    pub fn handle_frame(&mut self, now: Moment, connection: ConnectionId, frame: &[u8]) {
-        let Some(key) = self.heard(now, connection) else { return self.give_up_early(connection) };
-        let Some(attached) = self.sessions.get(key).and_then(Session::connection) else { return };
-        let Some(party) = self.sessions.party_of(key) else { return };
-        for message in batch::messages(frame, attached.negotiated.features) {
-            let before = self.work;
-            match message {
-                Ok(message) => self.handle_message(now, key, message),
-                Err(_) => self.abort(key, Ending::Violation),
-            }
-            self.sessions.charge(party, self.work - before);
-            // One of them may have ended the session.
-            if self.sessions.get(key).is_none() {
-                return;
-            }
-        }
-    }
-
-    fn handle_message(&mut self, now: Moment, key: SessionKey, message: &[u8]) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        session.received.count_message();
-        match Message::decode(message) {
-            Ok(Message::ServiceRequest { service, conversation, body }) => {
-                if session.received.remember(conversation, message) == Occurrence::First {
-                    self.request(Asker { now, session: key, conversation }, service, body);
-                }
-            }
-            Ok(Message::ServiceResponse { conversation, body }) => self.handle_answer(key, conversation, Ok(body)),
-            Ok(Message::ServiceError { conversation, failure }) => self.handle_answer(key, conversation, Err(failure)),
-            // A client says goodbye with a close request and gets an abort for an answer. One that sends what no
-            // client sends gets the same (sections 4.1 and 11).
-            Ok(Message::CloseRequest) => self.abort(key, Ending::ByClient),
-            Ok(Message::Topic | Message::Abort) | Err(_) => self.abort(key, Ending::Violation),
-        }
-    }
-
-    /// A session asks for something: now, or when it has its turn, because something that it asked for before is not done
-    /// (rules M-19), or because its party has had its share (rules M-23).
-    fn request(&mut self, asker: Asker, service: u32, body: &[u8]) {
-        let Asker { now, session, conversation } = asker;
-        if !self.turns.has_tasks(session) && self.sessions.may_go_on(now, session) {
-            return self.handle_request(asker, service, body);
-        }
-        let Some(party) = self.sessions.party_of(session) else { return };
-        if let Err(refusal) = self.check_waiting(body.len()) {
-            return self.refuse(asker, &refusal);
-        }
-        let intake = self.turns.hold(party, session, HeldRequest { service, conversation, body: body.into() });
-        self.regulate(session, intake);
     }
 
     /// Takes account of work that was done.
@@ -481,169 +346,5 @@ impl Broker {
     /// Sends what is no message of a session, and not counted.
     fn send(&mut self, connection: ConnectionId, frame: Vec<u8>) {
         self.outputs.push_back(Output::Send(connection, frame.into()));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use antiphon_protocol::features::Features;
-    use antiphon_protocol::wire::handshake::Credentials;
-    use antiphon_protocol::wire::layouts::{
-        ChangePrincipal, DeregisterHandler, GetSessionProperties, RegisterHandler, SendToFilter, SendToPath,
-        SendToSession, SerialisedValue, WireCredentials,
-    };
-    use antiphon_protocol::wire::services::{
-        CloseClient, Deregistration, GetOwnProperties, GetProperties, MessagingFilterSender, MessagingReceiverServer,
-        MessagingSend, Registration,
-    };
-
-    use antiphon_protocol::wire::envelope::request_frame;
-    use antiphon_protocol::wire::error_reason::ErrorReason;
-    use antiphon_protocol::wire::layouts::Reauthenticate;
-    use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
-    use antiphon_protocol::wire::services::{ChangeOwnPrincipal, ReAuthenticate, Service, UserPing};
-
-    use super::*;
-    use permissions::{PathPermission, Role};
-
-    /// Everything that a client may ask for.
-    fn requests(conversation: ConversationId, own: SessionId) -> Vec<Vec<u8>> {
-        fn frame<S: Service>(conversation: ConversationId, request: &S::Request<'_>) -> Vec<u8> {
-            request_frame::<S>(conversation, request, 0)
-        }
-        let (delivery_service, control_group, property_keys) = (88, "", vec![]);
-        let (path, credentials) = ("here", WireCredentials::None(&[]));
-        let request = SerialisedValue { type_name: "string", bytes: b"\xf6" };
-        let registration = ConversationId(5);
-        let register = RegisterHandler { delivery_service, control_group, path, property_keys: vec![], registration };
-        let filter = SendToFilter { filter_conversation: registration, filter: "all", path, request: request.clone() };
-        vec![
-            frame::<UserPing>(conversation, &()),
-            frame::<Registration>(conversation, &register),
-            frame::<Registration>(conversation, &register),
-            frame::<Deregistration>(
-                conversation,
-                &DeregisterHandler { delivery_service, control_group, path, property_keys },
-            ),
-            frame::<GetProperties>(conversation, &GetSessionProperties { session: own, keys: vec!["*F"] }),
-            frame::<GetOwnProperties>(conversation, &()),
-            frame::<ChangeOwnPrincipal>(
-                conversation,
-                &ChangePrincipal { principal: "", credentials: credentials.clone() },
-            ),
-            frame::<ReAuthenticate>(conversation, &Reauthenticate { principal: "", credentials, properties: vec![] }),
-            frame::<CloseClient>(conversation, &SessionId { value: 99, ..own }),
-            frame::<MessagingSend>(conversation, &SendToPath { path: "nobody", request: request.clone() }),
-            frame::<MessagingReceiverServer>(conversation, &SendToSession { session: own, path: "a//b", request }),
-            frame::<MessagingFilterSender>(conversation, &SendToFilter { filter: "no filter", ..filter.clone() }),
-            frame::<MessagingFilterSender>(conversation, &SendToFilter { filter: "not all", ..filter.clone() }),
-            frame::<MessagingFilterSender>(conversation, &filter),
-            // Nobody offers this one.
-            Message::ServiceRequest { service: 9999, conversation, body: &[] }.to_frame(),
-        ]
-    }
-
-    const CONNECTION: ConnectionId = ConnectionId(1);
-    const OWN: SessionId = SessionId { server: 0, value: 0 };
-
-    /// A broker with one anonymous session.
-    fn with_a_session(permissions: Permissions) -> Broker {
-        let access = Access { permissions, ..Access::development() };
-        let mut broker = Broker::new(BrokerConfig::default(), access);
-        let connect = ConnectRequest {
-            client_type: "WB".into(),
-            version: 29,
-            capabilities: 8,
-            reconnect_timeout: 0,
-            principal: None,
-            credentials: Credentials::None,
-            properties: None,
-            recovery: None,
-            features: Features::NONE,
-        };
-        let arrival = Arrival { client_ip: "192.0.2.1".into(), start_time: 0, random: [7; 18] };
-        broker.handle_connect(Moment(0), CONNECTION, &connect, &arrival);
-        while broker.poll_output().is_some() {}
-        broker
-    }
-
-    #[test]
-    fn every_request_is_answered_but_one_with_conversation_0() {
-        let mut broker = with_a_session(Permissions::stock());
-        for conversation in [ConversationId(7), ConversationId::ONE_WAY] {
-            for request in requests(conversation, OWN) {
-                broker.handle_frame(Moment(1), CONNECTION, &request);
-                let mut answers = 0;
-                while let Some(output) = broker.poll_output() {
-                    let Output::Send(_, frame) = output else { continue };
-                    match Message::decode(&frame).expect("a message") {
-                        // A request to a filter that matches reaches this session itself, which answers.
-                        Message::ServiceRequest { service: 85, conversation, .. } => {
-                            let body = b"\x06string\x01\xf6";
-                            let answer = Message::ServiceResponse { conversation, body }.to_frame();
-                            broker.handle_frame(Moment(1), CONNECTION, &answer);
-                        }
-                        Message::ServiceRequest { service, .. } => {
-                            assert_eq!((service, conversation), (103, ConversationId(7)), "what nobody asked for");
-                        }
-                        _ => answers += 1,
-                    }
-                }
-                assert_eq!(answers, usize::from(conversation != ConversationId::ONE_WAY), "{request:x?}");
-            }
-        }
-        assert_eq!((broker.session_count(), broker.outstanding_requests(), broker.open_conversations()), (1, 0, 0));
-    }
-
-    /// The roles of the session, which may do nothing unless `client` says so.
-    fn only(client: Role) -> Permissions {
-        let roles = [("CLIENT", client), ("CLIENT_CONTROL", Role::default())];
-        let roles = roles.map(|(name, role)| (name.to_owned(), role));
-        Permissions::new(roles.into(), &[]).expect("they fit together")
-    }
-
-    #[test]
-    fn every_request_passes_the_gate_before_anything_comes_of_it() {
-        let mut broker = with_a_session(only(Role::default()));
-        let mut reasons = Vec::new();
-        for request in requests(ConversationId(7), OWN) {
-            broker.handle_frame(Moment(1), CONNECTION, &request);
-            while let Some(output) = broker.poll_output() {
-                let Output::Send(CONNECTION, frame) = output else { panic!("{output:?}") };
-                reasons.push(match Message::decode(&frame) {
-                    Ok(Message::ServiceError { failure, .. }) => failure.reason.0,
-                    Ok(Message::ServiceResponse { .. }) => 0,
-                    other => panic!("{other:?}"),
-                });
-            }
-        }
-        // What is only about the session itself takes no permission; a path that is none, and a service that is none, are
-        // refused for that.
-        assert_eq!(reasons, [0, 103, 103, 0, 0, 0, 0, 0, 103, 103, 202, 103, 103, 103, 104]);
-        assert_eq!(broker.refusals(), 9);
-    }
-
-    #[test]
-    fn a_refusal_names_the_permission_and_the_path() {
-        let send = vec![PathPermission::SendToMessageHandler, PathPermission::SendToSession];
-        let mut broker = with_a_session(only(Role {
-            default_path: send,
-            paths: [("here".to_owned(), vec![])].into(),
-            ..Role::default()
-        }));
-        for request in requests(ConversationId(7), OWN) {
-            broker.handle_frame(Moment(1), CONNECTION, &request);
-        }
-        let denied = std::iter::from_fn(|| broker.poll_output()).filter_map(|output| match output {
-            Output::Send(_, frame) => match Message::decode(&frame) {
-                Ok(Message::ServiceError { failure, .. }) if failure.reason == ErrorReason::ACCESS_DENIED => {
-                    Some(failure.description.strip_prefix("the session lacks the permission ")?.to_owned())
-                }
-                _ => None,
-            },
-            _ => None,
-        });
-        let (register, filter) = ("REGISTER_HANDLER for here", "SEND_TO_SESSION for here");
-        assert_eq!(denied.collect::<Vec<_>>(), [register, register, "MODIFY_SESSION", filter, filter, filter]);
     }
 }

@@ -136,3 +136,165 @@ fn not_offered(service: u32) -> Refusal {
     };
     Refusal::new(ErrorReason::UNSUPPORTED, text)
 }
+
+#[cfg(test)]
+mod tests {
+    use antiphon_protocol::features::Features;
+    use antiphon_protocol::wire::envelope::request_frame;
+    use antiphon_protocol::wire::handshake::{ConnectRequest, Credentials};
+    use antiphon_protocol::wire::layouts::{
+        ChangePrincipal, DeregisterHandler, GetSessionProperties, RegisterHandler, SendToFilter, SendToPath,
+        SendToSession, SerialisedValue, WireCredentials,
+    };
+    use antiphon_protocol::wire::primitives::SessionId;
+    use antiphon_protocol::wire::services::{
+        ChangeOwnPrincipal, CloseClient, Deregistration, GetOwnProperties, GetProperties, MessagingFilterSender,
+        MessagingReceiverServer, MessagingSend, ReAuthenticate, Registration,
+    };
+
+    use super::*;
+    use crate::core::access::Access;
+    use crate::core::permissions::{PathPermission, Permissions, Role};
+    use crate::core::{Arrival, BrokerConfig, ConnectionId, Output};
+
+    /// Everything that a client may ask for.
+    fn requests(conversation: ConversationId, own: SessionId) -> Vec<Vec<u8>> {
+        fn frame<S: Service>(conversation: ConversationId, request: &S::Request<'_>) -> Vec<u8> {
+            request_frame::<S>(conversation, request, 0)
+        }
+        let (delivery_service, control_group, property_keys) = (88, "", vec![]);
+        let (path, credentials) = ("here", WireCredentials::None(&[]));
+        let request = SerialisedValue { type_name: "string", bytes: b"\xf6" };
+        let registration = ConversationId(5);
+        let register = RegisterHandler { delivery_service, control_group, path, property_keys: vec![], registration };
+        let filter = SendToFilter { filter_conversation: registration, filter: "all", path, request: request.clone() };
+        vec![
+            frame::<UserPing>(conversation, &()),
+            frame::<Registration>(conversation, &register),
+            frame::<Registration>(conversation, &register),
+            frame::<Deregistration>(
+                conversation,
+                &DeregisterHandler { delivery_service, control_group, path, property_keys },
+            ),
+            frame::<GetProperties>(conversation, &GetSessionProperties { session: own, keys: vec!["*F"] }),
+            frame::<GetOwnProperties>(conversation, &()),
+            frame::<ChangeOwnPrincipal>(
+                conversation,
+                &ChangePrincipal { principal: "", credentials: credentials.clone() },
+            ),
+            frame::<ReAuthenticate>(conversation, &Reauthenticate { principal: "", credentials, properties: vec![] }),
+            frame::<CloseClient>(conversation, &SessionId { value: 99, ..own }),
+            frame::<MessagingSend>(conversation, &SendToPath { path: "nobody", request: request.clone() }),
+            frame::<MessagingReceiverServer>(conversation, &SendToSession { session: own, path: "a//b", request }),
+            frame::<MessagingFilterSender>(conversation, &SendToFilter { filter: "no filter", ..filter.clone() }),
+            frame::<MessagingFilterSender>(conversation, &SendToFilter { filter: "not all", ..filter.clone() }),
+            frame::<MessagingFilterSender>(conversation, &filter),
+            // Nobody offers this one.
+            Message::ServiceRequest { service: 9999, conversation, body: &[] }.to_frame(),
+        ]
+    }
+
+    const CONNECTION: ConnectionId = ConnectionId(1);
+    const OWN: SessionId = SessionId { server: 0, value: 0 };
+
+    /// A broker with one anonymous session.
+    fn with_a_session(permissions: Permissions) -> Broker {
+        let access = Access { permissions, ..Access::development() };
+        let mut broker = Broker::new(BrokerConfig::default(), access);
+        let connect = ConnectRequest {
+            client_type: "WB".into(),
+            version: 29,
+            capabilities: 8,
+            reconnect_timeout: 0,
+            principal: None,
+            credentials: Credentials::None,
+            properties: None,
+            recovery: None,
+            features: Features::NONE,
+        };
+        let arrival = Arrival { client_ip: "192.0.2.1".into(), start_time: 0, random: [7; 18] };
+        broker.handle_connect(Moment(0), CONNECTION, &connect, &arrival);
+        while broker.poll_output().is_some() {}
+        broker
+    }
+
+    #[test]
+    fn every_request_is_answered_but_one_with_conversation_0() {
+        let mut broker = with_a_session(Permissions::stock());
+        for conversation in [ConversationId(7), ConversationId::ONE_WAY] {
+            for request in requests(conversation, OWN) {
+                broker.handle_frame(Moment(1), CONNECTION, &request);
+                let mut answers = 0;
+                while let Some(output) = broker.poll_output() {
+                    let Output::Send(_, frame) = output else { continue };
+                    match Message::decode(&frame).expect("a message") {
+                        // A request to a filter that matches reaches this session itself, which answers.
+                        Message::ServiceRequest { service: 85, conversation, .. } => {
+                            let body = b"\x06string\x01\xf6";
+                            let answer = Message::ServiceResponse { conversation, body }.to_frame();
+                            broker.handle_frame(Moment(1), CONNECTION, &answer);
+                        }
+                        Message::ServiceRequest { service, .. } => {
+                            assert_eq!((service, conversation), (103, ConversationId(7)), "what nobody asked for");
+                        }
+                        _ => answers += 1,
+                    }
+                }
+                assert_eq!(answers, usize::from(conversation != ConversationId::ONE_WAY), "{request:x?}");
+            }
+        }
+        assert_eq!((broker.session_count(), broker.outstanding_requests(), broker.open_conversations()), (1, 0, 0));
+    }
+
+    /// The roles of the session, which may do nothing unless `client` says so.
+    fn only(client: Role) -> Permissions {
+        let roles = [("CLIENT", client), ("CLIENT_CONTROL", Role::default())];
+        let roles = roles.map(|(name, role)| (name.to_owned(), role));
+        Permissions::new(roles.into(), &[]).expect("they fit together")
+    }
+
+    #[test]
+    fn every_request_passes_the_gate_before_anything_comes_of_it() {
+        let mut broker = with_a_session(only(Role::default()));
+        let mut reasons = Vec::new();
+        for request in requests(ConversationId(7), OWN) {
+            broker.handle_frame(Moment(1), CONNECTION, &request);
+            while let Some(output) = broker.poll_output() {
+                let Output::Send(CONNECTION, frame) = output else { panic!("{output:?}") };
+                reasons.push(match Message::decode(&frame) {
+                    Ok(Message::ServiceError { failure, .. }) => failure.reason.0,
+                    Ok(Message::ServiceResponse { .. }) => 0,
+                    other => panic!("{other:?}"),
+                });
+            }
+        }
+        // What is only about the session itself takes no permission; a path that is none, and a service that is none, are
+        // refused for that.
+        assert_eq!(reasons, [0, 103, 103, 0, 0, 0, 0, 0, 103, 103, 202, 103, 103, 103, 104]);
+        assert_eq!(broker.refusals(), 9);
+    }
+
+    #[test]
+    fn a_refusal_names_the_permission_and_the_path() {
+        let send = vec![PathPermission::SendToMessageHandler, PathPermission::SendToSession];
+        let mut broker = with_a_session(only(Role {
+            default_path: send,
+            paths: [("here".to_owned(), vec![])].into(),
+            ..Role::default()
+        }));
+        for request in requests(ConversationId(7), OWN) {
+            broker.handle_frame(Moment(1), CONNECTION, &request);
+        }
+        let denied = std::iter::from_fn(|| broker.poll_output()).filter_map(|output| match output {
+            Output::Send(_, frame) => match Message::decode(&frame) {
+                Ok(Message::ServiceError { failure, .. }) if failure.reason == ErrorReason::ACCESS_DENIED => {
+                    Some(failure.description.strip_prefix("the session lacks the permission ")?.to_owned())
+                }
+                _ => None,
+            },
+            _ => None,
+        });
+        let (register, filter) = ("REGISTER_HANDLER for here", "SEND_TO_SESSION for here");
+        assert_eq!(denied.collect::<Vec<_>>(), [register, register, "MODIFY_SESSION", filter, filter, filter]);
+    }
+}

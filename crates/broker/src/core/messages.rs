@@ -1,0 +1,68 @@
+//! Takes apart what comes on a connection, into messages, and says what each of them is: a request, which may have to wait
+//! for its turn; an answer; or the end.
+
+use antiphon_protocol::batch;
+use antiphon_protocol::time::Moment;
+use antiphon_protocol::wire::envelope::Message;
+
+use super::ending::Ending;
+use super::per_session::SessionKey;
+use super::received::Occurrence;
+use super::serve::Asker;
+use super::sessions::Session;
+use super::turns::HeldRequest;
+use super::{Broker, ConnectionId};
+
+impl Broker {
+    /// A binary WebSocket message arrived: a message of the session, or a batch of them.
+    pub fn handle_frame(&mut self, now: Moment, connection: ConnectionId, frame: &[u8]) {
+        let Some(key) = self.heard(now, connection) else { return self.give_up_early(connection) };
+        let Some(attached) = self.sessions.get(key).and_then(Session::connection) else { return };
+        let Some(party) = self.sessions.party_of(key) else { return };
+        for message in batch::messages(frame, attached.negotiated.features) {
+            let before = self.work;
+            match message {
+                Ok(message) => self.handle_message(now, key, message),
+                Err(_) => self.abort(key, Ending::Violation),
+            }
+            self.sessions.charge(party, self.work - before);
+            // One of them may have ended the session.
+            if self.sessions.get(key).is_none() {
+                return;
+            }
+        }
+    }
+
+    fn handle_message(&mut self, now: Moment, key: SessionKey, message: &[u8]) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.received.count_message();
+        match Message::decode(message) {
+            Ok(Message::ServiceRequest { service, conversation, body }) => {
+                if session.received.remember(conversation, message) == Occurrence::First {
+                    self.request(Asker { now, session: key, conversation }, service, body);
+                }
+            }
+            Ok(Message::ServiceResponse { conversation, body }) => self.handle_answer(key, conversation, Ok(body)),
+            Ok(Message::ServiceError { conversation, failure }) => self.handle_answer(key, conversation, Err(failure)),
+            // A client says goodbye with a close request and gets an abort for an answer. One that sends what no
+            // client sends gets the same (sections 4.1 and 11).
+            Ok(Message::CloseRequest) => self.abort(key, Ending::ByClient),
+            Ok(Message::Topic | Message::Abort) | Err(_) => self.abort(key, Ending::Violation),
+        }
+    }
+
+    /// A session asks for something: now, or when it has its turn, because something that it asked for before is not done
+    /// (rules M-19), or because its party has had its share (rules M-23).
+    fn request(&mut self, asker: Asker, service: u32, body: &[u8]) {
+        let Asker { now, session, conversation } = asker;
+        if !self.turns.has_tasks(session) && self.sessions.may_go_on(now, session) {
+            return self.handle_request(asker, service, body);
+        }
+        let Some(party) = self.sessions.party_of(session) else { return };
+        if let Err(refusal) = self.check_waiting(body.len()) {
+            return self.refuse(asker, &refusal);
+        }
+        let intake = self.turns.hold(party, session, HeldRequest { service, conversation, body: body.into() });
+        self.regulate(session, intake);
+    }
+}
