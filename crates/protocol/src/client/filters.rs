@@ -3,29 +3,13 @@
 use super::calls::{Patience, Purpose, Response};
 use super::error::{FilterFault, RequestError};
 use super::ids::CallId;
-use super::{ClientSession, Event};
+use super::{ClientSession, Event, FilterResponseReceived};
 use crate::time::Moment;
-use crate::value::Value;
 use crate::wire::decode_all;
 use crate::wire::envelope::request_frame;
 use crate::wire::layouts::{ErrorReport, FilterAnswer, FilterOutcome, FilterResponse, SendToFilter, SerialisedValue};
-use crate::wire::primitives::{ConversationId, SessionId};
+use crate::wire::primitives::ConversationId;
 use crate::wire::services::MessagingFilterSender;
-
-/// One session's answer to a request that went to a session filter.
-#[derive(Clone, Debug, PartialEq)]
-pub struct FilterResponseReceived {
-    /// What is answered.
-    pub call: CallId,
-    /// Who answered, or failed.
-    pub session: SessionId,
-    /// The response, or why there is none.
-    pub outcome: Result<Value, RequestError>,
-    /// How many answers and errors have come, this one included.
-    pub received: u32,
-    /// How many will come; 0 as long as the server has not said so, which it does first (section 8.4).
-    pub expected: u32,
-}
 
 impl ClientSession {
     /// Send `request` to every session that `filter` matches, for its stream at exactly `path`.
