@@ -1,0 +1,242 @@
+//! One session, as the broker knows it, and the connection that it has.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use antiphon_protocol::features::Features;
+use antiphon_protocol::negotiated::Negotiated;
+use antiphon_protocol::recovery::{RecoveryBuffer, RecoveryLimits};
+use antiphon_protocol::time::Moment;
+use antiphon_protocol::wire::handshake::{Recovery, SessionToken};
+use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
+use bytes::Bytes;
+
+use crate::core::identity::Identity;
+use crate::core::parties::PartyKey;
+use crate::core::permissions::{Grants, GrantsByRoles};
+use crate::core::properties::{SessionProperties, TooLarge};
+use crate::core::proposals::Proposals;
+use crate::core::received::Received;
+use crate::core::{ConnectionId, Output};
+
+/// The broker's record of a session, besides what others keep by its key.
+#[derive(Debug)]
+pub(in crate::core) struct Session {
+    id: SessionId,
+    /// Presented by the client to take the session up again. Compared in constant time, and never shown but to it.
+    token: SessionToken,
+    attachment: Attachment,
+    /// How long it outlives a connection.
+    keep_for: Duration,
+    properties: SessionProperties,
+    /// What the roles among them grant.
+    grants: Arc<Grants>,
+    party: PartyKey,
+    /// What was sent, for the case that the connection is lost.
+    sent: RecoveryBuffer<Bytes>,
+    pub received: Received,
+    /// The last conversation that the broker began with it.
+    last_conversation: i64,
+}
+
+/// How a session is reached.
+#[derive(Clone, Copy, Debug)]
+enum Attachment {
+    Attached(Connection),
+    /// It has no connection; unless it gets one, it ends then. `sent` is the number of its last message before, and
+    /// `asked` the last conversation that the broker had begun with it.
+    Detached {
+        until: Moment,
+        sent: u64,
+        asked: ConversationId,
+    },
+}
+
+/// A connection, and what both ends of it agreed on.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::core) struct Connection {
+    pub id: ConnectionId,
+    pub negotiated: Negotiated,
+    /// Whether the client has offered features, and is told which are granted.
+    pub has_offered: bool,
+}
+
+impl Connection {
+    /// How a message of the session goes out on it.
+    pub fn output(&self, message: Bytes) -> Output {
+        if self.negotiated.features.has(Features::BATCHING) {
+            Output::SendTogether(self.id, message)
+        } else {
+            Output::Send(self.id, message)
+        }
+    }
+}
+
+/// The data that a session begins with, besides its ID.
+#[derive(Debug)]
+pub(in crate::core) struct NewSession {
+    pub token: SessionToken,
+    pub connection: Connection,
+    pub keep_for: Duration,
+    pub recovery: RecoveryLimits,
+    pub properties: SessionProperties,
+}
+
+impl Session {
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    pub fn token(&self) -> &SessionToken {
+        &self.token
+    }
+
+    pub fn properties(&self) -> &SessionProperties {
+        &self.properties
+    }
+
+    /// What it may do.
+    pub fn grants(&self) -> &Grants {
+        &self.grants
+    }
+
+    /// The connection that it has at the moment.
+    pub fn connection(&self) -> Option<Connection> {
+        match self.attachment {
+            Attachment::Attached(connection) => Some(connection),
+            Attachment::Detached { .. } => None,
+        }
+    }
+
+    pub fn is_connected(&self) -> bool {
+        matches!(self.attachment, Attachment::Attached(_))
+    }
+
+    /// Whether it outlives a connection.
+    pub fn is_kept(&self) -> bool {
+        !self.keep_for.is_zero()
+    }
+
+    /// Number of messages that have been waiting for a connection.
+    pub fn queued(&self) -> u64 {
+        match self.attachment {
+            Attachment::Attached(_) => 0,
+            Attachment::Detached { sent, .. } => self.sent.sent() - sent,
+        }
+    }
+
+    /// The last conversation that the broker began with it and of which its client may know. Later ones wait for a
+    /// connection.
+    pub fn last_asked(&self) -> ConversationId {
+        match self.attachment {
+            Attachment::Attached(_) => ConversationId(self.last_conversation),
+            Attachment::Detached { asked, .. } => asked,
+        }
+    }
+
+    /// A conversation that the broker begins with it. They count up from 1 and are never used again.
+    pub fn next_conversation(&mut self) -> ConversationId {
+        self.last_conversation += 1;
+        ConversationId(self.last_conversation)
+    }
+
+    /// What a client that reconnects has not received, if that and what it sent can be made good without a gap.
+    pub fn missed_by(&self, client: &Recovery) -> Option<Vec<Bytes>> {
+        // What was sent to a session that was not to be kept was not even counted.
+        let is_bridged =
+            self.is_kept() && !self.received.is_forgotten() && client.oldest_sent <= self.received.count() + 1;
+        let missed = self.sent.since(client.last_received.saturating_add(1)).filter(|_| is_bridged)?;
+        Some(missed.cloned().collect())
+    }
+
+    // What only the table does, which has indices to keep.
+
+    /// A session that has just been opened.
+    pub(super) fn new(id: SessionId, new: NewSession, grants: Arc<Grants>, party: PartyKey) -> Self {
+        Self {
+            id,
+            token: new.token,
+            attachment: Attachment::Attached(new.connection),
+            keep_for: new.keep_for,
+            properties: new.properties,
+            grants,
+            party,
+            sent: RecoveryBuffer::new(new.recovery),
+            received: Received::default(),
+            last_conversation: 0,
+        }
+    }
+
+    /// Whose it is.
+    pub(super) fn party(&self) -> PartyKey {
+        self.party
+    }
+
+    pub(super) fn set_party(&mut self, party: PartyKey) {
+        self.party = party;
+    }
+
+    /// When it ends, if it has no connection and gets none.
+    pub(super) fn expiry(&self) -> Option<Moment> {
+        match self.attachment {
+            Attachment::Attached(_) => None,
+            Attachment::Detached { until, .. } => Some(until),
+        }
+    }
+
+    /// It has this connection now, and outlives it for so long.
+    pub(super) fn attach(&mut self, connection: Connection, keep_for: Duration) {
+        self.attachment = Attachment::Attached(connection);
+        self.keep_for = keep_for;
+    }
+
+    /// Its connection is gone. It waits for another one, for as long as was agreed, but not longer than `at_most`; returns
+    /// until when.
+    pub(super) fn detach(&mut self, now: Moment, at_most: Duration) -> Moment {
+        let (until, sent) = (now + self.keep_for.min(at_most), self.sent.sent());
+        self.attachment = Attachment::Detached { until, sent, asked: ConversationId(self.last_conversation) };
+        until
+    }
+
+    /// Sets what it says of itself.
+    pub(super) fn propose(
+        &mut self,
+        trusted: &Proposals,
+        most: usize,
+        proposed: &[(&str, &str)],
+    ) -> Result<(), TooLarge> {
+        self.properties.propose(trusted, most, proposed.iter().copied())
+    }
+
+    /// Sets who it is, and what it may do.
+    pub(super) fn set_identity(&mut self, identity: &Identity, grants: &mut GrantsByRoles) {
+        self.properties.set_identity(identity);
+        self.grant(grants);
+    }
+
+    /// Lets it do what its roles grant.
+    pub(super) fn grant(&mut self, grants: &mut GrantsByRoles) {
+        self.grants = grants.of(self.properties.roles());
+    }
+
+    /// Number of bytes that are kept of what was sent.
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.sent.bytes()
+    }
+
+    /// Keeps a message that is sent.
+    pub(super) fn keep(&mut self, frame: &Bytes) {
+        self.sent.push(frame.clone());
+    }
+
+    /// Keeps nothing of what was sent.
+    pub(super) fn forget_sent(&mut self) {
+        self.sent.forget();
+    }
+
+    /// What went to and fro counts no more.
+    pub(super) fn forget_past(&mut self) {
+        self.sent.reset();
+        self.received.forget();
+    }
+}
