@@ -35,6 +35,8 @@ export const REASON_TOPIC_TREE_REGISTRATION_CONFLICT = 200;
 export const REASON_HANDLER_CONFLICT = 201;
 export const REASON_INVALID_PATH = 202;
 export const REASON_REJECTED_REQUEST = 9003;
+export const REASON_BUSY = 10001;
+export const REASON_CANCELLED = 10002;
 
 // Services: number and name.
 export const SERVICES = [

@@ -13,6 +13,20 @@ impl Features {
     pub const NONE: Self = Self(0);
     /// A WebSocket message may carry several messages ([`crate::batch`]).
     pub const BATCHING: Self = Self(1);
+    /// A request says how much time is left for it.
+    pub const DEADLINES: Self = Self(1 << 1);
+    /// Who gives a request up says so, and its recipient is told.
+    pub const CANCELLING: Self = Self(1 << 2);
+    /// A registration says how many requests its handler takes at a time; there is a reason for "all have as many as they take".
+    pub const BUSY: Self = Self(1 << 3);
+    /// A request may have a key under which the server remembers what became of it.
+    pub const IDEMPOTENCY: Self = Self(1 << 4);
+    /// A request may have texts by key beside its value.
+    pub const METADATA: Self = Self(1 << 5);
+    /// An error may have a value beside its text.
+    pub const DETAILS: Self = Self(1 << 6);
+    /// A client may ask, and be told, how many handlers there are for a path; and how many sessions a filter matches.
+    pub const DISCOVERY: Self = Self(1 << 7);
     /// The responses to a request to a session filter are delivered one-way: nobody acknowledges them.
     pub const UNACKNOWLEDGED: Self = Self(1 << 8);
     /// The server asks for fresh credentials before those of the session expire.
@@ -20,7 +34,12 @@ impl Features {
     /// Those that are known here.
     pub const ALL: Self = Self(Self::BATCHING.0 | Self::UNACKNOWLEDGED.0 | Self::RENEWAL.0);
 
-    /// What applications call the first bits, in order. Not all of these features exist yet.
+    /// Those for which there are headers ([`crate::wire::headers`]): a connection with any of them takes messages that have
+    /// some.
+    pub const WITH_HEADERS: Self =
+        Self(Self::DEADLINES.0 | Self::BUSY.0 | Self::IDEMPOTENCY.0 | Self::METADATA.0 | Self::DETAILS.0);
+
+    /// What applications call the first bits, in order.
     pub const NAMES: [&str; 8] =
         ["batching", "deadlines", "cancelling", "busy", "idempotency", "metadata", "details", "discovery"];
 
@@ -34,6 +53,12 @@ impl Features {
     #[must_use]
     pub const fn to_wire(self) -> u32 {
         self.0
+    }
+
+    /// Whether any of `features` is in this set.
+    #[must_use]
+    pub fn has_any(self, features: Self) -> bool {
+        self & features != Self::NONE
     }
 
     /// Whether all of `features` are in this set.

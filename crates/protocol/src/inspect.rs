@@ -1,7 +1,9 @@
 //! Describes messages for people who watch them (`session.inspect`).
 
 use crate::conversation::Conversations;
+use crate::features::Features;
 use crate::wire::envelope::Message;
+use crate::wire::headers::Headers;
 use crate::wire::layouts::{
     FilterAnswer, FilterResponse, ForwardedRequest, RegisterHandler, SendToPath, SerialisedValue,
 };
@@ -71,22 +73,23 @@ impl Inspector {
             Direction::Out => (&mut self.sent, &mut self.received),
             Direction::In => (&mut self.received, &mut self.sent),
         };
-        let (kind, conversation, body) = match Message::decode(frame).ok()? {
-            Message::ServiceRequest { service, conversation, body } => {
-                let (path, value) = path_and_value(service, body).unwrap_or_default();
-                let path = path.map(str::to_owned);
-                if conversation != ConversationId::ONE_WAY {
-                    if asked.len() >= MAX_OPEN {
-                        *asked = Conversations::default();
+        let (kind, conversation, body) =
+            match Message::decode(Headers::split(frame, Features::WITH_HEADERS).ok()?.1).ok()? {
+                Message::ServiceRequest { service, conversation, body } => {
+                    let (path, value) = path_and_value(service, body).unwrap_or_default();
+                    let path = path.map(str::to_owned);
+                    if conversation != ConversationId::ONE_WAY {
+                        if asked.len() >= MAX_OPEN {
+                            *asked = Conversations::default();
+                        }
+                        asked.open(conversation, Asked { service, path: path.clone() });
                     }
-                    asked.open(conversation, Asked { service, path: path.clone() });
+                    return Some(Inspected { kind: Kind::Request, service: Some(service), conversation, path, value });
                 }
-                return Some(Inspected { kind: Kind::Request, service: Some(service), conversation, path, value });
-            }
-            Message::ServiceResponse { conversation, body } => (Kind::Response, conversation, body),
-            Message::ServiceError { conversation, .. } => (Kind::Error, conversation, &[][..]),
-            Message::Topic | Message::Abort | Message::CloseRequest => return None,
-        };
+                Message::ServiceResponse { conversation, body } => (Kind::Response, conversation, body),
+                Message::ServiceError { conversation, .. } => (Kind::Error, conversation, &[][..]),
+                Message::Topic | Message::Abort | Message::CloseRequest => return None,
+            };
         let asked = answered.close(conversation);
         let (service, path) = asked.map_or((None, None), |asked| (Some(asked.service), asked.path));
         let value = match service {

@@ -8,6 +8,7 @@ use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::Encode;
 use antiphon_protocol::wire::envelope::Message;
 use antiphon_protocol::wire::error_reason::ErrorReason;
+use antiphon_protocol::wire::headers::Headers;
 use antiphon_protocol::wire::layouts::{
     ErrorReport, FilterOutcome, SendToFilter, SendToPath, SerialisedValue, ServiceFailure,
 };
@@ -160,10 +161,12 @@ impl Broker {
                     }
                     has_asked_others = true;
                 }
-                Task::Held(HeldRequest { service, conversation, body }) => {
+                Task::Held(request) => {
+                    let HeldRequest { service, conversation, body, .. } = &request;
                     // Nothing was read from it because there was so much of it.
                     self.pings.heard(now, session);
-                    self.handle_request(Asker { now, session, conversation }, service, &body);
+                    let asker = Asker { now, session, conversation: *conversation };
+                    self.handle_request(asker, &Headers::of(&request.headers), *service, body);
                 }
                 Task::Failing(failing) => self.fail_some(party, session, failing),
                 Task::TakingOut(paths) => self.take_out_some(party, session, paths),

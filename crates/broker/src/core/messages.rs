@@ -2,8 +2,10 @@
 //! for its turn; an answer; or the end.
 
 use antiphon_protocol::batch;
+use antiphon_protocol::features::Features;
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::envelope::Message;
+use antiphon_protocol::wire::headers::Headers;
 
 use super::ending::Ending;
 use super::per_session::SessionKey;
@@ -36,10 +38,14 @@ impl Broker {
     fn handle_message(&mut self, now: Moment, key: SessionKey, message: &[u8]) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.received.count_message();
-        match Message::decode(message) {
+        let features = session.connection().map_or(Features::NONE, |connection| connection.negotiated.features);
+        let Ok((headers, bare)) = Headers::split(message, features) else {
+            return self.abort(key, Ending::Violation);
+        };
+        match Message::decode(bare) {
             Ok(Message::ServiceRequest { service, conversation, body }) => {
                 if session.received.remember(conversation, message) == Occurrence::First {
-                    self.request(Asker { now, session: key, conversation }, service, body);
+                    self.request(Asker { now, session: key, conversation }, &headers, service, body);
                 }
             }
             Ok(Message::ServiceResponse { conversation, body }) => self.handle_answer(key, conversation, Ok(body)),
@@ -53,16 +59,17 @@ impl Broker {
 
     /// A session asks for something: now, or when it has its turn, because something that it asked for before is not done
     /// (rules M-19), or because its party has had its share (rules M-23).
-    fn request(&mut self, asker: Asker, service: u32, body: &[u8]) {
+    fn request(&mut self, asker: Asker, headers: &Headers<'_>, service: u32, body: &[u8]) {
         let Asker { now, session, conversation } = asker;
         if !self.turns.has_tasks(session) && self.sessions.may_go_on(now, session) {
-            return self.handle_request(asker, service, body);
+            return self.handle_request(asker, headers, service, body);
         }
         let Some(party) = self.sessions.party_of(session) else { return };
         if let Err(refusal) = self.check_waiting(body.len()) {
             return self.refuse(asker, &refusal);
         }
-        let intake = self.turns.hold(party, session, HeldRequest { service, conversation, body: body.into() });
+        let held = HeldRequest { service, conversation, headers: headers.to_block(), body: body.into() };
+        let intake = self.turns.hold(party, session, held);
         self.regulate(session, intake);
     }
 }

@@ -5,11 +5,13 @@
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::envelope::{Message, response_frame};
 use antiphon_protocol::wire::error_reason::ErrorReason;
+use antiphon_protocol::wire::headers::Headers;
 use antiphon_protocol::wire::layouts::{Reauthenticate, ServiceFailure};
 use antiphon_protocol::wire::primitives::ConversationId;
 use antiphon_protocol::wire::services::{
-    FilterResponseDelivery, MessagingReceiverClient, Service, ServiceRequest, SetProperties, SystemPing, UserPing,
-    service_name,
+    Cancellation, CredentialsWanted, FilterResponseDelivery, HandlerSearch, HandlerUnwatch, HandlerWatch,
+    HandlersChanged, MessagingReceiverClient, Service, ServiceRequest, SessionCount, SetProperties, SystemPing,
+    UserPing, service_name,
 };
 
 use super::ending::Ending;
@@ -45,12 +47,12 @@ impl Asker {
 
 impl Broker {
     /// A session asks for a service.
-    pub(super) fn handle_request(&mut self, asker: Asker, service: u32, body: &[u8]) {
+    pub(super) fn handle_request(&mut self, asker: Asker, headers: &Headers<'_>, service: u32, body: &[u8]) {
         self.spend(cost::request(body.len()));
         let answer = match ServiceRequest::decode(service, body) {
             Ok(Some(request)) => {
                 self.trace_request(asker, service, &request);
-                self.serve(asker, request)
+                self.serve(asker, headers, request)
             }
             Ok(None) => Err(not_offered(service)),
             Err(_) => return self.abort(asker.session, Ending::Violation),
@@ -75,7 +77,7 @@ impl Broker {
         tracing::trace!(%sender, conversation = asker.conversation.0, service, path, "request");
     }
 
-    fn serve(&mut self, asker: Asker, request: ServiceRequest<'_>) -> Result<Answer, Refusal> {
+    fn serve(&mut self, asker: Asker, _headers: &Headers<'_>, request: ServiceRequest<'_>) -> Result<Answer, Refusal> {
         match request {
             ServiceRequest::UserPing(()) => Ok(asker.answer::<UserPing>(&())),
             ServiceRequest::MessagingSend(request) => self.route_to_path(asker, &request),
@@ -96,6 +98,13 @@ impl Broker {
             ServiceRequest::MessagingReceiverClient(_) => Err(not_offered(MessagingReceiverClient::ID)),
             ServiceRequest::FilterResponseDelivery(_) => Err(not_offered(FilterResponseDelivery::ID)),
             ServiceRequest::SetProperties(_) => Err(not_offered(SetProperties::ID)),
+            ServiceRequest::CredentialsWanted(()) => Err(not_offered(CredentialsWanted::ID)),
+            ServiceRequest::Cancellation(_) => Err(not_offered(Cancellation::ID)),
+            ServiceRequest::SessionCount(_) => Err(not_offered(SessionCount::ID)),
+            ServiceRequest::HandlerSearch(_) => Err(not_offered(HandlerSearch::ID)),
+            ServiceRequest::HandlerWatch(_) => Err(not_offered(HandlerWatch::ID)),
+            ServiceRequest::HandlersChanged(_) => Err(not_offered(HandlersChanged::ID)),
+            ServiceRequest::HandlerUnwatch(_) => Err(not_offered(HandlerUnwatch::ID)),
         }
     }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use std::vec;
 
 use antiphon_protocol::time::Moment;
+use antiphon_protocol::wire::headers::HeaderBlock;
 use antiphon_protocol::wire::primitives::ConversationId;
 
 use super::exchanges::{Exchange, ReplyTo};
@@ -63,7 +64,14 @@ pub(super) enum Task {
 pub(super) struct HeldRequest {
     pub service: u32,
     pub conversation: ConversationId,
+    pub headers: HeaderBlock,
     pub body: Box<[u8]>,
+}
+
+impl HeldRequest {
+    fn len(&self) -> usize {
+        self.headers.len() + self.body.len()
+    }
 }
 
 /// What a session has not answered and will not, and whose senders are still to be told.
@@ -188,10 +196,10 @@ impl Turns {
 
     /// Lets a request wait for its turn. Whether more may be read.
     pub fn hold(&mut self, party: PartyKey, session: SessionKey, request: HeldRequest) -> Option<Intake> {
-        self.bytes += request.body.len();
+        self.bytes += request.len();
         let tasks = self.tasks_of(None, party, session);
         tasks.held += 1;
-        tasks.held_bytes += request.body.len();
+        tasks.held_bytes += request.len();
         tasks.queue.push_back(Task::Held(request));
         tasks.regulate()
     }
@@ -250,7 +258,7 @@ impl Turns {
             self.bytes -= task.bytes();
             if let Task::Held(request) = &task {
                 tasks.held -= 1;
-                tasks.held_bytes -= request.body.len();
+                tasks.held_bytes -= request.len();
             }
             return Some((session, task));
         }
@@ -315,7 +323,7 @@ impl Task {
     fn bytes(&self) -> usize {
         match self {
             Self::FanOut(fan_out) => fan_out.body.len(),
-            Self::Held(request) => request.body.len(),
+            Self::Held(request) => request.len(),
             Self::Failing(_) | Self::TakingOut(_) => 0,
         }
     }

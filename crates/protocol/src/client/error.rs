@@ -157,6 +157,7 @@ impl RequestError {
                 | ErrorReason::CLUSTER_REPARTITION
                 | ErrorReason::CLUSTER_ROUTING
                 | ErrorReason::HANDLER_CONFLICT
+                | ErrorReason::BUSY
                 | ErrorReason::INVALID_PATH => Outcome::Refused,
                 ErrorReason::CALLBACK_EXCEPTION | ErrorReason::REJECTED_REQUEST => Outcome::Failed,
                 _ => Outcome::Unknown,

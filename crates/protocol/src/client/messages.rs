@@ -6,6 +6,7 @@ use crate::text;
 use crate::time::Moment;
 use crate::wire::DecodeError;
 use crate::wire::envelope::Message;
+use crate::wire::headers::Headers;
 use crate::wire::layouts::ServiceFailure;
 
 impl ClientSession {
@@ -39,7 +40,8 @@ impl ClientSession {
 
     fn handle_message(&mut self, now: Moment, frame: &[u8]) {
         let size = frame.len();
-        let message = Message::decode(frame);
+        let split = Headers::split(frame, self.features());
+        let message = split.and_then(|(_headers, message)| Message::decode(message));
         if matches!(message, Ok(Message::Abort)) {
             let step = self.connection.handle_abort();
             return self.follow(step);

@@ -3,6 +3,7 @@
 use super::ClientSession;
 use super::output::{Event, Output};
 use crate::recovery::Frame;
+use crate::wire::headers;
 
 impl ClientSession {
     /// Send what waits to be sent together.
@@ -21,6 +22,11 @@ impl ClientSession {
 
     /// Sends a message on the connection: at once, or with others if it has batching.
     pub(super) fn put_out(&mut self, frame: Frame) {
+        // It may have been made for an earlier connection.
+        let frame = match headers::surplus(frame.as_ref(), self.features()) {
+            0 => frame,
+            surplus => frame.as_ref()[surplus..].to_vec().into(),
+        };
         let Some(limit) = self.connection.batch_limit() else {
             return self.push(Output::Send(frame));
         };

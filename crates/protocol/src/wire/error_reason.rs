@@ -45,6 +45,8 @@ error_reasons! {
     201 HANDLER_CONFLICT "this session has a handler at this path already",
     202 INVALID_PATH "the path is not valid",
     9003 REJECTED_REQUEST "the recipient rejected the request",
+    10001 BUSY "all handlers have as many requests as they take at a time",
+    10002 CANCELLED "the sender gave the request up",
 }
 
 impl fmt::Display for ErrorReason {

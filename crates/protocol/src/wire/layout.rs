@@ -161,8 +161,25 @@ macro_rules! decode_declared {
 }
 
 /// Declares a layout: fields in wire order, each with the most bytes or items it may have where its type has a length. The
-/// lifetime is that of the message the text and bytes are read from.
+/// lifetime is that of the message the text and bytes are read from, if there are any.
 macro_rules! layout {
+    ($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq)]
+        pub struct $name { $($(#[$field_meta])* pub $field: $type,)* }
+
+        impl $crate::wire::Encode for $name {
+            fn encode(&self, out: &mut Vec<u8>) {
+                $($crate::wire::Encode::encode(&self.$field, out);)*
+            }
+        }
+
+        impl $crate::wire::Decode<'_> for $name {
+            fn decode(input: &mut $crate::wire::Reader<'_>) -> Result<Self, $crate::wire::DecodeError> {
+                Ok(Self { $($field: $crate::wire::Decode::decode(input)?,)* })
+            }
+        }
+    };
     ($(#[$meta:meta])* $name:ident<$life:lifetime> {
         $($(#[$field_meta:meta])* $field:ident: $type:ty $([..$most:expr])?,)*
     }) => {

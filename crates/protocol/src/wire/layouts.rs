@@ -282,6 +282,75 @@ choice! {
     }
 }
 
+layout! {
+    /// A request is given up, or its time is over. To the server: no answer to it is wanted any more. To a client: an answer is
+    /// not wanted, and a handler that has begun may stop.
+    ///
+    /// Source: section 18.8.
+    Cancel {
+        /// Of the request, chosen by the side that sent it.
+        conversation: ConversationId,
+        /// Whether its time is over; else its sender has given it up.
+        is_timed_out: bool,
+    }
+}
+
+layout! {
+    /// Asks how many sessions a session filter matches.
+    ///
+    /// Source: section 18.13.
+    CountSessions<'a> {
+        /// E.g. `$Principal is 'ops'`.
+        filter: &'a str [..MAX_TEXT_BYTES],
+    }
+}
+
+layout! {
+    /// Asks which handlers a request to a path would go to.
+    ///
+    /// Source: section 18.13.
+    FindHandlers<'a> {
+        /// Message path, e.g. `orders/eu`.
+        path: &'a str [..MAX_TEXT_BYTES],
+    }
+}
+
+layout! {
+    /// The handlers that a request to a path would go to.
+    ///
+    /// Source: section 18.13.
+    FoundHandlers<'a> {
+        /// The path that they are registered at: the most specific one.
+        path: &'a str [..MAX_TEXT_BYTES],
+        /// How many there are; at least one.
+        handlers: u32,
+    }
+}
+
+layout! {
+    /// Asks to be told whenever the handlers of a path change.
+    ///
+    /// Source: section 18.13.
+    WatchHandlers<'a> {
+        /// Named again in every [`HandlersNow`]; chosen by the client.
+        watch: ConversationId,
+        /// Message path, e.g. `orders/eu`.
+        path: &'a str [..MAX_TEXT_BYTES],
+    }
+}
+
+layout! {
+    /// The handlers of a path that is watched have changed.
+    ///
+    /// Source: section 18.13.
+    HandlersNow<'a> {
+        /// From the [`WatchHandlers`].
+        watch: ConversationId,
+        /// Those that there are now; none if nobody handles the path.
+        found: Option<FoundHandlers<'a>>,
+    }
+}
+
 // Parts of bodies, for who does not need the rest: reading all of them would be a kilobyte in every page.
 
 impl<'a> SendToPath<'a> {

@@ -5,6 +5,7 @@ mod layout;
 pub mod envelope;
 pub mod error_reason;
 pub mod handshake;
+pub mod headers;
 pub mod layouts;
 pub mod primitives;
 pub mod services;

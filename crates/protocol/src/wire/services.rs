@@ -1,11 +1,11 @@
 //! THE place for service numbers: number, name, request, response (section 5.1).
 
 use super::layouts::{
-    ChangePrincipal, ChangedProperties, DeregisterHandler, FilterOutcome, FilterResponse, ForwardedRequest,
-    GetSessionProperties, Properties, Reauthenticate, RegisterHandler, SendToFilter, SendToPath, SendToSession,
-    SerialisedValue, SetSessionProperties,
+    Cancel, ChangePrincipal, ChangedProperties, CountSessions, DeregisterHandler, FilterOutcome, FilterResponse,
+    FindHandlers, ForwardedRequest, FoundHandlers, GetSessionProperties, HandlersNow, Properties, Reauthenticate,
+    RegisterHandler, SendToFilter, SendToPath, SendToSession, SerialisedValue, SetSessionProperties, WatchHandlers,
 };
-use super::primitives::SessionId;
+use super::primitives::{ConversationId, SessionId};
 use super::{Decode, DecodeError, Encode, decode_all};
 
 /// A numbered kind of exchange: one request, one response or error.
@@ -21,7 +21,51 @@ pub trait Service {
 }
 
 macro_rules! services {
-    ($($(#[$meta:meta])* $id:literal $service:ident $name:literal: $request:ty => $response:ty;)*) => {
+    (
+        $($(#[$meta:meta])* $id:literal $service:ident $name:literal: $request:ty => $response:ty;)*
+        beyond the protocol
+        $($(#[$own_meta:meta])* $own_id:literal $own:ident $own_name:literal: $own_request:ty => $own_response:ty;)*
+    ) => {
+        services! { @each $($(#[$meta])* $id $service $name: $request => $response;)* }
+        services! { @each $($(#[$own_meta])* $own_id $own $own_name: $own_request => $own_response;)* }
+
+        /// The body of a service request, by service.
+        ///
+        /// To be matched without a catch-all arm, so that a new service does not compile until it is dealt with.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum ServiceRequest<'a> {
+            $($(#[$meta])* $service($request),)*
+            $($(#[$own_meta])* $own($own_request),)*
+        }
+
+        impl<'a> ServiceRequest<'a> {
+            /// Reads the body of a request for service `id`; nothing for a service that is not listed.
+            ///
+            /// # Errors
+            ///
+            /// [`DecodeError`] if the body is not one of that service.
+            pub fn decode(id: u32, body: &'a [u8]) -> Result<Option<Self>, DecodeError> {
+                Ok(Some(match id {
+                    $($id => Self::$service(decode_all(body)?),)*
+                    $($own_id => Self::$own(decode_all(body)?),)*
+                    _ => return Ok(None),
+                }))
+            }
+        }
+
+        /// The services of the protocol that are listed: number and name.
+        pub const SERVICES: &[(u32, &str)] = &[$(($id, $name),)*];
+
+        /// Those between our client and our broker: number and name.
+        pub const OWN_SERVICES: &[(u32, &str)] = &[$(($own_id, $own_name),)*];
+
+        /// The name of a service in the documentation; none for a number that is not listed.
+        #[must_use]
+        pub fn service_name(id: u32) -> Option<&'static str> {
+            match id { $($id => Some($name),)* $($own_id => Some($own_name),)* _ => None }
+        }
+    };
+    (@each $($(#[$meta:meta])* $id:literal $service:ident $name:literal: $request:ty => $response:ty;)*) => {
         $(
             $(#[$meta])*
             #[derive(Clone, Copy, Debug)]
@@ -34,35 +78,6 @@ macro_rules! services {
                 type Response<'a> = $response;
             }
         )*
-
-        /// The body of a service request, by service.
-        ///
-        /// To be matched without a catch-all arm, so that a new service does not compile until it is dealt with.
-        #[derive(Clone, Debug, PartialEq)]
-        pub enum ServiceRequest<'a> { $($(#[$meta])* $service($request),)* }
-
-        impl<'a> ServiceRequest<'a> {
-            /// Reads the body of a request for service `id`; nothing for a service that is not listed.
-            ///
-            /// # Errors
-            ///
-            /// [`DecodeError`] if the body is not one of that service.
-            pub fn decode(id: u32, body: &'a [u8]) -> Result<Option<Self>, DecodeError> {
-                Ok(Some(match id {
-                    $($id => Self::$service(decode_all(body)?),)*
-                    _ => return Ok(None),
-                }))
-            }
-        }
-
-        /// All services that are listed: number and name.
-        pub const SERVICES: &[(u32, &str)] = &[$(($id, $name),)*];
-
-        /// The name of a service in the documentation; none for a number that is not listed.
-        #[must_use]
-        pub fn service_name(id: u32) -> Option<&'static str> {
-            match id { $($id => Some($name),)* _ => None }
-        }
     };
 }
 
@@ -97,16 +112,21 @@ services! {
     202 GetOwnProperties "GET_OWN_SESSION_PROPERTIES": () => Option<Properties<'a>>;
     /// Another principal for this session.
     203 ReAuthenticate "RE_AUTHENTICATE": Reauthenticate<'a> => bool;
-}
 
-/// A server asks for fresh credentials: those of the session expire soon (section 18.4). One-way, and only to clients that know
-/// it, so it is in no list of what may be asked for.
-#[derive(Clone, Copy, Debug)]
-pub struct CredentialsWanted;
+    beyond the protocol
 
-impl Service for CredentialsWanted {
-    const ID: u32 = 1001;
-    const NAME: &'static str = "CREDENTIALS_WANTED";
-    type Request<'a> = ();
-    type Response<'a> = ();
+    /// To a client: the credentials of the session expire soon (section 18.4). One-way.
+    1001 CredentialsWanted "CREDENTIALS_WANTED": () => ();
+    /// A request is given up (section 18.8). One-way, in both directions.
+    1002 Cancellation "CANCEL": Cancel => ();
+    /// How many sessions a session filter matches (section 18.13).
+    1003 SessionCount "COUNT_SESSIONS": CountSessions<'a> => FilterOutcome<'a>;
+    /// The handlers that a request to a path would go to.
+    1004 HandlerSearch "FIND_HANDLERS": FindHandlers<'a> => Option<FoundHandlers<'a>>;
+    /// The same, and to be told when they change.
+    1005 HandlerWatch "WATCH_HANDLERS": WatchHandlers<'a> => Option<FoundHandlers<'a>>;
+    /// To a client: the handlers of a path that it watches have changed. One-way.
+    1006 HandlersChanged "HANDLERS_CHANGED": HandlersNow<'a> => ();
+    /// No more is to be told.
+    1007 HandlerUnwatch "UNWATCH_HANDLERS": ConversationId => ();
 }

@@ -8,6 +8,7 @@ use antiphon_protocol::negotiated::Negotiated;
 use antiphon_protocol::recovery::{RecoveryBuffer, RecoveryLimits};
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::handshake::{Recovery, SessionToken};
+use antiphon_protocol::wire::headers;
 use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
 use bytes::Bytes;
 
@@ -64,6 +65,11 @@ pub(in crate::core) struct Connection {
 impl Connection {
     /// How a message of the session goes out on it.
     pub fn output(&self, message: Bytes) -> Output {
+        // It may have been made for an earlier connection.
+        let message = match headers::surplus(&message, self.negotiated.features) {
+            0 => message,
+            surplus => message.slice(surplus..),
+        };
         if self.negotiated.features.has(Features::BATCHING) {
             Output::SendTogether(self.id, message)
         } else {
