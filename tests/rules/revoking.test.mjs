@@ -4,6 +4,7 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { connect } from "antiphon";
+import { folderWith, Issuer, SECRET_HASH, tokensTable } from "../support/identity.mjs";
 import { ABORT, DELIVERY } from "../support/wire.mjs";
 import { fails, open, options } from "./support/client.mjs";
 import { HASH, startConfigured } from "./support/configured.mjs";
@@ -57,6 +58,30 @@ test("A-1 users, roles and permissions that are configured anew hold at once, an
   assert.equal(back.code, 117);
   await back.closed;
   assert.equal(await ada.changePrincipal("eve", credentials), false);
+});
+
+test("I-7 a session ends when its password or the issuer of its token is not accepted any more, and no other", async (t) => {
+  const issuer = new Issuer();
+  const tokens = tokensTable(`keys = "${folderWith(t, { "jwks.json": issuer.jwks })("jwks.json")}"`);
+  const users = (hashOfAda) =>
+    `[[users]]\nname = "ada"\npassword = "${hashOfAda}"\n[[users]]\nname = "bob"\npassword = "${HASH}"\n`;
+  const broker = await startConfigured(users(HASH) + tokens);
+  t.after(() => broker.stop());
+  const enter = (principal, credentials = "password") => open(t, broker, { principal, credentials });
+  const token = issuer.token({ sub: "cid" }, { alg: "ES256" });
+  const [ada, bob, cid] = [await enter("ada"), await enter("bob"), await enter("cid", token)];
+
+  broker.reload(users(SECRET_HASH) + tokens);
+  assert.equal((await ada.closed).code, "CLOSED_BY_SERVER");
+  await assert.rejects(enter("ada"), { code: "ACCESS_DENIED" }, "by the old password");
+  await enter("ada", "secret");
+  await Promise.all([bob.ping(), cid.ping()]);
+
+  broker.reload(users(SECRET_HASH));
+  assert.equal((await cid.closed).code, "CLOSED_BY_SERVER");
+  await assert.rejects(enter("cid", token), { code: "ACCESS_DENIED" });
+  await bob.ping();
+  assert.match(broker.log(), /session closed: what it logged in with is not accepted any more/);
 });
 
 test("A-1 what cannot be used changes nothing", async (t) => {

@@ -25,7 +25,7 @@ fn ada() -> Verdict {
         principal: "ada".into(),
         roles: vec!["CLIENT".into()],
         properties: vec![("team".into(), "blue".into())],
-        expiry: None,
+        ..Identity::default()
     })
 }
 

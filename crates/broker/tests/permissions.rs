@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use antiphon_broker::core::BrokerConfig;
-use antiphon_broker::core::identity::{Expiry, Identity, Verdict};
+use antiphon_broker::core::identity::{Expiry, Identity, Proof, Standing, Verdict};
 use antiphon_broker::core::permissions::{GlobalPermission, PathPermission, Permissions, Role};
 use antiphon_protocol::client::{ClientConfig, CloseCode, Outcome, RequestError, Response};
 use antiphon_protocol::wire::envelope::{Message, request_frame};
@@ -145,36 +145,43 @@ fn other_roles_hold_at_once_for_sessions_that_are_open() {
 
 /// Rules A-1.
 #[test]
-fn sessions_have_the_roles_that_their_principal_has_now_and_end_if_it_may_not_connect_any_more() {
+fn sessions_have_the_roles_that_their_principal_has_now_and_end_if_their_credentials_are_not_accepted_any_more() {
     let mut network = Network::of_strangers(BrokerConfig::default());
-    let mut enter = |principal: &str, role: &str, expiry| {
+    let (password, changed, key, removed) = (Proof(1), Proof(2), Proof(3), Proof(4));
+    let mut enter = |principal: &str, role: &str, proof, expiry| {
         let client = network.add(ClientConfig::default(), Credentials::None);
         let (principal, roles) = (principal.to_owned(), vec![role.to_owned()]);
-        network.tell_who(Verdict::Accepted(Identity { principal, roles, expiry, ..Identity::default() }));
+        network.tell_who(Verdict::Accepted(Identity { principal, roles, expiry, proof, ..Identity::default() }));
         network.run();
         assert!(network.session(client).is_some());
         client
     };
     let expiry = Some(Expiry { within: Duration::from_secs(60), at: 1 });
-    let [anonymous, raised, lowered, gone, bearer] = [
-        enter("", "CLIENT", None),
-        enter("raised", "CLIENT", None),
-        enter("lowered", "CLIENT_CONTROL", None),
-        enter("gone", "CLIENT_CONTROL", None),
-        enter("gone", "CLIENT_CONTROL", expiry),
+    let [anonymous, raised, lowered, gone, old_password, bearer, bearer_of_none] = [
+        enter("", "CLIENT", Proof::default(), None),
+        enter("raised", "CLIENT", password, None),
+        enter("lowered", "CLIENT_CONTROL", password, None),
+        enter("gone", "CLIENT_CONTROL", password, None),
+        enter("raised", "CLIENT_CONTROL", changed, None),
+        enter("gone", "CLIENT_CONTROL", key, expiry),
+        enter("gone", "CLIENT_CONTROL", removed, expiry),
     ];
     network.answer(lowered, "work", "done");
-    network.broker.set_standing(|principal| {
-        let role = match principal {
-            "raised" => "CLIENT_CONTROL",
-            "lowered" => "CLIENT",
-            "" => "OPERATOR",
-            _ => return None,
+    network.broker.set_standing(|principal, proof| {
+        let role = match (principal, proof) {
+            (_, proof) if proof == key => return Standing::Unchanged,
+            ("raised", proof) if proof == password => "CLIENT_CONTROL",
+            ("lowered", _) => "CLIENT",
+            ("", _) => "OPERATOR",
+            _ => return Standing::Revoked,
         };
-        Some(Identity { principal: principal.to_owned(), roles: vec![role.to_owned()], ..Identity::default() })
+        let (principal, roles) = (principal.to_owned(), vec![role.to_owned()]);
+        Standing::Now(Identity { principal, roles, proof, ..Identity::default() })
     });
     network.run();
-    assert_eq!(network.closed(gone).expect("closed").code, CloseCode::ClosedByServer);
+    for client in [gone, old_password, bearer_of_none] {
+        assert_eq!(network.closed(client).expect("closed").code, CloseCode::ClosedByServer);
+    }
     assert_eq!(network.closed(bearer), None, "its token says who it is, until it expires");
     network.register(raised, "more", &["$Roles"], Behaviour::Keep).expect("it may now");
     assert!(network.register(lowered, "more", &[], Behaviour::Echo).is_err());

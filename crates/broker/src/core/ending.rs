@@ -13,7 +13,7 @@ pub(super) enum Ending {
     Silent,
     Expired,
     CredentialsExpired,
-    /// The operator knows its principal no more.
+    /// What it logged in with is not accepted any more.
     Revoked,
     MakesRoom,
     SlowReader,
@@ -31,7 +31,7 @@ impl Ending {
             Self::Silent => "its client was silent for two ping periods, and it was not to be kept",
             Self::Expired => "its client did not come back in time",
             Self::CredentialsExpired => "its credentials have expired",
-            Self::Revoked => "its principal may not connect any more",
+            Self::Revoked => "what it logged in with is not accepted any more",
             Self::MakesRoom => "it had no connection, and another session needed its place",
             Self::SlowReader => "its client does not read what it is sent",
             Self::Violation => "its client sent what no client may send",

@@ -44,6 +44,24 @@ pub struct Identity {
     pub properties: Vec<(String, String)>,
     /// Until when that is true; for as long as the session lives if nothing.
     pub expiry: Option<Expiry>,
+    /// What showed it.
+    pub proof: Proof,
+}
+
+/// By what an identity was shown: the same for the same password, or for tokens of the same issuer and key, and nothing can
+/// be learned of these from it. The default is that of anonymous sessions, which have none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Proof(pub u64);
+
+/// What an identity is worth when other credentials are accepted than at the time when it was shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It holds as it is.
+    Unchanged,
+    /// The same credentials show this one now.
+    Now(Identity),
+    /// They are not accepted any more.
+    Revoked,
 }
 
 /// When credentials expire.

@@ -57,11 +57,6 @@ impl Leases {
         self.due.insert(lease.next, session);
     }
 
-    /// Whether the credentials of a session expire.
-    pub fn has(&self, session: SessionKey) -> bool {
-        self.by_session.get(session).is_some()
-    }
-
     /// A session is over, or its credentials do not expire.
     pub fn stop(&mut self, session: SessionKey) {
         if let Some(lease) = self.by_session.remove(session) {

@@ -76,7 +76,7 @@ impl Broker {
         let token = SessionToken::from_random(arrival.random);
         let (keep_for, recovery) = (self.keep_for(request), self.config.recovery);
         let connection = self.negotiate(connection, request);
-        let new = NewSession { token, connection, keep_for, recovery, properties };
+        let new = NewSession { token, connection, keep_for, recovery, properties, proof: identity.proof };
         let key = self.sessions.open(new, &mut self.grants);
         let (session, principal) = (self.sessions.id_of(key), identity.principal);
         tracing::info!(%session, principal, client = arrival.client_ip, "session opened");

@@ -4,7 +4,7 @@ use super::Broker;
 use super::access::Principals;
 use super::config::BrokerConfig;
 use super::ending::Ending;
-use super::identity::Identity;
+use super::identity::{Proof, Standing};
 use super::permissions::{GrantsByRoles, Permissions};
 use super::proposals::Proposals;
 
@@ -21,22 +21,25 @@ impl Broker {
         self.sessions.grant_anew(&mut self.grants);
     }
 
-    /// From now on principals are what `standing` says, also in sessions that are open: those of one that it does not know
-    /// any more end. What credentials say that expire holds until then, and principals that are known here stay as they are.
-    pub fn set_standing(&mut self, standing: impl Fn(&str) -> Option<Identity>) {
+    /// From now on open sessions are what `standing` says of their principals and of what showed these; those end whose
+    /// credentials are not accepted any more. Principals that are known here stay as they are.
+    pub fn set_standing(&mut self, standing: impl Fn(&str, Proof) -> Standing) {
         if matches!(self.principals, Principals::Development) {
             return;
         }
-        let mut lasting: Vec<_> = self.sessions.keys().filter(|key| !self.leases.has(*key)).collect();
-        lasting.sort_unstable();
-        for key in lasting {
-            let identity = self.sessions.get(key).and_then(|session| standing(session.properties().principal()));
-            let is_set = identity.is_some_and(|identity| {
-                self.sessions
+        let mut keys: Vec<_> = self.sessions.keys().collect();
+        keys.sort_unstable();
+        for key in keys {
+            let Some(session) = self.sessions.get(key) else { continue };
+            let is_good = match standing(session.properties().principal(), session.proof()) {
+                Standing::Unchanged => true,
+                Standing::Now(identity) => self
+                    .sessions
                     .change_principal(key, &identity, &Proposals::All, usize::MAX, &[], &mut self.grants)
-                    .is_ok()
-            });
-            if !is_set {
+                    .is_ok(),
+                Standing::Revoked => false,
+            };
+            if !is_good {
                 self.abort(key, Ending::Revoked);
             }
         }

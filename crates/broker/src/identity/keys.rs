@@ -1,7 +1,9 @@
 //! What tokens are verified with: a secret, or public keys as a JSON Web Key Set has them.
 
+use std::hash::{Hash, Hasher};
+
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, PublicKeyUse};
-use jsonwebtoken::{Algorithm, DecodingKey};
+use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind};
 
 use super::signatures;
 
@@ -66,11 +68,26 @@ impl Keys {
         }
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Key> {
+        self.0.iter()
+    }
+
     /// Those that a token may have been signed with that says this of its key.
     pub(super) fn matching(&self, algorithm: Algorithm, id: Option<&str>) -> impl Iterator<Item = &Key> {
         self.0.iter().filter(move |key| {
             key.algorithm == algorithm && (id.is_none() || key.id.is_none() || key.id.as_deref() == id)
         })
+    }
+}
+
+/// By what it verifies, whatever its name.
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.algorithm.hash(hasher);
+        match self.key.kind() {
+            DecodingKeyKind::SecretOrDer(bytes) => bytes.hash(hasher),
+            DecodingKeyKind::RsaModulusExponent { n, e } => (n, e).hash(hasher),
+        }
     }
 }
 

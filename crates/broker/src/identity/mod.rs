@@ -13,8 +13,9 @@ mod signatures;
 pub mod tokens;
 mod workers;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -26,7 +27,7 @@ use passwords::{PasswordHash, Passwords};
 use tokens::Issuer;
 use workers::Workers;
 
-use crate::core::identity::{Identity, Login, Ticket, Verdict};
+use crate::core::identity::{Identity, Login, Proof, Standing, Ticket, Verdict};
 use crate::rates::Rates;
 
 /// Who may connect, and as what.
@@ -40,19 +41,6 @@ pub struct Known {
     pub issuers: Vec<Issuer>,
     /// Roles that mean something: others in tokens are left out.
     pub roles: BTreeSet<String>,
-}
-
-impl Known {
-    /// What sessions are whose credentials do not expire: those of a user, or anonymous ones. Nothing if there may be none.
-    #[must_use]
-    pub fn standing(&self, principal: &str) -> Option<Identity> {
-        if principal.is_empty() {
-            return self.anonymous.clone().map(|roles| Identity { roles, ..Identity::default() });
-        }
-        let User { roles, properties, .. } = self.users.get(principal)?;
-        let (roles, properties) = (roles.clone(), properties.clone());
-        Some(Identity { principal: principal.to_owned(), roles, properties, expiry: None })
-    }
 }
 
 /// Somebody with a password.
@@ -92,6 +80,7 @@ pub const MAX_JWT_BYTES: usize = 16 << 10;
 /// Tells who clients are.
 pub struct Identities {
     known: RwLock<Arc<Snapshot>>,
+    prover: Prover,
     passwords: Workers,
     tokens: Workers,
     rates: Mutex<Rates<String>>,
@@ -102,16 +91,44 @@ pub struct Identities {
 /// Answers that came later: see [`Identities::ask`].
 pub type Verdicts = UnboundedReceiver<(Ticket, Verdict)>;
 
+/// Makes proofs of secrets: by a hash that is keyed at random, so that they are good for nothing but to be compared.
+type Prover = RandomState;
+
 /// What is known at a time.
 struct Snapshot {
     known: Known,
     passwords: Passwords,
+    prover: Prover,
+    /// Of all tokens that are accepted.
+    of_tokens: HashSet<Proof>,
 }
 
 impl Snapshot {
-    fn new(known: Known) -> Arc<Self> {
+    fn new(known: Known, prover: &Prover) -> Arc<Self> {
         let passwords = Passwords::new(known.users.values().map(|user| &user.password));
-        Arc::new(Self { known, passwords })
+        let of_tokens = known.issuers.iter().flat_map(|issuer| issuer.proofs(prover)).collect();
+        Arc::new(Self { known, passwords, prover: prover.clone(), of_tokens })
+    }
+
+    /// What anonymous sessions are; nothing if there may be none.
+    fn anonymous(&self) -> Option<Identity> {
+        self.known.anonymous.clone().map(|roles| Identity { roles, ..Identity::default() })
+    }
+
+    /// What sessions of a user are.
+    fn user(&self, principal: &str) -> Option<Identity> {
+        let User { password, roles, properties } = self.known.users.get(principal)?;
+        let proof = Proof(self.prover.hash_one(password.to_text()));
+        let (roles, properties) = (roles.clone(), properties.clone());
+        Some(Identity { principal: principal.to_owned(), roles, properties, expiry: None, proof })
+    }
+
+    fn standing(&self, principal: &str, proof: Proof) -> Standing {
+        if self.of_tokens.contains(&proof) {
+            return Standing::Unchanged;
+        }
+        let identity = if principal.is_empty() { self.anonymous() } else { self.user(principal) };
+        identity.filter(|identity| identity.proof == proof).map_or(Standing::Revoked, Standing::Now)
     }
 
     /// Takes as long as hashing the password once, whether there is such a user or not.
@@ -120,12 +137,11 @@ impl Snapshot {
         if !self.passwords.check(user.map(|user| &user.password), password) {
             return Verdict::Refused;
         }
-        let identity = user.and_then(|_| self.known.standing(principal));
-        identity.map_or(Verdict::Refused, Verdict::Accepted)
+        self.user(principal).map_or(Verdict::Refused, Verdict::Accepted)
     }
 
     fn check_token(&self, principal: &str, token: &str) -> Verdict {
-        match tokens::check(&self.known.issuers, &self.known.roles, principal, token, since_1970()) {
+        match tokens::check(&self.known, &self.prover, principal, token, since_1970()) {
             Ok(identity) => Verdict::Accepted(identity),
             Err(why) => {
                 tracing::info!(?principal, "token refused: {why}");
@@ -140,8 +156,10 @@ impl Identities {
     #[must_use]
     pub fn new(known: Known, limits: &Limits) -> Self {
         let (verdicts, later) = unbounded_channel();
+        let prover = Prover::new();
         Self {
-            known: RwLock::new(Snapshot::new(known)),
+            known: RwLock::new(Snapshot::new(known, &prover)),
+            prover,
             passwords: Workers::new("passwords", limits.max_password_checks, limits.max_waiting_logins),
             tokens: Workers::new("tokens", 1, limits.max_waiting_logins),
             rates: Mutex::new(Rates::new(limits.login_rate)),
@@ -157,23 +175,24 @@ impl Identities {
 
     /// From now on this is known.
     pub fn replace(&self, known: Known) {
-        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Snapshot::new(known);
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Snapshot::new(known, &self.prover);
     }
 
-    /// See [`Known::standing`].
+    /// What a principal that was shown by this is now: what is known may have been replaced since. Users and anonymous sessions
+    /// are what the configuration says; what a token said holds as long as others like it are accepted.
     #[must_use]
-    pub fn standing(&self, principal: &str) -> Option<Identity> {
-        self.snapshot().known.standing(principal)
+    pub fn standing(&self, principal: &str, proof: Proof) -> Standing {
+        self.snapshot().standing(principal, proof)
     }
 
-    /// A verdict as it is now: what is known may have been replaced since it was given.
+    /// A verdict as it would be given now.
     #[must_use]
     pub fn confirm(&self, verdict: Verdict) -> Verdict {
-        match verdict {
-            Verdict::Accepted(identity) if identity.expiry.is_none() => {
-                self.standing(&identity.principal).map_or(Verdict::Refused, Verdict::Accepted)
-            }
-            verdict => verdict,
+        let Verdict::Accepted(identity) = verdict else { return verdict };
+        match self.standing(&identity.principal, identity.proof) {
+            Standing::Unchanged => Verdict::Accepted(identity),
+            Standing::Now(identity) => Verdict::Accepted(identity),
+            Standing::Revoked => Verdict::Refused,
         }
     }
 
@@ -200,7 +219,7 @@ impl Identities {
         let known = &snapshot.known;
         let password = match credentials {
             Credentials::None if principal.is_empty() => {
-                return Some(known.standing("").map_or(Verdict::Refused, Verdict::Accepted));
+                return Some(snapshot.anonymous().map_or(Verdict::Refused, Verdict::Accepted));
             }
             Credentials::Password(password) => password,
             Credentials::None | Credentials::Custom(_) => return Some(Verdict::Refused),

@@ -1,6 +1,7 @@
 //! JSON Web Tokens as passwords: who their issuer says that somebody is.
 
 use std::collections::BTreeSet;
+use std::hash::BuildHasher;
 use std::time::Duration;
 
 use jsonwebtoken::errors::ErrorKind;
@@ -8,7 +9,8 @@ use jsonwebtoken::{Header, Validation, decode, decode_header};
 use serde_json::{Map, Value};
 
 use super::keys::{Key, Keys};
-use crate::core::identity::{Expiry, Identity};
+use super::{Known, Prover};
+use crate::core::identity::{Expiry, Identity, Proof};
 
 /// Whose tokens are believed, and how they are read.
 #[derive(Clone, Debug)]
@@ -30,6 +32,17 @@ pub struct Issuer {
     pub leeway: Duration,
 }
 
+impl Issuer {
+    /// What its tokens prove an identity by.
+    pub(super) fn proofs(&self, prover: &Prover) -> impl Iterator<Item = Proof> {
+        self.keys.iter().map(|key| self.proof(key, prover))
+    }
+
+    fn proof(&self, key: &Key, prover: &Prover) -> Proof {
+        Proof(prover.hash_one((&self.issuer, &self.audience, &self.principal_claim, key)))
+    }
+}
+
 /// A time after 1970 that nobody lives to see.
 const FOR_EVER: Duration = Duration::from_secs(1000 * 365 * 24 * 60 * 60);
 
@@ -40,8 +53,8 @@ pub(super) fn is_token(password: &str) -> bool {
 
 /// Who has this token, `now` after 1970. An error says why it is refused, to the operator alone, and nothing of the token.
 pub(super) fn check(
-    issuers: &[Issuer],
-    known_roles: &BTreeSet<String>,
+    known: &Known,
+    prover: &Prover,
     principal: &str,
     token: &str,
     now: Duration,
@@ -52,10 +65,13 @@ pub(super) fn check(
         return Err("it has critical parts that are not known");
     }
     let mut why = "it is signed with no key that is known";
-    for issuer in issuers {
+    for issuer in &known.issuers {
         for key in issuer.keys.matching(header.alg, header.kid.as_deref()) {
             match verified(issuer, &header, key, token) {
-                Ok(claims) => return identity(issuer, known_roles, principal, &claims, now),
+                Ok(claims) => {
+                    let shown = identity(issuer, &known.roles, principal, &claims, now)?;
+                    return Ok(Identity { proof: issuer.proof(key, prover), ..shown });
+                }
                 // Another key may be the right one.
                 Err(ErrorKind::InvalidSignature) => {}
                 Err(error) => why = reason(&error),
@@ -115,6 +131,7 @@ fn identity(
         roles,
         properties: issuer.properties.iter().filter_map(property).collect(),
         expiry: Some(expiry),
+        proof: Proof::default(),
     })
 }
 

@@ -207,7 +207,7 @@ impl Hub {
         if let Some(mut turn) = self.enter() {
             turn.state.broker.reconfigure(config);
             turn.state.broker.set_permissions(permissions);
-            turn.state.broker.set_standing(|principal| self.identities.standing(principal));
+            turn.state.broker.set_standing(|principal, proof| self.identities.standing(principal, proof));
             turn.carry_out();
             turn.leave();
         }

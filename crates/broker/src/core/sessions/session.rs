@@ -12,7 +12,7 @@ use antiphon_protocol::wire::headers;
 use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
 use bytes::Bytes;
 
-use crate::core::identity::Identity;
+use crate::core::identity::{Identity, Proof};
 use crate::core::parties::PartyKey;
 use crate::core::permissions::{Grants, GrantsByRoles};
 use crate::core::properties::{SessionProperties, TooLarge};
@@ -30,6 +30,8 @@ pub(in crate::core) struct Session {
     /// How long it outlives a connection.
     keep_for: Duration,
     properties: SessionProperties,
+    /// What showed who it is.
+    proof: Proof,
     /// What the roles among them grant.
     grants: Arc<Grants>,
     party: PartyKey,
@@ -86,6 +88,7 @@ pub(in crate::core) struct NewSession {
     pub keep_for: Duration,
     pub recovery: RecoveryLimits,
     pub properties: SessionProperties,
+    pub proof: Proof,
 }
 
 impl Session {
@@ -99,6 +102,11 @@ impl Session {
 
     pub fn properties(&self) -> &SessionProperties {
         &self.properties
+    }
+
+    /// What showed who it is.
+    pub fn proof(&self) -> Proof {
+        self.proof
     }
 
     /// What it may do.
@@ -165,6 +173,7 @@ impl Session {
             attachment: Attachment::Attached(new.connection),
             keep_for: new.keep_for,
             properties: new.properties,
+            proof: new.proof,
             grants,
             party,
             sent: RecoveryBuffer::new(new.recovery),
@@ -217,6 +226,7 @@ impl Session {
     /// Sets who it is, and what it may do.
     pub(super) fn set_identity(&mut self, identity: &Identity, grants: &mut GrantsByRoles) {
         self.properties.set_identity(identity);
+        self.proof = identity.proof;
         self.grant(grants);
     }
 

@@ -6,6 +6,7 @@ use antiphon_protocol::wire::handshake::SessionToken;
 use proptest::prelude::*;
 
 use super::*;
+use crate::core::identity::Proof;
 use crate::core::permissions::Permissions;
 use crate::core::properties::SessionProperties;
 
@@ -83,7 +84,8 @@ proptest! {
                     properties.set_identity(&Identity::default());
                     let (id_of_connection, recovery) = (new_connection(), RecoveryLimits { messages: 5, bytes: 200 });
                     let (connection, token) = (attached(id_of_connection), token(count as u64));
-                    let new = NewSession { token, connection, keep_for: KEPT, recovery, properties };
+                    let proof = Proof::default();
+                    let new = NewSession { token, connection, keep_for: KEPT, recovery, properties, proof };
                     let key = sessions.open(new, &mut grants);
                     prop_assert_eq!(sessions.id_of(key), id);
                     let connection = Ok(id_of_connection);
