@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { createConnection } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -172,6 +173,44 @@ test("a file that cannot be used changes nothing when it is read again, and the 
   assert.equal(ada.state, "connected");
   await reload(`${good}${userTable("bob", BOBS)}`);
   await (await login(broker, "bob", "builder")).close();
+  await ada.close();
+});
+
+test("without a file descriptor left the broker goes on, says so now and then, changes nothing, and recovers (V21)", async (t) => {
+  const good = `${userTable("ada", ADAS)}[limits]\nhandshake_timeout = "60s"\n`;
+  const { file, write } = configure("descriptors.toml", good);
+  const command = ["--nofile=32:32", binary, "--config", file, "--listen", "127.0.0.1:0"];
+  const broker = await startBroker(command, { binary: "/usr/bin/prlimit" });
+  t.after(() => broker.stop());
+  const ada = await login(broker, "ada", "analytical");
+  await ada.messaging.addRequestHandler("sum", ([a, b]) => a + b);
+  const sockets = Array.from({ length: 40 }, () => createConnection(broker.port, "127.0.0.1").on("error", () => {}));
+  t.after(() => sockets.map((socket) => socket.destroy()));
+  const exhausted = /ERROR .*cannot accept connections/;
+  await broker.logged(exhausted);
+
+  write(userTable("bob", BOBS));
+  broker.process.kill("SIGHUP");
+  assert.match(await broker.logged(/configuration cannot be used/), /descriptors\.toml: cannot read it/);
+  // Time for some twenty attempts to accept another connection.
+  for (const end = performance.now() + 1_000; performance.now() < end; )
+    assert.equal(await ada.messaging.sendRequestToPath("sum", [1, 2]), 3);
+  assert.equal(
+    broker
+      .log()
+      .split("\n")
+      .filter((line) => exhausted.test(line)).length,
+    1,
+  );
+
+  for (const socket of sockets) socket.destroy();
+  await (await login(broker, "ada", "analytical")).close();
+  assert.equal((await rejection(login(broker, "bob", "builder"))).code, "ACCESS_DENIED");
+  write(`${good}${userTable("bob", BOBS)}`);
+  broker.process.kill("SIGHUP");
+  await broker.logged(/configuration read again/);
+  await (await login(broker, "bob", "builder")).close();
+  assert.equal(ada.state, "connected");
   await ada.close();
 });
 

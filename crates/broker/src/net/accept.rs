@@ -31,8 +31,9 @@ use super::socket::Socket;
 const REFUSAL_PATIENCE: Duration = Duration::from_secs(1);
 const MAX_REFUSALS: usize = 64;
 
-/// How long not to accept anything when that failed.
+/// How long not to accept anything when that failed, and how long not to say so again.
 const PAUSE: Duration = Duration::from_millis(50);
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// Takes connections, as long as it lives.
 pub(super) struct Acceptor {
@@ -62,12 +63,17 @@ impl Acceptor {
 
     /// Takes the connections of a listener, for ever.
     pub async fn accept(&self, listener: &TcpListener) {
+        let (mut failures, mut silent_until) = (0_u64, Instant::now());
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => self.take(stream, peer),
                 Err(error) => {
+                    failures += 1;
+                    if Instant::now() >= silent_until {
+                        tracing::error!(%error, failures, "cannot accept connections; those that come wait");
+                        (failures, silent_until) = (0, Instant::now() + SILENCE);
+                    }
                     // Most likely out of file descriptors: the next attempt would fail as well.
-                    tracing::error!(%error, "cannot accept a connection");
                     sleep(PAUSE).await;
                 }
             }

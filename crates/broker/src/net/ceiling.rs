@@ -1,5 +1,7 @@
 //! The memory ceiling: how much memory the process takes, and whether that is so much that nothing new is to begin.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -17,6 +19,8 @@ const FRESH: Duration = Duration::from_millis(5);
 pub(super) struct Ceiling {
     /// Bytes.
     limit: usize,
+    /// Where the system tells what the process takes. It stays open: there may be no descriptor left to open it again.
+    status: Option<File>,
     /// Bytes that the process took when the system was asked, without what was counted then.
     rest: AtomicUsize,
     /// When that was, in microseconds.
@@ -27,7 +31,19 @@ pub(super) struct Ceiling {
 impl Ceiling {
     /// A ceiling of so many bytes.
     pub fn new(limit: usize) -> Self {
-        Self { limit, rest: AtomicUsize::new(0), measured_at: AtomicU64::new(0), is_scarce: AtomicBool::new(false) }
+        Self {
+            limit,
+            status: File::open("/proc/self/status").ok(),
+            rest: AtomicUsize::new(0),
+            measured_at: AtomicU64::new(0),
+            is_scarce: AtomicBool::new(false),
+        }
+    }
+
+    /// Asks the system how much memory the process takes, `counted` bytes of it for what is counted. Returns whether it tells.
+    pub fn measure(&self, now: Moment, counted: usize) -> bool {
+        let resident = self.status.as_ref().and_then(resident);
+        resident.map(|resident| self.measured(now, resident, counted)).is_some()
     }
 
     /// Whether what is known is too old to decide by.
@@ -36,7 +52,7 @@ impl Ceiling {
     }
 
     /// The process takes `resident` bytes of memory, `counted` of them for what is counted.
-    pub fn measured(&self, now: Moment, resident: usize, counted: usize) {
+    fn measured(&self, now: Moment, resident: usize, counted: usize) {
         self.measured_at.store(now.0, Ordering::Relaxed);
         self.rest.store(resident.saturating_sub(counted), Ordering::Relaxed);
     }
@@ -60,10 +76,11 @@ impl Ceiling {
     }
 }
 
-/// Bytes of memory that this process takes. Nothing where the system does not tell.
-pub(super) fn resident() -> Option<usize> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+/// Bytes of memory that this process takes, by the system's account of it.
+fn resident(status: &File) -> Option<usize> {
+    let mut text = [0; 4 << 10];
+    let length = status.read_at(&mut text, 0).ok()?;
+    let line = str::from_utf8(&text[..length]).ok()?.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     line.trim().strip_suffix(" kB")?.parse::<usize>().ok().map(|kib| kib << 10)
 }
 
@@ -95,6 +112,10 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn the_system_tells_what_the_process_takes() {
-        assert!(resident().is_some_and(|bytes| bytes > 1 << 20));
+        let ceiling = Ceiling::new(1 << 20);
+        for now in [Moment(1), Moment(2)] {
+            assert!(ceiling.measure(now, 0));
+            assert!(ceiling.is_scarce(0), "this program takes more than 1 MiB");
+        }
     }
 }

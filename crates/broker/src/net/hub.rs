@@ -151,10 +151,8 @@ impl Hub {
         let time = Instant::now();
         let now = Moment::default() + (time - self.start);
         if let Some(ceiling) = &self.ceiling {
-            if ceiling.is_outdated(now)
-                && let Some(resident) = ceiling::resident()
-            {
-                ceiling.measured(now, resident, self.memory());
+            if ceiling.is_outdated(now) {
+                ceiling.measure(now, self.memory());
             }
             state.broker.set_memory_scarce(ceiling.is_scarce(self.memory()));
         }
@@ -170,14 +168,9 @@ impl Hub {
     pub async fn watch_memory(&self) {
         let Some(ceiling) = &self.ceiling else { return std::future::pending().await };
         loop {
-            match ceiling::resident() {
-                Some(resident) => {
-                    ceiling.measured(Moment::default() + self.start.elapsed(), resident, self.memory());
-                }
-                None => {
-                    tracing::warn!("the system does not tell how much memory is taken: there is no ceiling");
-                    return std::future::pending().await;
-                }
+            if !ceiling.measure(Moment::default() + self.start.elapsed(), self.memory()) {
+                tracing::warn!("the system does not tell how much memory is taken: there is no ceiling");
+                return std::future::pending().await;
             }
             tokio::time::sleep(ceiling::PERIOD).await;
         }
