@@ -5,7 +5,8 @@ import { after, test } from "node:test";
 import { ALL_FIXED_PROPERTIES, ALL_USER_PROPERTIES } from "antiphon";
 import { startBroker } from "../support/broker.mjs";
 import { readDelivery } from "../support/wire.mjs";
-import { collect, open, unique } from "./support/client.mjs";
+import { collect, open, rejection, unique } from "./support/client.mjs";
+import { startConfigured } from "./support/configured.mjs";
 import { connectPeer } from "./support/endpoint.mjs";
 
 const broker = await startBroker();
@@ -222,4 +223,18 @@ test("P-5 out of the box proposed properties are trusted, and the broker says so
   session.messaging.addStreamHandler("who", () => room, { addressed: true });
   const answers = await collect(session.messaging.gather(`room is '${room}'`, "who", null));
   assert.deepEqual(answers, [{ sessionId: session.id, value: room }]);
+});
+
+test("P-5 a session proposes as many properties as the configuration allows, when it is opened and later", async (t) => {
+  const config = "[anonymous]\nroles = []\n[limits]\nmax_properties = 2\n";
+  const broker = await startConfigured(`proposed_properties = ["a", "b", "c"]\n${config}`);
+  t.after(() => broker.stop());
+  const session = await open(t, broker, { properties: { a: "1", b: "2", untrusted: "3" } });
+  assert.deepEqual(await session.getProperties([ALL_USER_PROPERTIES]), { a: "1", b: "2" });
+  const opened = open(t, broker, { properties: { a: "1", b: "2", c: "3" } });
+  assert.equal((await rejection(opened)).code, "HANDSHAKE_REJECTED");
+
+  broker.reload(`proposed_properties = ["*"]\n${config.replace("2", "3")}`);
+  await broker.logged(/configuration read again/);
+  await open(t, broker, { properties: { a: "1", b: "2", c: "3" } });
 });
