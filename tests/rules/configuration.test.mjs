@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { broker as binary, fromRoot } from "../../scripts/lib/paths.mjs";
+import { startBroker } from "../support/broker.mjs";
 
 const folder = mkdtempSync(join(tmpdir(), "antiphon-configuration-"));
 after(() => rmSync(folder, { recursive: true }));
@@ -257,12 +258,29 @@ for (const [name, args, expected] of commandLines) {
   test(`a command line with ${name} is refused in one line (O1)`, () => assert.match(complaint(args), expected));
 }
 
+test("a variable that is nearly a setting is refused in one line that names both (O1)", () => {
+  for (const args of [[], ["check", file]]) {
+    writeFileSync(file, "");
+    const said = complaint(args, { env: { ANTIPHON_MAX_SESIONS: "5" } });
+    assert.match(said, /^antiphon-broker: ANTIPHON_MAX_SESIONS: .*did you mean ANTIPHON_MAX_SESSIONS\?$/);
+  }
+});
+
+test("a variable that is like no setting is named in the log, and the broker serves", async (t) => {
+  const env = { ANTIPHON_PORT_8080_TCP: "tcp://10.0.0.1:8080", ANTIPHON_PRINCIPAL: "ada" };
+  const broker = await startBroker([], { env });
+  t.after(() => broker.stop());
+  const line = await broker.logged(/ WARN .*no settings/);
+  assert.match(line, /ANTIPHON_PORT_8080_TCP/);
+  assert.doesNotMatch(line, /ANTIPHON_PRINCIPAL|tcp:/);
+});
+
 test("the example is a configuration, with what is a comment in it and without", () => {
   const example = readFileSync(fromRoot("docs/broker.toml"), "utf8");
   writeFileSync(file, example);
   assert.deepEqual([run(["check", file]).status, run(["check", fromRoot("docs/broker.toml")]).status], [0, 0]);
   const all = example
-    .replace(/# \[tls\]\n# .*\n# .*\n/, "") // there are tests with certificates
+    .replace(/# \[tls\]\n(# .*\n)+/, "") // there are tests with certificates
     .replace(/^# (?=\[|"?[\w/]+"? = )/gm, "")
     .replace(/"\$argon2id.*"/, `"${HASH}"`)
     .replace('keys = "jwks.json"', 'secret_file = "secret"');

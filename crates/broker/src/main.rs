@@ -224,6 +224,10 @@ fn say_what_holds(settings: &Settings) {
     for table in settings.not_served() {
         tracing::warn!("{table} is in the configuration, but not served by this version");
     }
+    if !settings.unknown_variables.is_empty() {
+        let names = settings.unknown_variables.join(", ");
+        tracing::warn!(names, "these variables of the environment are no settings");
+    }
     let Some(config) = &settings.config else {
         tracing::warn!("no configuration: for development only");
         tracing::info!("principals admin, control, client and operator, each with the password \"password\"");

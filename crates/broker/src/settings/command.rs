@@ -6,6 +6,7 @@ use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
 use super::place::printable;
 use super::rows::{Group, ROWS};
+use super::variables::{CONFIG, PREFIX};
 use super::{Settings, Sources};
 
 /// What the command is to do.
@@ -41,7 +42,7 @@ impl Command {
             if error.use_stderr() { Usage::Wrong(one_line(&error.to_string())) } else { Usage::Asked(error) }
         })?;
         let variables = std::env::vars_os().filter_map(|(name, value)| {
-            let name = name.into_string().ok().filter(|name| name.starts_with("ANTIPHON_"))?;
+            let name = name.into_string().ok().filter(|name| name.starts_with(PREFIX))?;
             Some((name, value))
         });
         let variables: Vec<_> = variables.collect();
@@ -61,8 +62,6 @@ impl Command {
         })
     }
 }
-
-const CONFIG: &str = "ANTIPHON_CONFIG";
 
 /// By number of the row, what stands on the command line.
 fn flags(matches: &ArgMatches) -> Vec<(usize, Vec<String>)> {

@@ -3,8 +3,8 @@
 //! - `rows`: THE table of settings; `kinds` and `addresses`: the kinds of their values.
 //! - `sections`: users, tokens, anonymous sessions and roles, which only the file has.
 //! - `document`: the file, of which each value knows its line; `place`: where a value comes from, and what is wrong there.
-//! - `command`: the command line; `reload`: what changes when the file is read again; `example`: docs/broker.toml;
-//!   `init`: a first file.
+//! - `command`: the command line; `variables`: those that are no settings; `reload`: what changes when the file is read
+//!   again; `example`: docs/broker.toml; `init`: a first file.
 //!
 //! A configuration file replaces the development profile as a whole: without one, there are the stock principals, on
 //! loopback addresses; with one, nothing is granted that it does not grant.
@@ -19,6 +19,7 @@ mod place;
 mod reload;
 mod rows;
 mod sections;
+mod variables;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -92,6 +93,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Limits of finding out who somebody is.
     pub identities: identity::Limits,
+    /// Variables of the environment that have the prefix of ours, and no meaning.
+    pub unknown_variables: Vec<String>,
     places: BTreeMap<String, Place>,
 }
 
@@ -178,6 +181,7 @@ impl Settings {
     #[must_use]
     pub fn production(config: PathBuf) -> Self {
         Self {
+            unknown_variables: Vec::new(),
             config: Some(config),
             max_message_size: 4 << 20,
             origins: Vec::new(),
@@ -232,6 +236,7 @@ impl Sources {
         given.apply(&mut settings)?;
         settings.check()?;
         settings.settle();
+        settings.unknown_variables = variables::without_meaning(&self.variables)?;
         Ok(settings)
     }
 }
