@@ -65,6 +65,22 @@ test("a file with a hash in its name is kept for ever, any other one is asked fo
   assert.equal((await get("/app.js")).headers["cache-control"], "no-cache");
 });
 
+test("whatever is answered, browsers are told how it may be used: in no frame, as no other type, with no trace (V28)", async () => {
+  const paths = ["/app.js", "/tiny.txt", "/nothing", "/diffusion", "/diffusion/close"];
+  const answers = [...(await Promise.all(paths.map((path) => get(path)))), await get("/app.js", {}, "POST")];
+  assert.deepEqual(
+    answers.map(({ status }) => status),
+    [200, 200, 404, 400, 405, 405],
+  );
+  const { etag } = answers[0].headers;
+  for (const { status, headers } of [...answers, await get("/app.js", { "if-none-match": etag })]) {
+    assert.equal(headers["content-security-policy"], "frame-ancestors 'self'", status);
+    assert.equal(headers["x-content-type-options"], "nosniff", status);
+    assert.equal(headers["referrer-policy"], "same-origin", status);
+    assert.equal(headers["strict-transport-security"], undefined, "not without TLS");
+  }
+});
+
 test("HEAD says what GET would say, without the file", async () => {
   const asked = { "accept-encoding": "gzip" };
   const [got, head] = [await get("/app.js", asked), await get("/app.js", asked, "HEAD")];

@@ -26,19 +26,22 @@ impl Prepared {
         let permissions = Permissions::new(settings.roles.clone(), &settings.isolated_paths)
             .map_err(|fault| settings.fault(&fault.place.join("."), fault.problem))?;
         let tls = match &settings.tls {
-            Tls { certificate: Some(certificate), key: Some(key) } => Some(tls(certificate, key).map_err(|error| {
-                let is_of_the_certificate = match &error {
-                    CertificateError::Unreadable { file, .. } => file == certificate,
-                    CertificateError::NoCertificate(_) => true,
-                    _ => false,
-                };
-                let key = if is_of_the_certificate { "tls.certificate" } else { "tls.key" };
-                settings.fault(key, error.to_string())
-            })?),
+            Tls { certificate: Some(certificate), key: Some(key), .. } => {
+                Some(tls(certificate, key).map_err(|error| {
+                    let is_of_the_certificate = match &error {
+                        CertificateError::Unreadable { file, .. } => file == certificate,
+                        CertificateError::NoCertificate(_) => true,
+                        _ => false,
+                    };
+                    let key = if is_of_the_certificate { "tls.certificate" } else { "tls.key" };
+                    settings.fault(key, error.to_string())
+                })?)
+            }
             _ => None,
         };
         let origins = Origins::new(&settings.origins);
-        let entrance = Entrance { tls, origins, trusted_proxies: settings.trusted_proxies.clone() };
+        let (trusted_proxies, hsts) = (settings.trusted_proxies.clone(), settings.tls.hsts);
+        let entrance = Entrance { tls, hsts, origins, trusted_proxies };
         Ok(Self { entrance: Arc::new(entrance), known: known(settings, &permissions)?, permissions })
     }
 }

@@ -44,6 +44,22 @@ test("N-5, V25: TLS 1.2 and 1.3 are spoken, and nothing older, with keys of all 
   }
 });
 
+test("N-5 over TLS, browsers are told to use nothing else for this host, unless it is theirs or that is not wanted", async (t) => {
+  const told = async (raw, host) => {
+    const { text } = await ask(raw, `GET / HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
+    return /^strict-transport-security: (.*)\r$/im.exec(text)?.[1];
+  };
+  const { raw } = await start(t);
+  for (const host of ["broker.example", "broker.example:8443", "192.0.2.1"])
+    assert.equal(await told(raw, host), "max-age=31536000", host);
+  for (const host of ["localhost", "localhost:8443", "shop.localhost", "127.0.0.1:8443", "[::1]"])
+    assert.equal(await told(raw, host), undefined, host);
+  const { raw: short } = await start(t, ["--tls-hsts", "1h"]);
+  assert.equal(await told(short, "broker.example"), "max-age=3600");
+  const { raw: without } = await start(t, ["--tls-hsts", "0s"]);
+  assert.equal(await told(without, "broker.example"), undefined);
+});
+
 test("requests and responses of all sizes pass over TLS in both directions, and the page as well", async (t) => {
   const { broker, options, raw } = await start(t, ["--www", "www"]);
   const [asker, answerer] = [await connect(broker.url, options), await connect(broker.url, options)];

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Extension, Request, State};
 use axum::http::header::{HOST, ORIGIN};
@@ -21,6 +22,8 @@ use super::origin::Origins;
 pub struct Entrance {
     /// The certificate and key. Without it, connections are not encrypted.
     pub tls: Option<Arc<ServerConfig>>,
+    /// How long browsers that came by TLS are to use nothing else for this host; zero for what they like.
+    pub hsts: Duration,
     /// The web pages that may connect.
     pub origins: Origins,
     /// Proxies, which are believed when they say for whom they connect.
@@ -41,9 +44,12 @@ pub(super) struct Via {
 impl fmt::Debug for Entrance {
     /// Without the key.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { tls, origins, trusted_proxies } = self;
+        let Self { tls, hsts, origins, trusted_proxies } = self;
         let is_tls = tls.is_some();
-        write!(formatter, "Entrance {{ tls: {is_tls}, origins: {origins:?}, trusted_proxies: {trusted_proxies:?} }}")
+        write!(
+            formatter,
+            "Entrance {{ tls: {is_tls}, hsts: {hsts:?}, origins: {origins:?}, trusted_proxies: {trusted_proxies:?} }}"
+        )
     }
 }
 

@@ -22,6 +22,7 @@ use super::admission::{Admission, Admitted, TooMany};
 use super::connection;
 use super::door::{Door, FirstMessageLimits};
 use super::entrance::{Current, Entrance, Via, only_allowed_pages};
+use super::headers::add_security_headers;
 use super::hub::{Hub, Rules};
 use super::limits::Limits;
 use super::origin::Origins;
@@ -105,6 +106,7 @@ pub async fn serve(listeners: Vec<TcpListener>, server: Server, stop: impl Futur
         })
         .route_layer(from_fn_with_state(entrance.clone(), only_allowed_pages))
         .fallback(page)
+        .layer(from_fn_with_state(entrance.clone(), add_security_headers))
         .with_state(shared);
     let acceptor = Acceptor::new(router, entrance, admission, limits);
     let mut time = std::pin::pin!(hub.run());

@@ -1,6 +1,7 @@
 //! Sockets, HTTP and the clock around the core. Nothing here decides who gets what.
 //!
-//! - `listener`: the page, and the WebSocket. `accept`: how a connection gets there.
+//! - `listener`: the page, and the WebSocket; `headers`: what browsers are told of each answer. `accept`: how a connection
+//!   gets there.
 //! - `entrance`: who may come in: `origin`, which web pages; `certificate`, TLS; `forwarded`, for whom a proxy connects.
 //!   `admission`: how many; `limits`: the bounds.
 //! - `socket`: a connection with TLS or without; `records`: TLS between both.
@@ -24,6 +25,7 @@ mod echo;
 mod entrance;
 mod forwarded;
 mod frames;
+mod headers;
 mod heads;
 mod hub;
 mod limits;

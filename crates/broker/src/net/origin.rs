@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use axum::http::header::{HOST, ORIGIN};
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Uri};
 
 /// The web pages that may use the broker, by where they come from. Programs that are no browsers say nothing about that,
@@ -74,9 +75,11 @@ fn is_same_host(origin: &str, host: &str, is_tls: bool) -> bool {
 fn is_loopback(origin: &str) -> bool {
     let Ok(uri) = origin.parse::<Uri>() else { return false };
     let (Some("http" | "https"), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return false };
-    if authority.as_str().contains('@') {
-        return false;
-    }
+    !authority.as_str().contains('@') && is_loopback_authority(authority)
+}
+
+/// Whether a host, with its port if there is one, is this machine.
+pub(super) fn is_loopback_authority(authority: &Authority) -> bool {
     let host = authority.host();
     let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     is_localhost(host) || address.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())

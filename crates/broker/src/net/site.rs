@@ -9,7 +9,6 @@ use std::path::Path;
 use axum::body::Bytes;
 use axum::http::header::{
     ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION, VARY,
-    X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -119,10 +118,7 @@ impl File {
         let mut response = if is_known(headers, &content.tag) {
             StatusCode::NOT_MODIFIED.into_response()
         } else {
-            let described = [
-                (CONTENT_TYPE, self.media_type.clone()),
-                (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-            ];
+            let described = [(CONTENT_TYPE, self.media_type.clone())];
             let mut response = (described, content.bytes.clone()).into_response();
             if let Some((encoding, _)) = accepted {
                 response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));

@@ -75,6 +75,7 @@ const TABLES: &str = r#"
 # [tls]
 # certificate = "cert.pem"
 # key = "key.pem"
+# hsts = "31536000s"
 
 # Sessions that give no principal. Without this table they are refused.
 # [anonymous]

@@ -99,12 +99,20 @@ pub struct Settings {
 }
 
 /// `[tls]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
     /// Certificate chain, PEM.
     pub certificate: Option<PathBuf>,
     /// Private key, PEM.
     pub key: Option<PathBuf>,
+    /// How long browsers are to use nothing but TLS for this host, once they have been there.
+    pub hsts: Duration,
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self { certificate: None, key: None, hsts: Duration::from_secs(365 * 24 * 60 * 60) }
+    }
 }
 
 /// `[admin]`.
@@ -173,6 +181,7 @@ impl Settings {
             broker: BrokerConfig::default(),
             limits: Limits::default(),
             identities: identity::Limits::default(),
+            unknown_variables: Vec::new(),
             places: BTreeMap::new(),
         }
     }
@@ -181,7 +190,6 @@ impl Settings {
     #[must_use]
     pub fn production(config: PathBuf) -> Self {
         Self {
-            unknown_variables: Vec::new(),
             config: Some(config),
             max_message_size: 4 << 20,
             origins: Vec::new(),
@@ -228,6 +236,7 @@ impl Sources {
             }
         };
         given.read_variables(&self.variables)?;
+        settings.unknown_variables = variables::without_meaning(&self.variables)?;
         for (row, texts) in &self.flags {
             let place = Place::Flag(format!("--{}", ROWS[*row].flag()));
             let items = texts.iter().map(|text| Item { text: text.clone(), place: place.clone() }).collect();
@@ -236,7 +245,6 @@ impl Sources {
         given.apply(&mut settings)?;
         settings.check()?;
         settings.settle();
-        settings.unknown_variables = variables::without_meaning(&self.variables)?;
         Ok(settings)
     }
 }

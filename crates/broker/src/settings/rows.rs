@@ -140,6 +140,8 @@ rows! {
     Tls certificate: Maybe(File) => tls.certificate, live;
     /// Its private key, PEM
     Tls key: Maybe(File) => tls.key, live;
+    /// How long browsers use nothing but TLS for this host, once they have been there; 0s for what they like
+    Tls hsts: Time::zero_or_at_least(1_000) => tls.hsts, live;
 
     /// Memory of the process, near which it takes nothing new; 0B for any
     Limits memory: Size(0..=1024 * GIB) => limits.traffic.memory, restart;
