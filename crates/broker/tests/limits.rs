@@ -220,8 +220,14 @@ impl Sessions {
 
     /// The reason that the broker refuses a request of the sender with, if it does.
     fn refusal(&mut self, frame: &[u8]) -> Option<ErrorReason> {
-        self.broker.handle_frame(self.now, SENDER, frame);
-        let Some(Output::Send(SENDER, frame)) = self.next_output() else { panic!("no answer") };
+        self.refusal_of(SENDER, frame)
+    }
+
+    /// The same of any client.
+    fn refusal_of(&mut self, client: ConnectionId, frame: &[u8]) -> Option<ErrorReason> {
+        self.broker.handle_frame(self.now, client, frame);
+        let Some(Output::Send(to, frame)) = self.next_output() else { panic!("no answer") };
+        assert_eq!(to, client);
         match Message::decode(&frame).expect("a message") {
             Message::ServiceResponse { .. } => None,
             Message::ServiceError { failure, .. } => Some(failure.reason),
@@ -433,6 +439,36 @@ fn what_the_registrations_of_one_session_take_is_limited() {
         assert_eq!(sessions.refusal(&request_frame::<Deregistration>(id, &request, 0)), None);
     }
     assert!(live_bytes() - before < 64 << 10, "{} bytes are left", live_bytes() - before);
+}
+
+#[test]
+fn what_registrations_take_is_no_more_than_they_count_for_and_limited_for_a_party() {
+    let mut sessions = Sessions::open(40);
+    let before = live_bytes();
+    let mut registered = 0;
+    'all: for client in 0..40 {
+        for number in 0..10_000 {
+            let registration = sessions.next_id();
+            let request = RegisterHandler {
+                delivery_service: MessagingReceiverClient::ID,
+                control_group: "",
+                path: &format!("{client}/{number}"),
+                property_keys: vec![],
+                registration,
+            };
+            let id = sessions.next_id();
+            match sessions.refusal_of(ConnectionId(client), &request_frame::<Registration>(id, &request, 0)) {
+                None => registered += 1,
+                Some(reason) => {
+                    assert_eq!(reason, ErrorReason::CLUSTER_ROUTING);
+                    break 'all;
+                }
+            }
+        }
+    }
+    let kept = live_bytes() - before;
+    assert!((200_000..270_000).contains(&registered), "{registered} registrations");
+    assert!(kept < 64 << 20, "{registered} registrations keep {kept} bytes");
 }
 
 #[test]

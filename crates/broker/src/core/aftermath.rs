@@ -1,9 +1,6 @@
 //! What is left to do when a session is over, or has lost its past: others are told of what it has not answered, and its
 //! request handlers are taken out. Both may be thousands, so they are done a part at a time (`turns`).
 
-use std::collections::btree_map::IntoKeys;
-use std::sync::Arc;
-
 use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::layouts::ServiceFailure;
 use antiphon_protocol::wire::primitives::ConversationId;
@@ -11,6 +8,7 @@ use antiphon_protocol::wire::primitives::ConversationId;
 use super::exchanges::Exchange;
 use super::parties::PartyKey;
 use super::per_session::SessionKey;
+use super::registry::Leftover;
 use super::turns::Failing;
 use super::{Broker, cost};
 
@@ -22,7 +20,7 @@ const NEVER_DELIVERED: ServiceFailure<'_> = ServiceFailure {
 
 impl Broker {
     /// Takes out some of the request handlers of a session that is over; the others later.
-    pub(super) fn take_out_some(&mut self, party: PartyKey, key: SessionKey, mut paths: IntoKeys<Arc<str>, usize>) {
+    pub(super) fn take_out_some(&mut self, party: PartyKey, key: SessionKey, mut paths: Leftover) {
         let before = self.work;
         while self.work - before < cost::TURN / 4
             && let Some(path) = paths.next()

@@ -59,6 +59,10 @@ impl Handlers {
     /// Adds one, of a session that has none here.
     pub fn insert(&mut self, handler: Handler) {
         let (session, at) = (handler.session, self.handlers.len());
+        if at == 0 {
+            // Most paths have one handler, and there may be very many paths.
+            self.handlers.reserve_exact(1);
+        }
         self.handlers.push(handler);
         if let Some(places) = &mut self.places {
             places.insert(session.number, at);
@@ -70,12 +74,12 @@ impl Handlers {
     }
 
     /// Takes one out, if it is there.
-    pub fn remove(&mut self, session: SessionKey) {
-        let Some(at) = self.place_of(session) else { return };
+    pub fn remove(&mut self, session: SessionKey) -> Option<Handler> {
+        let at = self.place_of(session)?;
         let at = self.set_back(at, true);
         let last = self.handlers.len() - 1;
         self.swap(at, last);
-        self.handlers.pop();
+        let handler = self.handlers.pop();
         if let Some(places) = &mut self.places {
             places.remove(&session.number);
             give_back(places);
@@ -83,6 +87,7 @@ impl Handlers {
         if self.handlers.capacity() > FEW && self.handlers.len() < self.handlers.capacity() / 4 {
             self.handlers.shrink_to(2 * self.handlers.len());
         }
+        handler
     }
 
     /// A session can take requests again.
@@ -129,7 +134,7 @@ impl Handlers {
                     self.set_back(at, true);
                     tell(session);
                 }
-                Availability::Gone => self.remove(session),
+                Availability::Gone => drop(self.remove(session)),
             }
         }
     }

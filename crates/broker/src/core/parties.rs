@@ -12,7 +12,7 @@ use super::per_session::{Numbered, SessionKey, give_back};
 use super::timers::Timers;
 
 /// Names a party. No other party ever has the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct PartyKey(u64);
 
 /// How much work a party may have done at once, before others are served.

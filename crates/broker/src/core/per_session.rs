@@ -57,6 +57,11 @@ impl<T> PerSession<T> {
     where
         T: Default,
     {
+        self.get_or_insert_with(key, T::default)
+    }
+
+    /// The same, made by `new`.
+    pub fn get_or_insert_with(&mut self, key: SessionKey, new: impl FnOnce() -> T) -> &mut T {
         if self.0.len() <= key.place {
             self.0.resize_with(key.place + 1, || None);
         }
@@ -64,7 +69,7 @@ impl<T> PerSession<T> {
         if at.as_ref().is_none_or(|(number, _)| *number != key.number) {
             *at = None;
         }
-        &mut at.get_or_insert_with(|| (key.number, T::default())).1
+        &mut at.get_or_insert_with(|| (key.number, new())).1
     }
 
     /// Takes out what there is for a session. The room of many that have left is given back.

@@ -21,7 +21,9 @@ impl Broker {
         let action = if keys.is_empty() { Action::RegisterHandler } else { Action::RegisterHandlerWithProperties };
         let path = self.admit(asker.session, action, request.path)?;
         self.check_memory()?;
-        self.registry.register(asker.session, path, keys, request.registration)?;
+        if let Some(party) = self.sessions.party_of(asker.session) {
+            self.registry.register(party, asker.session, path, keys, request.registration)?;
+        }
         Ok(asker.answer::<Registration>(&()))
     }
 
@@ -37,9 +39,10 @@ impl From<NotRegistered> for Refusal {
     fn from(error: NotRegistered) -> Self {
         let reason = match error {
             NotRegistered::Conflict(_) => ErrorReason::HANDLER_CONFLICT,
-            NotRegistered::TooMany(_) | NotRegistered::TooManyBytes | NotRegistered::TooManyKeys(_) => {
-                ErrorReason::CLUSTER_ROUTING
-            }
+            NotRegistered::TooMany(_)
+            | NotRegistered::TooManyBytes
+            | NotRegistered::TooManyBytesOfParty
+            | NotRegistered::TooManyKeys(_) => ErrorReason::CLUSTER_ROUTING,
         };
         Self::new(reason, error.to_string())
     }

@@ -1,7 +1,6 @@
 //! Which session handles which path.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::IntoKeys;
+use std::collections::{BTreeSet, btree_set};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 
@@ -9,22 +8,40 @@ use antiphon_protocol::wire::primitives::ConversationId;
 use hashbrown::HashTable;
 
 use super::choice::{Availability, Handler, Handlers, Random};
+use super::parties::PartyKey;
 use super::path::NormalPath;
-use super::per_session::{PerSession, SessionKey};
+use super::per_session::{Numbered, PerSession, SessionKey, give_back};
 use super::properties::{Selection, TooLarge};
 
-/// Most bytes that it may take to keep the paths and property keys of one session's registrations.
+/// Most bytes that it may take to keep one session's registrations.
 const MAX_HANDLER_BYTES: usize = 16 << 20;
+/// The same for the registrations of a party.
+const MAX_PARTY_BYTES: usize = 64 << 20;
+/// What a registration takes besides the characters of its path and property keys, about.
+const BYTES_PER_HANDLER: usize = 256;
 
 /// All request handlers, by path and by session.
 #[derive(Debug)]
 pub(super) struct Registry {
     max_registrations: usize,
-    by_path: HashTable<Place>,
+    by_path: Places,
     /// Keyed by chance: paths are chosen by others.
     hash: RandomState,
     by_session: PerSession<Paths>,
+    /// What it takes to keep the registrations of each party, about.
+    bytes_by_party: Numbered<PartyKey, usize>,
 }
+
+/// The paths of a session that is over, at which it is still registered.
+pub(super) type Leftover = btree_set::IntoIter<Arc<str>>;
+
+/// All paths at which somebody is registered, in many small tables: one that grows moves what is in it, and everybody waits
+/// for that.
+#[derive(Debug)]
+struct Places(Box<[HashTable<Place>; TABLES]>);
+
+/// Of a million paths, less than a millisecond's work is in each of so many tables.
+const TABLES: usize = 256;
 
 /// A path, and the handlers there: at least one.
 #[derive(Debug)]
@@ -34,12 +51,14 @@ struct Place {
     handlers: Handlers,
 }
 
-/// Where a session is registered.
-#[derive(Debug, Default)]
+/// Where a session is registered: somewhere, or it was.
+#[derive(Debug)]
 struct Paths {
-    /// With the bytes that are kept for each. Sorted, so that everything happens in the same order every time.
-    bytes_by_path: BTreeMap<Arc<str>, usize>,
-    /// Their sum.
+    /// The party that it belonged to when it registered first.
+    party: PartyKey,
+    /// Sorted, so that everything happens in the same order every time.
+    sorted: BTreeSet<Arc<str>>,
+    /// What it takes to keep its registrations there, about.
     bytes: usize,
     /// Where it was set back because it could take no request.
     set_back: Vec<Arc<str>>,
@@ -67,91 +86,138 @@ pub(super) enum NotRegistered {
     TooManyKeys(#[from] TooLarge),
     #[error("the request handlers of this session take more than {MAX_HANDLER_BYTES} bytes")]
     TooManyBytes,
+    #[error("the request handlers of this principal at this address take more than {MAX_PARTY_BYTES} bytes")]
+    TooManyBytesOfParty,
+}
+
+impl Places {
+    fn new() -> Self {
+        Self(Box::new(std::array::from_fn(|_| HashTable::new())))
+    }
+
+    fn table(&self, hash: u64) -> &HashTable<Place> {
+        &self.0[Self::number(hash)]
+    }
+
+    fn table_mut(&mut self, hash: u64) -> &mut HashTable<Place> {
+        &mut self.0[Self::number(hash)]
+    }
+
+    /// By bits that the table itself makes no use of while it is small.
+    fn number(hash: u64) -> usize {
+        (hash >> 32) as usize % TABLES
+    }
+
+    fn find(&self, hash: u64, path: &str) -> Option<&Place> {
+        self.table(hash).find(hash, |place| *place.path == *path)
+    }
+
+    fn find_mut(&mut self, hash: u64, path: &str) -> Option<&mut Place> {
+        self.table_mut(hash).find_mut(hash, |place| *place.path == *path)
+    }
+
+    fn find_or_insert(&mut self, hash: u64, path: &str) -> &mut Place {
+        let new = || Place { hash, path: Arc::from(path), handlers: Handlers::default() };
+        let table = self.table_mut(hash);
+        table.entry(hash, |place| *place.path == *path, |place| place.hash).or_insert_with(new).into_mut()
+    }
+
+    /// Takes a path out. The room of many that have gone is given back.
+    fn remove(&mut self, hash: u64, path: &str) {
+        let table = self.table_mut(hash);
+        if let Ok(entry) = table.find_entry(hash, |place| *place.path == *path) {
+            entry.remove();
+            if table.is_empty() || table.len() < table.capacity() / 4 {
+                table.shrink_to(2 * table.len(), |place| place.hash);
+            }
+        }
+    }
 }
 
 impl Registry {
     pub fn new(max_registrations: usize) -> Self {
         Self {
             max_registrations,
-            by_path: HashTable::new(),
+            by_path: Places::new(),
             hash: RandomState::new(),
             by_session: PerSession::default(),
+            bytes_by_party: Numbered::default(),
         }
     }
 
-    /// Registers a handler of a session, which wants the properties `keys` of every sender.
+    /// Registers a handler of a session of a party, which wants the properties `keys` of every sender.
     pub fn register(
         &mut self,
+        party: PartyKey,
         session: SessionKey,
         path: NormalPath<'_>,
         keys: &[&str],
         registration: ConversationId,
     ) -> Result<(), NotRegistered> {
-        let hash = self.hash_of(path);
+        let hash = hash_of(&self.hash, path);
         let path = path.as_str();
-        let paths = self.by_session.get_or_default(session);
-        if paths.bytes_by_path.contains_key(path) {
+        let new = || Paths { party, sorted: BTreeSet::new(), bytes: 0, set_back: Vec::new() };
+        let paths = self.by_session.get_or_insert_with(session, new);
+        if paths.sorted.contains(path) {
             return Err(NotRegistered::Conflict(path.to_owned()));
         }
-        if paths.bytes_by_path.len() >= self.max_registrations {
-            return Err(NotRegistered::TooMany(paths.bytes_by_path.len()));
+        if paths.sorted.len() >= self.max_registrations {
+            return Err(NotRegistered::TooMany(paths.sorted.len()));
         }
         let selection = Selection::of_keys(keys)?;
-        let bytes = path.len() + selection.size();
+        let bytes = size(path, &selection);
         if paths.bytes + bytes > MAX_HANDLER_BYTES {
             return Err(NotRegistered::TooManyBytes);
         }
-        let place = self
-            .by_path
-            .entry(hash, |place| *place.path == *path, |place| place.hash)
-            .or_insert_with(|| Place { hash, path: Arc::from(path), handlers: Handlers::default() })
-            .into_mut();
+        let bytes_of_party = self.bytes_by_party.entry(paths.party).or_default();
+        if *bytes_of_party + bytes > MAX_PARTY_BYTES {
+            return Err(NotRegistered::TooManyBytesOfParty);
+        }
+        *bytes_of_party += bytes;
+        let place = self.by_path.find_or_insert(hash, path);
         place.handlers.insert(Handler { session, registration, selection });
         paths.bytes += bytes;
-        paths.bytes_by_path.insert(place.path.clone(), bytes);
+        paths.sorted.insert(place.path.clone());
         Ok(())
     }
 
     /// Takes a handler out, if it is there.
     pub fn deregister(&mut self, session: SessionKey, path: NormalPath<'_>) {
         let Some(paths) = self.by_session.get_mut(session) else { return };
-        if let Some(bytes) = paths.bytes_by_path.remove(path.as_str()) {
+        if !paths.sorted.remove(path.as_str()) {
+            return;
+        }
+        let hash = hash_of(&self.hash, path);
+        if let Some(handler) = remove(&mut self.by_path, hash, path, session) {
+            let bytes = size(path.as_str(), &handler.selection);
             paths.bytes -= bytes;
-            self.remove(path, session);
+            release(&mut self.bytes_by_party, paths.party, bytes);
         }
     }
 
     /// A session is over, and all its handlers are to be taken out by [`take_out`](Self::take_out). None of them is chosen
     /// any more, so that has time.
-    pub fn retire(&mut self, session: SessionKey) -> Option<IntoKeys<Arc<str>, usize>> {
-        self.by_session.remove(session).map(|paths| paths.bytes_by_path.into_keys())
+    pub fn retire(&mut self, session: SessionKey) -> Option<Leftover> {
+        let Paths { party, sorted, bytes, .. } = self.by_session.remove(session)?;
+        release(&mut self.bytes_by_party, party, bytes);
+        Some(sorted.into_iter())
     }
 
     /// Takes out a handler of a session that is over.
     pub fn take_out(&mut self, session: SessionKey, path: &str) {
-        self.remove(NormalPath::of_registered(path), session);
+        let path = NormalPath::of_registered(path);
+        let hash = hash_of(&self.hash, path);
+        remove(&mut self.by_path, hash, path, session);
     }
 
     /// Takes all handlers of a session out. Returns how many there were.
     pub fn deregister_all(&mut self, session: SessionKey) -> usize {
-        let Some(paths) = self.by_session.remove(session) else { return 0 };
-        for path in paths.bytes_by_path.keys() {
-            self.remove(NormalPath::of_registered(path), session);
+        let Some(paths) = self.retire(session) else { return 0 };
+        let count = paths.len();
+        for path in paths {
+            self.take_out(session, &path);
         }
-        paths.bytes_by_path.len()
-    }
-
-    fn remove(&mut self, path: NormalPath<'_>, session: SessionKey) {
-        let hash = self.hash_of(path);
-        let Ok(mut entry) = self.by_path.find_entry(hash, |place| *place.path == *path.as_str()) else { return };
-        let handlers = &mut entry.get_mut().handlers;
-        handlers.remove(session);
-        if handlers.is_empty() {
-            entry.remove();
-            if self.by_path.len() < self.by_path.capacity() / 4 {
-                self.by_path.shrink_to(2 * self.by_path.len(), |place| place.hash);
-            }
-        }
+        count
     }
 
     /// Chooses among the handlers at the most specific registered path for `path`.
@@ -163,10 +229,9 @@ impl Registry {
     ) -> Chosen<'_> {
         let (hash, registered, chosen) = loop {
             let Some((hash, registered)) = self.most_specific(path) else { return Chosen::Nobody };
-            let Ok(mut entry) = self.by_path.find_entry(hash, |place| *place.path == *registered) else {
+            let Some(Place { path: at, handlers, .. }) = self.by_path.find_mut(hash, registered) else {
                 return Chosen::Nobody;
             };
-            let Place { path: at, handlers, .. } = entry.get_mut();
             let set_back = |session| {
                 if let Some(paths) = self.by_session.get_mut(session) {
                     paths.set_back.push(at.clone());
@@ -177,9 +242,9 @@ impl Registry {
                 break (hash, registered, chosen);
             }
             // All were of sessions that are over.
-            entry.remove();
+            self.by_path.remove(hash, registered);
         };
-        let Some(place) = self.by_path.find(hash, |place| *place.path == *registered) else { return Chosen::Nobody };
+        let Some(place) = self.by_path.find(hash, registered) else { return Chosen::Nobody };
         let handler = chosen.and_then(|chosen| place.handlers.get(chosen));
         handler.map_or(Chosen::AllFull, |handler| Chosen::Handler(&place.path, handler))
     }
@@ -192,20 +257,11 @@ impl Registry {
             hasher.write(&beginning.as_bytes()[hashed..]);
             hashed = beginning.len();
             let hash = hasher.finish();
-            if self.by_path.find(hash, |place| *place.path == *beginning).is_some() {
+            if self.by_path.find(hash, beginning).is_some() {
                 found = Some((hash, beginning));
             }
         }
         found
-    }
-
-    fn hash_of(&self, path: NormalPath<'_>) -> u64 {
-        let (mut hasher, mut hashed) = (self.hash.build_hasher(), 0);
-        for beginning in path.beginnings() {
-            hasher.write(&beginning.as_bytes()[hashed..]);
-            hashed = beginning.len();
-        }
-        hasher.finish()
     }
 
     /// Whether a session was set back somewhere because it could take no request.
@@ -217,12 +273,47 @@ impl Registry {
     pub fn bring_forward(&mut self, session: SessionKey) {
         let Some(paths) = self.by_session.get_mut(session) else { return };
         for path in std::mem::take(&mut paths.set_back) {
-            let hash = self.hash_of(NormalPath::of_registered(&path));
-            if let Some(place) = self.by_path.find_mut(hash, |place| place.path == path) {
+            let hash = hash_of(&self.hash, NormalPath::of_registered(&path));
+            if let Some(place) = self.by_path.find_mut(hash, &path) {
                 place.handlers.bring_forward(session);
             }
         }
     }
+}
+
+/// As [`Registry::most_specific`] hashes it.
+fn hash_of(hash: &RandomState, path: NormalPath<'_>) -> u64 {
+    let (mut hasher, mut hashed) = (hash.build_hasher(), 0);
+    for beginning in path.beginnings() {
+        hasher.write(&beginning.as_bytes()[hashed..]);
+        hashed = beginning.len();
+    }
+    hasher.finish()
+}
+
+/// What it takes to keep a registration, about.
+fn size(path: &str, selection: &Selection) -> usize {
+    BYTES_PER_HANDLER + path.len() + selection.size()
+}
+
+/// A party has so much less.
+fn release(bytes_by_party: &mut Numbered<PartyKey, usize>, party: PartyKey, bytes: usize) {
+    let Some(left) = bytes_by_party.get_mut(&party) else { return };
+    *left -= bytes;
+    if *left == 0 {
+        bytes_by_party.remove(&party);
+        give_back(bytes_by_party);
+    }
+}
+
+/// Takes out the handler of a session at a path, and the path with its last one.
+fn remove(by_path: &mut Places, hash: u64, path: NormalPath<'_>, session: SessionKey) -> Option<Handler> {
+    let handlers = &mut by_path.find_mut(hash, path.as_str())?.handlers;
+    let handler = handlers.remove(session);
+    if handlers.is_empty() {
+        by_path.remove(hash, path.as_str());
+    }
+    handler
 }
 
 #[cfg(test)]
@@ -238,7 +329,7 @@ mod tests {
     }
 
     fn register(registry: &mut Registry, number: u64, at: &str) {
-        registry.register(session(number), path(at), &[], ConversationId(1)).expect("room");
+        registry.register(PartyKey::default(), session(number), path(at), &[], ConversationId(1)).expect("room");
     }
 
     fn chosen(registry: &mut Registry, at: &str) -> Option<(String, u64)> {

@@ -5,9 +5,7 @@
 //! Parties take turns, and the sessions of a party take turns within its own: however much one asks for, others wait for a
 //! single turn of it.
 
-use std::collections::btree_map::IntoKeys;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 use std::vec;
 
@@ -18,6 +16,7 @@ use antiphon_protocol::wire::primitives::ConversationId;
 use super::exchanges::{Exchange, ReplyTo};
 use super::parties::PartyKey;
 use super::per_session::{Numbered, SessionKey};
+use super::registry::Leftover;
 use super::search::Search;
 use super::serve::Asker;
 
@@ -56,7 +55,7 @@ pub(super) enum Task {
     Held(HeldRequest),
     Failing(Failing),
     /// The paths at which a session that is over is still registered.
-    TakingOut(IntoKeys<Arc<str>, usize>),
+    TakingOut(Leftover),
 }
 
 /// A request to the broker that waits for its turn.
@@ -209,9 +208,15 @@ impl Turns {
         self.tasks_of(None, party, session).queue.push_back(Task::Failing(failing));
     }
 
-    /// Request handlers of a session that is over are taken out later.
-    pub fn take_out(&mut self, party: PartyKey, session: SessionKey, paths: IntoKeys<Arc<str>, usize>) {
+    /// Request handlers of a session that is over are taken out later: before its party gets anything else done, since its
+    /// other sessions may register as many meanwhile.
+    pub fn take_out(&mut self, party: PartyKey, session: SessionKey, paths: Leftover) {
+        let is_first = !self.has_tasks(session);
         self.tasks_of(None, party, session).queue.push_back(Task::TakingOut(paths));
+        if is_first && let Some(waiting) = self.waiting.get_mut(&party) {
+            // It is the last one.
+            waiting.rotate_right(1);
+        }
     }
 
     fn tasks_of(&mut self, due: Option<Moment>, party: PartyKey, session: SessionKey) -> &mut Tasks {
@@ -273,7 +278,7 @@ impl Turns {
             self.tasks.remove(&session);
         } else {
             let waiting = self.waiting.entry(party).or_default();
-            if goes_on {
+            if goes_on || matches!(tasks.queue.front(), Some(Task::TakingOut(_))) {
                 waiting.push_front(session);
             } else {
                 waiting.push_back(session);
