@@ -1,124 +1,107 @@
-//! What one client at its worst does to its neighbours: the command `antiphon-attacks`.
+//! What one client at its worst does to a broker and to its neighbours: the command `antiphon-attacks`.
 //!
 //! - [`peer`]: a client that sends what it is told to.
-//! - [`neighbour`]: a client that does nothing out of the ordinary, and how long its requests take.
-//! - [`kinds`]: the attacks.
+//! - [`neighbour`]: a client that does nothing out of the ordinary, and how long its requests and connections take.
+//! - [`target`]: what is attacked; [`kinds`]: the attacks; [`messages`]: by what is said in a session; [`sockets`]: by what is sent or read, and when.
+//! - [`process`]: a broker, and what it takes of the machine; [`floor`]: a server that does next to nothing.
 
+pub mod floor;
 pub mod kinds;
+pub mod messages;
 pub mod neighbour;
 pub mod peer;
+pub mod process;
+pub mod sockets;
+pub mod target;
 
 use std::fmt;
-use std::io::{self, BufRead, BufReader};
+use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use kinds::Attack;
+use hdrhistogram::Histogram;
+use serde::Serialize;
 
-/// What a neighbour noticed of an attack, in milliseconds, and what it took of the broker.
-#[derive(Clone, Debug)]
-pub struct Noticed {
-    /// Half of its requests took no longer.
+use neighbour::Neighbour;
+use target::{Attack, Done, Target};
+
+/// Times in milliseconds.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Times {
+    /// How many there are.
+    pub count: u64,
+    /// Half of them are no longer.
     pub p50: f64,
-    /// All but one in a hundred took no longer.
+    /// All but one in a hundred are no longer.
     pub p99: f64,
     /// The longest.
     pub max: f64,
-    /// How often the attack was carried out.
-    pub times: u64,
-    /// Most memory of the broker's process, in MiB.
-    pub peak: Option<u64>,
-    /// Its processor time in seconds.
-    pub cpu: Option<f64>,
 }
 
-impl fmt::Display for Noticed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { p50, p99, max, times, .. } = self;
-        write!(f, "{p50:>8.2} {p99:>9.2} {max:>9.2} {times:>10}")?;
-        write!(f, " {:>6} {:>6.1}", self.peak.unwrap_or(0), self.cpu.unwrap_or(0.0))
+/// What an attack came to.
+#[derive(Clone, Debug, Serialize)]
+pub struct Noticed {
+    /// The requests of a neighbour.
+    pub requests: Times,
+    /// Those that failed.
+    pub failed: u64,
+    /// The connections that a neighbour opened.
+    pub connections: Times,
+    /// How often the attack was carried out.
+    pub times: u64,
+    /// The longest that a connection of the attacker was open, in milliseconds, if it was to be closed.
+    pub longest_open: Option<f64>,
+}
+
+impl From<&Histogram<u64>> for Times {
+    fn from(micros: &Histogram<u64>) -> Self {
+        let millis = |micros: u64| micros as f64 / 1000.0;
+        Self {
+            count: micros.len(),
+            p50: millis(micros.value_at_quantile(0.5)),
+            p99: millis(micros.value_at_quantile(0.99)),
+            max: millis(micros.max()),
+        }
     }
 }
 
-/// The head of a table of these.
-pub const HEAD: &str = "attack                p50 ms    p99 ms    max ms      times    MiB  CPU s";
+/// The head of a table of what was [`Noticed`].
+pub const HEAD: &str = "request p50      p99      max   connect p50      p99      times";
 
-/// Has a neighbour ask a broker while somebody attacks it.
+impl fmt::Display for Noticed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { requests, connections, times, .. } = self;
+        write!(f, "{:>11.2} {:>8.2} {:>8.2}", requests.p50, requests.p99, requests.max)?;
+        write!(f, " {:>13.2} {:>8.2} {times:>10}", connections.p50, connections.p99)
+    }
+}
+
+/// Has a neighbour ask a broker while somebody attacks it. What the attacker holds open stays so until `and_then` returns.
 ///
 /// # Errors
 ///
 /// If the neighbour's session ends.
-pub fn carry_out(broker: SocketAddr, attack: Attack, duration: Duration) -> io::Result<Noticed> {
-    let neighbour = neighbour::spawn(broker, duration);
-    let until = Instant::now() + duration;
-    let times = attack(broker, until).unwrap_or(0);
-    let times_of_requests = neighbour.join().map_err(|_| io::Error::other("the neighbour panicked"))??;
-    let millis = |micros: u64| micros as f64 / 1000.0;
-    Ok(Noticed {
-        p50: millis(times_of_requests.value_at_quantile(0.5)),
-        p99: millis(times_of_requests.value_at_quantile(0.99)),
-        max: millis(times_of_requests.max()),
+pub fn carry_out<T>(
+    broker: SocketAddr,
+    neighbour: Neighbour,
+    attack: Attack,
+    duration: Duration,
+    count: Option<usize>,
+    and_then: impl FnOnce() -> T,
+) -> io::Result<(Noticed, T)> {
+    let neighbour = neighbour.spawn(broker, duration)?;
+    // What keeps the attacker from going on is as good as its end.
+    let done = attack(Target { broker, until: Instant::now() + duration, count });
+    let Done { times, longest_open, held } = done.unwrap_or_default();
+    let noticed = neighbour.wait()?;
+    let noticed = Noticed {
+        requests: Times::from(&noticed.requests),
+        failed: noticed.failed,
+        connections: Times::from(&noticed.connections),
         times,
-        peak: None,
-        cpu: None,
-    })
-}
-
-/// A broker in a process of its own, which ends when this is dropped.
-pub struct Process {
-    child: Child,
-    /// Where it listens.
-    pub address: SocketAddr,
-}
-
-impl Process {
-    /// Starts the broker at `path`.
-    ///
-    /// # Errors
-    ///
-    /// If it does not say where it listens.
-    pub fn start(path: &Path) -> io::Result<Self> {
-        let mut command = Command::new(path);
-        command.args(["--listen", "127.0.0.1:0"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn()?;
-        let output = child.stdout.take().ok_or_else(|| io::Error::other("it has no output"))?;
-        let mut line = String::new();
-        BufReader::new(output).read_line(&mut line)?;
-        let address = line.split("ws://").nth(1).and_then(|rest| rest.split('/').next());
-        let address = address.and_then(|address| address.parse().ok());
-        match address {
-            Some(address) => Ok(Self { child, address }),
-            None => {
-                child.kill()?;
-                Err(io::Error::other(format!("it does not listen: {line}")))
-            }
-        }
-    }
-
-    /// Most memory that it has had, in MiB, where the system tells.
-    #[must_use]
-    pub fn peak(&self) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-        Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? >> 10)
-    }
-
-    /// Processor time that it has had, in seconds, where the system tells.
-    #[must_use]
-    pub fn cpu(&self) -> Option<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;
-        let mut times = stat.rsplit(')').next()?.split_whitespace().skip(11);
-        let ticks = times.next()?.parse::<f64>().ok()? + times.next()?.parse::<f64>().ok()?;
-        Some(ticks / 100.0)
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+        longest_open: longest_open.map(|time| time.as_secs_f64() * 1000.0),
+    };
+    let then = and_then();
+    drop(held);
+    Ok((noticed, then))
 }

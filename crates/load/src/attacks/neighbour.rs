@@ -1,4 +1,4 @@
-//! A client that does nothing out of the ordinary: how long its requests take.
+//! A client that does nothing out of the ordinary: how long its requests take, and opening connections.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,59 +11,144 @@ use antiphon_protocol::wire::primitives::ConversationId;
 use antiphon_protocol::wire::services::{MessagingReceiverClient, MessagingSend, Registration};
 use hdrhistogram::Histogram;
 
-use super::peer::{Peer, Wish, frame};
+use super::peer::{Peer, Wish, frame, upgrade};
 
-/// Requests in a second.
-const RATE: u32 = 100;
+/// Requests in a second, and connections.
+const REQUESTS: u32 = 100;
+const CONNECTIONS: u32 = 20;
 const PATH: &str = "neighbour";
 
-/// Asks a hundred times a second, and answers itself, for as long as it is told to.
-///
-/// The time of a request counts from when it was to be sent, so a broker that stands still for a second is late for all
-/// requests of that second.
-///
-/// # Errors
-///
-/// If its session ends.
-pub fn run(broker: SocketAddr, duration: Duration) -> io::Result<Histogram<u64>> {
-    let wish = Wish { principal: Some("control"), ..Wish::default() };
-    let mut handler = Peer::connect(broker, &wish)?;
-    let registration = ConversationId(1);
-    let path = PATH;
-    handler.ask::<Registration>(&RegisterHandler {
-        delivery_service: 88,
-        control_group: "",
-        path,
-        property_keys: vec![],
-        registration,
-    })?;
-    handler.receive()?;
-    thread::spawn(move || answer(handler));
-    let mut asker = Peer::connect(broker, &wish)?;
-    let mut times = Histogram::new(3).map_err(io::Error::other)?;
+/// What a neighbour does.
+#[derive(Clone, Copy, Debug)]
+pub struct Neighbour {
+    /// It asks a hundred times a second, and answers itself.
+    pub asks: bool,
+    /// It opens a connection twenty times a second.
+    pub connects: bool,
+}
+
+/// The times that were noticed, in microseconds. Each counts from when it was due, so a broker that stands still for a
+/// second is late for all that was due in that second.
+pub struct Noticed {
+    /// From request to response.
+    pub requests: Histogram<u64>,
+    /// Of those, how many failed.
+    pub failed: u64,
+    /// From the first packet to the answer that a WebSocket is open.
+    pub connections: Histogram<u64>,
+}
+
+/// A neighbour that is at work.
+pub struct AtWork {
+    asks: Option<Work<(Histogram<u64>, u64)>>,
+    connects: Option<Work<Histogram<u64>>>,
+}
+
+type Work<T> = JoinHandle<io::Result<T>>;
+
+impl Neighbour {
+    /// Has it work for so long.
+    ///
+    /// # Errors
+    ///
+    /// If it gets no session.
+    pub fn spawn(self, broker: SocketAddr, duration: Duration) -> io::Result<AtWork> {
+        let asks = if self.asks {
+            let pair = Pair::open(broker)?;
+            Some(thread::spawn(move || pair.ask(duration)))
+        } else {
+            None
+        };
+        let connects = self.connects.then(|| thread::spawn(move || connect(broker, duration)));
+        Ok(AtWork { asks, connects })
+    }
+}
+
+impl AtWork {
+    /// What it noticed.
+    ///
+    /// # Errors
+    ///
+    /// If its session ended.
+    pub fn wait(self) -> io::Result<Noticed> {
+        let (requests, failed) = self.asks.map(join).transpose()?.unwrap_or((histogram()?, 0));
+        let connections = self.connects.map(join).transpose()?.unwrap_or(histogram()?);
+        Ok(Noticed { requests, failed, connections })
+    }
+}
+
+fn join<T>(thread: Work<T>) -> io::Result<T> {
+    thread.join().map_err(|_| io::Error::other("the neighbour panicked"))?
+}
+
+fn histogram() -> io::Result<Histogram<u64>> {
+    Histogram::new(3).map_err(io::Error::other)
+}
+
+fn wish() -> Wish {
+    Wish { principal: Some("control"), is_neighbour: true, ..Wish::default() }
+}
+
+/// Acts so often in a second, for so long, and takes account of how long each time took.
+fn regularly(rate: u32, duration: Duration, mut act: impl FnMut() -> io::Result<()>) -> io::Result<Histogram<u64>> {
+    let mut times = histogram()?;
     let start = Instant::now();
     for number in 0.. {
-        let due = start + Duration::from_secs(1) * number / RATE;
-        if due >= start + duration {
+        let due = start + Duration::from_secs(1) * number / rate;
+        // If it lasts much longer, it has waited long enough to know.
+        if due >= start + duration || start.elapsed() > duration * 4 + Duration::from_secs(5) {
             break;
         }
         thread::sleep(due.saturating_duration_since(Instant::now()));
-        asker.ask::<MessagingSend>(&SendToPath { path, request: VALUE })?;
-        while matches!(Message::decode(&asker.receive()?), Ok(Message::ServiceRequest { .. })) {}
+        act()?;
         let micros = u64::try_from(due.elapsed().as_micros()).unwrap_or(u64::MAX);
         times.record(micros.max(1)).map_err(io::Error::other)?;
-        // It has waited long enough to know.
-        if start.elapsed() > duration * 4 + Duration::from_secs(5) {
-            break;
-        }
     }
     Ok(times)
 }
 
-/// The same on a thread of its own.
-#[must_use]
-pub fn spawn(broker: SocketAddr, duration: Duration) -> JoinHandle<io::Result<Histogram<u64>>> {
-    thread::spawn(move || run(broker, duration))
+/// One that asks, and one that answers.
+struct Pair {
+    asker: Peer,
+}
+
+impl Pair {
+    fn open(broker: SocketAddr) -> io::Result<Self> {
+        let mut handler = Peer::connect(broker, &wish())?;
+        let (registration, path) = (ConversationId(1), PATH);
+        handler.ask::<Registration>(&RegisterHandler {
+            delivery_service: 88,
+            control_group: "",
+            path,
+            property_keys: vec![],
+            registration,
+        })?;
+        handler.receive()?;
+        thread::spawn(move || answer(handler));
+        Ok(Self { asker: Peer::connect(broker, &wish())? })
+    }
+
+    fn ask(mut self, duration: Duration) -> io::Result<(Histogram<u64>, u64)> {
+        let mut failed = 0;
+        let times = regularly(REQUESTS, duration, || {
+            self.asker.ask::<MessagingSend>(&SendToPath { path: PATH, request: VALUE })?;
+            loop {
+                match Message::decode(&self.asker.receive()?) {
+                    Ok(Message::ServiceRequest { .. }) => {}
+                    Ok(Message::ServiceError { .. }) => {
+                        failed += 1;
+                        return Ok(());
+                    }
+                    _ => return Ok(()),
+                }
+            }
+        })?;
+        Ok((times, failed))
+    }
+}
+
+fn connect(broker: SocketAddr, duration: Duration) -> io::Result<Histogram<u64>> {
+    regularly(CONNECTIONS, duration, || upgrade(broker, &wish()).map(drop))
 }
 
 const VALUE: SerialisedValue<'_> = SerialisedValue { type_name: "string", bytes: b"\x65hello" };

@@ -1,0 +1,259 @@
+//! Attacks by what is sent or read, and when.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use antiphon_protocol::wire::layouts::{SendToPath, SendToSession, SerialisedValue};
+use antiphon_protocol::wire::services::{MessagingReceiverServer, MessagingSend, UserPing};
+
+use super::messages::{register, to_filter};
+use super::peer::{Peer, Wish, head, tcp, upgrade};
+use super::target::{Done, Target};
+
+const MIB: usize = 1 << 20;
+/// First bytes of frames.
+const BINARY: u8 = 0x82;
+const PING: u8 = 0x89;
+const FIRST_OF_MANY: u8 = 0x02;
+const CONTINUATION: u8 = 0x00;
+/// Connections that may be opened at once from one address.
+const AT_ONCE: usize = 500;
+
+fn binary(bytes: &[u8]) -> SerialisedValue<'_> {
+    SerialisedValue { type_name: "binary", bytes }
+}
+
+fn open(target: Target, usual: usize) -> io::Result<Vec<Peer>> {
+    (0..target.count(usual)).map(|_| Peer::connect(target.broker, &Wish::default())).collect()
+}
+
+/// Sends the same again and again from connections that read nothing.
+fn repeat_unread(target: Target, mut peers: Vec<Peer>, bytes: &[u8]) -> Done {
+    let mut times = 0;
+    while target.is_on() {
+        let Some(mut peer) = peers.pop() else { break };
+        // Who is closed does no more.
+        while let Ok(true) = peer.send_until(bytes, (Instant::now() + Duration::from_millis(20)).min(target.until)) {
+            times += 1;
+        }
+    }
+    thread::sleep(target.left());
+    Done { times, held: peers, ..Done::default() }
+}
+
+/// Many connections, on which much to do comes at the same moment, again and again.
+pub fn crowd(target: Target) -> io::Result<Done> {
+    let mut peers = open(target, AT_ONCE)?;
+    let Some(ping) = peers.first_mut().map(|peer| peer.request::<UserPing>(&())) else { return Ok(Done::default()) };
+    let burst = ping.repeat((16 << 10) / ping.len());
+    let mut times = 0;
+    while target.is_on() {
+        for peer in &mut peers {
+            peer.send_until(&burst, target.until)?;
+        }
+        for peer in &mut peers {
+            while peer.read_some(64 << 10).is_some_and(|read| read > 0) {}
+        }
+        times += 1;
+    }
+    Ok(Done { times, held: peers, ..Done::default() })
+}
+
+/// Sends messages of 1 MiB to each of some sessions, over `time` if there is one.
+fn send_to_each(target: Target, readers: &[Peer], size: usize, time: Duration) -> io::Result<()> {
+    let bytes = vec![0; MIB];
+    thread::scope(|scope| {
+        for reader in readers {
+            let mut sender = Peer::connect(target.broker, &Wish::default())?;
+            sender.discard()?;
+            let request = SendToSession { session: reader.session, path: "a", request: binary(&bytes) };
+            let message = sender.request::<MessagingReceiverServer>(&request);
+            scope.spawn(move || {
+                for _ in 0..size {
+                    if !matches!(sender.send_until(&message, target.until), Ok(true)) {
+                        break;
+                    }
+                    thread::sleep(time / u32::try_from(size).unwrap_or(u32::MAX));
+                }
+            });
+        }
+        Ok(())
+    })
+}
+
+/// Readers that stop, each of whom is sent 30 MiB by somebody else.
+pub fn stopped(target: Target) -> io::Result<Done> {
+    let readers = open(target, 20)?;
+    send_to_each(target, &readers, 30, Duration::ZERO)?;
+    thread::sleep(target.left());
+    Ok(Done { times: readers.len() as u64, held: readers, ..Done::default() })
+}
+
+/// Readers that read 1 KiB a second, each of whom is sent 20 MiB.
+pub fn slow(target: Target) -> io::Result<Done> {
+    let mut readers = open(target, 100)?;
+    send_to_each(target, &readers, 20, target.left() / 2)?;
+    while target.is_on() {
+        for reader in &mut readers {
+            reader.read_some(1024);
+        }
+        thread::sleep(target.left().min(Duration::from_secs(1)));
+    }
+    Ok(Done { times: readers.len() as u64, held: readers, ..Done::default() })
+}
+
+/// WebSocket pings from a client that does not read.
+pub fn unread_pongs(target: Target) -> io::Result<Done> {
+    let ping = [head(PING, 125), vec![0; 125]].concat();
+    Ok(repeat_unread(target, open(target, 1)?, &ping.repeat(1000)))
+}
+
+/// Pings of the protocol from clients that do not read.
+pub fn unread_answers(target: Target) -> io::Result<Done> {
+    let mut peers = open(target, 4)?;
+    let ping = peers[0].request::<UserPing>(&());
+    Ok(repeat_unread(target, peers, &ping.repeat(1000)))
+}
+
+/// Requests at full speed from a client that reads no answer, to a handler that does the same.
+pub fn flood(target: Target) -> io::Result<Done> {
+    let mut handler = Peer::connect(target.broker, &Wish::default())?;
+    let registration = register(&mut handler, "flood", &[]);
+    handler.send(&registration)?;
+    let mut asker = Peer::connect(target.broker, &Wish::default())?;
+    let request = SendToPath { path: "flood", request: binary(&[0; 16]) };
+    let mut times = 0;
+    while target.is_on() {
+        let bytes: Vec<u8> = (0..1000).flat_map(|_| asker.request::<MessagingSend>(&request)).collect();
+        if asker.send_until(&bytes, target.until).is_err() {
+            break;
+        }
+        times += 1000;
+    }
+    thread::sleep(target.left());
+    Ok(Done { times, held: vec![handler, asker], ..Done::default() })
+}
+
+/// Large requests to everybody, one after the other, of whom many do not read.
+pub fn unread_everybody(target: Target) -> io::Result<Done> {
+    let mut peers = open(target, 100)?;
+    let mut sender = Peer::connect(target.broker, &Wish::default())?;
+    sender.discard()?;
+    let mut times = 0;
+    while target.is_on() {
+        let request = to_filter(&mut sender, "all", &vec![0; 512 << 10]);
+        if sender.send_until(&request, target.until).is_err() {
+            break;
+        }
+        times += 1;
+        thread::sleep(Duration::from_millis(20));
+    }
+    thread::sleep(target.left());
+    peers.push(sender);
+    Ok(Done { times, held: peers, ..Done::default() })
+}
+
+/// Messages of 31 MiB one after the other on many connections.
+pub fn large(target: Target) -> io::Result<Done> {
+    let mut peers = open(target, 64)?;
+    let value = vec![0; 31 * MIB];
+    let message = peers[0].request::<MessagingSend>(&SendToPath { path: "nobody", request: binary(&value) });
+    drop(value);
+    let times = thread::scope(|scope| {
+        let send = |peer: &mut Peer| {
+            let mut times = 0;
+            while let Ok(true) = peer.send_until(&message, target.until) {
+                times += 1;
+            }
+            times
+        };
+        let threads: Vec<_> = peers.iter_mut().map(|peer| scope.spawn(move || send(peer))).collect();
+        threads.into_iter().filter_map(|thread| thread.join().ok()).sum()
+    });
+    Ok(Done { times, held: peers, ..Done::default() })
+}
+
+/// 31 MiB of a message on each of many connections, and then silence.
+pub fn unfinished(target: Target) -> io::Result<Done> {
+    let mut peers = open(target, 64)?;
+    let part = vec![0; MIB];
+    thread::scope(|scope| {
+        for peer in &mut peers {
+            scope.spawn(|| {
+                for first in [FIRST_OF_MANY].into_iter().chain([CONTINUATION; 30]) {
+                    let frame = [head(first, part.len()), part.clone()].concat();
+                    if !matches!(peer.send_until(&frame, target.until), Ok(true)) {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    thread::sleep(target.left());
+    Ok(Done { times: peers.len() as u64, held: peers, ..Done::default() })
+}
+
+/// A frame that says it has 2^63 - 1 bytes, on many connections.
+pub fn declared(target: Target) -> io::Result<Done> {
+    let mut peers = open(target, 100)?;
+    let head = [&[BINARY, 0xff, 0x7f][..], &[0xff; 7], &[0; 4]].concat();
+    for peer in &mut peers {
+        // It may be closed before all is sent.
+        let _ = peer.send(&head);
+    }
+    thread::sleep(target.left());
+    Ok(Done { times: peers.len() as u64, held: peers, ..Done::default() })
+}
+
+/// Connections without a session, each of which sends 16 MiB.
+pub fn strangers(target: Target) -> io::Result<Done> {
+    let part = vec![0; MIB];
+    let stranger = |wish: &Wish| -> io::Result<Duration> {
+        let opened = Instant::now();
+        let mut stream = upgrade(target.broker, wish)?;
+        let head = head(BINARY, 16 * MIB);
+        // It is closed meanwhile.
+        let _ = stream.write_all(&head).and_then(|()| (0..16).try_for_each(|_| stream.write_all(&part)));
+        let _ = io::copy(&mut stream, &mut io::sink());
+        Ok(opened.elapsed())
+    };
+    let wish = |at: usize| Wish { principal: Some("stranger"), address: address(at), ..Wish::default() };
+    let wishes: Vec<_> = (0..target.count(1000)).map(wish).collect();
+    let times: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = wishes.iter().map(|wish| scope.spawn(|| stranger(wish))).collect();
+        threads.into_iter().filter_map(|thread| thread.join().ok()?.ok()).collect()
+    });
+    Ok(Done { times: times.len() as u64, longest_open: times.into_iter().max(), ..Done::default() })
+}
+
+/// Connections that send the head of their request one byte a second, and come again when they are closed.
+pub fn drippers(target: Target) -> io::Result<Done> {
+    let mut times = 0;
+    let mut open = |at: usize| -> io::Result<TcpStream> {
+        let mut stream = tcp(target.broker, &Wish { address: address(at), ..Wish::default() })?;
+        stream.write_all(b"GET /diffusion?ty=WB HTTP/1.1\r\nx: ")?;
+        stream.set_nonblocking(true)?;
+        times += 1;
+        Ok(stream)
+    };
+    let mut streams = (0..target.count(2000)).map(&mut open).collect::<io::Result<Vec<_>>>()?;
+    while target.is_on() {
+        let second = Instant::now() + Duration::from_secs(1);
+        for (at, stream) in streams.iter_mut().enumerate() {
+            let is_closed = stream.read(&mut [0; 64]).is_ok() || stream.write(b"a").is_err();
+            if is_closed && let Ok(new) = open(at) {
+                *stream = new;
+            }
+        }
+        thread::sleep(second.min(target.until).saturating_duration_since(Instant::now()));
+    }
+    drop(streams);
+    Ok(Done::times(times))
+}
+
+/// Where a connection comes from, of more than may come from one address.
+fn address(at: usize) -> u8 {
+    u8::try_from(at / AT_ONCE).unwrap_or(u8::MAX - 2)
+}
