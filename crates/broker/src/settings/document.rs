@@ -14,6 +14,8 @@ use super::place::{Fault, Place, nearest, quoted};
 pub(super) struct Document {
     file: Arc<Path>,
     text: String,
+    /// Where each line ends, but for the last one.
+    line_ends: Vec<usize>,
 }
 
 impl Document {
@@ -28,15 +30,26 @@ impl Document {
         if found.is_file() && found.len() > MAX_FILE_BYTES {
             return Err(Fault::of_file(file, "it has more than 16 MiB; name a configuration file"));
         }
-        let bytes = std::fs::read(file).map_err(cannot)?;
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();
-            Fault {
-                place: Place::File { file: file.into(), line },
-                ..Fault::of_file(file, "it is not UTF-8; save it as UTF-8")
+        Self::new(file, std::fs::read(file).map_err(cannot)?)
+    }
+
+    /// What would be read from a file.
+    pub fn new(file: &Path, bytes: Vec<u8>) -> Result<Self, Fault> {
+        let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+        let line_ends = ends.map(|(at, _)| at).collect();
+        match String::from_utf8(bytes) {
+            Ok(text) => Ok(Self { file: file.into(), text, line_ends }),
+            Err(error) => {
+                let line = line_of(&line_ends, error.utf8_error().valid_up_to());
+                let place = Place::File { file: file.into(), line };
+                Err(Fault { place, ..Fault::of_file(file, "it is not UTF-8; save it as UTF-8") })
             }
-        })?;
-        Ok(Self { file: file.into(), text })
+        }
+    }
+
+    /// As it was named.
+    pub fn file(&self) -> &Path {
+        &self.file
     }
 
     /// What stands in it.
@@ -61,8 +74,7 @@ impl Document {
 
     /// The line at a place in the text.
     fn place(&self, at: usize) -> Place {
-        let before = self.text.get(..at).unwrap_or(&self.text);
-        Place::File { file: self.file.clone(), line: 1 + before.matches('\n').count() }
+        Place::File { file: self.file.clone(), line: line_of(&self.line_ends, at) }
     }
 
     /// The key of the line in which something is wrong.
@@ -234,6 +246,11 @@ impl<'d> Node<'d> {
             DeValue::Datetime(_) => "a date".into(),
         }
     }
+}
+
+/// The line of a byte, from 1.
+fn line_of(line_ends: &[usize], at: usize) -> usize {
+    1 + line_ends.partition_point(|end| *end < at)
 }
 
 fn join(table: &str, key: &str) -> String {

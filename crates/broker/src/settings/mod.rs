@@ -2,7 +2,11 @@
 //!
 //! - `rows`: THE table of settings; `kinds` and `addresses`: the kinds of their values.
 //! - `sections`: users, tokens, anonymous sessions and roles, which only the file has.
+//! - `given`: what was given for the rows of the table, by file, variables and options.
 //! - `document`: the file, of which each value knows its line; `place`: where a value comes from, and what is wrong there.
+//! - `given`: what was given for the rows of the table, by file, variables and options.
+//! - `document`: the file, of which each value knows its line; `place`: where a value comes from, and what is wrong there.
+//! - `files`: the files that settings name.
 //! - `command`: the command line; `variables`: those that are no settings; `reload`: what changes when the file is read
 //!   again; `example`: docs/broker.toml; `init`: a first file.
 //!
@@ -13,6 +17,8 @@ mod addresses;
 mod command;
 mod document;
 mod example;
+mod files;
+mod given;
 mod init;
 mod kinds;
 mod place;
@@ -24,7 +30,7 @@ mod variables;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -36,13 +42,13 @@ use crate::core::proposals::Proposals;
 use crate::identity;
 use crate::net::Limits;
 pub use command::{Command, Usage};
-use document::{Document, Table};
+use document::Document;
 pub use example::example;
+use given::{Given, key_elsewhere};
 pub use init::init;
-use kinds::{Form, Item, Word};
+use kinds::Word;
 pub use place::{Fault, Place};
 pub use reload::Reload;
-use rows::{Group, ROWS, Row};
 use sections::Sections;
 pub use sections::{Anonymous, Hidden, KeyFile, Tokens, User};
 
@@ -198,6 +204,15 @@ impl Settings {
         }
     }
 
+    /// What the content of a configuration file says. No file is looked at: neither `config` itself nor those that it names.
+    ///
+    /// # Errors
+    ///
+    /// The first [`Fault`] that is found.
+    pub fn parse(config: &Path, content: Vec<u8>) -> Result<Self, Fault> {
+        Sources::default().settings(Some(&Document::new(config, content)?))
+    }
+
     /// Something is wrong with a setting that only its user can know, such as an address that is in use. `key` is as
     /// in [`Fault::key`].
     #[must_use]
@@ -220,11 +235,17 @@ impl Sources {
     ///
     /// The first [`Fault`] that is found.
     pub fn load(&self) -> Result<Settings, Fault> {
+        let document = self.config.as_deref().map(Document::read).transpose()?;
+        let settings = self.settings(document.as_ref())?;
+        settings.check_files()?;
+        Ok(settings)
+    }
+
+    fn settings(&self, document: Option<&Document>) -> Result<Settings, Fault> {
         let mut given = Given::default();
-        let mut settings = match &self.config {
+        let mut settings = match document {
             None => Settings::development(),
-            Some(config) => {
-                let document = Document::read(config)?;
+            Some(document) => {
                 let parsed = document.parse()?;
                 let root = document.root(&parsed);
                 given.read_file(&root)?;
@@ -232,134 +253,17 @@ impl Sources {
                 root.finish(key_elsewhere)?;
                 let Sections { anonymous, users, tokens, roles, places } = sections;
                 let places = places.into_iter().collect();
-                Settings { anonymous, users, tokens, roles, places, ..Settings::production(config.clone()) }
+                Settings { anonymous, users, tokens, roles, places, ..Settings::production(document.file().into()) }
             }
         };
         given.read_variables(&self.variables)?;
         settings.unknown_variables = variables::without_meaning(&self.variables)?;
-        for (row, texts) in &self.flags {
-            let place = Place::Flag(format!("--{}", ROWS[*row].flag()));
-            let items = texts.iter().map(|text| Item { text: text.clone(), place: place.clone() }).collect();
-            given.put(*row, place, items);
-        }
+        given.read_flags(&self.flags);
         given.apply(&mut settings)?;
         settings.check()?;
         settings.settle();
         Ok(settings)
     }
-}
-
-/// What was given for the rows. Whoever comes later overrides; what is overridden has to be right all the same.
-#[derive(Default)]
-struct Given(Vec<(usize, Place, Vec<Item>)>);
-
-impl Given {
-    fn put(&mut self, row: usize, place: Place, items: Vec<Item>) {
-        self.0.push((row, place, items));
-    }
-
-    fn read_file(&mut self, root: &Table<'_>) -> Result<(), Fault> {
-        let tables = [Group::Limits, Group::Tls, Group::Admin, Group::Cluster];
-        let tables = tables.map(|group| root.table(group.table()).map(|table| Some((group, table?))));
-        let tables = tables.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let table_of =
-            |wanted: Group| tables.iter().flatten().find(|(group, _)| *group == wanted).map(|(_, table)| table);
-        for (number, row) in ROWS.iter().enumerate() {
-            let own = match row.group {
-                Group::Top | Group::TopLimit => Some(root),
-                group => table_of(group),
-            };
-            let own = own.map(|table| items_of(row, table)).transpose()?.flatten();
-            let among_limits = table_of(Group::Limits).filter(|_| row.group == Group::TopLimit);
-            let among_limits = among_limits.map(|table| items_of(row, table)).transpose()?.flatten();
-            if let (Some(_), Some((place, _))) = (&own, &among_limits) {
-                let key = format!("limits.{}", row.key);
-                let text = format!("{} is given above all tables as well; leave one of them out", row.key);
-                return Err(Fault { place: place.clone(), key, text });
-            }
-            if let Some((place, items)) = own.or(among_limits) {
-                self.put(number, place, items);
-            }
-        }
-        for (_, table) in tables.iter().flatten() {
-            table.finish(key_elsewhere)?;
-        }
-        Ok(())
-    }
-
-    fn read_variables(&mut self, variables: &[(String, OsString)]) -> Result<(), Fault> {
-        for (number, row) in ROWS.iter().enumerate() {
-            let name = row.variable();
-            let Some((_, value)) = variables.iter().find(|(variable, _)| *variable == name) else { continue };
-            let place = Place::Variable(name);
-            let Some(text) = value.to_str() else {
-                return Err(Fault { place, key: row.path(), text: "it is not UTF-8; write it as UTF-8".into() });
-            };
-            // Where variables cannot be unset, they are set to nothing.
-            if text.is_empty() {
-                continue;
-            }
-            let item = |text: &str| Item { text: text.trim().into(), place: place.clone() };
-            let is_list = (row.form)().is_list();
-            let items = if is_list { text.split(',').map(item).collect() } else { vec![item(text)] };
-            self.put(number, place.clone(), items);
-        }
-        Ok(())
-    }
-
-    fn apply(self, settings: &mut Settings) -> Result<(), Fault> {
-        for (number, place, items) in self.0 {
-            let row = &ROWS[number];
-            (row.set)(settings, &items).map_err(|(index, text)| {
-                let place = items.get(index).map_or(&place, |item| &item.place).clone();
-                Fault { place, key: row.path(), text }
-            })?;
-            settings.places.insert(row.path(), place);
-        }
-        Ok(())
-    }
-}
-
-/// What a table of the file says about a row, and where.
-fn items_of(row: &Row, table: &Table<'_>) -> Result<Option<(Place, Vec<Item>)>, Fault> {
-    let Some(node) = table.get(row.key) else { return Ok(None) };
-    let item = |text: &str| Item { text: text.into(), place: node.place() };
-    let items = match (row.form)() {
-        Form::Number => vec![item(&node.number().ok_or_else(|| {
-            node.fault(format!("{} will not do; write a number without quotation marks", node.what()))
-        })?)],
-        Form::TextOrNumber => vec![match node.number() {
-            Some(number) => item(&number),
-            None => item(node.text()?),
-        }],
-        Form::Text => vec![item(node.text()?)],
-        Form::Texts => {
-            let texts = node.texts()?;
-            let items = texts.iter().map(|node| Ok(Item { text: node.text()?.into(), place: node.place() }));
-            items.collect::<Result<_, Fault>>()?
-        }
-        Form::PathTimeouts => {
-            let pairs = table.tables(row.key)?;
-            pairs.iter().map(path_timeout).collect::<Result<_, _>>()?
-        }
-    };
-    Ok(Some((node.place(), items)))
-}
-
-fn path_timeout(table: &Table<'_>) -> Result<Item, Fault> {
-    let path = table.require("path", "\"orders/slow\"")?;
-    let timeout = table.require("timeout", "\"5m\"")?;
-    table.finish(|_| None)?;
-    Ok(Item { text: format!("{}={}", path.text()?, timeout.text()?), place: timeout.place() })
-}
-
-/// Where a key may stand that is unknown where it stands.
-fn key_elsewhere(key: &str) -> Option<String> {
-    let row = ROWS.iter().find(|row| row.key == key)?;
-    Some(match row.group.table() {
-        "" => format!("{key} stands above the first [table]"),
-        table => format!("{key} stands in [{table}]"),
-    })
 }
 
 impl Settings {

@@ -99,11 +99,11 @@ impl Sections {
             table.finish(|_| None)?;
             Ok(anonymous)
         });
-        let mut users: Vec<User> = Vec::new();
+        let (mut users, mut names) = (Vec::new(), BTreeSet::new());
         let mut places = Vec::new();
         for table in root.tables("users")? {
             let user = user(&table, &known, &mut places)?;
-            if users.iter().any(|earlier| earlier.name == user.name) {
+            if !names.insert(user.name.clone()) {
                 return Err(table.require("name", "")?.fault(format!("{} is given twice", quoted(&user.name))));
             }
             users.push(user);
