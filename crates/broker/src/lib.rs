@@ -13,6 +13,8 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+#[cfg(test)]
+mod collisions;
 pub mod core;
 pub mod identity;
 pub mod net;

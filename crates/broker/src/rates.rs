@@ -47,6 +47,7 @@ impl<K: Eq + Hash> Rates<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collisions;
 
     #[test]
     fn ten_seconds_worth_may_come_at_once_and_then_the_rate_holds() {
@@ -58,6 +59,15 @@ mod tests {
         assert_eq!((0..100).filter(|_| rates.take(later, 1)).count(), 10);
         let much_later = start + Duration::from_secs(3600);
         assert_eq!((0..100).filter(|_| rates.take(much_later, 1)).count(), 50);
+    }
+
+    /// V22.
+    #[test]
+    fn names_that_collide_take_no_longer_than_others() {
+        collisions::assert_take_no_longer(|names| {
+            let (mut rates, start) = (Rates::new(10), Instant::now());
+            assert!(names.iter().all(|name| rates.take(start, name.clone())));
+        });
     }
 
     #[test]

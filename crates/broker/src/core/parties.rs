@@ -177,11 +177,23 @@ fn network_of(address: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collisions;
 
     const ALLOWANCE: Allowance = Allowance { burst: 100, per_second: 1_000_000 };
 
     fn session(number: u64) -> SessionKey {
         SessionKey { number, place: number as usize }
+    }
+
+    /// V22.
+    #[test]
+    fn principals_that_collide_take_no_longer_than_others() {
+        collisions::assert_take_no_longer(|principals| {
+            let mut parties = Parties::new(ALLOWANCE);
+            let mut join = |principal: &String| parties.join("192.0.2.1", principal, session(1));
+            let keys: Vec<_> = principals.iter().map(&mut join).collect();
+            assert!(principals.iter().zip(keys).all(|(principal, key)| join(principal) == key));
+        });
     }
 
     #[test]

@@ -319,6 +319,7 @@ fn remove(by_path: &mut Places, hash: u64, path: NormalPath<'_>, session: Sessio
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collisions;
 
     fn path(text: &str) -> NormalPath<'_> {
         NormalPath::new(text).expect("a path")
@@ -394,6 +395,18 @@ mod tests {
         registry.retire(session(1));
         registry.deregister_all(session(4));
         assert_eq!(chosen(&mut registry, &[1, 2, 3]), None);
+    }
+
+    /// V22.
+    #[test]
+    fn paths_that_collide_take_no_longer_than_others() {
+        collisions::assert_take_no_longer(|paths| {
+            let mut registry = Registry::new(1);
+            for (number, path) in paths.iter().enumerate() {
+                register(&mut registry, number as u64, path);
+            }
+            assert!(paths.iter().all(|path| chosen(&mut registry, path).is_some()));
+        });
     }
 
     #[test]

@@ -166,6 +166,19 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
+    use crate::collisions;
+
+    /// V22.
+    #[test]
+    fn addresses_that_collide_take_no_longer_than_others() {
+        collisions::assert_take_no_longer(|addresses| {
+            let mut state = State::default();
+            for address in addresses {
+                state.push(address.clone(), Box::new(|_| ()));
+            }
+            assert_eq!(std::iter::from_fn(|| state.next()).count(), addresses.len());
+        });
+    }
 
     /// Workers whose one thread is busy until what is returned is dropped.
     fn occupied(max_waiting: usize) -> (Workers, mpsc::Sender<()>) {

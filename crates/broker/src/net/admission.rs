@@ -91,6 +91,8 @@ impl Drop for Admitted {
 
 #[cfg(test)]
 mod tests {
+    use std::hash::RandomState;
+
     use super::*;
 
     fn address(text: &str) -> IpAddr {
@@ -110,6 +112,13 @@ mod tests {
         assert!(again.is_some() && admit("192.0.2.1").is_err());
         drop((two, again));
         assert_eq!(admission.lock().open.len(), 1);
+    }
+
+    /// V22: networks have a random key as well, though nobody has looked for those that collide.
+    #[test]
+    fn addresses_are_hashed_with_a_random_key() {
+        let admission = Admission::new(&Limits::default());
+        let _: &HashMap<Network, u32, RandomState> = &admission.lock().open;
     }
 
     #[test]

@@ -4,8 +4,6 @@
 //! - `sections`: users, tokens, anonymous sessions and roles, which only the file has.
 //! - `given`: what was given for the rows of the table, by file, variables and options.
 //! - `document`: the file, of which each value knows its line; `place`: where a value comes from, and what is wrong there.
-//! - `given`: what was given for the rows of the table, by file, variables and options.
-//! - `document`: the file, of which each value knows its line; `place`: where a value comes from, and what is wrong there.
 //! - `files`: the files that settings name.
 //! - `command`: the command line; `variables`: those that are no settings; `reload`: what changes when the file is read
 //!   again; `example`: docs/broker.toml; `init`: a first file.

@@ -6,6 +6,7 @@ use antiphon_protocol::wire::handshake::SessionToken;
 use proptest::prelude::*;
 
 use super::*;
+use crate::collisions;
 use crate::core::identity::Proof;
 use crate::core::permissions::Permissions;
 use crate::core::properties::SessionProperties;
@@ -65,6 +66,35 @@ struct Known {
     is_open: bool,
 }
 
+fn new_session(number: u64, connection: ConnectionId) -> NewSession {
+    let mut properties = SessionProperties::default();
+    properties.set_identity(&Identity::default());
+    NewSession {
+        token: token(number),
+        connection: attached(connection),
+        keep_for: KEPT,
+        recovery: RecoveryLimits { messages: 5, bytes: 200 },
+        properties,
+        proof: Proof::default(),
+    }
+}
+
+/// V22.
+#[test]
+fn principals_that_collide_take_no_longer_than_others() {
+    let mut grants = GrantsByRoles::new(Permissions::stock());
+    collisions::assert_take_no_longer(|principals| {
+        let mut sessions = Sessions::new(7, 99, MOST_BYTES, Allowance { burst: 1, per_second: 1 });
+        for (number, principal) in (0..).zip(principals) {
+            let key = sessions.open(new_session(number, ConnectionId(number)), &mut grants);
+            let identity = Identity { principal: principal.clone(), ..Identity::default() };
+            let changed = sessions.change_principal(key, &identity, &Proposals::All, 64, &[], &mut grants);
+            assert_eq!(changed, Ok(()));
+        }
+        assert!(principals.iter().all(|principal| sessions.of_principal(principal).count() == 1));
+    });
+}
+
 proptest! {
     #[test]
     fn every_open_session_is_found_in_every_way_and_no_other(steps in prop::collection::vec(step(), 1..150)) {
@@ -80,15 +110,10 @@ proptest! {
             match step {
                 Step::Open => {
                     let id = sessions.next_id();
-                    let mut properties = SessionProperties::default();
-                    properties.set_identity(&Identity::default());
-                    let (id_of_connection, recovery) = (new_connection(), RecoveryLimits { messages: 5, bytes: 200 });
-                    let (connection, token) = (attached(id_of_connection), token(count as u64));
-                    let proof = Proof::default();
-                    let new = NewSession { token, connection, keep_for: KEPT, recovery, properties, proof };
-                    let key = sessions.open(new, &mut grants);
+                    let connection = new_connection();
+                    let key = sessions.open(new_session(count as u64, connection), &mut grants);
                     prop_assert_eq!(sessions.id_of(key), id);
-                    let connection = Ok(id_of_connection);
+                    let connection = Ok(connection);
                     known.push(Known { key, principal: "", keep_for: KEPT, connection, is_open: true });
                 }
                 Step::Attach(which, is_kept) => {
