@@ -6,12 +6,17 @@
 //!
 //! - `wire`: what `antiphon-protocol` reads.
 //! - `values`: what is in a value.
+//! - `network`: what comes before a session: frames, first messages, what proxies and web pages say.
+//! - `tokens`: JSON Web Tokens. `operator`: the configuration file, key sets.
 //! - `server`: what only the broker reads, and both cores as a whole, message after message.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod network;
+mod operator;
 mod server;
+mod tokens;
 mod values;
 mod wire;
 
@@ -29,6 +34,15 @@ pub const TARGETS: &[Target] = &[
     ("service-response", wire::service_response),
     ("path", wire::path),
     ("value", values::value),
+    ("frames", network::frames),
+    ("first-message", network::first_message),
+    ("proxy-header", network::proxy_header),
+    ("forwarded-for", network::forwarded_for),
+    ("origin", network::origin),
+    ("token", tokens::token),
+    ("claims", tokens::claims),
+    ("key-set", operator::key_set),
+    ("configuration", operator::configuration),
     ("filter", server::filter),
     ("client", server::client),
     ("broker", server::broker),

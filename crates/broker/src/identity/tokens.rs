@@ -47,12 +47,17 @@ impl Issuer {
 const FOR_EVER: Duration = Duration::from_secs(1000 * 365 * 24 * 60 * 60);
 
 /// Whether a password has the form of a token.
-pub(super) fn is_token(password: &str) -> bool {
+#[must_use]
+pub fn is_token(password: &str) -> bool {
     password.bytes().filter(|byte| *byte == b'.').count() == 2 && decode_header(password).is_ok()
 }
 
 /// Who has this token, `now` after 1970. An error says why it is refused, to the operator alone, and nothing of the token.
-pub(super) fn check(
+///
+/// # Errors
+///
+/// If no known issuer has signed it as it is, or it is not good for this principal now.
+pub fn check(
     known: &Known,
     prover: &Prover,
     principal: &str,

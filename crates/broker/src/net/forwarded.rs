@@ -115,6 +115,26 @@ fn binary(rest: &[u8]) -> Option<Beginning> {
     Some(Beginning::Header(header, address))
 }
 
+/// What is known from the beginning of a connection stays, whatever comes behind; and nothing that was read is lost.
+#[cfg(any(test, feature = "fuzz"))]
+pub(super) fn assert_decided_once(bytes: &[u8]) {
+    use futures_util::FutureExt;
+
+    let decided = beginning(bytes);
+    for length in 0..bytes.len().min(MAX_HEADER) {
+        let earlier = beginning(&bytes[..length]);
+        assert!(earlier == Some(Beginning::Unclear) || earlier == decided, "{earlier:?} after {length}, {decided:?}");
+    }
+    let mut socket = bytes;
+    let read = read(&mut socket).now_or_never().expect("nothing is waited for");
+    let read = read.map(|(address, begun)| (address, [&begun, socket].concat()));
+    match (decided, read) {
+        (Some(Beginning::Header(length, address)), Ok(read)) => assert_eq!(read, (address, bytes[length..].to_vec())),
+        (Some(Beginning::Other), Ok(read)) => assert_eq!(read, (None, bytes.to_vec())),
+        (decided, read) => assert!(matches!(decided, None | Some(Beginning::Unclear)) && read.is_err(), "{read:?}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use axum::http::HeaderValue;
@@ -214,7 +234,7 @@ mod tests {
             bytes in prop::collection::vec(any::<u8>(), 0..200),
             start in prop_oneof![Just(&b""[..]), Just(&NAME[..]), Just(&SIGNATURE[..])],
         ) {
-            let _ = beginning(&[start, &bytes].concat());
+            assert_decided_once(&[start, &bytes].concat());
         }
     }
 }

@@ -253,102 +253,16 @@ fn control(opcode: u8, payload: &[u8]) -> Result<Incoming<'_>, Violation> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Error, ErrorKind, Read, Write};
-
     use proptest::prelude::*;
     use tungstenite::protocol::frame::FrameHeader;
     use tungstenite::protocol::frame::coding::{Data, OpCode};
-    use tungstenite::protocol::{Message as Theirs, Role, WebSocket, WebSocketConfig};
 
     use super::super::heads::CLOSE;
-    use super::*;
+    use super::super::reading::assert_read_as_by_tungstenite;
 
     const LIMIT: usize = 70_000;
     /// Frames that are larger are read to where they stay.
     const BUFFER: usize = 300;
-
-    /// What a decoder made of bytes, and whether it refused to go on.
-    #[derive(Debug, Default, PartialEq, Eq)]
-    struct Seen {
-        messages: Vec<String>,
-        is_violation: bool,
-    }
-
-    /// Ours, with the bytes in pieces; what comes after a close frame counts no more.
-    fn ours(bytes: &[u8], pieces: &[usize]) -> Seen {
-        let mut decoder = Decoder::new(LIMIT);
-        let (mut seen, mut at, mut pieces) = (Seen::default(), 0, pieces.iter().cycle());
-        while at < bytes.len() && !seen.is_violation {
-            let mut note = |incoming: Incoming<'_>| {
-                if seen.messages.last().is_none_or(|last| !last.starts_with("close")) {
-                    seen.messages.push(match incoming {
-                        Incoming::Binary(bytes) => format!("binary {bytes:?}"),
-                        Incoming::Text(_) => "text".into(),
-                        Incoming::Ping(payload) => format!("ping {payload:?}"),
-                        Incoming::Pong => "pong".into(),
-                        Incoming::Close(code) => format!("close {code:?}"),
-                    });
-                }
-            };
-            let piece = pieces.next().copied().unwrap_or(1).clamp(1, bytes.len() - at);
-            let decoded = if let Some((large, room)) = decoder.large(BUFFER) {
-                let piece = room.min(piece);
-                large.extend_from_slice(&bytes[at..at + piece]);
-                at += piece;
-                decoder.decode_large(piece, &mut note);
-                Ok(())
-            } else {
-                let mut input = [decoder.begun(), &bytes[at..at + piece]].concat();
-                at += piece;
-                decoder.decode(&mut input, &mut note)
-            };
-            seen.is_violation = decoded.is_err();
-        }
-        seen
-    }
-
-    /// There is nothing more than these bytes at the moment.
-    struct Pending<'a>(&'a [u8]);
-
-    impl Read for Pending<'_> {
-        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-            if self.0.is_empty() { Err(Error::from(ErrorKind::WouldBlock)) } else { self.0.read(buffer) }
-        }
-    }
-
-    impl Write for Pending<'_> {
-        fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
-            Ok(buffer.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
-    /// The same by tungstenite.
-    fn theirs(bytes: &[u8]) -> Seen {
-        let config = WebSocketConfig::default().max_frame_size(Some(LIMIT)).max_message_size(Some(LIMIT));
-        let mut socket = WebSocket::from_raw_socket(Pending(bytes), Role::Server, Some(config));
-        let mut seen = Seen::default();
-        loop {
-            seen.messages.push(match socket.read() {
-                Ok(Theirs::Binary(bytes)) => format!("binary {:?}", &bytes[..]),
-                Ok(Theirs::Text(_)) => "text".into(),
-                Ok(Theirs::Ping(payload)) => format!("ping {:?}", &payload[..]),
-                Ok(Theirs::Pong(_)) => "pong".into(),
-                Ok(Theirs::Close(frame)) => {
-                    seen.messages.push(format!("close {:?}", frame.map(|frame| u16::from(frame.code))));
-                    return seen;
-                }
-                Err(tungstenite::Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => return seen,
-                other => {
-                    assert!(other.is_err(), "{other:?}");
-                    seen.is_violation = true;
-                    return seen;
-                }
-            });
-        }
-    }
 
     fn client_frame(first: u8, payload: &[u8], mask: Option<[u8; 4]>) -> Vec<u8> {
         let opcode = OpCode::Data(Data::Binary);
@@ -386,15 +300,7 @@ mod tests {
         ) {
             let mut bytes = frames.concat();
             bytes.truncate(bytes.len() - cut.min(bytes.len()));
-            let (ours, theirs_now) = (ours(&bytes, &pieces), theirs(&bytes));
-            prop_assert_eq!(&ours.messages, &theirs_now.messages);
-            if ours.is_violation && ours.messages.last().is_none_or(|last| !last.starts_with("close")) {
-                // They may look at the whole frame first.
-                bytes.resize(bytes.len() + LIMIT, 0);
-                prop_assert!(theirs(&bytes).is_violation);
-            } else {
-                prop_assert!(!theirs_now.is_violation);
-            }
+            assert_read_as_by_tungstenite(&bytes, &pieces, LIMIT, BUFFER);
         }
     }
 }

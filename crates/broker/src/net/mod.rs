@@ -11,6 +11,7 @@
 //! - `ceiling`: how much memory the process takes.
 //! - `hub`: the core behind a lock; everything goes through it, in order.
 //! - `site`: the files served beside the WebSocket.
+//! - `reading`: what tests hold against how tungstenite reads frames; `fuzz`: what a fuzzer calls.
 
 mod accept;
 mod admission;
@@ -25,6 +26,8 @@ mod echo;
 mod entrance;
 mod forwarded;
 mod frames;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod headers;
 mod heads;
 mod hub;
@@ -32,6 +35,8 @@ mod limits;
 mod listener;
 mod origin;
 mod outbox;
+#[cfg(any(test, feature = "fuzz"))]
+mod reading;
 mod records;
 mod site;
 mod socket;
