@@ -2,9 +2,9 @@
 // all targets of crates/fuzz. `npm run test:fuzz -- --minutes 5 filter value` does so for five, and for these targets.
 // Without nightly Rust it says so and does nothing: only that has the compiler's part of it.
 //
-// What it learns stays in build/fuzz; `-- --keep` adds the small inputs of it to the corpus that `cargo test` runs.
+// What it learns stays in build/fuzz; `-- --keep` adds some small inputs of it to the corpus that `cargo test` runs.
 
-import { mkdirSync, readdirSync } from "node:fs";
+import { copyFileSync, cpSync, mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { fromRoot } from "./lib/paths.mjs";
@@ -13,7 +13,8 @@ import { fuzzer, hasNightly, rust } from "./lib/setup.mjs";
 
 const HOST = "x86_64-unknown-linux-gnu";
 const LONGEST = 8192; // bytes of an input
-const KEPT = 160; // bytes of an input that goes into the corpus
+const KEPT = 25; // inputs of a run that go into the corpus
+const KEPT_BYTES = 160; // bytes of each
 /** Beyond it an input is a finding: seconds, and MiB that are asked for at once or held in all. */
 const BOUNDS = ["-timeout=1", "-malloc_limit_mb=64", "-rss_limit_mb=1024"];
 
@@ -79,11 +80,28 @@ async function look(program, name, seconds) {
   return { name, inputs, speed, memory: stat("peak_rss_mb"), finding: finding ?? other };
 }
 
-/** Adds to the corpus those small inputs of what was learned that lead to where none of it leads. */
-const keep = (program, name) =>
-  must(program, ["-merge=1", `-max_len=${KEPT}`, join(corpus, name), join(learned, name)], {
+/**
+ * Adds to the corpus some small inputs of what was learned, which lead to where none of it leads: the smallest of a set that
+ * leads to all of that.
+ */
+async function keep(program, name) {
+  const [own, found] = [join(corpus, name), fromRoot("build", "fuzz", "kept", name)];
+  rmSync(found, { recursive: true, force: true });
+  cpSync(own, found, { recursive: true });
+  const before = readdirSync(found);
+  // The folder that it is to add to comes first.
+  const folders = [found, join(learned, name)];
+  await must(program, ["-set_cover_merge=1", "-use_counters=0", `-max_len=${KEPT_BYTES}`, ...folders], {
     show: "failure",
     env: { ANTIPHON_FUZZ: name },
   });
+  const size = (file) => statSync(join(found, file)).size;
+  const added = readdirSync(found).filter((file) => !before.includes(file));
+  let number = before.filter((file) => file.startsWith("learned-")).length;
+  for (const file of added.sort((a, b) => size(a) - size(b)).slice(0, KEPT)) {
+    number += 1;
+    copyFileSync(join(found, file), join(own, `learned-${String(number).padStart(2, "0")}`));
+  }
+}
 
 await main(fuzz);
