@@ -96,6 +96,17 @@ export async function hasNightly() {
   return status === 0;
 }
 
+/** Whether there is Miri, after an attempt to add it to nightly Rust. */
+export async function miri() {
+  const isThere = async () =>
+    (await run("rustup", ["run", "nightly", "cargo", "miri", "--version"], { show: "nothing" })).status === 0;
+  if (!(await hasNightly())) return false;
+  if (await isThere()) return true;
+  say("rustup: adding Miri to nightly Rust");
+  await run("rustup", ["component", "add", "miri", "rust-src", "--toolchain", "nightly"]);
+  return isThere();
+}
+
 /** The path of cargo-fuzz, which is built if need be. */
 export async function fuzzer() {
   const found = onPath("cargo-fuzz");
