@@ -20,6 +20,7 @@ use super::frames::{Decoder, Incoming};
 use super::heads::Violation;
 use super::hub::{Connection, ConnectionTurn, Hub};
 use super::outbox::{Outbox, Outgoing, Status};
+use super::rounds::Place;
 use super::socket::{Socket, Source};
 use crate::core::Arrival;
 
@@ -28,6 +29,8 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Bytes that a connection reads at a time, before others have their turn. Larger messages take several reads.
 const READ_AT_A_TIME: usize = 16 << 10;
+/// The same of a message that is larger, which is read to where it stays.
+const READ_OF_LARGE: usize = 256 << 10;
 
 /// Close codes (RFC 6455, section 7.4.1).
 const NORMAL: u16 = 1000;
@@ -60,8 +63,8 @@ pub(super) async fn run(
 ) {
     let (source, sink) = socket.into_split();
     let outbox = Arc::new(Outbox::new(sink, hub.queues()));
-    let (decoder, share) = (Decoder::new(limit), Share::new(hub.arriving()));
-    let mut reader = Reader { source, decoder, share, outbox, connection: None };
+    let (decoder, share, place) = (Decoder::new(limit), Share::new(hub.arriving()), hub.place_of(&arrival.client_ip));
+    let mut reader = Reader { source, decoder, share, place, outbox, connection: None };
     // As long as the connection is open, nothing is kept of how it was opened.
     let end = match Box::pin(reader.open(head, hub, asked, first, arrival)).await {
         None => reader.run().await,
@@ -95,6 +98,8 @@ struct Reader {
     decoder: Decoder,
     /// What the decoder holds, as a part of what all hold.
     share: Share,
+    /// Whether it is read from now.
+    place: Place,
     outbox: Arc<Outbox>,
     /// Without it, what the client still sends counts no more.
     connection: Option<Connection>,
@@ -233,6 +238,7 @@ impl Reader {
 
     /// Reads once.
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<Read, End>> {
+        ready!(self.place.poll(context));
         let read = self.poll_socket(context);
         if read.is_ready() {
             self.share.hold(self.decoder.memory(), &self.outbox);
@@ -245,8 +251,9 @@ impl Reader {
 
     fn poll_socket(&mut self, context: &mut Context<'_>) -> Poll<Result<Read, End>> {
         if let Some((large, room)) = self.decoder.large(READ_AT_A_TIME) {
-            let mut place = large.limit(room);
-            let read = ready!(pin!(self.source.read_buf(&mut place)).poll(context)).map_err(|error| broken(&error))?;
+            let mut room = large.limit(room.min(READ_OF_LARGE));
+            let read = ready!(pin!(self.source.read_buf(&mut room)).poll(context)).map_err(|error| broken(&error))?;
+            self.place.read(read);
             return Poll::Ready(match read {
                 0 => Err(End::Broken),
                 _ => self.take_large(read).map_or(Ok(Read::Part), Err),
@@ -257,6 +264,7 @@ impl Reader {
             let mut room = ReadBuf::new(&mut buffer[begun..]);
             ready!(Pin::new(&mut self.source).poll_read(context, &mut room)).map_err(|error| broken(&error))?;
             let read = room.filled().len();
+            self.place.read(read);
             if read == 0 {
                 return Poll::Ready(Err(End::Broken));
             }

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -10,10 +11,12 @@ use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::handshake::ConnectRequest;
 use tokio::sync::Notify;
 
+use super::admission::Network;
 use super::arriving::Arriving;
 use super::backlog::{Overflow, Queues};
 use super::ceiling::{self, Ceiling};
 use super::outbox::{Outbox, Outgoing};
+use super::rounds::{Place, Rounds};
 use super::traffic::Traffic;
 use crate::core::permissions::Permissions;
 use crate::core::{Arrival, Broker, BrokerConfig, ByConnection, ConnectionId, Output, give_back};
@@ -48,6 +51,8 @@ pub(super) struct Hub {
     queues: Arc<Queues>,
     /// What has arrived in part.
     arriving: Arc<Arriving>,
+    /// Whose connections are read from.
+    rounds: Arc<Rounds>,
     ceiling: Option<Ceiling>,
     identities: Arc<Identities>,
 }
@@ -125,6 +130,7 @@ impl Hub {
             queues: Queues::new(traffic.clone()),
             ceiling: Some(traffic.memory).filter(|limit| *limit > 0).map(Ceiling::new),
             arriving: Arriving::new(traffic),
+            rounds: Arc::default(),
             identities,
         }
     }
@@ -143,6 +149,12 @@ impl Hub {
     /// What has arrived in part, of all clients.
     pub fn arriving(&self) -> Arc<Arriving> {
         self.arriving.clone()
+    }
+
+    /// The place of a connection from an address among all that come from there.
+    pub fn place_of(&self, address: &str) -> Place {
+        // Every address is one.
+        self.rounds.join(Network::of(address.parse().unwrap_or(Ipv4Addr::UNSPECIFIED.into())))
     }
 
     /// Waits for its turn. Nothing if it is over, or if the core panicked: nobody knows what it would do.
@@ -232,6 +244,7 @@ impl Hub {
         tokio::select! {
             () = self.keep_time() => {}
             () = self.tell_verdicts() => {}
+            () = self.rounds.run() => {}
         }
     }
 

@@ -15,6 +15,7 @@ use axum::routing::{any, post};
 use futures_util::future::join_all;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tungstenite::handshake::server::create_response_with_body;
 
 use super::accept::{Acceptor, Permit, opened};
@@ -109,13 +110,18 @@ pub async fn serve(listeners: Vec<TcpListener>, server: Server, stop: impl Futur
         .layer(from_fn_with_state(entrance.clone(), add_security_headers))
         .with_state(shared);
     let acceptor = Acceptor::new(router, entrance, admission, limits);
-    let mut time = std::pin::pin!(hub.run());
+    // A task of its own, since the one that all others come from has its turn more often than they.
+    let mut time = JoinSet::new();
+    time.spawn({
+        let hub = hub.clone();
+        async move { hub.run().await }
+    });
     tokio::select! {
         _ = join_all(listeners.iter().map(|listener| acceptor.accept(listener))) => {}
         () = stop => {}
         () = hub.watch_memory() => {}
         () = follow(rules, &hub) => {}
-        () = &mut time => return tracing::error!("the broker's core panicked"),
+        _ = time.join_next() => return tracing::error!("the broker's core panicked"),
     }
     drop(listeners);
     hub.stop(grace);
@@ -125,7 +131,7 @@ pub async fn serve(listeners: Vec<TcpListener>, server: Server, stop: impl Futur
                 tracing::warn!("some clients did not close their connections");
             }
         }
-        () = time => tracing::error!("the broker's core panicked"),
+        _ = time.join_next() => tracing::error!("the broker's core panicked"),
     }
 }
 

@@ -7,7 +7,8 @@
 //! - `socket`: a connection with TLS or without; `records`: TLS between both.
 //! - `door`: what a client asks for, in the address or in its first message.
 //! - `connection`: one WebSocket, and what its client sends; `outbox`: what is to be sent on it; `frames`, `heads`: the
-//!   bytes of both. `traffic`: their limits; `arriving`: how much may have arrived in part; `backlog`: how much may wait.
+//!   bytes of both. `traffic`: their limits; `arriving`: how much may have arrived in part; `backlog`: how much may wait;
+//!   `rounds`: whose connections are read from.
 //! - `ceiling`: how much memory the process takes.
 //! - `hub`: the core behind a lock; everything goes through it, in order.
 //! - `site`: the files served beside the WebSocket.
@@ -38,6 +39,7 @@ mod outbox;
 #[cfg(any(test, feature = "fuzz"))]
 mod reading;
 mod records;
+mod rounds;
 mod site;
 mod socket;
 mod traffic;

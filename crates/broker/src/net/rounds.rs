@@ -1,0 +1,231 @@
+//! Whose connections are read from: those of one address share what is read in a round, however many they are. So whoever
+//! comes from elsewhere waits for that, and not until all of them were read from.
+//!
+//! A round is what happens between two turns of the task that [`Rounds::run`] is: everything that was ready before it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
+
+use tokio::sync::Notify;
+
+use super::admission::Network;
+use crate::core::give_back;
+
+/// Bytes that are read from one address in a round, about: what takes a millisecond.
+const BYTES_IN_A_ROUND: usize = 64 << 10;
+/// What a read counts for besides its bytes.
+const READ: usize = 512;
+/// Connections of one address that have waited, and are read from in the next round.
+const READ_NEXT: usize = 4;
+
+/// The rounds of all addresses that have connections.
+#[derive(Default)]
+pub(super) struct Rounds {
+    lanes: Mutex<HashMap<Network, Weak<Lane>>>,
+    /// Those of which enough has been read in this round.
+    spent: Mutex<Vec<Arc<Lane>>>,
+    /// There is one.
+    is_spent: Notify,
+}
+
+/// The connections of one address.
+struct Lane {
+    network: Network,
+    /// What was read since a round began in which there was enough, in bytes.
+    read: AtomicUsize,
+    waiting: Mutex<Waiting>,
+}
+
+/// Connections that are to be read from in a later round, in the order in which they came.
+#[derive(Default)]
+struct Waiting {
+    last: u64,
+    tasks: BTreeMap<u64, Waker>,
+}
+
+/// A connection among those of its address.
+pub(super) struct Place {
+    rounds: Arc<Rounds>,
+    lane: Arc<Lane>,
+    /// It is waiting, or was until just now.
+    number: Option<u64>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing below panics.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Rounds {
+    /// The place of a connection.
+    pub fn join(self: &Arc<Self>, network: Network) -> Place {
+        let mut lanes = lock(&self.lanes);
+        let known = lanes.get(&network).and_then(Weak::upgrade);
+        let lane = known.unwrap_or_else(|| {
+            let lane = Arc::new(Lane { network, read: AtomicUsize::new(0), waiting: Mutex::default() });
+            lanes.insert(network, Arc::downgrade(&lane));
+            lane
+        });
+        Place { rounds: self.clone(), lane, number: None }
+    }
+
+    /// Begins a new round whenever something was spent in the last one, for ever.
+    pub async fn run(&self) {
+        loop {
+            self.is_spent.notified().await;
+            while !lock(&self.spent).is_empty() {
+                // All that is ready now comes before.
+                tokio::task::yield_now().await;
+                self.begin();
+            }
+        }
+    }
+
+    fn begin(&self) {
+        let mut spent = std::mem::take(&mut *lock(&self.spent));
+        spent.retain(|lane| {
+            let mut waiting = lock(&lane.waiting);
+            let next: Vec<_> = (0..READ_NEXT).map_while(|_| waiting.tasks.pop_first()).collect();
+            let is_left = !waiting.tasks.is_empty();
+            // As long as somebody waits, whoever comes does so too.
+            if !is_left {
+                lane.read.store(0, Ordering::Relaxed);
+            }
+            drop(waiting);
+            for (_, task) in next {
+                task.wake();
+            }
+            if !is_left {
+                self.leave(lane);
+            }
+            is_left
+        });
+        lock(&self.spent).append(&mut spent);
+    }
+
+    /// Somebody needs a lane no longer: it is forgotten if nobody else does.
+    fn leave(&self, lane: &Arc<Lane>) {
+        let mut lanes = lock(&self.lanes);
+        if Arc::strong_count(lane) == 1 {
+            lanes.remove(&lane.network);
+            give_back(&mut lanes);
+        }
+    }
+}
+
+impl Place {
+    /// Ready if the connection may be read from in this round; if not, its task is woken when it may.
+    pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let is_spent = || self.lane.read.load(Ordering::Relaxed) >= BYTES_IN_A_ROUND;
+        if self.number.is_none() && !is_spent() {
+            return Poll::Ready(());
+        }
+        let mut waiting = lock(&self.lane.waiting);
+        if let Some(number) = self.number {
+            let Some(task) = waiting.tasks.get_mut(&number) else {
+                self.number = None;
+                return Poll::Ready(());
+            };
+            task.clone_from(context.waker());
+            return Poll::Pending;
+        }
+        if !is_spent() {
+            return Poll::Ready(());
+        }
+        waiting.last += 1;
+        let number = waiting.last;
+        waiting.tasks.insert(number, context.waker().clone());
+        self.number = Some(number);
+        Poll::Pending
+    }
+
+    /// So many bytes were read.
+    pub fn read(&self, bytes: usize) {
+        let more = READ + bytes;
+        let before = self.lane.read.fetch_add(more, Ordering::Relaxed);
+        if (before..before.saturating_add(more)).contains(&(BYTES_IN_A_ROUND - 1)) {
+            lock(&self.rounds.spent).push(self.lane.clone());
+            self.rounds.is_spent.notify_one();
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            lock(&self.lane.waiting).tasks.remove(&number);
+        }
+        self.rounds.leave(&self.lane);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::*;
+
+    fn network(last: u8) -> Network {
+        Network::of(IpAddr::V4(Ipv4Addr::new(192, 0, 2, last)))
+    }
+
+    fn may_read(place: &mut Place) -> bool {
+        place.poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    /// M-23.
+    #[test]
+    fn when_enough_was_read_from_an_address_its_connections_wait_and_others_do_not() {
+        let rounds = Arc::new(Rounds::default());
+        let mut places: Vec<_> = (0..10).map(|_| rounds.join(network(1))).collect();
+        let mut other = rounds.join(network(2));
+        while may_read(&mut places[0]) {
+            places[0].read(16 << 10);
+        }
+        assert!(places.iter_mut().all(|place| !may_read(place)));
+        assert!(may_read(&mut other));
+        // In the order in which they came, a few in each round.
+        for round in 0..2 {
+            rounds.begin();
+            let may: Vec<_> = places.iter_mut().map(may_read).collect();
+            let expected = |at| (round * READ_NEXT..(round + 1) * READ_NEXT).contains(&at);
+            assert_eq!(may, (0..10).map(expected).collect::<Vec<_>>());
+            places[0].read(16 << 10);
+            if round == 0 {
+                // Those that were read from have to wait for another turn, behind the others.
+                assert!(places[..READ_NEXT].iter_mut().all(|place| !may_read(place)));
+            }
+        }
+    }
+
+    #[test]
+    fn whoever_leaves_is_not_waited_for_and_nothing_is_kept_of_an_address_without_connections() {
+        let rounds = Arc::new(Rounds::default());
+        let mut places: Vec<_> = (0..6).map(|_| rounds.join(network(1))).collect();
+        places[0].read(BYTES_IN_A_ROUND);
+        assert!(places.iter_mut().all(|place| !may_read(place)));
+        places.drain(..5);
+        rounds.begin();
+        assert!(may_read(&mut places[0]));
+        drop(places);
+        assert!(lock(&rounds.lanes).is_empty() && lock(&rounds.spent).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_round_ends_when_all_that_was_ready_has_had_its_turn() {
+        let rounds = Arc::new(Rounds::default());
+        let task = tokio::spawn({
+            let rounds = rounds.clone();
+            async move { rounds.run().await }
+        });
+        let mut place = rounds.join(network(1));
+        for _ in 0..10 {
+            poll_fn(|context| place.poll(context)).await;
+            place.read(BYTES_IN_A_ROUND);
+        }
+        task.abort();
+    }
+}
