@@ -1,5 +1,7 @@
 //! The request handlers at a path, and which of them gets a request.
 
+use std::sync::Arc;
+
 use antiphon_protocol::wire::primitives::ConversationId;
 
 use super::per_session::{Numbered, SessionKey, give_back};
@@ -11,8 +13,8 @@ pub(super) struct Handler {
     pub session: SessionKey,
     /// The conversation of its registration: named by the client, and again in every request that it gets.
     pub registration: ConversationId,
-    /// The properties of the sender that it wants.
-    pub selection: Selection,
+    /// The properties of the sender that it wants, if it wants any.
+    pub selection: Option<Arc<Selection>>,
 }
 
 /// Whether the session of a handler can take a request, with the number that it has to answer. The least is the best.
@@ -54,6 +56,12 @@ impl Handlers {
     /// The one at a place that was chosen just now.
     pub fn get(&self, at: usize) -> Option<&Handler> {
         self.handlers.get(at)
+    }
+
+    /// A selection, as one of the handlers has it if that wants the same: those of a path do, mostly.
+    pub fn shared(&self, selection: Selection) -> Arc<Selection> {
+        let other = self.handlers.first().and_then(|handler| handler.selection.as_ref());
+        other.filter(|other| ***other == selection).cloned().unwrap_or_else(|| Arc::new(selection))
     }
 
     /// Adds one, of a session that has none here.
@@ -232,7 +240,7 @@ mod tests {
         let mut handlers = Handlers::default();
         for place in 0..count {
             let session = SessionKey { number: place as u64, place };
-            handlers.insert(Handler { session, registration: ConversationId(1), selection: Selection::default() });
+            handlers.insert(Handler { session, registration: ConversationId(1), selection: None });
         }
         handlers
     }
@@ -306,7 +314,7 @@ mod tests {
                         present[place] = false;
                     }
                     _ => {
-                        let selection = Selection::default();
+                        let selection = None;
                         handlers.insert(Handler { session, registration: ConversationId(1), selection });
                         (present[place], states[place]) = (true, Ready(0));
                     }

@@ -4,7 +4,8 @@
 //!
 //! - `sessions`: the sessions, and the ways to find one; `per_session`: their keys, and tables by them.
 //! - `parties`: whose the sessions are, since what everybody shares is shared out among parties; `cost`: what things cost.
-//! - [`properties`]: session properties and which of them a handler wants; [`proposals`]: which a session may propose.
+//! - [`properties`]: session properties and which of them a handler wants; [`proposals`]: which a session may propose;
+//!   `prepared`: their wire form.
 //! - `registry`: which session handles which path.
 //! - `exchanges`: requests that were forwarded and not answered yet; `turns`: what is done a part at a time.
 //! - `received`: what came from a client; `pings`: who is pinged when; `timers`: what is due when.
@@ -46,6 +47,7 @@ mod path;
 mod per_session;
 pub mod permissions;
 mod pings;
+mod prepared;
 pub mod properties;
 pub mod proposals;
 mod received;

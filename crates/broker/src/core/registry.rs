@@ -165,7 +165,7 @@ impl Registry {
             return Err(NotRegistered::TooMany(paths.sorted.len()));
         }
         let selection = Selection::of_keys(keys)?;
-        let bytes = size(path, &selection);
+        let bytes = size(path, Some(&selection));
         if paths.bytes + bytes > MAX_HANDLER_BYTES {
             return Err(NotRegistered::TooManyBytes);
         }
@@ -175,6 +175,7 @@ impl Registry {
         }
         *bytes_of_party += bytes;
         let place = self.by_path.find_or_insert(hash, path);
+        let selection = (!keys.is_empty()).then(|| place.handlers.shared(selection));
         place.handlers.insert(Handler { session, registration, selection });
         paths.bytes += bytes;
         paths.sorted.insert(place.path.clone());
@@ -189,7 +190,7 @@ impl Registry {
         }
         let hash = hash_of(&self.hash, path);
         if let Some(handler) = remove(&mut self.by_path, hash, path, session) {
-            let bytes = size(path.as_str(), &handler.selection);
+            let bytes = size(path.as_str(), handler.selection.as_deref());
             paths.bytes -= bytes;
             release(&mut self.bytes_by_party, paths.party, bytes);
         }
@@ -292,8 +293,8 @@ fn hash_of(hash: &RandomState, path: NormalPath<'_>) -> u64 {
 }
 
 /// What it takes to keep a registration, about.
-fn size(path: &str, selection: &Selection) -> usize {
-    BYTES_PER_HANDLER + path.len() + selection.size()
+fn size(path: &str, selection: Option<&Selection>) -> usize {
+    BYTES_PER_HANDLER + path.len() + selection.map_or(0, Selection::size)
 }
 
 /// A party has so much less.

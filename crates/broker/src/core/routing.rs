@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use antiphon_protocol::features::Features;
 use antiphon_protocol::time::Moment;
-use antiphon_protocol::wire::envelope::{Message, request_frame};
+use antiphon_protocol::wire::envelope::{Message, request_frame, request_frame_of};
 use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::layouts::{
     FilterAnswer, FilterResponse, ForwardedRequest, ReasonAndText, SendToPath, SendToSession, SerialisedValue,
     ServiceFailure,
 };
 use antiphon_protocol::wire::primitives::ConversationId;
-use antiphon_protocol::wire::services::{FilterResponseDelivery, MessagingReceiverClient, MessagingSend};
+use antiphon_protocol::wire::services::{FilterResponseDelivery, MessagingReceiverClient, MessagingSend, Service};
 use antiphon_protocol::wire::{Decode, Reader};
 
 use super::choice::Availability;
@@ -55,16 +55,19 @@ impl Broker {
         let Some(conversation) = self.sessions.get_mut(recipient).map(Session::next_conversation) else {
             return Ok(Answer::Later);
         };
-        let Some(sender) = self.sessions.get(asker.session) else { return Ok(Answer::Later) };
+        let Some(sender) = self.sessions.get_mut(asker.session) else { return Ok(Answer::Later) };
         let body = ForwardedRequest {
             registration: handler.registration,
             sender: sender.id(),
             path: request.path,
-            properties: sender.properties().selected(&handler.selection),
+            properties: vec![],
             request: request.request.clone(),
         };
-        let capacity = request.path.len() + request.request.bytes.len() + 64;
-        let frame = request_frame::<MessagingReceiverClient>(conversation, &body, capacity);
+        let properties = sender.selected(handler.selection.as_ref());
+        let capacity = request.path.len() + properties.len() + request.request.bytes.len() + 64;
+        let frame = request_frame_of(MessagingReceiverClient::ID, conversation, capacity, |out| {
+            body.encode_with(&properties, out);
+        });
         let exchange = Exchange {
             sender: asker.session,
             reply_to: ReplyTo::Request(asker.conversation),

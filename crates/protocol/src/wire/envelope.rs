@@ -130,6 +130,22 @@ pub fn request_frame<S: Service>(conversation: ConversationId, request: &S::Requ
     frame
 }
 
+/// The same, by the number of the service, with a body that `encode` appends.
+#[must_use]
+pub fn request_frame_of(
+    service: u32,
+    conversation: ConversationId,
+    capacity: usize,
+    encode: impl FnOnce(&mut Vec<u8>),
+) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(capacity + 16);
+    frame.push(SERVICE_REQUEST);
+    service.encode(&mut frame);
+    conversation.encode(&mut frame);
+    encode(&mut frame);
+    frame
+}
+
 /// Bytes of most messages; a larger one costs one allocation more.
 const SMALL: usize = 64;
 

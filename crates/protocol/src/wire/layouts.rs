@@ -3,7 +3,7 @@
 use super::error_reason::ErrorReason;
 use super::layout::{choice, layout};
 use super::primitives::{ConversationId, SessionId};
-use super::{Decode, DecodeError, Reader};
+use super::{Decode, DecodeError, Encode, Reader};
 
 // Bounds of what is read, so that nothing is made of a longer one. They are no limits that anybody should meet: those are
 // smaller, and who exceeds them is told so.
@@ -351,6 +351,18 @@ layout! {
     }
 }
 
+impl ForwardedRequest<'_> {
+    /// As it is encoded, but with these properties, in their wire form, instead of its own: those of one sender are the same
+    /// in many requests.
+    pub fn encode_with(&self, properties: &[u8], out: &mut Vec<u8>) {
+        self.registration.encode(out);
+        self.sender.encode(out);
+        self.path.encode(out);
+        out.extend_from_slice(properties);
+        self.request.encode(out);
+    }
+}
+
 // Parts of bodies, for who does not need the rest: reading all of them would be a kilobyte in every page.
 
 impl<'a> SendToPath<'a> {
@@ -396,6 +408,21 @@ impl<'a> RegisterHandler<'a> {
 mod tests {
     use super::*;
     use crate::wire::encoded;
+
+    #[test]
+    fn a_forwarded_request_is_the_same_with_properties_that_were_encoded_before() {
+        let forwarded = |properties| ForwardedRequest {
+            registration: ConversationId(7),
+            sender: SessionId { server: 1, value: 2 },
+            path: "path",
+            properties,
+            request: SerialisedValue { type_name: "json", bytes: b"\xf6" },
+        };
+        let properties = vec![("a", "b"), ("c", "")];
+        let mut body = Vec::new();
+        forwarded(vec![]).encode_with(&encoded(&properties), &mut body);
+        assert_eq!(body, encoded(&forwarded(properties)));
+    }
 
     #[test]
     fn parts_of_bodies_are_what_the_whole_has() {

@@ -1,5 +1,6 @@
 //! One session, as the broker knows it, and the connection that it has.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ use bytes::Bytes;
 use crate::core::identity::{Identity, Proof};
 use crate::core::parties::PartyKey;
 use crate::core::permissions::{Grants, GrantsByRoles};
-use crate::core::properties::{SessionProperties, TooLarge};
+use crate::core::prepared::Prepared;
+use crate::core::properties::{Selection, SessionProperties, TooLarge};
 use crate::core::proposals::Proposals;
 use crate::core::received::Received;
 use crate::core::{ConnectionId, Output};
@@ -30,6 +32,8 @@ pub(in crate::core) struct Session {
     /// How long it outlives a connection.
     keep_for: Duration,
     properties: SessionProperties,
+    /// Of those.
+    prepared: Prepared,
     /// What showed who it is.
     proof: Proof,
     /// What the roles among them grant.
@@ -104,6 +108,11 @@ impl Session {
         &self.properties
     }
 
+    /// The wire form of the properties that a handler asks for.
+    pub fn selected(&mut self, selection: Option<&Arc<Selection>>) -> Cow<'_, [u8]> {
+        self.prepared.selected(&self.properties, selection)
+    }
+
     /// What showed who it is.
     pub fn proof(&self) -> Proof {
         self.proof
@@ -173,6 +182,7 @@ impl Session {
             attachment: Attachment::Attached(new.connection),
             keep_for: new.keep_for,
             properties: new.properties,
+            prepared: Prepared::default(),
             proof: new.proof,
             grants,
             party,
@@ -220,11 +230,13 @@ impl Session {
         most: usize,
         proposed: &[(&str, &str)],
     ) -> Result<(), TooLarge> {
+        self.prepared = Prepared::default();
         self.properties.propose(trusted, most, proposed.iter().copied())
     }
 
     /// Sets who it is, and what it may do.
     pub(super) fn set_identity(&mut self, identity: &Identity, grants: &mut GrantsByRoles) {
+        self.prepared = Prepared::default();
         self.properties.set_identity(identity);
         self.proof = identity.proof;
         self.grant(grants);
