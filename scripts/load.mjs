@@ -19,7 +19,7 @@ async function load() {
   // S3: what is written is read as the same, for every message.
   await must("cargo", ["test", ...ROUND_TRIP, "--", ...names], { env: { PROPTEST_CASES: "100000" } });
   await must("npm", ["run", "build"]);
-  await must("cargo", ["build", "--release", "--locked", "-p", "antiphon-broker"]);
+  await must("cargo", ["build", "--release", "--locked", "-p", "antiphon-broker", "-p", "antiphon-load"]);
   const patterns = names.map((name) => `--test-name-pattern=${name}`);
   await must("node", ["--test", "--test-concurrency=1", ...patterns, ...BOUNDS], { env });
 }

@@ -95,6 +95,8 @@ async function rustTests() {
 
 /** What messages and lost connections come to has to be the same without batching, and at the path `/antiphon`. */
 async function rulesTests() {
+  // Not optimised, like everything that only tests use.
+  await cargo("build", "-p", "antiphon-load", "--bin", "antiphon-attacks");
   const both = /^(messaging\/|reconnection\/(handlers|loss|recovery|settling|waiting)\.)/;
   return sum([
     await nodeTests("tests/rules"),

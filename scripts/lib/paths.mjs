@@ -11,6 +11,8 @@ export const target = resolve(root, process.env.CARGO_TARGET_DIR ?? "target");
 
 export const broker = join(target, "release", "antiphon-broker");
 export const faults = join(target, "debug", "antiphon-faults");
+/** Attackers on a broker: optimised where their effect is measured. */
+export const attacks = join(target, process.env.ANTIPHON_LOAD === "long" ? "release" : "debug", "antiphon-attacks");
 export const wasmBindgen = join(target, "tools", "wasm-bindgen");
 export const wasmTestRunner = join(target, "tools", "wasm-bindgen-test-runner");
 

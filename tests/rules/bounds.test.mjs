@@ -4,8 +4,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { attacks } from "../../benches/attacks/attacks.mjs";
-import { neighbour } from "../../benches/attacks/neighbour.mjs";
+import { attack, attackOn } from "../support/attack.mjs";
 import { startBroker } from "../support/broker.mjs";
 import { forgetPeak, peak, resident } from "../support/process.mjs";
 import { DELIVERY, ERROR, RESPONSE, value } from "../support/wire.mjs";
@@ -17,16 +16,15 @@ const isLinux = process.platform === "linux";
 const skip = !isLinux && "the memory of a process is looked up as Linux tells it";
 const MIB = 1 << 20;
 
-/** A broker, and what an attack on it holds open, until the test is over. */
+/** A broker, until the test is over. */
 async function target(t, args) {
   const broker = await startBroker(args);
-  const held = [];
-  t.after(async () => {
-    for (const client of held) client.cut();
-    await broker.stop();
-  });
-  return { broker, held };
+  t.after(() => broker.stop());
+  return broker;
 }
+
+/** How a neighbour of nobody is served for so long. */
+const neighbour = (broker, seconds) => attackOn(broker, "nothing", { seconds });
 
 /** Waits until `holds` does; fails after a time that is long for anything. */
 async function until(holds, what) {
@@ -46,33 +44,31 @@ const aloneWith = async (broker) => isLong && (await neighbour(broker, 10));
 /** Asserts that a neighbour was served, and in the long form that it was about as soon as `alone`. */
 function assertServed(beside, alone, factor) {
   assert.equal(beside.failed, 0);
-  assert.ok(beside.requests > 0);
+  assert.ok(beside.requests.count > 0);
   if (!isLong) return;
-  console.log(`neighbour's p99 ${alone.p99.toFixed(1)} ms alone, ${beside.p99.toFixed(1)} ms beside it`);
+  const [before, after] = [alone.requests.p99, beside.requests.p99];
+  console.log(`neighbour's p99 ${before.toFixed(1)} ms alone, ${after.toFixed(1)} ms beside it`);
   // Below this, it is the machine that is measured.
-  assert.ok(beside.p99 <= Math.max(factor * alone.p99, 10), `${beside.p99} ms`);
+  assert.ok(after <= Math.max(factor * before, 10), `${after} ms`);
 }
 
 test("L-3, L2, V7: who reads 1 KiB a second is closed once with the reason, and the memory is back", {
   skip,
 }, async (t) => {
-  const { broker, held } = await target(t, isLong ? [] : ["--queue-patience", "1s"]);
+  const broker = await target(t, isLong ? [] : ["--queue-patience", "1s"]);
   const count = isLong ? 100 : 5;
   const alone = await aloneWith(broker);
   const start = resident(broker);
   forgetPeak(broker);
-  const beside = neighbour(broker, isLong ? 20 : 1);
-  const attack = attacks.slow({ broker, held, count, seconds: isLong ? 20 : 1 });
-  assertServed(await beside, alone, 2);
+  const attack = attackOn(broker, "slow", { count, seconds: isLong ? 20 : 1, afterwards: isLong ? 10 : 3 });
   await until(
     () => closed(broker, "slow") >= count,
     () => broker.log(),
   );
-  await attack;
+  assertServed(await attack, alone, 2);
   assert.equal(closed(broker, "slow"), count);
   // 10 MiB each, and a fifth; no more than 512 MiB in all, with what one turn brings.
   assert.ok(peak(broker) - start < Math.min(count * 10 * 1.2 + 32, 600) || !isLong, `${peak(broker)} MiB`);
-  for (const client of held) client.cut();
   const bound = 1.2 * start + 2;
   await until(
     () => resident(broker) <= bound,
@@ -81,35 +77,48 @@ test("L-3, L2, V7: who reads 1 KiB a second is closed once with the reason, and 
 });
 
 test("V6: requests at full speed of a client that reads no answer keep nobody else waiting", { skip }, async (t) => {
-  const { broker, held } = await target(t);
-  const seconds = isLong ? 60 : 1;
+  const broker = await target(t);
   const alone = await aloneWith(broker);
-  const attack = attacks.flood({ broker, held, seconds });
-  assertServed(await neighbour(broker, seconds), alone, 2);
-  await attack;
+  assertServed(await attackOn(broker, "flood", { seconds: isLong ? 60 : 1 }), alone, 2);
   assert.ok(peak(broker) < 200, `${peak(broker)} MiB`);
 });
 
 test("V3: what strangers send takes no memory, and they are closed", { skip }, async (t) => {
-  const { broker, held } = await target(t);
+  const broker = await target(t);
   const start = resident(broker);
   forgetPeak(broker);
-  await attacks.strangers({ broker, held, count: isLong ? 1000 : 50 });
-  for (const { opened, closed } of held) {
-    const ms = (await closed) - opened;
-    assert.ok(ms < (isLong ? 10_000 : 60_000), `${ms} ms`);
-  }
+  const count = isLong ? 1000 : 50;
+  const strangers = await attackOn(broker, "strangers", { seconds: 1, count });
+  assert.equal(strangers.times, count);
+  assert.ok(strangers.longest_open < (isLong ? 10_000 : 60_000), `${strangers.longest_open} ms`);
   assert.ok(peak(broker) - start < 64, `${peak(broker)} MiB`);
 });
 
+test("V4: who sends a byte a second keeps nobody from connecting", { skip }, async () => {
+  const args = isLong
+    ? ["--duration", "15s", "--count", "2000", "drippers"]
+    : ["--duration", "1s", "--count", "100", "drippers"];
+  const [{ noticed, closed }] = await attack(...args);
+  const { count, p50, p99 } = noticed.connections;
+  assert.ok(count > 0 && p50 < 250, `${count} connections, p50 ${p50} ms`);
+  if (!isLong) return;
+  const [floor] = await attack("--floor", ...args);
+  console.log(
+    `connecting: p99 ${p99.toFixed(1)} ms, of a server that does nothing ${floor.noticed.connections.p99} ms`,
+  );
+  assert.ok(p99 < 50, `${p99} ms`);
+  assert.deepEqual(closed, {}, "none had a session");
+  // All were closed when their time was over, and came again.
+  assert.ok(noticed.times >= 3500, `${noticed.times}`);
+});
+
 test("L-7, V3: unfinished messages of many clients share 256 MiB", { skip }, async (t) => {
-  const { broker, held } = await target(t);
+  const broker = await target(t);
   const start = resident(broker);
   forgetPeak(broker);
   const alone = await aloneWith(broker);
-  const beside = neighbour(broker, isLong ? 10 : 1);
-  await attacks.unfinished({ broker, held, count: isLong ? 64 : 12 });
-  assertServed(await beside, alone, 50);
+  const beside = await attackOn(broker, "unfinished", { seconds: isLong ? 8 : 4, count: isLong ? 64 : 12 });
+  assertServed(beside, alone, 50);
   assert.ok(peak(broker) - start < 256 + 64, `${peak(broker)} MiB`);
   assert.ok(closed(broker, "crowded") >= (isLong ? 56 : 4));
   if (!isLong) return;
@@ -120,12 +129,11 @@ test("L-7, V3: unfinished messages of many clients share 256 MiB", { skip }, asy
 });
 
 test("V24: large requests to all, of whom nobody reads, are refused beyond a bound", { skip }, async (t) => {
-  const { broker, held } = await target(t);
+  const broker = await target(t);
   const start = resident(broker);
   forgetPeak(broker);
-  await attacks.everybody({ broker, held, seconds: isLong ? 20 : 1 });
+  assertServed(await attackOn(broker, "unread-everybody", { seconds: isLong ? 20 : 1 }), await aloneWith(broker), 50);
   assert.ok(peak(broker) - start < 300, `${peak(broker)} MiB`);
-  assert.equal((await neighbour(broker, 1)).failed, 0);
 });
 
 /** Sends requests to a path, so many at a time; gives how each came out, and after how many ms. */
@@ -160,7 +168,7 @@ function answer(peer, delay = 0) {
 }
 
 test("L3: one slow handler among ten delays what is sent to it, and nothing else", async (t) => {
-  const { broker } = await target(t);
+  const broker = await target(t);
   const delay = isLong ? 5000 : 1000;
   const handlers = await Promise.all(Array.from({ length: 10 }, () => connectPeer(broker)));
   for (const [at, handler] of handlers.entries()) {
@@ -179,7 +187,7 @@ test("L3: one slow handler among ten delays what is sent to it, and nothing else
 });
 
 test("L4: a handler that never answers costs its deadline, and the memory is back", { skip }, async (t) => {
-  const { broker } = await target(t, ["--request-timeout", "500ms"]);
+  const broker = await target(t, ["--request-timeout", "500ms"]);
   const [sender, handler] = await Promise.all([connectPeer(broker), connectPeer(broker)]);
   await handler.register("dead");
   const ours = await open(t, broker);
@@ -202,7 +210,7 @@ test("L4: a handler that never answers costs its deadline, and the memory is bac
 });
 
 test("L5: where nobody handles a path, the error comes at once", async (t) => {
-  const { broker } = await target(t);
+  const broker = await target(t);
   const sender = await connectPeer(broker);
   const outcomes = await ask(sender, "nobody", isLong ? 50_000 : 2000, small, 4);
   assert.ok(outcomes.every(({ type, reason }) => type === ERROR && reason === 109));
@@ -211,7 +219,7 @@ test("L5: where nobody handles a path, the error comes at once", async (t) => {
 
 test("L10: large values among small ones", { skip }, async (t) => {
   const largest = isLong ? 63 : 16;
-  const { broker } = await target(t, ["--max-message-size", "64MiB"]);
+  const broker = await target(t, ["--max-message-size", "64MiB"]);
   const start = resident(broker);
   const alone = await aloneWith(broker);
   forgetPeak(broker);
@@ -233,7 +241,7 @@ test("L10: large values among small ones", { skip }, async (t) => {
 test("L-8: near its memory ceiling a broker refuses what is new, by name, until there is memory again", {
   skip,
 }, async (t) => {
-  const { broker } = await target(t, ["--memory", "16MiB"]);
+  const broker = await target(t, ["--memory", "16MiB"]);
   const [sender, handler] = await Promise.all([connectPeer(broker), connectPeer(broker)]);
   answer(handler);
   await handler.register("work");

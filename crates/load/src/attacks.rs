@@ -16,8 +16,6 @@ pub mod target;
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
-use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -76,23 +74,20 @@ impl fmt::Display for Noticed {
     }
 }
 
-/// Has a neighbour ask a broker while somebody attacks it. What the attacker holds open stays so until `and_then` returns.
+/// Has a neighbour ask a broker, until the end, while somebody attacks it. What the attacker holds open stays so until `and_then` returns.
 ///
 /// # Errors
 ///
 /// If the neighbour's session ends.
 pub fn carry_out<T>(
-    broker: SocketAddr,
+    target: Target,
     neighbour: Neighbour,
     attack: Attack,
-    duration: Duration,
-    count: Option<usize>,
     and_then: impl FnOnce() -> T,
 ) -> io::Result<(Noticed, T)> {
-    let neighbour = neighbour.spawn(broker, duration)?;
+    let neighbour = neighbour.spawn(target.broker, target.left())?;
     // What keeps the attacker from going on is as good as its end.
-    let done = attack(Target { broker, until: Instant::now() + duration, count });
-    let Done { times, longest_open, held } = done.unwrap_or_default();
+    let Done { times, longest_open, held } = attack(target).unwrap_or_default();
     let noticed = neighbour.wait()?;
     let noticed = Noticed {
         requests: Times::from(&noticed.requests),

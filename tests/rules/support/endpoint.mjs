@@ -182,14 +182,14 @@ export const hasPrivateDoor = (url) => new URL(url, "ws://server").pathname === 
 /**
  * Opens a session with `broker` that is scripted.
  *
- * @param {{ properties?: object, query?: object, answersPings?: boolean, localAddress?: string }} options
- *   `query` is for parameters of the connection (section 2.2) besides the usual ones
+ * @param {{ properties?: object, query?: object, answersPings?: boolean, localAddress?: string, ca?: string }} options
+ *   `query` is for parameters of the connection (section 2.2) besides the usual ones, `ca` the authority to trust
  */
-export async function connectPeer(broker, { properties = {}, query = {}, answersPings = true, localAddress } = {}) {
+export async function connectPeer(broker, { properties = {}, query = {}, answersPings = true, ...socketOptions } = {}) {
   const parameters = parametersOf({ sp: JSON.stringify(properties), ...query });
   const isPrivate = hasPrivateDoor(broker.url);
   const url = isPrivate ? broker.url : `${broker.url}?${parameters}`;
-  const socket = new WebSocket(url, { localAddress, perMessageDeflate: false });
+  const socket = new WebSocket(url, { ...socketOptions, perMessageDeflate: false });
   if (isPrivate) socket.once("open", () => socket.send(Buffer.from(parameters)));
   // At once: what was missed may follow in the same packet.
   const peer = await new Promise((resolve, reject) => {

@@ -25,7 +25,6 @@ pub const ATTACKS: &[(&str, Attack)] = &[
     ("many-properties", messages::many_properties),
     ("empty-keys", messages::empty_keys),
     ("long-type", messages::long_type),
-    ("large-values", messages::large_values),
     ("largest-values", messages::largest_values),
     ("leaving", messages::leaving),
     ("sessions", messages::sessions),

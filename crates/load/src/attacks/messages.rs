@@ -197,7 +197,7 @@ pub fn properties(target: Target) -> io::Result<Done> {
 
 /// A message with millions of properties.
 pub fn many_properties(target: Target) -> io::Result<Done> {
-    let pairs = vec![("a", ""); 5_000_000];
+    let pairs = vec![("a", ""); target.largest_value() / 3];
     let (credentials, principal) = (WireCredentials::Password("password"), "client");
     repeat(target, |peer| {
         peer.request::<ReAuthenticate>(&Reauthenticate {
@@ -211,28 +211,25 @@ pub fn many_properties(target: Target) -> io::Result<Done> {
 /// A message with millions of keys.
 pub fn empty_keys(target: Target) -> io::Result<Done> {
     repeat(target, |peer| {
-        peer.request::<GetProperties>(&GetSessionProperties { session: peer.session, keys: vec![""; 33_000_000] })
+        peer.request::<GetProperties>(&GetSessionProperties {
+            session: peer.session,
+            keys: vec![""; target.largest_value()],
+        })
     })
 }
 
 /// The name of a data type that is as long as a message may be.
 pub fn long_type(target: Target) -> io::Result<Done> {
-    let type_name = "x".repeat(32_000_000);
+    let type_name = "x".repeat(target.largest_value());
     repeat(target, |peer| {
         let request = SerialisedValue { type_name: &type_name, bytes: &[] };
         peer.request::<MessagingReceiverServer>(&SendToSession { session: peer.session, path: "a", request })
     })
 }
 
-/// Values of 4 MB that nobody handles.
-pub fn large_values(target: Target) -> io::Result<Done> {
-    let bytes = vec![0x20; 4_000_000];
-    repeat(target, |peer| to_path(peer, "nobody", &bytes))
-}
-
-/// The same as long as a message may be.
+/// Values as long as a message may be, that nobody handles.
 pub fn largest_values(target: Target) -> io::Result<Done> {
-    let bytes = vec![0x20; 32_000_000];
+    let bytes = vec![0x20; target.largest_value()];
     repeat(target, |peer| to_path(peer, "nobody", &bytes))
 }
 

@@ -155,10 +155,10 @@ pub fn unread_everybody(target: Target) -> io::Result<Done> {
     Ok(Done { times, held: peers, ..Done::default() })
 }
 
-/// Messages of 31 MiB one after the other on many connections.
+/// Messages as large as they may be, one after the other on many connections.
 pub fn large(target: Target) -> io::Result<Done> {
     let mut peers = open(target, 64)?;
-    let value = vec![0; 31 * MIB];
+    let value = vec![0; target.largest_value()];
     let message = peers[0].request::<MessagingSend>(&SendToPath { path: "nobody", request: binary(&value) });
     drop(value);
     let times = thread::scope(|scope| {
@@ -175,10 +175,10 @@ pub fn large(target: Target) -> io::Result<Done> {
     Ok(Done { times, held: peers, ..Done::default() })
 }
 
-/// 31 MiB of a message on each of many connections, and then silence.
+/// Nearly all of a message that is as large as it may be on each of many connections, and then silence. It comes in 32 parts.
 pub fn unfinished(target: Target) -> io::Result<Done> {
-    let mut peers = open(target, 64)?;
-    let part = vec![0; MIB];
+    let mut peers = open(target, (512 * MIB).div_ceil(target.largest))?;
+    let part = vec![0; target.largest / 32];
     thread::scope(|scope| {
         for peer in &mut peers {
             scope.spawn(|| {

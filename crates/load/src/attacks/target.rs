@@ -13,6 +13,8 @@ pub struct Target {
     pub broker: SocketAddr,
     /// The end.
     pub until: Instant,
+    /// Bytes of the largest message that it takes.
+    pub largest: usize,
     /// With how many connections, where an attack takes many; if not, with as many as it says itself.
     pub count: Option<usize>,
 }
@@ -42,6 +44,12 @@ impl Target {
     #[must_use]
     pub fn left(&self) -> Duration {
         self.until.saturating_duration_since(Instant::now())
+    }
+
+    /// Bytes of the largest value that goes into a message.
+    #[must_use]
+    pub fn largest_value(&self) -> usize {
+        self.largest.saturating_sub(1 << 10)
     }
 
     /// With how many connections.

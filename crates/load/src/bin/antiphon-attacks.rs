@@ -6,14 +6,15 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use antiphon_load::attacks::kinds::ATTACKS;
 use antiphon_load::attacks::neighbour::Neighbour;
 use antiphon_load::attacks::process::Process;
-use antiphon_load::attacks::target::Attack;
+use antiphon_load::attacks::target::{Attack, Target};
 use antiphon_load::attacks::{HEAD, carry_out, floor};
 use antiphon_load::usage::{BAD_USAGE, Complaint, command};
+use bytesize::ByteSize;
 use clap::Parser;
 use serde_json::json;
 
@@ -38,9 +39,12 @@ struct Options {
     /// How long each attack lasts
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration)]
     duration: Duration,
-    /// How long to wait after each before memory is looked at
+    /// How long what an attack holds stays open after it, until memory is looked at
     #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = humantime::parse_duration)]
     afterwards: Duration,
+    /// The largest message that the broker takes
+    #[arg(long, value_name = "SIZE", default_value = "4MiB")]
+    largest: ByteSize,
     /// With how many connections, where an attack takes many
     #[arg(long, value_name = "NUMBER")]
     count: Option<usize>,
@@ -92,18 +96,19 @@ fn attacked(options: &Options, name: &str, attack: Attack) -> std::io::Result<St
         Some(_) => None,
         None if options.floor => Some(Process::start(&std::env::current_exe()?, &["--serve-floor"])?),
         // As many from one address as usual, but one: with the usual number, connections from this machine do not count.
-        None => Some(Process::start(
-            &options.broker,
-            &["--listen", "127.0.0.1:0", "--max-connections-per-address", "1023"],
-        )?),
+        None => {
+            let largest = options.largest.as_u64().to_string();
+            let limits = ["--max-connections-per-address", "1023", "--max-message-size", &largest];
+            Some(Process::start(&options.broker, &[&["--listen", "127.0.0.1:0"], &limits[..]].concat())?)
+        }
     };
     let address = options.at.or(started.as_ref().map(|process| process.address));
     let address = address.ok_or_else(|| std::io::Error::other("there is no broker"))?;
     let neighbour = Neighbour { asks: !options.floor, connects: options.at.is_none() };
-    let (noticed, ()) = carry_out(address, neighbour, attack, options.duration, options.count, || {
-        if options.at.is_none() {
-            std::thread::sleep(options.afterwards);
-        }
+    let largest = usize::try_from(options.largest.as_u64()).map_err(std::io::Error::other)?;
+    let target = Target { broker: address, until: Instant::now() + options.duration, largest, count: options.count };
+    let (noticed, ()) = carry_out(target, neighbour, attack, || {
+        std::thread::sleep(options.afterwards);
     })?;
     let process = started.as_ref();
     let (peak, then) = (process.and_then(Process::peak), process.and_then(Process::resident));
