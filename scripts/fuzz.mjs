@@ -17,6 +17,8 @@ const KEPT = 25; // inputs of a run that go into the corpus
 const KEPT_BYTES = 160; // bytes of each
 /** Beyond it an input is a finding: seconds, and MiB that are asked for at once or held in all. */
 const BOUNDS = ["-timeout=1", "-malloc_limit_mb=64", "-rss_limit_mb=1024"];
+/** The names of functions that are reached are not looked up: that takes seconds, and nobody reads them. */
+const UNNAMED = "-print_funcs=0";
 
 const corpus = fromRoot("crates", "fuzz", "corpus");
 const learned = fromRoot("build", "fuzz", "corpus");
@@ -68,8 +70,9 @@ async function look(program, name, seconds) {
   const own = join(learned, name);
   for (const folder of [own, findings]) mkdirSync(folder, { recursive: true });
   const prefix = join(findings, `${name}-`);
-  const args = [own, join(corpus, name), ...BOUNDS, `-max_len=${LONGEST}`, `-max_total_time=${seconds}`];
-  const { status, output } = await run(program, [...args, "-print_final_stats=1", `-artifact_prefix=${prefix}`], {
+  const limits = [...BOUNDS, `-max_len=${LONGEST}`, `-max_total_time=${seconds}`];
+  const told = [UNNAMED, "-print_final_stats=1", `-artifact_prefix=${prefix}`];
+  const { status, output } = await run(program, [own, join(corpus, name), ...limits, ...told], {
     show: "failure",
     env: { ANTIPHON_FUZZ: name },
   });
