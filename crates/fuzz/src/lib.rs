@@ -30,6 +30,7 @@ pub const TARGETS: &[Target] = &[
     ("connect-response", wire::connect_response),
     ("message", wire::message),
     ("batch", wire::batch),
+    ("headers", wire::headers),
     ("service-request", wire::service_request),
     ("service-response", wire::service_response),
     ("path", wire::path),

@@ -11,6 +11,7 @@ use antiphon_protocol::features::Features;
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::envelope::Message;
 use antiphon_protocol::wire::handshake::{ConnectRequest, Credentials};
+use antiphon_protocol::wire::headers::Headers;
 
 pub(crate) fn filter(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
@@ -32,7 +33,7 @@ fn parts(mut bytes: &[u8]) -> impl Iterator<Item = (bool, &[u8])> {
 /// The messages of a server, for a client with a call and a handler; the first is its connection response.
 pub(crate) fn client(bytes: &[u8]) {
     let config =
-        ClientConfig { reconnect_timeout: Duration::from_secs(60), features: Features::BATCHING, ..Default::default() };
+        ClientConfig { reconnect_timeout: Duration::from_secs(60), features: Features::ALL, ..Default::default() };
     let mut session = ClientSession::new(config);
     let mut now = Moment(0);
     session.connect(now);
@@ -70,7 +71,7 @@ pub(crate) fn broker(bytes: &[u8]) {
             credentials: Credentials::None,
             properties: Some(vec![("name".into(), id.to_string())]),
             recovery: None,
-            features: Features::BATCHING,
+            features: Features::ALL,
         };
         let arrival = Arrival { client_ip: "127.0.0.1".into(), start_time: 0, random: [id; 18] };
         broker.handle_connect(now, ConnectionId(id.into()), &request, &arrival);
@@ -86,8 +87,9 @@ pub(crate) fn broker(bytes: &[u8]) {
         }
         while let Some(output) = broker.poll_output() {
             if let Output::Send(_, message) | Output::SendTogether(_, message) = output {
-                for message in messages(&message, Features::BATCHING) {
-                    Message::decode(message.expect("a message")).expect("what others get is well-formed");
+                for message in messages(&message, Features::ALL) {
+                    let (_, message) = Headers::split(message.expect("a message"), Features::ALL).expect("headers");
+                    Message::decode(message).expect("what others get is well-formed");
                 }
             }
         }

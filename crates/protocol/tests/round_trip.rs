@@ -126,6 +126,20 @@ proptest! {
     }
 
     #[test]
+    fn what_is_beyond_the_protocol_survives_the_wire(
+        conversation in conversation(), is_timed_out in any::<bool>(), text in ".*", handlers in any::<u32>(),
+    ) {
+        let (path, filter, watch) = (text.as_str(), text.as_str(), conversation);
+        assert_survives!(Cancel { conversation, is_timed_out });
+        assert_survives!(CountSessions { filter });
+        assert_survives!(FindHandlers { path });
+        assert_survives!(WatchHandlers { watch, path });
+        for found in [None, Some(FoundHandlers { path, handlers })] {
+            assert_survives!(HandlersNow { watch, found });
+        }
+    }
+
+    #[test]
     fn messages_survive_the_wire(
         service in any::<u32>(), conversation in conversation(), body in any::<Vec<u8>>(), text in ".*", code in any::<i32>(),
     ) {
