@@ -8,6 +8,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { brotliCompressSync, constants, gzipSync } from "node:zlib";
+import { debugClient } from "./lib/crates.mjs";
 import { fillFolder } from "./lib/files.mjs";
 import { asFunction, withoutThrow } from "./lib/glue.mjs";
 import { INTERNAL } from "./lib/internal-names.mjs";
@@ -47,7 +48,7 @@ export async function buildDebug(folder) {
   await rust();
   await bindgenTools();
   say("cargo: building the client for WebAssembly, for debugging");
-  await cargo("build", "--target", "wasm32-unknown-unknown", "-p", "antiphon");
+  await cargo(...debugClient);
   const generated = fromRoot("build", "wasm-debug");
   await bindgen(join(target, "wasm32-unknown-unknown", "debug", "antiphon.wasm"), generated, "--keep-debug");
   const glue = join(generated, "antiphon.js");

@@ -6,6 +6,7 @@ import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { echo as echoProgram } from "./lib/crates.mjs";
 import { fromRoot } from "./lib/paths.mjs";
 import { cargo, Failure, isMain, main, run, say } from "./lib/run.mjs";
 import { conformance } from "./lib/setup.mjs";
@@ -14,7 +15,7 @@ const ALL = ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "9.*", "10.*"];
 
 /** Runs the cases whose numbers match `patterns`; throws unless all of them pass. */
 export async function conforms(kosoku, patterns) {
-  await cargo("build", "-p", "antiphon-broker", "--features", "echo", "--example", "echo");
+  await cargo(...echoProgram);
   const echo = spawn(fromRoot("target", "debug", "examples", "echo"), { stdio: ["ignore", "pipe", "inherit"] });
   const reports = mkdtempSync(join(tmpdir(), "conformance-"));
   try {

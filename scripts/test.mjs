@@ -8,14 +8,12 @@ import { installTools } from "../tests/package/support/tools.mjs";
 import { startBroker } from "../tests/support/broker.mjs";
 import { build, buildBroker, checkSize } from "./build.mjs";
 import { findChromedriver, onPath } from "./lib/browsers.mjs";
+import { browserTests, examplePage, faults, NATIVE, WASM } from "./lib/crates.mjs";
 import { filesBelow } from "./lib/files.mjs";
 import { fromRoot, wasmTestRunner } from "./lib/paths.mjs";
 import { cargo, Failure, main, must, quiet, run, say } from "./lib/run.mjs";
 import { browser, nodeModules, openssl, otherBrowsers, proxies, pythonClient, rust } from "./lib/setup.mjs";
 import { packed } from "./lib/tarball.mjs";
-
-const WASM = ["--target", "wasm32-unknown-unknown"];
-const NATIVE = ["--workspace", "--exclude", "antiphon", "--exclude", "antiphon-tools", "--locked"];
 
 const RUNNER = [
   "--test",
@@ -84,12 +82,12 @@ async function types() {
 }
 
 async function rustTests() {
-  if (!onPath("cargo-nextest")) return libtest(await test("cargo", ["test", ...NATIVE, "--no-fail-fast"]));
+  if (!onPath("cargo-nextest")) return libtest(await test("cargo", ["test", ...NATIVE, "--locked", "--no-fail-fast"]));
   const terse = ["--no-fail-fast", "--cargo-quiet", "--status-level", "fail", "--final-status-level", "slow"];
   return sum([
-    nextest(await test("cargo", ["nextest", "run", ...NATIVE, ...terse])),
+    nextest(await test("cargo", ["nextest", "run", ...NATIVE, "--locked", ...terse])),
     // nextest leaves out the examples in the documentation.
-    libtest(await test("cargo", ["test", ...NATIVE, "--doc", "--no-fail-fast"])),
+    libtest(await test("cargo", ["test", ...NATIVE, "--locked", "--doc", "--no-fail-fast"])),
   ]);
 }
 
@@ -113,7 +111,7 @@ async function wasmTests() {
       CHROMEDRIVER: findChromedriver(),
       WASM_BINDGEN_TEST_TIMEOUT: "120",
     };
-    const args = ["test", ...WASM, "-p", "antiphon", "--test", "browser", "--locked"];
+    const args = [...browserTests, "--locked"];
     let result = await test("cargo", args, env);
     // The runner's web server sometimes leaves one of Chromium's connections unserved, and the page never loads.
     for (let again = 0; again < 2 && neverLoaded(result.output); again++) result = await test("cargo", args, env);
@@ -133,9 +131,9 @@ async function benchTests() {
 
 async function e2eTests() {
   // The network of some of them; not optimised, like everything that only tests use.
-  await cargo("build", "-p", "antiphon-load", "--bin", "antiphon-faults");
+  await cargo(...faults);
   // Before other tests are in a hurry: a test builds the example, which takes most of a minute the first time.
-  await cargo("build", "-p", "antiphon-example", ...WASM);
+  await cargo(...examplePage);
   return nodeTests("tests/e2e");
 }
 

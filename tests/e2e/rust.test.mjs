@@ -6,6 +6,7 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { example, examplePage } from "../../scripts/lib/crates.mjs";
 import { filesBelow } from "../../scripts/lib/files.mjs";
 import { fromRoot, target, wasmBindgen } from "../../scripts/lib/paths.mjs";
 import { cargo, must } from "../../scripts/lib/run.mjs";
@@ -17,8 +18,8 @@ const WASM = "wasm32-unknown-unknown";
 const EXAMPLE = "antiphon-example";
 const head = '<!doctype html>\n<meta charset="utf-8">\n<link rel="icon" href="data:,">\n';
 
-await cargo("build", "-p", EXAMPLE);
-await cargo("build", "-p", EXAMPLE, "--target", WASM);
+await cargo(...example);
+await cargo(...examplePage);
 const generated = fromRoot("build", "rust-page");
 const module = join(target, WASM, "debug", `${EXAMPLE}.wasm`);
 await must(wasmBindgen, ["--target", "web", "--no-typescript", "--out-dir", generated, module], { show: "failure" });
