@@ -69,7 +69,7 @@ async function lint() {
   const strict = ["--all-targets", "--locked", ...quiet, "--", "-D", "warnings"];
   await all(
     ["cargo", ["fmt", "--all", "--check"]],
-    ["cargo", ["clippy", "--workspace", "--exclude", "antiphon", ...strict]],
+    ["cargo", ["clippy", ...NATIVE, ...strict]],
     ["cargo", ["clippy", "-p", "antiphon", "-p", "antiphon-example", ...WASM, ...strict]],
     [process.execPath, [fromRoot("node_modules", "@biomejs", "biome", "bin", "biome"), "ci", `--colors=${colors}`]],
   );
