@@ -1,6 +1,7 @@
 // `npm test`: everything there is to check, step by step, each with its time and its number of tests; the last line sums
 // them up. `node scripts/test.mjs STEP...` runs some steps and what they need. A step that fails does not stop those that
-// can do without it; a test step in which no test ran has failed.
+// can do without it; a test step in which no test ran has failed. What is compiled for later steps is compiled beside those
+// that mostly wait.
 
 import { join } from "node:path";
 import { stripVTControlCharacters } from "node:util";
@@ -8,7 +9,7 @@ import { installTools } from "../tests/package/support/tools.mjs";
 import { startBroker } from "../tests/support/broker.mjs";
 import { build, buildBroker, checkSize } from "./build.mjs";
 import { findChromedriver, onPath } from "./lib/browsers.mjs";
-import { browserTests, examplePage, faults, NATIVE, WASM } from "./lib/crates.mjs";
+import { browserTests, debugClient, echo, example, examplePage, faults, NATIVE, WASM } from "./lib/crates.mjs";
 import { filesBelow } from "./lib/files.mjs";
 import { fromRoot, wasmTestRunner } from "./lib/paths.mjs";
 import { cargo, Failure, main, must, quiet, run, say } from "./lib/run.mjs";
@@ -26,27 +27,30 @@ const IN_PAIRS = ["tests/interop", "tests/rules"];
 
 /**
  * In the order in which they run. `tests` is what a step does when it returns how many tests passed and failed; those
- * `onRequest` run only when they are named.
+ * `onRequest` run only when they are named. Those `aside` run one after the other beside what follows, at the lowest
+ * priority, and are waited for by what needs them. (Whatever calls cargo for the same profile waits as well, "dev" here.)
  */
 const steps = {
   setup: { run: setup },
-  lint: { needs: ["setup"], run: lint },
-  rust: { needs: ["setup"], tests: rustTests },
-  js: { needs: ["setup"], tests: () => nodeTests("tests/js") },
+  lint: { needs: ["setup"], aside: true, run: lint },
+  compile: { needs: ["setup"], aside: true, run: compile },
+  programs: { needs: ["setup"], aside: true, run: compilePrograms },
   build: { needs: ["setup"], run: buildAll },
+  js: { needs: ["setup"], tests: () => nodeTests("tests/js") },
   size: { needs: ["build"], run: checkSize },
   rules: { needs: ["build"], tests: rulesTests },
   types: { needs: ["build"], tests: types },
   browser: { run: browser },
   docs: { needs: ["build", "browser"], tests: () => nodeTests("tests/docs") },
   web: { needs: ["build", "browser"], tests: () => nodeTests("tests/web") },
-  wasm: { needs: ["build", "browser"], tests: wasmTests },
-  bench: { needs: ["build", "browser"], tests: benchTests },
-  proxies: { run: proxies },
-  e2e: { needs: ["build", "browser", "proxies"], tests: e2eTests },
   python: { run: pythonClient },
   interop: { needs: ["build", "browser", "python"], tests: () => nodeTests("tests/interop") },
   package: { needs: ["build", "browser"], tests: () => packageTests((path) => !isFull(path)) },
+  bench: { needs: ["build", "browser"], tests: benchTests },
+  rust: { needs: ["compile"], tests: rustTests },
+  wasm: { needs: ["build", "browser"], tests: wasmTests },
+  proxies: { run: proxies },
+  e2e: { needs: ["build", "browser", "proxies", "programs"], tests: () => nodeTests("tests/e2e") },
   tools: { run: installTools, onRequest: true },
   bundlers: { needs: ["build", "browser", "tools"], tests: () => packageTests(isFull), onRequest: true },
   engines: { run: otherBrowsers, onRequest: true },
@@ -64,16 +68,42 @@ async function buildAll() {
   await buildBroker();
 }
 
-async function lint() {
+/** @param {boolean} aside */
+async function lint(aside) {
   const colors = process.stdout.isTTY ? "force" : "off"; // left alone, biome writes colours into every log
   const strict = ["--all-targets", "--locked", ...quiet, "--", "-D", "warnings"];
-  await all(
+  await all(aside, [
     ["cargo", ["fmt", "--all", "--check"]],
     ["cargo", ["clippy", ...NATIVE, ...strict]],
-    ["cargo", ["clippy", "-p", "antiphon", "-p", "antiphon-example", ...WASM, ...strict]],
+    ["cargo", ["clippy", ...WASM, "-p", "antiphon", "-p", "antiphon-example", ...strict]],
     [process.execPath, [fromRoot("node_modules", "@biomejs", "biome", "bin", "biome"), "ci", `--colors=${colors}`]],
+  ]);
+}
+
+/**
+ * Compiles the tests in Rust that run natively.
+ *
+ * @param {boolean} aside
+ */
+async function compile(aside) {
+  const tests = hasNextest() ? ["nextest", "run", ...NATIVE, "--cargo-quiet"] : ["test", ...NATIVE, ...quiet];
+  await all(aside, [["cargo", [...tests, "--no-run", "--locked"]]]);
+}
+
+/**
+ * Compiles what only tests use, not optimised, and the tests of the client in a browser: before other tests are in a hurry.
+ *
+ * @param {boolean} aside
+ */
+async function compilePrograms(aside) {
+  const programs = [faults, echo, example, examplePage, debugClient, [...browserTests, "--no-run"]];
+  await all(
+    aside,
+    programs.map((args) => ["cargo", [...args, "--locked", ...quiet]]),
   );
 }
+
+const hasNextest = () => onPath("cargo-nextest");
 
 /** The types as they ship, used by name as an application does. */
 async function types() {
@@ -82,7 +112,7 @@ async function types() {
 }
 
 async function rustTests() {
-  if (!onPath("cargo-nextest")) return libtest(await test("cargo", ["test", ...NATIVE, "--locked", "--no-fail-fast"]));
+  if (!hasNextest()) return libtest(await test("cargo", ["test", ...NATIVE, "--locked", "--no-fail-fast"]));
   const terse = ["--no-fail-fast", "--cargo-quiet", "--status-level", "fail", "--final-status-level", "slow"];
   return sum([
     nextest(await test("cargo", ["nextest", "run", ...NATIVE, "--locked", ...terse])),
@@ -127,14 +157,6 @@ async function benchTests() {
   // Together, so that they share what they depend on.
   await cargo("build", "--release", "-p", "antiphon-broker", "-p", "antiphon-relay");
   return nodeTests("tests/bench");
-}
-
-async function e2eTests() {
-  // The network of some of them; not optimised, like everything that only tests use.
-  await cargo(...faults);
-  // Before other tests are in a hurry: a test builds the example, which takes most of a minute the first time.
-  await cargo(...examplePage);
-  return nodeTests("tests/e2e");
 }
 
 /** Whether a test of the tarball needs the bundlers that `tools` installs, and is left to `npm run test:package`. */
@@ -184,12 +206,19 @@ function sum(counts) {
   }));
 }
 
-/** Runs all the commands, the later ones even if an earlier one fails. */
-async function all(...commands) {
+/**
+ * Runs all the commands, the later ones even if an earlier one fails.
+ *
+ * @param {boolean} aside
+ * @param {[string, string[]][]} commands
+ */
+async function all(aside, commands) {
   const failed = [];
   for (const [command, args] of commands) {
-    say(`$ ${[command, ...args].join(" ")}`);
-    if ((await run(command, args)).status !== 0) failed.push([command, ...args].join(" "));
+    const line = [command, ...args].join(" ");
+    if (!aside) say(`$ ${line}`);
+    const { status } = await run(command, args, aside ? { aside, show: "failure" } : {});
+    if (status !== 0) failed.push(line);
   }
   if (failed.length > 0) throw new Failure(`failed: ${failed.join("; ")}`);
 }
@@ -209,13 +238,13 @@ function selected(names) {
 }
 
 /** Runs one step and says how it went; never throws. */
-async function perform(name) {
+async function perform(name, aside = false) {
   const { run, tests } = steps[name];
   const start = performance.now();
-  say(`\n=== ${name}`);
+  say(`\n=== ${name}${aside ? ", beside what follows" : ""}`);
   let result = { passed: 0, failed: 0 };
   try {
-    if (run) await run();
+    if (run) await run(aside);
     else result = verdict(await tests());
   } catch (error) {
     result = { passed: 0, failed: 1, problem: error instanceof Failure ? error.message : error.stack };
@@ -223,7 +252,7 @@ async function perform(name) {
   const seconds = (performance.now() - start) / 1000;
   if (result.problem) console.error(`error: ${result.problem}`);
   say(`=== ${name}: ${result.failed ? "FAILED" : "ok"} in ${seconds.toFixed(1)} s`);
-  return { name, seconds, ...result };
+  return { name, seconds, note: aside ? "beside others" : undefined, ...result };
 }
 
 /** What cannot be seen in the numbers alone: a runner that failed without a failed test, or ran none. */
@@ -233,24 +262,47 @@ function verdict({ passed, failed, status, note }) {
   return { passed, failed, note };
 }
 
+/** Runs a step when all is done that it needs, unless that failed. `done` has what becomes of each step before it. */
+async function attempt(name, aside, done) {
+  const needed = await Promise.all((steps[name].needs ?? []).map((other) => done.get(other)));
+  const broken = needed.find((step) => step.broken);
+  if (broken) {
+    return { name, seconds: 0, passed: 0, failed: 0, note: `not run, ${broken.name} failed`, broken: true };
+  }
+  const step = await perform(name, aside);
+  return { ...step, broken: step.failed > 0 };
+}
+
+/** Whether a step can run while another one runs aside. */
+const isBeside = (aside, other) => !steps[other].aside && !steps[other].needs?.includes(aside);
+
 async function testAll() {
   const names = process.argv.slice(2);
-  const done = [];
+  const start = performance.now();
   const always = Object.keys(steps).filter((name) => !steps[name].onRequest);
-  for (const name of selected(names.length > 0 ? names : always)) {
-    const missing = (steps[name].needs ?? []).find((needed) => done.find((step) => step.name === needed)?.broken);
-    const step = missing
-      ? { name, seconds: 0, passed: 0, failed: 0, note: `not run, ${missing} failed` }
-      : await perform(name);
-    done.push({ ...step, broken: step.failed > 0 || missing !== undefined });
+  const chosen = selected(names.length > 0 ? names : always);
+  const done = new Map(); // name to a promise of what became of it
+  let aside = Promise.resolve();
+  for (const name of chosen) {
+    if (steps[name].aside && chosen.slice(chosen.indexOf(name)).some((other) => isBeside(name, other))) {
+      aside = aside.then(() => attempt(name, true, done));
+      done.set(name, aside);
+    } else {
+      done.set(name, attempt(name, false, done));
+      await done.get(name);
+    }
   }
+  report(await Promise.all(done.values()), (performance.now() - start) / 1000);
+}
+
+function report(done, seconds) {
   say("\nstep        seconds   passed   failed");
   for (const { name, seconds, passed, failed, note = "" } of done) {
     const columns = [seconds.toFixed(1).padStart(9), String(passed).padStart(9), String(failed).padStart(9)];
     say(`${name.padEnd(10)}${columns.join("")}   ${note}`.trimEnd());
   }
   const total = (key) => done.reduce((amount, step) => amount + step[key], 0);
-  say(`${"total".padEnd(10)}${total("seconds").toFixed(1).padStart(9)}\n`);
+  say(`${"total".padEnd(10)}${seconds.toFixed(1).padStart(9)}\n`);
   say(`${total("passed")} passed, ${total("failed")} failed`);
   process.exitCode = total("failed") > 0 ? 1 : 0;
 }

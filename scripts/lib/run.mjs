@@ -2,7 +2,7 @@
 
 import { spawn } from "node:child_process";
 import { realpathSync } from "node:fs";
-import { constants } from "node:os";
+import { constants, setPriority } from "node:os";
 import { fileURLToPath } from "node:url";
 import { root } from "./paths.mjs";
 
@@ -21,16 +21,18 @@ export const cargo = (...args) => must("cargo", [...args, "--locked", ...quiet])
  *
  * `show` says where its output goes: "terminal" (as it is, progress bars included), "tee" (shown and kept), "failure"
  * (kept, and shown only if the command fails), or "nothing" (kept). `output` is what was kept, stdout and stderr in the order they came.
+ * `aside` lets everything else on the machine go first.
  *
  * @param {string} command
  * @param {string[]} args
- * @param {{ show?: "terminal" | "tee" | "failure" | "nothing", env?: Record<string, string>, cwd?: string }} options
+ * @param {{ show?: "terminal" | "tee" | "failure" | "nothing", env?: Record<string, string>, cwd?: string, aside?: boolean }} options
  * @returns {Promise<{ status: number, output: string }>}
  */
-export function run(command, args, { show = "terminal", env = {}, cwd = root } = {}) {
+export function run(command, args, { show = "terminal", env = {}, cwd = root, aside = false } = {}) {
   return new Promise((resolve, reject) => {
     const stdio = ["ignore", ...(show === "terminal" ? ["inherit", "inherit"] : ["pipe", "pipe"])];
     const child = spawn(command, args, { cwd, env: { ...process.env, ...env }, stdio });
+    if (aside && child.pid !== undefined) setPriority(child.pid, constants.priority.PRIORITY_LOW);
     let output = "";
     for (const [stream, shown] of [
       [child.stdout, process.stdout],
