@@ -23,7 +23,7 @@ const RUNNER = [
 ];
 
 /** Folders whose files run two at a time, since they mostly wait. Elsewhere what is timed needs the whole machine. */
-const IN_PAIRS = ["tests/interop", "tests/rules"];
+const IN_PAIRS = ["tests/docs", "tests/interop", "tests/package", "tests/rules"];
 
 /**
  * In the order in which they run. `tests` is what a step does when it returns how many tests passed and failed; those
