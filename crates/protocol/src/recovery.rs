@@ -94,6 +94,22 @@ impl<F: AsRef<[u8]>> RecoveryBuffer<F> {
         known.then(|| self.frames.iter().skip(usize::try_from(skipped).unwrap_or(usize::MAX)))
     }
 
+    /// Takes messages from `number` on out, as if they had never been sent: all that are here and not wanted.
+    pub fn retain_since(&mut self, number: u64, mut is_wanted: impl FnMut(&[u8]) -> bool) {
+        let mut next = self.first();
+        let before = self.frames.len();
+        let bytes = &mut self.bytes;
+        self.frames.retain(|frame| {
+            let stays = next < number || is_wanted(frame.as_ref());
+            next += 1;
+            if !stays {
+                *bytes -= frame.as_ref().len();
+            }
+            stays
+        });
+        self.sent -= (before - self.frames.len()) as u64;
+    }
+
     /// Bytes of the messages that are here.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -136,6 +152,21 @@ mod tests {
         assert_eq!(numbers(&buffer, 0), None);
         buffer.reset();
         assert_eq!((buffer.first(), buffer.sent()), (1, 0));
+    }
+
+    #[test]
+    fn what_was_taken_out_was_never_sent() {
+        let mut buffer = RecoveryBuffer::new(RecoveryLimits { messages: 4, bytes: 100 });
+        for number in 1..=6 {
+            buffer.push(vec![number; 2]);
+        }
+        buffer.retain_since(4, |frame| frame[0] != 3 && frame[0] != 5);
+        assert_eq!((buffer.first(), buffer.sent(), buffer.bytes()), (3, 5, 6));
+        assert_eq!(numbers(&buffer, 3), Some(vec![3, 4, 6]));
+        buffer.retain_since(1, |_| false);
+        assert_eq!((buffer.first(), buffer.sent(), buffer.bytes()), (3, 2, 0));
+        buffer.push(vec![7]);
+        assert_eq!(numbers(&buffer, 3), Some(vec![7]));
     }
 
     #[test]
