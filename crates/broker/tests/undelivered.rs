@@ -7,7 +7,7 @@ use std::time::Duration;
 use antiphon_broker::core::BrokerConfig;
 use antiphon_protocol::client::Outcome;
 use antiphon_protocol::recovery::RecoveryLimits;
-use support::{Behaviour, Network, Pending};
+use support::{Behaviour, Network, Pending, text_of};
 
 /// The code and the outcome of the error that a request came to.
 fn failure(network: &mut Network, pending: Pending) -> (String, Outcome) {
@@ -59,7 +59,7 @@ fn s_10_what_was_never_delivered_is_refused_and_what_was_may_have_been_handled()
 }
 
 #[test]
-fn s_10_when_only_the_time_is_over_the_request_may_still_be_delivered() {
+fn s_10_what_waits_for_a_connection_until_the_time_is_over_is_not_delivered() {
     let mut network =
         Network::with(BrokerConfig { request_timeout: Duration::from_secs(5), ..BrokerConfig::default() });
     let [asker, away] = network.connect_for_long(["asker", "away"]);
@@ -71,5 +71,7 @@ fn s_10_when_only_the_time_is_over_the_request_may_still_be_delivered() {
     assert_eq!(failure(&mut network, waiting), failed("REQUEST_TIME_OUT", Outcome::Unknown));
     network.set_reachable(true);
     network.pass(Duration::from_secs(5));
-    assert!(network.received(away).is_some());
+    assert!(network.received(away).is_none());
+    assert_eq!(network.request(asker, "work", "another").0, asker);
+    assert_eq!(network.received(away).map(|request| text_of(&request.request)), Some("another".into()));
 }

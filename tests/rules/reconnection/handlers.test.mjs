@@ -40,7 +40,7 @@ test("S-10 a request for a handler without a connection waits no longer than the
   await away.register("away");
   await away.cut();
   while ((await asker.messaging.sendRequestToFilter("all", "noticed", 1)) > 1);
-  // It may still be delivered.
+  // It is not delivered any more; 102 does not say so.
   await fails(asker.messaging.sendRequestToPath("away", 1), {
     code: "REQUEST_TIME_OUT",
     reason: 102,

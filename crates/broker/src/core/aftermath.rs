@@ -2,21 +2,21 @@
 //! request handlers are taken out. Both may be thousands, so they are done a part at a time (`turns`).
 
 use antiphon_protocol::wire::error_reason::ErrorReason;
-use antiphon_protocol::wire::layouts::ServiceFailure;
 use antiphon_protocol::wire::primitives::ConversationId;
 
 use super::exchanges::Exchange;
 use super::parties::PartyKey;
 use super::per_session::SessionKey;
+use super::refusal::Failure;
 use super::registry::Leftover;
 use super::turns::Failing;
 use super::{Broker, cost};
 
 /// What the sender is told of a request that waited for its recipient's connection in vain: nobody knows of it.
-const NEVER_DELIVERED: ServiceFailure<'_> = ServiceFailure {
-    description: "the session that was to answer had no connection, and the request was not delivered",
-    reason: ErrorReason::CLUSTER_ROUTING,
-};
+const NEVER_DELIVERED: Failure<'_> = Failure::new(
+    ErrorReason::CLUSTER_ROUTING,
+    "the session that was to answer had no connection, and the request was not delivered",
+);
 
 impl Broker {
     /// Takes out some of the request handlers of a session that is over; the others later.
@@ -55,7 +55,7 @@ impl Broker {
         {
             // Of conversations after the last that its client can know of, it knows nothing.
             let failure = if exchange.conversation <= *last_asked {
-                ServiceFailure { description: why, reason: ErrorReason::SESSION_CLOSED }
+                Failure::new(ErrorReason::SESSION_CLOSED, why)
             } else {
                 NEVER_DELIVERED
             };

@@ -1,5 +1,6 @@
 //! Requests that were forwarded and not answered yet: who asked, who is to answer, and until when.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use antiphon_protocol::conversation::Conversations;
@@ -21,11 +22,32 @@ pub(super) struct Exchange {
     /// The path that the handler is registered at: of few paths, where senders choose among very many. Nothing if the
     /// request went to a session.
     pub registered: Option<Arc<str>>,
+    pub standing: Standing,
     pub opened: Moment,
-    /// When it is given up.
+    /// When its sender is told that no answer came.
     pub deadline: Moment,
+    /// When it is closed at the latest, whoever waits: the broker's own limit. Not before the deadline.
+    pub guard: Moment,
     /// Bytes of the message to the recipient.
     pub bytes: usize,
+}
+
+impl Exchange {
+    /// When it is due.
+    fn due(&self) -> Moment {
+        if self.standing == Standing::Awaited { self.deadline } else { self.guard }
+    }
+}
+
+/// Who wants the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// The sender waits for it.
+    Awaited,
+    /// Nobody, and the recipient does not know.
+    Unwanted,
+    /// Nobody, and the recipient was told: it does no more for it once it has read that.
+    Cancelled,
 }
 
 /// The form in which an answer is passed on.
@@ -33,68 +55,174 @@ pub(super) struct Exchange {
 pub(super) enum ReplyTo {
     /// As the answer to the request itself.
     Request(ConversationId),
-    /// As one of the answers to a request that went to a filter.
-    Filter(ConversationId),
+    /// As one of the answers to a request that went to a filter: under the number that its sender chose for these.
+    Filter { request: ConversationId, responses: ConversationId },
+}
+
+impl ReplyTo {
+    /// The conversation in which the sender asked.
+    pub fn request(self) -> ConversationId {
+        match self {
+            Self::Request(request) | Self::Filter { request, .. } => request,
+        }
+    }
 }
 
 /// All open exchanges, and the share of each session in them.
 ///
-/// Every exchange is opened here and closed here, once: by its answer, by the time, or with its recipient. The sums are
-/// kept on the way.
+/// Every exchange is opened here and closed here, once: by its answer, by the time, by its sender, or with its recipient. The
+/// sums are kept on the way. One whose sender waits no more may [linger](Self::linger): what was sent to its recipient may not
+/// have been read, and however fast requests are given up, no more than a limit of them are to be queued for it.
 #[derive(Debug, Default)]
 pub(super) struct Exchanges {
-    open: Slab<Exchange>,
+    open: Slab<Open>,
     by_session: PerSession<Share>,
     deadlines: Timers<usize>,
     /// Number of those whose sender still waits.
     awaited: usize,
 }
 
+/// An open exchange, and the two beside it in the list of its sender, if that still waits.
+#[derive(Debug)]
+struct Open {
+    exchange: Exchange,
+    previous: Option<usize>,
+    next: Option<usize>,
+}
+
 /// One session's share in the exchanges.
 #[derive(Debug, Default)]
 struct Share {
-    /// Number of those that it is the sender of.
-    asked: usize,
-    /// The sum of their bytes.
-    bytes_asked: usize,
+    /// What it asks others. There are sessions that never do.
+    asking: Option<Box<Asking>>,
     /// Those that it is the recipient of.
     to_answer: Conversations<usize>,
     /// The sum of their bytes.
     bytes_to_answer: usize,
+    /// Those of them that were cancelled: rarely any.
+    cancelled: BTreeSet<ConversationId>,
+}
+
+/// What a session waits for: exchanges in the order in which they were opened.
+#[derive(Debug, Default)]
+struct Asking {
+    first: Option<usize>,
+    last: Option<usize>,
+    /// How many there are.
+    count: usize,
+    /// The sum of their bytes.
+    bytes: usize,
+    /// The same by request, once one of many was looked for: most senders give nothing up.
+    by_request: Option<BTreeSet<(ConversationId, usize)>>,
+}
+
+/// Exchanges of a sender among which those of a request are found by looking at all of them.
+const FEW: usize = 8;
+
+/// What is queued for a session as far as is known, and how much of that it has to work for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Load {
+    /// Number of requests that it has not answered, nor shown that it has read that they are cancelled.
+    pub requests: usize,
+    /// Bytes of the messages that brought them.
+    pub bytes: usize,
+    /// Number of those that are not cancelled.
+    pub to_answer: usize,
+}
+
+/// The exchanges of a session that is over.
+#[derive(Debug, Default)]
+pub(super) struct Forgotten {
+    /// What it has not answered.
+    pub unanswered: Vec<Exchange>,
+    /// What it has asked others.
+    pub asked: Vec<Exchange>,
 }
 
 /// Exchanges for which there is always room. What a larger burst took is given back after it.
 const ROOM: usize = 1024;
 
 impl Exchanges {
-    /// A request was forwarded.
+    /// A request was forwarded; its sender waits.
     pub fn open(&mut self, exchange: Exchange) {
-        let sender = self.by_session.get_or_default(exchange.sender);
-        sender.asked += 1;
-        sender.bytes_asked += exchange.bytes;
+        let (sender, request, bytes) = (exchange.sender, exchange.reply_to.request(), exchange.bytes);
+        let index = self.insert(exchange);
         self.awaited += 1;
+        let asking = self.by_session.get_or_default(sender).asking.get_or_insert_default();
+        asking.count += 1;
+        asking.bytes += bytes;
+        if let Some(by_request) = &mut asking.by_request {
+            by_request.insert((request, index));
+        }
+        let previous = asking.last.replace(index);
+        match previous.and_then(|previous| self.open.get_mut(previous)) {
+            Some(open) => open.next = Some(index),
+            None => asking.first = Some(index),
+        }
+        if let Some(open) = self.open.get_mut(index) {
+            open.previous = previous;
+        }
+    }
+
+    /// Keeps an exchange that was closed, since nobody waits for it any more, on the list of its recipient: until the
+    /// answer comes all the same, or another one that shows that it has read that this one is cancelled, or the broker's own
+    /// time for it is over.
+    pub fn linger(&mut self, exchange: Exchange, standing: Standing) {
+        if standing == Standing::Cancelled {
+            let recipient = self.by_session.get_or_default(exchange.recipient);
+            recipient.cancelled.insert(exchange.conversation);
+        }
+        self.insert(Exchange { standing, ..exchange });
+    }
+
+    /// Adds an exchange on the side of its recipient.
+    fn insert(&mut self, exchange: Exchange) -> usize {
         let recipient = self.by_session.get_or_default(exchange.recipient);
         recipient.bytes_to_answer += exchange.bytes;
         let entry = self.open.vacant_entry();
-        recipient.to_answer.open(exchange.conversation, entry.key());
-        self.deadlines.insert(exchange.deadline, entry.key());
-        entry.insert(exchange);
+        let index = entry.key();
+        recipient.to_answer.open(exchange.conversation, index);
+        self.deadlines.insert(exchange.due(), index);
+        entry.insert(Open { exchange, previous: None, next: None });
+        index
     }
 
-    /// The recipient answered. Nothing if there is no such exchange, or no longer.
-    pub fn close(&mut self, recipient: SessionKey, conversation: ConversationId) -> Option<Exchange> {
-        let index = self.by_session.get_mut(recipient)?.to_answer.close(conversation)?;
-        Some(self.take(index))
+    /// The recipient answered. Nothing if there is no such exchange, or no longer. What was sent to it before that was read,
+    /// so it has heard of whatever was cancelled there.
+    pub fn answer(&mut self, recipient: SessionKey, conversation: ConversationId) -> Option<Exchange> {
+        let share = self.by_session.get_mut(recipient)?;
+        let index = share.to_answer.close(conversation);
+        if !share.cancelled.is_empty() {
+            share.cancelled.remove(&conversation);
+            let later = share.cancelled.split_off(&conversation);
+            let heard = std::mem::replace(&mut share.cancelled, later);
+            let heard: Vec<_> = heard.into_iter().filter_map(|earlier| share.to_answer.close(earlier)).collect();
+            for index in heard {
+                self.take(index);
+            }
+        }
+        Some(self.take(index?))
+    }
+
+    /// The sender waits no more for the answers to one of its requests: closes all exchanges of it.
+    pub fn give_up(&mut self, sender: SessionKey, request: ConversationId) -> Vec<Exchange> {
+        let share = self.by_session.get_mut(sender);
+        let Some(asking) = share.and_then(|share| share.asking.as_mut()) else { return Vec::new() };
+        let list = List { open: &self.open, next: asking.first };
+        let of_request = |(index, exchange): (usize, &Exchange)| (exchange.reply_to.request(), index);
+        let found: Vec<_> = if asking.count <= FEW {
+            list.map(of_request).filter(|(other, _)| *other == request).collect()
+        } else {
+            let by_request = asking.by_request.get_or_insert_with(|| list.map(of_request).collect());
+            by_request.range((request, 0)..=(request, usize::MAX)).copied().collect()
+        };
+        found.into_iter().map(|(_, index)| self.close(index)).collect()
     }
 
     /// Closes one exchange that is due, earliest first.
     pub fn pop_due(&mut self, now: Moment) -> Option<Exchange> {
         let index = self.deadlines.pop_due(now)?;
-        let exchange = self.take(index);
-        if let Some(recipient) = self.by_session.get_mut(exchange.recipient) {
-            recipient.to_answer.close(exchange.conversation);
-        }
-        Some(exchange)
+        Some(self.close(index))
     }
 
     /// When the next one is due.
@@ -105,28 +233,61 @@ impl Exchanges {
     /// Closes all exchanges that a session has to answer, in the order in which they were opened.
     pub fn forget_recipient(&mut self, recipient: SessionKey) -> Vec<Exchange> {
         let Some(share) = self.by_session.get_mut(recipient) else { return Vec::new() };
+        share.cancelled.clear();
         let unanswered = share.to_answer.close_all();
         unanswered.into_iter().map(|(_, index)| self.take(index)).collect()
     }
 
-    /// A session is over: as [`forget_recipient`](Self::forget_recipient), and nobody waits any more for what it asked
-    /// others. That stays open, since they have it.
-    pub fn forget_session(&mut self, session: SessionKey) -> Vec<Exchange> {
-        let unanswered = self.forget_recipient(session);
-        if let Some(share) = self.by_session.remove(session) {
-            self.awaited -= share.asked;
-        }
-        unanswered
+    /// Closes all exchanges whose sender a session is, in the order in which they were opened.
+    pub fn forget_sender(&mut self, sender: SessionKey) -> Vec<Exchange> {
+        let share = self.by_session.get_mut(sender);
+        let Some(asking) = share.and_then(|share| share.asking.as_mut()) else { return Vec::new() };
+        asking.by_request = None;
+        let exchanges: Vec<_> = List { open: &self.open, next: asking.first }.map(|(index, _)| index).collect();
+        exchanges.into_iter().map(|index| self.close(index)).collect()
     }
 
-    /// Takes an exchange out of everything but the list of its recipient.
+    /// A session is over.
+    pub fn forget_session(&mut self, session: SessionKey) -> Forgotten {
+        let forgotten = Forgotten { unanswered: self.forget_recipient(session), asked: self.forget_sender(session) };
+        self.by_session.remove(session);
+        forgotten
+    }
+
+    /// Takes an exchange out of everything.
+    fn close(&mut self, index: usize) -> Exchange {
+        let exchange = self.take(index);
+        if let Some(recipient) = self.by_session.get_mut(exchange.recipient) {
+            recipient.to_answer.close(exchange.conversation);
+            recipient.cancelled.remove(&exchange.conversation);
+        }
+        exchange
+    }
+
+    /// Takes an exchange out of everything but the lists of its recipient.
     fn take(&mut self, index: usize) -> Exchange {
-        let exchange = self.open.remove(index);
-        self.deadlines.remove(exchange.deadline, index);
-        if let Some(sender) = self.by_session.get_mut(exchange.sender) {
-            sender.asked -= 1;
-            sender.bytes_asked -= exchange.bytes;
+        let Open { exchange, previous, next } = self.open.remove(index);
+        self.deadlines.remove(exchange.due(), index);
+        if exchange.standing == Standing::Awaited {
             self.awaited -= 1;
+            if let Some(asking) = self.by_session.get_mut(exchange.sender).and_then(|share| share.asking.as_mut()) {
+                asking.count -= 1;
+                asking.bytes -= exchange.bytes;
+                if let Some(by_request) = &mut asking.by_request {
+                    by_request.remove(&(exchange.reply_to.request(), index));
+                    if by_request.is_empty() {
+                        asking.by_request = None;
+                    }
+                }
+                match previous.and_then(|previous| self.open.get_mut(previous)) {
+                    Some(previous) => previous.next = next,
+                    None => asking.first = next,
+                }
+                match next.and_then(|next| self.open.get_mut(next)) {
+                    Some(next) => next.previous = previous,
+                    None => asking.last = previous,
+                }
+            }
         }
         if let Some(recipient) = self.by_session.get_mut(exchange.recipient) {
             recipient.bytes_to_answer -= exchange.bytes;
@@ -137,14 +298,23 @@ impl Exchanges {
         exchange
     }
 
-    /// Number of requests of a session that wait for their answers, and the bytes of the messages that brought them.
-    pub fn asked_by(&self, sender: SessionKey) -> (usize, usize) {
-        self.by_session.get(sender).map_or((0, 0), |share| (share.asked, share.bytes_asked))
+    /// An exchange by its recipient.
+    pub fn get(&self, recipient: SessionKey, conversation: ConversationId) -> Option<&Exchange> {
+        let index = self.by_session.get(recipient)?.to_answer.get(conversation)?;
+        self.open.get(*index).map(|open| &open.exchange)
     }
 
-    /// Number of requests that a session has to answer, and the bytes of the messages that brought them.
-    pub fn to_answer(&self, recipient: SessionKey) -> (usize, usize) {
-        self.by_session.get(recipient).map_or((0, 0), |share| (share.to_answer.len(), share.bytes_to_answer))
+    /// Number of requests of a session that wait for their answers, and the bytes of the messages that brought them.
+    pub fn asked_by(&self, sender: SessionKey) -> (usize, usize) {
+        let asking = self.by_session.get(sender).and_then(|share| share.asking.as_ref());
+        asking.map_or((0, 0), |asking| (asking.count, asking.bytes))
+    }
+
+    /// What a session has to answer.
+    pub fn load_of(&self, recipient: SessionKey) -> Load {
+        let Some(share) = self.by_session.get(recipient) else { return Load::default() };
+        let requests = share.to_answer.len();
+        Load { requests, bytes: share.bytes_to_answer, to_answer: requests - share.cancelled.len() }
     }
 
     /// Number of open exchanges.
@@ -157,9 +327,29 @@ impl Exchanges {
         self.awaited
     }
 
-    /// Number of those with a handler that is registered at `path`.
+    /// Number of those with a handler that is registered at `path`, and has not been told that nobody waits.
     pub fn at(&self, path: &str) -> usize {
-        self.open.iter().filter(|(_, exchange)| exchange.registered.as_deref() == Some(path)).count()
+        let is_there = |exchange: &Exchange| {
+            exchange.registered.as_deref() == Some(path) && exchange.standing != Standing::Cancelled
+        };
+        self.open.iter().filter(|(_, open)| is_there(&open.exchange)).count()
+    }
+}
+
+/// The exchanges of a sender from one on.
+struct List<'a> {
+    open: &'a Slab<Open>,
+    next: Option<usize>,
+}
+
+impl<'a> Iterator for List<'a> {
+    type Item = (usize, &'a Exchange);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let index = self.next?;
+        let open = self.open.get(index)?;
+        self.next = open.next;
+        Some((index, &open.exchange))
     }
 }
 
@@ -175,24 +365,35 @@ mod tests {
         Open {
             sender: u64,
             recipient: u64,
+            /// Of the sender's request: few, so that some have several exchanges.
+            request: i64,
             wait: u64,
             bytes: usize,
         },
         /// One of those that were ever opened: perhaps closed already.
-        Close(usize),
+        Answer(usize),
         PassTime(u64),
+        /// What was asked in this conversation; each of them lingers, as if its recipient was told or not.
+        GiveUp(u64, i64, bool),
         ForgetRecipient(u64),
+        ForgetSender(u64),
         /// A session is over, and another one takes its place.
         Replace(u64),
     }
 
     fn step() -> impl Strategy<Value = Step> {
-        let open = (0..4_u64, 0..4_u64, 0..20_u64, 0..100_usize);
+        let open = (0..4_u64, 0..4_u64, 0..6_i64, 0..20_u64, 0..100_usize);
         prop_oneof![
-            6 => open.prop_map(|(sender, recipient, wait, bytes)| Step::Open { sender, recipient, wait, bytes }),
-            4 => any::<usize>().prop_map(Step::Close),
+            6 => open.prop_map(|(sender, recipient, request, wait, bytes)| {
+                Step::Open { sender, recipient, request, wait, bytes }
+            }),
+            4 => any::<usize>().prop_map(Step::Answer),
             2 => (0..8_u64).prop_map(Step::PassTime),
+            2 => (0..4_u64, 0..6_i64, any::<bool>()).prop_map(|(sender, request, told)| {
+                Step::GiveUp(sender, request, told)
+            }),
             1 => (0..4_u64).prop_map(Step::ForgetRecipient),
+            1 => (0..4_u64).prop_map(Step::ForgetSender),
             1 => (0..4_u64).prop_map(Step::Replace),
         ]
     }
@@ -208,6 +409,22 @@ mod tests {
         fn take(&mut self, is_wanted: impl Fn(&Exchange) -> bool) -> Vec<Exchange> {
             self.open.extract_if(.., |exchange| is_wanted(exchange)).collect()
         }
+
+        fn take_asked(&mut self, sender: SessionKey) -> Vec<Exchange> {
+            let mut asked = self.take(|exchange| exchange.sender == sender && exchange.standing == Standing::Awaited);
+            asked.sort_by_key(|exchange| exchange.conversation);
+            asked
+        }
+
+        fn load_of(&self, recipient: SessionKey) -> Load {
+            let mut load = Load::default();
+            for exchange in self.open.iter().filter(|exchange| exchange.recipient == recipient) {
+                load.requests += 1;
+                load.bytes += exchange.bytes;
+                load.to_answer += usize::from(exchange.standing != Standing::Cancelled);
+            }
+            load
+        }
     }
 
     proptest! {
@@ -218,64 +435,101 @@ mod tests {
             let (mut now, mut conversations, mut replaced) = (Moment(0), 0, 4);
             for step in steps {
                 match step {
-                    Step::Open { sender, recipient, wait, bytes } => {
+                    Step::Open { sender, recipient, request, wait, bytes } => {
                         conversations += 1;
-                        let conversation = ConversationId(conversations);
+                        let (conversation, request) = (ConversationId(conversations), ConversationId(request));
                         let exchange = Exchange {
                             sender: sessions[sender as usize],
-                            reply_to: ReplyTo::Request(conversation),
+                            reply_to: ReplyTo::Filter { request, responses: conversation },
                             recipient: sessions[recipient as usize],
                             conversation,
                             registered: (wait % 2 == 0).then(|| Arc::from("even")),
+                            standing: Standing::Awaited,
                             opened: now,
                             deadline: Moment(now.0 + 1 + wait),
+                            guard: Moment(now.0 + 1 + 2 * wait),
                             bytes,
                         };
                         model.opened.push((exchange.recipient, conversation));
                         model.open.push(exchange.clone());
                         exchanges.open(exchange);
                     }
-                    Step::Close(_) if model.opened.is_empty() => {}
-                    Step::Close(which) => {
+                    Step::Answer(_) if model.opened.is_empty() => {}
+                    Step::Answer(which) => {
                         let (recipient, conversation) = model.opened[which % model.opened.len()];
-                        let closed = model.take(|exchange| exchange.conversation == conversation);
-                        prop_assert_eq!(exchanges.close(recipient, conversation), closed.into_iter().next());
+                        let answered = model.take(|exchange| exchange.conversation == conversation);
+                        if sessions.contains(&recipient) {
+                            model.take(|exchange| {
+                                exchange.recipient == recipient
+                                    && exchange.conversation < conversation
+                                    && exchange.standing == Standing::Cancelled
+                            });
+                        }
+                        prop_assert_eq!(exchanges.answer(recipient, conversation), answered.into_iter().next());
                     }
                     Step::PassTime(time) => {
                         now = Moment(now.0 + time);
-                        let mut expected = model.take(|exchange| exchange.deadline <= now);
+                        let mut expected = model.take(|exchange| exchange.due() <= now);
                         let mut due: Vec<_> = std::iter::from_fn(|| exchanges.pop_due(now)).collect();
-                        prop_assert!(due.is_sorted_by_key(|exchange| exchange.deadline));
+                        prop_assert!(due.is_sorted_by_key(Exchange::due));
                         due.sort_by_key(|exchange| exchange.conversation);
                         expected.sort_by_key(|exchange| exchange.conversation);
                         prop_assert_eq!(due, expected);
                     }
+                    Step::GiveUp(sender, request, is_told) => {
+                        let (key, request) = (sessions[sender as usize], ConversationId(request));
+                        let is_it = |exchange: &Exchange| {
+                            (exchange.sender, exchange.reply_to.request()) == (key, request)
+                                && exchange.standing == Standing::Awaited
+                        };
+                        let mut given_up = exchanges.give_up(key, request);
+                        given_up.sort_by_key(|exchange| exchange.conversation);
+                        prop_assert_eq!(&given_up, &model.take(is_it));
+                        for exchange in given_up {
+                            let standing = if is_told { Standing::Cancelled } else { Standing::Unwanted };
+                            model.open.push(Exchange { standing, ..exchange.clone() });
+                            exchanges.linger(exchange, standing);
+                        }
+                    }
                     Step::ForgetRecipient(session) => {
                         let key = sessions[session as usize];
-                        let expected = model.take(|exchange| exchange.recipient == key);
+                        let mut expected = model.take(|exchange| exchange.recipient == key);
+                        expected.sort_by_key(|exchange| exchange.conversation);
                         prop_assert_eq!(exchanges.forget_recipient(key), expected);
+                    }
+                    Step::ForgetSender(session) => {
+                        let key = sessions[session as usize];
+                        prop_assert_eq!(exchanges.forget_sender(key), model.take_asked(key));
                     }
                     Step::Replace(session) => {
                         let key = sessions[session as usize];
-                        let expected = model.take(|exchange| exchange.recipient == key);
-                        prop_assert_eq!(exchanges.forget_session(key), expected);
+                        let Forgotten { unanswered, asked } = exchanges.forget_session(key);
+                        let mut expected = model.take(|exchange| exchange.recipient == key);
+                        expected.sort_by_key(|exchange| exchange.conversation);
+                        prop_assert_eq!(unanswered, expected);
+                        prop_assert_eq!(asked, model.take_asked(key));
                         sessions[session as usize].number = replaced;
                         replaced += 1;
                     }
                 }
+                let is_awaited = |exchange: &&Exchange| exchange.standing == Standing::Awaited;
                 for key in &sessions {
-                    let asked = model.open.iter().filter(|exchange| exchange.sender == *key);
+                    let asked = model.open.iter().filter(is_awaited).filter(|exchange| exchange.sender == *key);
                     let sums = (asked.clone().count(), asked.map(|exchange| exchange.bytes).sum());
                     prop_assert_eq!(exchanges.asked_by(*key), sums);
-                    let to_answer = model.open.iter().filter(|exchange| exchange.recipient == *key);
-                    let sums = (to_answer.clone().count(), to_answer.map(|exchange| exchange.bytes).sum());
-                    prop_assert_eq!(exchanges.to_answer(*key), sums);
+                    prop_assert_eq!(exchanges.load_of(*key), model.load_of(*key));
                 }
-                let awaited = model.open.iter().filter(|exchange| sessions.contains(&exchange.sender)).count();
-                let even = model.open.iter().filter(|exchange| exchange.registered.is_some()).count();
+                let even = model.open.iter().filter(|exchange| {
+                    exchange.registered.is_some() && exchange.standing != Standing::Cancelled
+                });
+                prop_assert_eq!(exchanges.at("even"), even.count());
+                prop_assert_eq!(exchanges.at("odd"), 0);
+                let awaited = model.open.iter().filter(is_awaited).count();
                 prop_assert_eq!((exchanges.len(), exchanges.awaited()), (model.open.len(), awaited));
-                prop_assert_eq!((exchanges.at("even"), exchanges.at("odd")), (even, 0));
-                let next_due = model.open.iter().map(|exchange| exchange.deadline).min();
+                for exchange in &model.open {
+                    prop_assert_eq!(exchanges.get(exchange.recipient, exchange.conversation), Some(exchange));
+                }
+                let next_due = model.open.iter().map(Exchange::due).min();
                 prop_assert_eq!(exchanges.next_due(), next_due);
             }
         }
@@ -289,18 +543,20 @@ mod tests {
         for conversation in conversations.clone() {
             exchanges.open(Exchange {
                 sender: session,
-                reply_to: ReplyTo::Filter(conversation),
+                reply_to: ReplyTo::Request(conversation),
                 recipient: session,
                 conversation,
                 registered: None,
+                standing: Standing::Awaited,
                 opened: Moment(0),
                 deadline: Moment(1),
+                guard: Moment(1),
                 bytes: 1,
             });
         }
         assert!(exchanges.open.capacity() > ROOM);
         for conversation in conversations {
-            assert!(exchanges.close(session, conversation).is_some());
+            assert!(exchanges.answer(session, conversation).is_some());
         }
         assert_eq!((exchanges.len(), exchanges.open.capacity()), (0, 0));
     }

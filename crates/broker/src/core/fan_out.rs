@@ -2,25 +2,22 @@
 //!
 //! All of it may take long, so it is done a part at a time, and others are served between (`turns`).
 
-use std::time::Duration;
-
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::Encode;
 use antiphon_protocol::wire::envelope::Message;
 use antiphon_protocol::wire::error_reason::ErrorReason;
-use antiphon_protocol::wire::headers::Headers;
-use antiphon_protocol::wire::layouts::{
-    ErrorReport, FilterOutcome, SendToFilter, SendToPath, SerialisedValue, ServiceFailure,
-};
+use antiphon_protocol::wire::headers::{Header, HeaderBlock, Headers};
+use antiphon_protocol::wire::layouts::{ErrorReport, FilterOutcome, SendToFilter, SendToPath, SerialisedValue};
 use antiphon_protocol::wire::primitives::ConversationId;
 use antiphon_protocol::wire::services::{MessagingFilterSender, MessagingSend, Service};
 
 use super::exchanges::ReplyTo;
 use super::filter::{Fault, Filter, TooMuchWork};
 use super::gate::Action;
+use super::headers::check_metadata;
 use super::per_session::SessionKey;
-use super::refusal::Refusal;
-use super::routing::{RECIPIENT_IS_FULL, no_room};
+use super::refusal::{Failure, Refusal};
+use super::routing::{RECIPIENT_IS_FULL, TOO_LATE, check_time, no_room};
 use super::search::Search;
 use super::serve::{Answer, Asker};
 use super::turns::{FanOut, HeldRequest, Intake, Stage, Task};
@@ -30,18 +27,22 @@ use super::{Broker, Output, cost};
 const TURN_BYTES: usize = 256 << 10;
 
 /// What the sender is told of a session that was to be asked.
-const GONE: ServiceFailure<'_> = ServiceFailure {
-    description: "the session ended before the request was delivered to it",
-    reason: ErrorReason::CLUSTER_ROUTING,
-};
+const GONE: Failure<'_> =
+    Failure::new(ErrorReason::CLUSTER_ROUTING, "the session ended before the request was delivered to it");
 
 impl Broker {
     /// Delivers a request to every session that a filter matches: first the count, then exactly one answer or error for
     /// each of them (rules M-9 to M-13).
     ///
     /// Source: section 8.4.
-    pub(super) fn route_to_filter(&mut self, asker: Asker, request: &SendToFilter<'_>) -> Result<Answer, Refusal> {
+    pub(super) fn route_to_filter(
+        &mut self,
+        asker: Asker,
+        headers: &Headers<'_>,
+        request: &SendToFilter<'_>,
+    ) -> Result<Answer, Refusal> {
         let path = self.admit(asker.session, Action::SendToFilter, request.path)?;
+        check_metadata(headers)?;
         // Before anything of it is kept.
         self.check_memory()?;
         self.check_waiting(request.request.bytes.len())?;
@@ -55,7 +56,7 @@ impl Broker {
         // Who does not want to know how many answers there will be wants none of them.
         let reply_to = match asker.conversation {
             ConversationId::ONE_WAY => ReplyTo::Request(ConversationId::ONE_WAY),
-            _ => ReplyTo::Filter(request.filter_conversation),
+            _ => ReplyTo::Filter { request: asker.conversation, responses: request.filter_conversation },
         };
         let SerialisedValue { type_name, bytes } = &request.request;
         let mut body = Vec::with_capacity(request.path.len() + type_name.len() + bytes.len() + 16);
@@ -63,7 +64,9 @@ impl Broker {
         let search = Search::new(&self.sessions, filter);
         self.spend(search.cost());
         let (timeout, stage) = (self.config.timeout_for(path), Stage::Looking(search));
-        let fan_out = Box::new(FanOut { asker, reply_to, body, timeout, stage });
+        let mut passed_on = HeaderBlock::default();
+        passed_on.add(Header::Metadata, headers.get(Header::Metadata));
+        let fan_out = Box::new(FanOut { asker, reply_to, body, headers: passed_on, timeout, stage });
         // To read it may have taken as long as others can wait.
         match self.sessions.party_of(asker.session) {
             Some(party) if self.work - before > cost::TURN / 2 => {
@@ -78,7 +81,9 @@ impl Broker {
     fn advance(&mut self, now: Moment, mut fan_out: Box<FanOut>, most: usize) -> Result<(), Refusal> {
         let sender = fan_out.asker.session;
         let Some(party) = self.sessions.party_of(sender) else { return Ok(()) };
+        fan_out.asker.now = now;
         if let Stage::Looking(search) = &mut fan_out.stage {
+            check_time(fan_out.asker)?;
             let left = search.work_left();
             let found = search.advance(&self.sessions, self.config.turn_work);
             let spent = left - search.work_left();
@@ -91,15 +96,14 @@ impl Broker {
             self.announce(fan_out.asker, recipients.len(), fan_out.body.len())?;
             fan_out.stage = Stage::Delivering(recipients.into_iter());
         }
-        let FanOut { reply_to, body, timeout, stage, .. } = &mut *fan_out;
-        if let Stage::Delivering(recipients) = stage {
-            let affordable = TURN_BYTES / body.len().max(1);
-            for recipient in recipients.by_ref().take(most.min(affordable).max(1)) {
-                self.deliver_or_fail(now, sender, *reply_to, recipient, *timeout, body);
-            }
-            if recipients.len() > 0 {
-                self.turns.go_on(now, party, sender, fan_out);
-            }
+        let affordable = TURN_BYTES / fan_out.body.len().max(1);
+        for _ in 0..most.min(affordable).max(1) {
+            let Stage::Delivering(recipients) = &mut fan_out.stage else { return Ok(()) };
+            let Some(recipient) = recipients.next() else { return Ok(()) };
+            self.deliver_or_fail(&fan_out, recipient);
+        }
+        if fan_out.undelivered() > 0 {
+            self.turns.go_on(now, party, sender, fan_out);
         }
         Ok(())
     }
@@ -118,25 +122,20 @@ impl Broker {
     }
 
     /// Delivers to one of those that matched, whatever became of it since.
-    fn deliver_or_fail(
-        &mut self,
-        now: Moment,
-        sender: SessionKey,
-        reply_to: ReplyTo,
-        recipient: SessionKey,
-        timeout: Duration,
-        body: &[u8],
-    ) {
-        if self.sessions.get(recipient).is_none() {
-            return self.route_response(recipient, sender, reply_to, Err(GONE));
-        }
-        if self.is_full(recipient) {
-            let refusal = no_room(RECIPIENT_IS_FULL);
-            return self.route_response(recipient, sender, reply_to, Err(refusal.as_wire()));
-        }
-        let frame =
-            |conversation| Message::ServiceRequest { service: MessagingSend::ID, conversation, body }.to_frame();
-        self.deliver(now, sender, reply_to, recipient, timeout, frame);
+    fn deliver_or_fail(&mut self, fan_out: &FanOut, recipient: SessionKey) {
+        let FanOut { asker, reply_to, body, headers, timeout, .. } = fan_out;
+        let failure = if self.sessions.get(recipient).is_none() {
+            GONE
+        } else if check_time(*asker).is_err() {
+            TOO_LATE
+        } else if self.is_full(recipient) {
+            RECIPIENT_IS_FULL
+        } else {
+            let frame =
+                |conversation| Message::ServiceRequest { service: MessagingSend::ID, conversation, body }.to_frame();
+            return self.deliver(*asker, *reply_to, recipient, *timeout, &Headers::of(headers), frame);
+        };
+        self.route_response(recipient, asker.session, *reply_to, Err(failure));
     }
 
     /// The next party that has something under way goes on with it, for as long as others can wait.
@@ -162,12 +161,13 @@ impl Broker {
                     has_asked_others = true;
                 }
                 Task::Held(request) => {
-                    let HeldRequest { service, conversation, body, .. } = &request;
+                    let HeldRequest { service, conversation, due, body, .. } = &request;
                     // Nothing was read from it because there was so much of it.
                     self.pings.heard(now, session);
-                    let asker = Asker { now, session, conversation: *conversation };
+                    let asker = Asker { now, session, conversation: *conversation, due: *due };
                     self.handle_request(asker, &Headers::of(&request.headers), *service, body);
                 }
+                Task::LettingGo(given_up) => self.let_go_some(party, session, given_up),
                 Task::Failing(failing) => self.fail_some(party, session, failing),
                 Task::TakingOut(paths) => self.take_out_some(party, session, paths),
             }

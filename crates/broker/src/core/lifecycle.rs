@@ -13,7 +13,7 @@ use antiphon_protocol::wire::primitives::ConversationId;
 use antiphon_protocol::wire::services::SystemPing;
 
 use super::ending::Ending;
-use super::exchanges::Exchange;
+use super::exchanges::Forgotten;
 use super::identity::{Login, Verdict};
 use super::per_session::SessionKey;
 use super::properties::{self, TooLarge};
@@ -161,6 +161,7 @@ impl Broker {
         request: &ConnectRequest,
         recovery: &Recovery,
     ) {
+        self.withdraw_from_queue(key);
         let Some(session) = self.sessions.get(key) else { return };
         let (missed, last_asked) = (session.missed_by(recovery), session.last_asked());
         let attached = self.negotiate(connection, request);
@@ -175,7 +176,10 @@ impl Broker {
                     session.received.expect_repetitions();
                 }
                 self.send_accepted(ResponseCode::RECONNECTED, key);
-                self.outputs.extend(missed.into_iter().map(|frame| attached.output(frame)));
+                for message in missed {
+                    let message = self.with_time_left(now, key, message);
+                    self.outputs.push_back(attached.output(message));
+                }
                 if self.turns.is_paused(key) {
                     self.regulate(key, Some(Intake::Pause));
                 }
@@ -197,6 +201,9 @@ impl Broker {
         let unanswered = self.exchanges.forget_recipient(key);
         if let Some(party) = self.sessions.party_of(key) {
             self.fail(party, key, unanswered, last_asked, "the session that was to answer lost what it was sent");
+            // Its client has told its application that there will be no answers.
+            let asked = self.exchanges.forget_sender(key);
+            self.let_go(party, key, asked, false);
         }
         self.sessions.forget_past(key);
         // Its own requests to itself have just been answered; for the client they are past as well.
@@ -234,13 +241,14 @@ impl Broker {
     pub(super) fn end(&mut self, key: SessionKey, why: Ending) {
         let Some(last_asked) = self.sessions.get(key).map(Session::last_asked) else { return };
         let Some(party) = self.sessions.party_of(key) else { return };
-        let unanswered = self.forget(key, why);
+        let Forgotten { unanswered, asked } = self.forget(key, why);
         self.fail(party, key, unanswered, last_asked, "the session that was to answer is closed");
+        self.let_go(party, key, asked, false);
     }
 
-    /// Forgets all about a session. Returns what it had not answered.
-    pub(super) fn forget(&mut self, key: SessionKey, why: Ending) -> Vec<Exchange> {
-        let Some(party) = self.sessions.party_of(key) else { return Vec::new() };
+    /// Forgets all about a session. Returns its exchanges.
+    pub(super) fn forget(&mut self, key: SessionKey, why: Ending) -> Forgotten {
+        let Some(party) = self.sessions.party_of(key) else { return Forgotten::default() };
         self.sessions.remove(key);
         self.slow_readers += u64::from(why == Ending::SlowReader);
         tracing::info!(session = %self.sessions.id_of(key), "session closed: {}", why.text());

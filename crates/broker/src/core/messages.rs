@@ -5,11 +5,14 @@ use antiphon_protocol::batch;
 use antiphon_protocol::features::Features;
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::envelope::Message;
-use antiphon_protocol::wire::headers::Headers;
+use antiphon_protocol::wire::headers::{Header, Headers};
+use antiphon_protocol::wire::layouts::ServiceFailure;
+use antiphon_protocol::wire::services::{Cancellation, Service};
 
 use super::ending::Ending;
 use super::per_session::SessionKey;
 use super::received::Occurrence;
+use super::refusal::Failure;
 use super::serve::Asker;
 use super::sessions::Session;
 use super::turns::HeldRequest;
@@ -45,11 +48,16 @@ impl Broker {
         match Message::decode(bare) {
             Ok(Message::ServiceRequest { service, conversation, body }) => {
                 if session.received.remember(conversation, message) == Occurrence::First {
-                    self.request(Asker { now, session: key, conversation }, &headers, service, body);
+                    let due = headers.time_left().map(|left| now + left);
+                    self.request(Asker { now, session: key, conversation, due }, &headers, service, body);
                 }
             }
             Ok(Message::ServiceResponse { conversation, body }) => self.handle_answer(key, conversation, Ok(body)),
-            Ok(Message::ServiceError { conversation, failure }) => self.handle_answer(key, conversation, Err(failure)),
+            Ok(Message::ServiceError { conversation, failure }) => {
+                let details = headers.get(Header::Details);
+                let ServiceFailure { reason, description } = failure;
+                self.handle_answer(key, conversation, Err(Failure { reason, description, details }));
+            }
             // A client says goodbye with a close request and gets an abort for an answer. One that sends what no
             // client sends gets the same (sections 4.1 and 11).
             Ok(Message::CloseRequest) => self.abort(key, Ending::ByClient),
@@ -60,15 +68,17 @@ impl Broker {
     /// A session asks for something: now, or when it has its turn, because something that it asked for before is not done
     /// (rules M-19), or because its party has had its share (rules M-23).
     fn request(&mut self, asker: Asker, headers: &Headers<'_>, service: u32, body: &[u8]) {
-        let Asker { now, session, conversation } = asker;
-        if !self.turns.has_tasks(session) && self.sessions.may_go_on(now, session) {
+        let Asker { now, session, conversation, due } = asker;
+        let is_next = !self.turns.has_tasks(session) && self.sessions.may_go_on(now, session);
+        // That a request is given up does not wait behind it.
+        if is_next || service == Cancellation::ID {
             return self.handle_request(asker, headers, service, body);
         }
         let Some(party) = self.sessions.party_of(session) else { return };
         if let Err(refusal) = self.check_waiting(body.len()) {
             return self.refuse(asker, &refusal);
         }
-        let held = HeldRequest { service, conversation, headers: headers.to_block(), body: body.into() };
+        let held = HeldRequest { service, conversation, due, headers: headers.to_block(), body: body.into() };
         let intake = self.turns.hold(party, session, held);
         self.regulate(session, intake);
     }

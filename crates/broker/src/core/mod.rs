@@ -22,12 +22,14 @@
 //! - `serve`: requests to the broker, by service: each ends in an answer or a `refusal`; `gate`: whether it is allowed.
 //! - `routing`: requests to their recipients, answers back to the senders; `choice`: among several handlers; `fan_out`:
 //!   requests to all that a filter matches, which `search` finds.
+//! - `cancelling`: requests that nobody waits for any more; `headers`: what goes along with requests and errors.
 //! - `registrations`, `session_services`: the other services.
 //! - `operator`: what an operator changes, and is told.
 //! - [`filter`]: the session filter language; `path`: message paths.
 
 pub mod access;
 mod aftermath;
+mod cancelling;
 mod choice;
 pub mod config;
 mod cost;
@@ -36,12 +38,14 @@ mod exchanges;
 mod fan_out;
 pub mod filter;
 mod gate;
+mod headers;
 pub mod identity;
 mod leases;
 mod lifecycle;
 mod logins;
 mod messages;
 mod operator;
+mod pace;
 mod parties;
 mod path;
 mod per_session;
@@ -311,7 +315,7 @@ impl Broker {
         while self.work - before < cost::TURN
             && let Some(exchange) = self.exchanges.pop_due(now)
         {
-            self.time_out(&exchange);
+            self.time_out(exchange);
         }
         while self.work - before < cost::TURN
             && let Some((key, is_silent)) = self.pings.pop_due(now)

@@ -1,11 +1,12 @@
 //! Routes requests to their recipients, and answers back to the senders.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use antiphon_protocol::features::Features;
-use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::envelope::{Message, request_frame, request_frame_of};
 use antiphon_protocol::wire::error_reason::ErrorReason;
+use antiphon_protocol::wire::headers::{HeaderBlock, Headers};
 use antiphon_protocol::wire::layouts::{
     FilterAnswer, FilterResponse, ForwardedRequest, ReasonAndText, SendToPath, SendToSession, SerialisedValue,
     ServiceFailure,
@@ -15,10 +16,11 @@ use antiphon_protocol::wire::services::{FilterResponseDelivery, MessagingReceive
 use antiphon_protocol::wire::{Decode, Reader};
 
 use super::choice::Availability;
-use super::exchanges::{Exchange, Exchanges, ReplyTo};
+use super::exchanges::{Exchange, Exchanges, Load, ReplyTo, Standing};
 use super::gate::Action;
+use super::headers::check_metadata;
 use super::per_session::SessionKey;
-use super::refusal::Refusal;
+use super::refusal::{Failure, Refusal};
 use super::registry::Chosen;
 use super::serve::{Answer, Asker};
 use super::session_services::no_such_session;
@@ -28,17 +30,38 @@ use super::{Broker, BrokerConfig};
 /// Longest error text of a recipient that is passed on, in characters (rules M-18).
 const MAX_ERROR_TEXT: usize = 1024;
 
-pub(super) const RECIPIENT_IS_FULL: &str =
-    "the recipient has as many requests to answer as it may have, try again later";
-const HANDLERS_ARE_FULL: &str =
-    "the request handlers have as many requests to answer as they may have, try again later";
+pub(super) const RECIPIENT_IS_FULL: Failure<'_> =
+    Failure::new(ErrorReason::BUSY, "the recipient has as many requests to answer as it may have, try again later");
+const HANDLERS_ARE_FULL: Failure<'_> = Failure::new(
+    ErrorReason::BUSY,
+    "the request handlers have as many requests to answer as they may have, try again later",
+);
+/// Of a request that is not delivered.
+pub(super) const TOO_LATE: Failure<'_> =
+    Failure::new(ErrorReason::REQUEST_TIME_OUT, "the time for the request was over before it was delivered");
+
+/// Where a request goes.
+struct To {
+    session: SessionKey,
+    /// New with this request.
+    conversation: ConversationId,
+    /// The path that its handler is registered at, if it goes to one.
+    registered: Option<Arc<str>>,
+}
 
 impl Broker {
     /// Forwards a request to one handler of the most specific registered path (rules M-3, M-4).
     ///
     /// Source: section 8.2.
-    pub(super) fn route_to_path(&mut self, asker: Asker, request: &SendToPath<'_>) -> Result<Answer, Refusal> {
+    pub(super) fn route_to_path(
+        &mut self,
+        asker: Asker,
+        headers: &Headers<'_>,
+        request: &SendToPath<'_>,
+    ) -> Result<Answer, Refusal> {
         let path = self.admit(asker.session, Action::SendToPath, request.path)?;
+        check_metadata(headers)?;
+        check_time(asker)?;
         self.spend(path.as_str().len() / 4);
         let room = self.check_room(asker.session, 1, request.request.bytes.len());
         let availability = |key| availability(&self.config, &self.sessions, &self.exchanges, key);
@@ -48,7 +71,7 @@ impl Broker {
                 let text = format!("no session handles {}", request.path);
                 return Err(Refusal::new(ErrorReason::UNHANDLED_MESSAGE, text));
             }
-            Chosen::AllFull => return room.and(Err(no_room(HANDLERS_ARE_FULL))),
+            Chosen::AllFull => return room.and(Err(HANDLERS_ARE_FULL.into())),
         };
         room?;
         let recipient = handler.session;
@@ -68,69 +91,82 @@ impl Broker {
         let frame = request_frame_of(MessagingReceiverClient::ID, conversation, capacity, |out| {
             body.encode_with(&properties, out);
         });
-        let exchange = Exchange {
-            sender: asker.session,
-            reply_to: ReplyTo::Request(asker.conversation),
-            recipient,
-            conversation,
-            registered: Some(registered.clone()),
-            opened: asker.now,
-            deadline: asker.now + self.config.timeout_for(path),
-            bytes: frame.len(),
-        };
-        self.forward(exchange, frame);
+        let (reply_to, timeout) = (ReplyTo::Request(asker.conversation), self.config.timeout_for(path));
+        let registered = Some(registered.clone());
+        self.forward(asker, reply_to, To { session: recipient, conversation, registered }, timeout, headers, frame);
         Ok(Answer::Later)
     }
 
     /// Delivers a request to one session (rules M-1).
     ///
     /// Source: section 8.3.
-    pub(super) fn route_to_session(&mut self, asker: Asker, request: &SendToSession<'_>) -> Result<Answer, Refusal> {
+    pub(super) fn route_to_session(
+        &mut self,
+        asker: Asker,
+        headers: &Headers<'_>,
+        request: &SendToSession<'_>,
+    ) -> Result<Answer, Refusal> {
         let path = self.admit(asker.session, Action::SendToSession, request.path)?;
+        check_metadata(headers)?;
+        check_time(asker)?;
         let recipient = self.sessions.with_id(request.session).ok_or_else(|| no_such_session(request.session))?;
         self.check_room(asker.session, 1, request.request.bytes.len())?;
         if self.is_full(recipient) {
-            return Err(no_room(RECIPIENT_IS_FULL));
+            return Err(RECIPIENT_IS_FULL.into());
         }
         let body = SendToPath { path: request.path, request: request.request.clone() };
         let capacity = body.path.len() + body.request.bytes.len() + 32;
         let frame = |conversation| request_frame::<MessagingSend>(conversation, &body, capacity);
         let (reply_to, timeout) = (ReplyTo::Request(asker.conversation), self.config.timeout_for(path));
-        self.deliver(asker.now, asker.session, reply_to, recipient, timeout, frame);
+        self.deliver(asker, reply_to, recipient, timeout, headers, frame);
         Ok(Answer::Later)
     }
 
     /// Delivers an addressed request, as the message `frame` of a conversation.
     pub(super) fn deliver(
         &mut self,
-        now: Moment,
-        sender: SessionKey,
+        asker: Asker,
         reply_to: ReplyTo,
         recipient: SessionKey,
         timeout: Duration,
+        headers: &Headers<'_>,
         frame: impl FnOnce(ConversationId) -> Vec<u8>,
     ) {
         let Some(conversation) = self.sessions.get_mut(recipient).map(Session::next_conversation) else { return };
-        let frame = frame(conversation);
-        let exchange = Exchange {
-            sender,
+        let to = To { session: recipient, conversation, registered: None };
+        self.forward(asker, reply_to, to, timeout, headers, frame(conversation));
+    }
+
+    /// Sends a request to its recipient and remembers where the answer goes: the only place where an exchange is opened. Its
+    /// deadline is that of its sender, or the end of `timeout` if that comes first or the sender said nothing.
+    fn forward(
+        &mut self,
+        asker: Asker,
+        reply_to: ReplyTo,
+        to: To,
+        timeout: Duration,
+        headers: &Headers<'_>,
+        frame: Vec<u8>,
+    ) {
+        let To { session: recipient, conversation, registered } = to;
+        let guard = asker.now + timeout;
+        let deadline = asker.due.map_or(guard, |due| due.min(guard));
+        let time_left = asker.due.map(|_| deadline.since(asker.now));
+        let frame = self.headers_to(recipient, time_left, headers).before(frame);
+        let (from, to) = (self.sessions.id_of(asker.session), self.sessions.id_of(recipient));
+        tracing::trace!(sender = %from, recipient = %to, delivery = conversation.0, "request forwarded");
+        self.exchanges.open(Exchange {
+            sender: asker.session,
             reply_to,
             recipient,
             conversation,
-            registered: None,
-            opened: now,
-            deadline: now + timeout,
+            registered,
+            standing: Standing::Awaited,
+            opened: asker.now,
+            deadline,
+            guard,
             bytes: frame.len(),
-        };
-        self.forward(exchange, frame);
-    }
-
-    /// Sends a request to its recipient and remembers where the answer goes.
-    fn forward(&mut self, exchange: Exchange, frame: Vec<u8>) {
-        let recipient = exchange.recipient;
-        let (from, to) = (self.sessions.id_of(exchange.sender), self.sessions.id_of(recipient));
-        tracing::trace!(sender = %from, recipient = %to, delivery = exchange.conversation.0, "request forwarded");
-        self.exchanges.open(exchange);
+        });
         self.send_to(recipient, frame);
     }
 
@@ -140,11 +176,12 @@ impl Broker {
         &mut self,
         recipient: SessionKey,
         conversation: ConversationId,
-        answer: Result<&[u8], ServiceFailure<'_>>,
+        answer: Result<&[u8], Failure<'_>>,
     ) {
-        if let Some(exchange) = self.exchanges.close(recipient, conversation) {
-            self.has_more_room(recipient);
-            if self.sessions.get(exchange.sender).is_none() {
+        let exchange = self.exchanges.answer(recipient, conversation);
+        self.has_more_room(recipient);
+        if let Some(exchange) = exchange {
+            if exchange.standing != Standing::Awaited {
                 self.late_answers += 1;
             }
             self.settle(&exchange, answer);
@@ -155,17 +192,23 @@ impl Broker {
         }
     }
 
-    /// The only guard against recipients that never answer: the official clients have no timeout (rules M-15). If the
-    /// recipient has no connection, it may still get the request with its next one.
-    pub(super) fn time_out(&mut self, exchange: &Exchange) {
-        self.has_more_room(exchange.recipient);
+    /// An exchange is due. The broker's own limit is the only guard against recipients that never answer: the official
+    /// clients have no timeout (rules M-15). If the recipient has no connection, it does not get the request any more.
+    pub(super) fn time_out(&mut self, exchange: Exchange) {
+        if exchange.standing != Standing::Awaited {
+            return self.has_more_room(exchange.recipient);
+        }
         let timeout = exchange.deadline.since(exchange.opened);
         let description = &*format!("the recipient did not answer within {timeout:?}");
-        self.settle(exchange, Err(ServiceFailure { description, reason: ErrorReason::REQUEST_TIME_OUT }));
+        self.settle(&exchange, Err(Failure::new(ErrorReason::REQUEST_TIME_OUT, description)));
+        self.let_go_of(exchange, true);
     }
 
-    /// Tells the sender what an exchange came to.
-    pub(super) fn settle(&mut self, exchange: &Exchange, answer: Result<&[u8], ServiceFailure<'_>>) {
+    /// Tells the sender what an exchange came to, if it waits for that.
+    pub(super) fn settle(&mut self, exchange: &Exchange, answer: Result<&[u8], Failure<'_>>) {
+        if exchange.standing != Standing::Awaited {
+            return;
+        }
         let (from, to) = (self.sessions.id_of(exchange.sender), self.sessions.id_of(exchange.recipient));
         let (delivery, outcome) = (exchange.conversation.0, answer.as_ref().err().map(|failure| failure.reason));
         match outcome {
@@ -181,18 +224,19 @@ impl Broker {
         recipient: SessionKey,
         sender: SessionKey,
         reply_to: ReplyTo,
-        answer: Result<&[u8], ServiceFailure<'_>>,
+        answer: Result<&[u8], Failure<'_>>,
     ) {
         let Some(session) = self.sessions.get_mut(sender) else { return };
         let answer = match answer {
             // What stands behind the value is not looked at: there are clients that write too much, and whether their
             // answer can be read is for the sender to say (rules M-17).
-            Ok(body) => SerialisedValue::decode(&mut Reader::new(body)).map(|value| (body, value)).map_err(|_| {
-                ServiceFailure { description: "the recipient's answer is malformed", reason: ErrorReason::INVALID_DATA }
-            }),
-            Err(ServiceFailure { reason, description }) => {
-                let end = description.char_indices().nth(MAX_ERROR_TEXT).map_or(description.len(), |(at, _)| at);
-                Err(ServiceFailure { description: &description[..end], reason })
+            Ok(body) => SerialisedValue::decode(&mut Reader::new(body))
+                .map(|value| (body, value))
+                .map_err(|_| Failure::new(ErrorReason::INVALID_DATA, "the recipient's answer is malformed")),
+            Err(failure) => {
+                let text = failure.description;
+                let end = text.char_indices().nth(MAX_ERROR_TEXT).map_or(text.len(), |(at, _)| at);
+                Err(Failure { description: &text[..end], ..failure })
             }
         };
         match (reply_to, answer) {
@@ -201,21 +245,23 @@ impl Broker {
                 self.send_to(sender, Message::ServiceResponse { conversation, body }.to_frame());
             }
             (ReplyTo::Request(conversation), Err(failure)) => self.send_failure(sender, conversation, failure),
-            (ReplyTo::Filter(filter_conversation), answer) => {
+            (ReplyTo::Filter { responses: filter_conversation, .. }, answer) => {
                 let conversation = match session.connection() {
                     Some(connection) if connection.negotiated.features.has(Features::UNACKNOWLEDGED) => {
                         ConversationId::ONE_WAY
                     }
                     _ => session.next_conversation(),
                 };
-                let answer = match answer {
-                    Ok((_, value)) => FilterAnswer::Response(value),
-                    Err(ServiceFailure { description, reason }) => {
-                        FilterAnswer::Error(ReasonAndText { reason, description })
+                let (answer, headers) = match answer {
+                    Ok((_, value)) => (FilterAnswer::Response(value), HeaderBlock::default()),
+                    Err(failure) => {
+                        let (ServiceFailure { description, reason }, headers) = self.failure_to(sender, failure);
+                        (FilterAnswer::Error(ReasonAndText { reason, description }), headers)
                     }
                 };
                 let body = FilterResponse { filter_conversation, session: self.sessions.id_of(recipient), answer };
-                self.send_to(sender, request_frame::<FilterResponseDelivery>(conversation, &body, 64));
+                let frame = request_frame::<FilterResponseDelivery>(conversation, &body, 64);
+                self.send_to(sender, headers.before(frame));
             }
         }
     }
@@ -277,17 +323,26 @@ fn availability(
     recipient: SessionKey,
 ) -> Availability {
     let Some(session) = sessions.get(recipient) else { return Availability::Gone };
-    let (to_answer, bytes) = exchanges.to_answer(recipient);
-    // What is queued for a session without a connection must be kept until it is back, with room for answers to what it
-    // asked itself.
-    let queue_is_full = !session.is_connected() && session.queued() >= config.recovery.messages as u64 / 2;
-    if queue_is_full || to_answer >= config.max_requests_to_answer || bytes >= config.max_bytes_to_answer {
+    let Load { requests, bytes, to_answer } = exchanges.load_of(recipient);
+    let is_loaded = requests >= config.max_requests_to_answer || bytes >= config.max_bytes_to_answer;
+    if is_loaded || is_queue_full(config, session) {
         Availability::Full
     } else if session.is_connected() {
         Availability::Ready(to_answer)
     } else {
         Availability::Disconnected(to_answer)
     }
+}
+
+/// Whether no more is to be queued for a session without a connection. What is queued must be kept until it is back, with room
+/// for answers to what it asked itself.
+pub(super) fn is_queue_full(config: &BrokerConfig, session: &Session) -> bool {
+    !session.is_connected() && session.queued() >= config.recovery.messages as u64 / 2
+}
+
+/// Refuses a request for which its sender waits no more.
+pub(super) fn check_time(asker: Asker) -> Result<(), Refusal> {
+    if asker.due.is_some_and(|due| due <= asker.now) { Err(TOO_LATE.into()) } else { Ok(()) }
 }
 
 /// A limit of the broker is reached, and nobody was asked: the sender may try again.

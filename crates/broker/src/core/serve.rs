@@ -6,17 +6,16 @@ use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::envelope::{Message, response_frame};
 use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::headers::Headers;
-use antiphon_protocol::wire::layouts::{Reauthenticate, ServiceFailure};
+use antiphon_protocol::wire::layouts::Reauthenticate;
 use antiphon_protocol::wire::primitives::ConversationId;
 use antiphon_protocol::wire::services::{
-    Cancellation, CredentialsWanted, FilterResponseDelivery, HandlerSearch, HandlerUnwatch, HandlerWatch,
-    HandlersChanged, MessagingReceiverClient, Service, ServiceRequest, SessionCount, SetProperties, SystemPing,
-    UserPing, service_name,
+    CredentialsWanted, FilterResponseDelivery, HandlerSearch, HandlerUnwatch, HandlerWatch, HandlersChanged,
+    MessagingReceiverClient, Service, ServiceRequest, SessionCount, SetProperties, SystemPing, UserPing, service_name,
 };
 
 use super::ending::Ending;
 use super::per_session::SessionKey;
-use super::refusal::Refusal;
+use super::refusal::{Failure, Refusal};
 use super::{Broker, cost};
 
 /// The origin of a request: session, time and conversation.
@@ -25,6 +24,8 @@ pub(super) struct Asker {
     pub now: Moment,
     pub session: SessionKey,
     pub conversation: ConversationId,
+    /// Until when the sender waits, if it said so.
+    pub due: Option<Moment>,
 }
 
 /// The answer to a session's request.
@@ -77,12 +78,12 @@ impl Broker {
         tracing::trace!(%sender, conversation = asker.conversation.0, service, path, "request");
     }
 
-    fn serve(&mut self, asker: Asker, _headers: &Headers<'_>, request: ServiceRequest<'_>) -> Result<Answer, Refusal> {
+    fn serve(&mut self, asker: Asker, headers: &Headers<'_>, request: ServiceRequest<'_>) -> Result<Answer, Refusal> {
         match request {
             ServiceRequest::UserPing(()) => Ok(asker.answer::<UserPing>(&())),
-            ServiceRequest::MessagingSend(request) => self.route_to_path(asker, &request),
-            ServiceRequest::MessagingReceiverServer(request) => self.route_to_session(asker, &request),
-            ServiceRequest::MessagingFilterSender(request) => self.route_to_filter(asker, &request),
+            ServiceRequest::MessagingSend(request) => self.route_to_path(asker, headers, &request),
+            ServiceRequest::MessagingReceiverServer(request) => self.route_to_session(asker, headers, &request),
+            ServiceRequest::MessagingFilterSender(request) => self.route_to_filter(asker, headers, &request),
             ServiceRequest::Registration(request) => self.register(asker, &request),
             ServiceRequest::Deregistration(request) => self.deregister(asker, &request),
             ServiceRequest::ChangeOwnPrincipal(request) => {
@@ -94,12 +95,12 @@ impl Broker {
             ServiceRequest::GetProperties(request) => self.tell_properties(asker, &request),
             ServiceRequest::GetOwnProperties(()) => self.tell_own_properties(asker),
             ServiceRequest::CloseClient(session) => self.close_client(asker, session),
+            ServiceRequest::Cancellation(request) => self.cancel(asker, &request),
             ServiceRequest::SystemPing(()) => Err(not_offered(SystemPing::ID)),
             ServiceRequest::MessagingReceiverClient(_) => Err(not_offered(MessagingReceiverClient::ID)),
             ServiceRequest::FilterResponseDelivery(_) => Err(not_offered(FilterResponseDelivery::ID)),
             ServiceRequest::SetProperties(_) => Err(not_offered(SetProperties::ID)),
             ServiceRequest::CredentialsWanted(()) => Err(not_offered(CredentialsWanted::ID)),
-            ServiceRequest::Cancellation(_) => Err(not_offered(Cancellation::ID)),
             ServiceRequest::SessionCount(_) => Err(not_offered(SessionCount::ID)),
             ServiceRequest::HandlerSearch(_) => Err(not_offered(HandlerSearch::ID)),
             ServiceRequest::HandlerWatch(_) => Err(not_offered(HandlerWatch::ID)),
@@ -122,23 +123,20 @@ impl Broker {
         let (session, conversation) = (self.sessions.id_of(asker.session), asker.conversation.0);
         let (reason, why) = (&refusal.reason, &*refusal.text);
         tracing::debug!(%session, conversation, %reason, why, "request refused");
-        self.send_failure(asker.session, asker.conversation, refusal.as_wire());
+        self.send_failure(asker.session, asker.conversation, refusal.as_failure());
     }
 
     /// Sends an error as the answer to a request, if it wants one.
-    pub(super) fn send_failure(
-        &mut self,
-        session: SessionKey,
-        conversation: ConversationId,
-        failure: ServiceFailure<'_>,
-    ) {
+    pub(super) fn send_failure(&mut self, session: SessionKey, conversation: ConversationId, failure: Failure<'_>) {
         if conversation != ConversationId::ONE_WAY {
-            self.send_to(session, Message::ServiceError { conversation, failure }.to_frame());
+            let (failure, headers) = self.failure_to(session, failure);
+            self.send_to(session, headers.before(Message::ServiceError { conversation, failure }.to_frame()));
         }
     }
 }
 
-fn not_offered(service: u32) -> Refusal {
+/// Nobody offers this service, or not on this connection.
+pub(super) fn not_offered(service: u32) -> Refusal {
     let text = match service_name(service) {
         Some(name) => format!("this broker does not offer service {service} ({name})"),
         None => format!("this broker does not offer service {service}"),

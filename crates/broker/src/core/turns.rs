@@ -12,8 +12,11 @@ use std::vec;
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::headers::HeaderBlock;
 use antiphon_protocol::wire::primitives::ConversationId;
+use antiphon_protocol::wire::services::{MessagingFilterSender, MessagingReceiverServer, MessagingSend, Service};
 
+use super::cancelling::GivenUp;
 use super::exchanges::{Exchange, ReplyTo};
+use super::pace::Pace;
 use super::parties::PartyKey;
 use super::per_session::{Numbered, SessionKey};
 use super::registry::Leftover;
@@ -25,6 +28,8 @@ use super::serve::Asker;
 const MAX_HELD: usize = 1024;
 /// Bytes of those. A single request may have more.
 const MAX_HELD_BYTES: usize = 1 << 20;
+/// The services that ask other sessions.
+const SENDING: [u32; 3] = [MessagingSend::ID, MessagingReceiverServer::ID, MessagingFilterSender::ID];
 
 /// A request to every session that a filter matches.
 #[derive(Debug)]
@@ -33,9 +38,25 @@ pub(super) struct FanOut {
     pub reply_to: ReplyTo,
     /// What every recipient gets: a `SendToPath`, in wire form.
     pub body: Vec<u8>,
-    /// How long each has to answer.
+    /// What goes along with it.
+    pub headers: HeaderBlock,
+    /// How long each has to answer, if the sender does not say less.
     pub timeout: Duration,
     pub stage: Stage,
+}
+
+impl FanOut {
+    fn len(&self) -> usize {
+        self.headers.len() + self.body.len()
+    }
+
+    /// How many are still to be asked, as far as is known.
+    pub fn undelivered(&self) -> usize {
+        match &self.stage {
+            Stage::Looking(_) => 1,
+            Stage::Delivering(recipients) => recipients.len(),
+        }
+    }
 }
 
 /// How far a request to a filter has come.
@@ -54,6 +75,7 @@ pub(super) enum Task {
     /// party has had its share for now (rules M-23).
     Held(HeldRequest),
     Failing(Failing),
+    LettingGo(GivenUp),
     /// The paths at which a session that is over is still registered.
     TakingOut(Leftover),
 }
@@ -63,6 +85,8 @@ pub(super) enum Task {
 pub(super) struct HeldRequest {
     pub service: u32,
     pub conversation: ConversationId,
+    /// Until when its sender waits, if it said so.
+    pub due: Option<Moment>,
     pub headers: HeaderBlock,
     pub body: Box<[u8]>,
 }
@@ -108,38 +132,12 @@ pub(super) struct Turns {
     pace: Pace,
 }
 
-/// How many sessions are asked in one turn: more while turns come in time, fewer when they come late, since then others
-/// wait as well.
-#[derive(Debug)]
-struct Pace {
-    now: usize,
-    most: usize,
-}
-
 #[derive(Debug, Default)]
 struct Tasks {
     queue: VecDeque<Task>,
     held: usize,
     held_bytes: usize,
     is_paused: bool,
-}
-
-impl Pace {
-    /// Nothing is known yet.
-    const FIRST: usize = 32;
-    const LEAST: usize = 8;
-    /// Later than this is late: timers are not more exact than a millisecond.
-    const PATIENCE: Duration = Duration::from_millis(2);
-
-    fn new(most: usize) -> Self {
-        Self { now: Self::FIRST.min(most), most }
-    }
-
-    /// A turn came so much later than it was to come.
-    fn adapt(&mut self, lateness: Duration) {
-        self.now = if lateness > Self::PATIENCE { (self.now / 2).max(Self::LEAST) } else { self.now + self.now / 4 };
-        self.now = self.now.min(self.most);
-    }
 }
 
 impl Tasks {
@@ -178,7 +176,7 @@ impl Turns {
 
     /// How many sessions may be asked in a turn now.
     pub fn recipients(&self) -> usize {
-        self.pace.now
+        self.pace.recipients()
     }
 
     /// Bytes of requests that wait for their turn, or go on in the next, of all sessions.
@@ -189,7 +187,7 @@ impl Turns {
     /// A session's request to many others goes on later: before everything else that it asked for.
     pub fn go_on(&mut self, now: Moment, party: PartyKey, session: SessionKey, fan_out: Box<FanOut>) {
         let pause = self.pause;
-        self.bytes += fan_out.body.len();
+        self.bytes += fan_out.len();
         self.tasks_of(Some(now + pause), party, session).queue.push_front(Task::FanOut(fan_out));
     }
 
@@ -206,6 +204,11 @@ impl Turns {
     /// Senders are told later that they will get no answers from a session.
     pub fn fail(&mut self, party: PartyKey, session: SessionKey, failing: Failing) {
         self.tasks_of(None, party, session).queue.push_back(Task::Failing(failing));
+    }
+
+    /// Recipients are told later that a session waits no more for their answers.
+    pub fn let_go(&mut self, party: PartyKey, session: SessionKey, given_up: GivenUp) {
+        self.tasks_of(None, party, session).queue.push_back(Task::LettingGo(given_up));
     }
 
     /// Request handlers of a session that is over are taken out later: before its party gets anything else done, since its
@@ -259,7 +262,11 @@ impl Turns {
         while let Some(session) = waiting.pop_front() {
             // It may be over.
             let Some(tasks) = self.tasks.get_mut(&session) else { continue };
-            let Some(task) = tasks.queue.pop_front() else { continue };
+            let Some(task) = tasks.queue.pop_front() else {
+                // What it asked for was withdrawn.
+                self.tasks.remove(&session);
+                continue;
+            };
             self.bytes -= task.bytes();
             if let Task::Held(request) = &task {
                 tasks.held -= 1;
@@ -298,11 +305,31 @@ impl Turns {
         }
     }
 
+    /// A session has given a request up, before it had its turn or while it has some. Returns how many tasks were looked at, and
+    /// whether more may be read.
+    pub fn withdraw(&mut self, session: SessionKey, request: ConversationId) -> (usize, Option<Intake>) {
+        let Some(tasks) = self.tasks.get_mut(&session) else { return (0, None) };
+        let looked_at = tasks.queue.len();
+        let Tasks { queue, held, held_bytes, .. } = tasks;
+        queue.retain(|task| {
+            let is_it = task.is_request(request);
+            if is_it {
+                self.bytes -= task.bytes();
+                if let Task::Held(request) = task {
+                    *held -= 1;
+                    *held_bytes -= request.len();
+                }
+            }
+            !is_it
+        });
+        (looked_at, tasks.regulate())
+    }
+
     /// Nobody wants any more what a session asked for. What others are to be told of it remains.
     pub fn forget(&mut self, session: SessionKey) {
         let Some(tasks) = self.tasks.get_mut(&session) else { return };
         self.bytes -= tasks.queue.iter().map(Task::bytes).sum::<usize>();
-        tasks.queue.retain(|task| matches!(task, Task::Failing(_) | Task::TakingOut(_)));
+        tasks.queue.retain(|task| matches!(task, Task::Failing(_) | Task::LettingGo(_) | Task::TakingOut(_)));
         (tasks.held, tasks.held_bytes, tasks.is_paused) = (0, 0, false);
         if tasks.queue.is_empty() {
             self.tasks.remove(&session);
@@ -325,22 +352,28 @@ impl Turns {
 }
 
 impl Task {
+    /// Whether it is the request to others that a session made in this conversation.
+    fn is_request(&self, request: ConversationId) -> bool {
+        match self {
+            Self::FanOut(fan_out) => fan_out.asker.conversation == request,
+            Self::Held(held) => held.conversation == request && SENDING.contains(&held.service),
+            Self::Failing(_) | Self::LettingGo(_) | Self::TakingOut(_) => false,
+        }
+    }
+
     fn bytes(&self) -> usize {
         match self {
-            Self::FanOut(fan_out) => fan_out.body.len(),
+            Self::FanOut(fan_out) => fan_out.len(),
             Self::Held(request) => request.len(),
-            Self::Failing(_) | Self::TakingOut(_) => 0,
+            Self::Failing(_) | Self::LettingGo(_) | Self::TakingOut(_) => 0,
         }
     }
 
     fn undelivered(&self) -> usize {
         match self {
-            Self::FanOut(fan_out) => match &fan_out.stage {
-                Stage::Looking(_) => 1,
-                Stage::Delivering(recipients) => recipients.len(),
-            },
+            Self::FanOut(fan_out) => fan_out.undelivered(),
             Self::Failing(failing) => failing.unanswered.len(),
-            Self::Held(_) | Self::TakingOut(_) => 0,
+            Self::Held(_) | Self::LettingGo(_) | Self::TakingOut(_) => 0,
         }
     }
 }

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its part of it")]
 
 mod drive;
+pub mod raw;
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;

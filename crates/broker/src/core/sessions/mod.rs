@@ -170,6 +170,16 @@ impl Sessions {
         connection
     }
 
+    /// Takes messages out of those that wait for the connection of a session, as if they had never been there.
+    pub fn retain_queued(&mut self, key: SessionKey, is_wanted: impl FnMut(&[u8]) -> bool) {
+        let Some(session) = find(&mut self.open, key) else { return };
+        let before = session.kept_bytes();
+        session.retain_queued(is_wanted);
+        let after = session.kept_bytes();
+        self.parties.keep(session.party(), before, after);
+        self.recovery_bytes -= before - after;
+    }
+
     /// Makes room: of the party for which most bytes are kept, the sessions for which most are, and then of the next one. An
     /// eighth is free then, so that this is rare.
     fn forget_what_most_is_kept_for(&mut self) {

@@ -56,6 +56,8 @@ enum Attachment {
         until: Moment,
         sent: u64,
         asked: ConversationId,
+        /// Of the connection before.
+        features: Features,
     },
 }
 
@@ -128,6 +130,14 @@ impl Session {
         match self.attachment {
             Attachment::Attached(connection) => Some(connection),
             Attachment::Detached { .. } => None,
+        }
+    }
+
+    /// What both ends do beyond the protocol on its connection, or did on the last one.
+    pub fn features(&self) -> Features {
+        match self.attachment {
+            Attachment::Attached(connection) => connection.negotiated.features,
+            Attachment::Detached { features, .. } => features,
         }
     }
 
@@ -219,7 +229,8 @@ impl Session {
     /// until when.
     pub(super) fn detach(&mut self, now: Moment, at_most: Duration) -> Moment {
         let (until, sent) = (now + self.keep_for.min(at_most), self.sent.sent());
-        self.attachment = Attachment::Detached { until, sent, asked: ConversationId(self.last_conversation) };
+        let (asked, features) = (ConversationId(self.last_conversation), self.features());
+        self.attachment = Attachment::Detached { until, sent, asked, features };
         until
     }
 
@@ -255,6 +266,13 @@ impl Session {
     /// Keeps a message that is sent.
     pub(super) fn keep(&mut self, frame: &Bytes) {
         self.sent.push(frame.clone());
+    }
+
+    /// Keeps of the messages that wait for a connection only those that are wanted: the others will never have been sent.
+    pub(super) fn retain_queued(&mut self, is_wanted: impl FnMut(&[u8]) -> bool) {
+        if let Attachment::Detached { sent, .. } = self.attachment {
+            self.sent.retain_since(sent + 1, is_wanted);
+        }
     }
 
     /// Keeps nothing of what was sent.
