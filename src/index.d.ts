@@ -278,7 +278,10 @@ export interface Session<C extends Contract = AnyContract> {
    * The session's ID, e.g. `c11fef067d9debd4-0000000100000000`. Changes only if the broker had to open a new session.
    */
   readonly id: string;
-  /** The name that this session is logged in under; empty for anonymous. */
+  /**
+   * The name that was given to {@link connect} or {@link Session.changePrincipal}; empty for anonymous. Where a token alone
+   * says who it is, this is empty as well, and `getProperties(["$Principal"])` tells.
+   */
   readonly principal: string;
   /** Whether the session is connected. */
   readonly state: SessionState;

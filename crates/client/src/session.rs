@@ -82,7 +82,8 @@ impl Session {
         self.0.shared.identity.get().session.unwrap_or(SessionId { server: 0, value: 0 })
     }
 
-    /// Whom the server knows the session as; none if it is anonymous.
+    /// The name that was given when it connected, or changed its principal; none if it is anonymous, or if its credentials
+    /// alone say who it is: then the property `$Principal` tells.
     #[must_use]
     pub fn principal(&self) -> Option<String> {
         self.0.shared.identity.get().principal.clone()
