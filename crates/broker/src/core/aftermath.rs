@@ -26,6 +26,7 @@ impl Broker {
             && let Some(path) = paths.next()
         {
             self.registry.take_out(key, &path);
+            self.queues.mark_ready(&path);
             self.spend(cost::REGISTRATION);
         }
         if paths.len() > 0 {

@@ -44,6 +44,7 @@ impl Broker {
             self.spend(looked_at);
             self.regulate(asker.session, intake);
         }
+        self.queues.withdraw(asker.session, conversation);
         let exchanges = self.exchanges.give_up(asker.session, conversation);
         if let Some(party) = self.sessions.party_of(asker.session) {
             self.let_go(party, asker.session, exchanges, is_timed_out);
@@ -71,6 +72,7 @@ impl Broker {
 
     /// The sender of an exchange waits for its answer no more.
     pub(super) fn let_go_of(&mut self, exchange: Exchange, is_timed_out: bool) {
+        self.is_closed(&exchange);
         let key = exchange.recipient;
         let Some(recipient) = self.sessions.get(key) else { return };
         let was_sent = exchange.conversation <= recipient.last_asked();

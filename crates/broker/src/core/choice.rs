@@ -15,15 +15,27 @@ pub(super) struct Handler {
     pub registration: ConversationId,
     /// The properties of the sender that it wants, if it wants any.
     pub selection: Option<Arc<Selection>>,
+    pub capacity: Capacity,
 }
 
-/// Whether the session of a handler can take a request, with the number that it has to answer. The least is the best.
+/// How many requests a handler takes, as its registration says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Capacity {
+    /// At a time; 0 for as many as come.
+    pub at_a_time: u32,
+    /// How many more may wait on its account while all handlers at the path have as many as they take.
+    pub waiting: u32,
+}
+
+/// Whether a handler, or its session, can take a request, with the number that it has to answer. The least is the best.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Availability {
     /// It has a connection, and room for another request.
     Ready(usize),
     /// It has room, but no connection at the moment.
     Disconnected(usize),
+    /// Its handler at the path has as many as it takes at a time.
+    Busy,
     /// It has as many to answer as it may have.
     Full,
     /// It is over.
@@ -41,6 +53,8 @@ pub(super) struct Handlers {
     /// Where the second and the third part begin.
     absent: usize,
     full: usize,
+    /// How many requests may wait for them.
+    waiting: u64,
     /// Where each session is, once there are many.
     places: Option<Box<Numbered<u64, usize>>>,
 }
@@ -64,9 +78,15 @@ impl Handlers {
         other.filter(|other| ***other == selection).cloned().unwrap_or_else(|| Arc::new(selection))
     }
 
+    /// How many requests may wait while all have as many as they take.
+    pub fn may_wait(&self) -> u64 {
+        self.waiting
+    }
+
     /// Adds one, of a session that has none here.
     pub fn insert(&mut self, handler: Handler) {
         let (session, at) = (handler.session, self.handlers.len());
+        self.waiting += u64::from(handler.capacity.waiting);
         if at == 0 {
             // Most paths have one handler, and there may be very many paths.
             self.handlers.reserve_exact(1);
@@ -88,6 +108,7 @@ impl Handlers {
         let last = self.handlers.len() - 1;
         self.swap(at, last);
         let handler = self.handlers.pop();
+        self.waiting -= handler.as_ref().map_or(0, |handler| u64::from(handler.capacity.waiting));
         if let Some(places) = &mut self.places {
             places.remove(&session.number);
             give_back(places);
@@ -111,11 +132,11 @@ impl Handlers {
     /// A request waits for a session without a connection only if no handler is ready (rules S-10), and nothing is returned
     /// only if all are full. Whoever is drawn and turns out to be neither is set back, and is not drawn again until it is
     /// brought forward; so choosing takes the same time for two handlers and for ten thousand, whatever became of them.
-    /// `tell` is called for each that is set back. One whose session is over is taken out.
+    /// `tell` is called for each that is set back on account of its session. One whose session is over is taken out.
     pub fn choose(
         &mut self,
         random: &mut Random,
-        availability: impl Fn(SessionKey) -> Availability,
+        availability: impl Fn(&Handler) -> Availability,
         mut tell: impl FnMut(SessionKey),
     ) -> Option<usize> {
         // Ever fewer: whoever is not taken is set back.
@@ -127,7 +148,7 @@ impl Handlers {
             let first = random.below(drawn_from);
             // One of the others, if there are any.
             let second = (first + 1 + random.below(drawn_from - 1)) % drawn_from;
-            let look = |at: usize| availability(self.handlers[at].session);
+            let look = |at: usize| availability(&self.handlers[at]);
             let (found, other) = (look(first), look(second));
             let (found, at) = if other < found { (other, second) } else { (found, first) };
             let session = self.handlers[at].session;
@@ -137,6 +158,9 @@ impl Handlers {
                 Availability::Disconnected(_) => {
                     self.set_back(at, false);
                     tell(session);
+                }
+                Availability::Busy => {
+                    self.set_back(at, true);
                 }
                 Availability::Full => {
                     self.set_back(at, true);
@@ -225,9 +249,9 @@ mod tests {
         let (mut random, mut chosen, asked) = (Random::new(7), vec![0; availabilities.len()], Cell::new(0));
         let mut handlers = handlers(availabilities.len());
         for _ in 0..1000 {
-            let availability = |key: SessionKey| {
+            let availability = |handler: &Handler| {
                 asked.set(asked.get() + 1);
-                availabilities[key.place]
+                availabilities[handler.session.place]
             };
             if let Some(at) = handlers.choose(&mut random, availability, |_| {}) {
                 chosen[handlers.handlers[at].session.place] += 1;
@@ -236,11 +260,16 @@ mod tests {
         (chosen, asked.get())
     }
 
+    fn handler(session: SessionKey) -> Handler {
+        let (selection, capacity) = (None, Capacity { at_a_time: 0, waiting: 2 });
+        Handler { session, registration: ConversationId(1), selection, capacity }
+    }
+
     fn handlers(count: usize) -> Handlers {
         let mut handlers = Handlers::default();
         for place in 0..count {
             let session = SessionKey { number: place as u64, place };
-            handlers.insert(Handler { session, registration: ConversationId(1), selection: None });
+            handlers.insert(handler(session));
         }
         handlers
     }
@@ -290,22 +319,22 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_happens_one_that_is_ready_is_chosen_if_there_is_one(
-            steps in prop::collection::vec((0..50_usize, 0..4_u8), 1..300),
+            steps in prop::collection::vec((0..50_usize, 0..5_u8), 1..300),
         ) {
-            use Availability::{Disconnected, Full, Ready};
+            use Availability::{Busy, Disconnected, Full, Ready};
             let mut handlers = handlers(50);
             let (mut states, mut present, mut random) = (vec![Ready(0); 50], vec![true; 50], Random::new(3));
             for (place, step) in steps {
                 let session = SessionKey { number: place as u64, place };
                 match step {
-                    0 | 1 if present[place] => {
-                        let (new, old) = (if step == 0 { Full } else { Disconnected(1) }, states[place]);
+                    0..=2 if present[place] => {
+                        let (new, old) = ([Full, Disconnected(1), Busy][usize::from(step)], states[place]);
                         states[place] = new;
                         if new < old {
                             handlers.bring_forward(session);
                         }
                     }
-                    2 if present[place] => {
+                    3 if present[place] => {
                         states[place] = Ready(1);
                         handlers.bring_forward(session);
                     }
@@ -314,18 +343,18 @@ mod tests {
                         present[place] = false;
                     }
                     _ => {
-                        let selection = None;
-                        handlers.insert(Handler { session, registration: ConversationId(1), selection });
+                        handlers.insert(handler(session));
                         (present[place], states[place]) = (true, Ready(0));
                     }
                 }
-                let chosen = handlers.choose(&mut random, |key| states[key.place], |_| {});
+                let chosen = handlers.choose(&mut random, |handler| states[handler.session.place], |_| {});
                 let chosen = chosen.map(|at| handlers.handlers[at].session);
                 let open = || (0..50).filter(|place| present[*place]);
+                prop_assert_eq!(handlers.may_wait(), 2 * open().count() as u64);
                 match chosen {
-                    None => prop_assert!(open().all(|place| states[place] == Full)),
+                    None => prop_assert!(open().all(|place| states[place] >= Busy)),
                     Some(key) => {
-                        prop_assert!(present[key.place] && states[key.place] != Full);
+                        prop_assert!(present[key.place] && states[key.place] < Busy);
                         let any_ready = open().any(|place| matches!(states[place], Ready(_)));
                         prop_assert_eq!(matches!(states[key.place], Ready(_)), any_ready);
                     }

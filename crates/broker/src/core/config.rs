@@ -44,7 +44,7 @@ pub struct BrokerConfig {
     pub max_requests_to_answer: usize,
     /// Bytes of those requests. A single request may have more.
     pub max_bytes_to_answer: usize,
-    /// Bytes of requests that wait for their turn, of all sessions together.
+    /// Bytes of requests that wait for their turn or for a handler, of all sessions together.
     pub max_waiting_bytes: usize,
     /// Most bytes of a request (path, type and value) times the sessions that it goes to.
     pub max_fan_out_bytes: usize,

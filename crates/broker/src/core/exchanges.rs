@@ -1,6 +1,6 @@
 //! Requests that were forwarded and not answered yet: who asked, who is to answer, and until when.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use antiphon_protocol::conversation::Conversations;
@@ -22,6 +22,8 @@ pub(super) struct Exchange {
     /// The path that the handler is registered at: of few paths, where senders choose among very many. Nothing if the
     /// request went to a session.
     pub registered: Option<Arc<str>>,
+    /// Whether it has one of the places of that handler, which takes so many requests at a time.
+    pub takes_place: bool,
     pub standing: Standing,
     pub opened: Moment,
     /// When its sender is told that no answer came.
@@ -36,6 +38,11 @@ impl Exchange {
     /// When it is due.
     fn due(&self) -> Moment {
         if self.standing == Standing::Awaited { self.deadline } else { self.guard }
+    }
+
+    /// The path at which it has a place of its recipient's handler: until that has heard that nobody waits.
+    fn place(&self) -> Option<&Arc<str>> {
+        self.registered.as_ref().filter(|_| self.takes_place && self.standing != Standing::Cancelled)
     }
 }
 
@@ -86,8 +93,8 @@ pub(super) struct Exchanges {
 #[derive(Debug)]
 struct Open {
     exchange: Exchange,
-    previous: Option<usize>,
-    next: Option<usize>,
+    previous: Option<u32>,
+    next: Option<u32>,
 }
 
 /// One session's share in the exchanges.
@@ -101,13 +108,15 @@ struct Share {
     bytes_to_answer: usize,
     /// Those of them that were cancelled: rarely any.
     cancelled: BTreeSet<ConversationId>,
+    /// Number of those that have places of its handlers, by path.
+    places: BTreeMap<Arc<str>, usize>,
 }
 
 /// What a session waits for: exchanges in the order in which they were opened.
 #[derive(Debug, Default)]
 struct Asking {
-    first: Option<usize>,
-    last: Option<usize>,
+    first: Option<u32>,
+    last: Option<u32>,
     /// How many there are.
     count: usize,
     /// The sum of their bytes.
@@ -118,6 +127,18 @@ struct Asking {
 
 /// Exchanges of a sender among which those of a request are found by looking at all of them.
 const FEW: usize = 8;
+
+impl Share {
+    /// One of its handlers has a request less.
+    fn free_place(&mut self, path: &str) {
+        if let Some(taken) = self.places.get_mut(path) {
+            *taken -= 1;
+            if *taken == 0 {
+                self.places.remove(path);
+            }
+        }
+    }
+}
 
 /// What is queued for a session as far as is known, and how much of that it has to work for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -154,10 +175,11 @@ impl Exchanges {
         if let Some(by_request) = &mut asking.by_request {
             by_request.insert((request, index));
         }
-        let previous = asking.last.replace(index);
-        match previous.and_then(|previous| self.open.get_mut(previous)) {
-            Some(open) => open.next = Some(index),
-            None => asking.first = Some(index),
+        let here = link(index);
+        let previous = std::mem::replace(&mut asking.last, here);
+        match linked(&mut self.open, previous) {
+            Some(open) => open.next = here,
+            None => asking.first = here,
         }
         if let Some(open) = self.open.get_mut(index) {
             open.previous = previous;
@@ -179,6 +201,9 @@ impl Exchanges {
     fn insert(&mut self, exchange: Exchange) -> usize {
         let recipient = self.by_session.get_or_default(exchange.recipient);
         recipient.bytes_to_answer += exchange.bytes;
+        if let Some(path) = exchange.place() {
+            *recipient.places.entry(path.clone()).or_default() += 1;
+        }
         let entry = self.open.vacant_entry();
         let index = entry.key();
         recipient.to_answer.open(exchange.conversation, index);
@@ -279,11 +304,11 @@ impl Exchanges {
                         asking.by_request = None;
                     }
                 }
-                match previous.and_then(|previous| self.open.get_mut(previous)) {
+                match linked(&mut self.open, previous) {
                     Some(previous) => previous.next = next,
                     None => asking.first = next,
                 }
-                match next.and_then(|next| self.open.get_mut(next)) {
+                match linked(&mut self.open, next) {
                     Some(next) => next.previous = previous,
                     None => asking.last = previous,
                 }
@@ -291,6 +316,9 @@ impl Exchanges {
         }
         if let Some(recipient) = self.by_session.get_mut(exchange.recipient) {
             recipient.bytes_to_answer -= exchange.bytes;
+            if let Some(path) = exchange.place() {
+                recipient.free_place(path);
+            }
         }
         if self.open.is_empty() && self.open.capacity() > ROOM {
             self.open = Slab::new();
@@ -317,6 +345,11 @@ impl Exchanges {
         Load { requests, bytes: share.bytes_to_answer, to_answer: requests - share.cancelled.len() }
     }
 
+    /// How many places of a session's handler at `path` are taken.
+    pub fn places_taken(&self, recipient: SessionKey, path: &str) -> usize {
+        self.by_session.get(recipient).and_then(|share| share.places.get(path)).copied().unwrap_or_default()
+    }
+
     /// Number of open exchanges.
     pub fn len(&self) -> usize {
         self.open.len()
@@ -336,17 +369,26 @@ impl Exchanges {
     }
 }
 
+/// Names an exchange in a list. There are never four billion of them.
+fn link(index: usize) -> Option<u32> {
+    u32::try_from(index).ok()
+}
+
+fn linked(open: &mut Slab<Open>, link: Option<u32>) -> Option<&mut Open> {
+    open.get_mut(link? as usize)
+}
+
 /// The exchanges of a sender from one on.
 struct List<'a> {
     open: &'a Slab<Open>,
-    next: Option<usize>,
+    next: Option<u32>,
 }
 
 impl<'a> Iterator for List<'a> {
     type Item = (usize, &'a Exchange);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let index = self.next?;
+        let index = self.next? as usize;
         let open = self.open.get(index)?;
         self.next = open.next;
         Some((index, &open.exchange))
@@ -444,6 +486,7 @@ mod tests {
                             recipient: sessions[recipient as usize],
                             conversation,
                             registered: (wait % 2 == 0).then(|| Arc::from("even")),
+                            takes_place: bytes % 2 == 0,
                             standing: Standing::Awaited,
                             opened: now,
                             deadline: Moment(now.0 + 1 + wait),
@@ -518,6 +561,10 @@ mod tests {
                     let sums = (asked.clone().count(), asked.map(|exchange| exchange.bytes).sum());
                     prop_assert_eq!(exchanges.asked_by(*key), sums);
                     prop_assert_eq!(exchanges.load_of(*key), model.load_of(*key));
+                    let places = model.open.iter().filter(|exchange| {
+                        exchange.recipient == *key && exchange.place().is_some_and(|path| **path == *"even")
+                    });
+                    prop_assert_eq!(exchanges.places_taken(*key, "even"), places.count());
                 }
                 let even = model.open.iter().filter(|exchange| {
                     exchange.registered.is_some() && exchange.standing != Standing::Cancelled
@@ -547,6 +594,7 @@ mod tests {
                 recipient: session,
                 conversation,
                 registered: None,
+                takes_place: false,
                 standing: Standing::Awaited,
                 opened: Moment(0),
                 deadline: Moment(1),

@@ -31,6 +31,9 @@ impl Broker {
     ) -> HeaderBlock {
         let features = self.sessions.get(recipient).map_or(Features::NONE, Session::features);
         let mut block = HeaderBlock::default();
+        if !features.has_any(Features::WITH_HEADERS) {
+            return block;
+        }
         if let Some(left) = time_left.filter(|_| features.has(Features::DEADLINES)) {
             block.add_time_left(left);
         }

@@ -194,8 +194,11 @@ impl Broker {
     /// The counters start anew, and every conversation is discarded (106): those after `last_asked` before the client knew.
     fn forget_past(&mut self, key: SessionKey, connection: ConnectionId, last_asked: ConversationId) {
         self.pings.forget_unanswered(key);
-        let registrations = self.registry.deregister_all(key);
-        self.spend(registrations * cost::REGISTRATION);
+        for path in self.registry.deregister_all(key) {
+            self.queues.mark_ready(&path);
+            self.spend(cost::REGISTRATION);
+        }
+        self.queues.forget(key);
         self.turns.forget(key);
         self.logins.forget_session(key);
         let unanswered = self.exchanges.forget_recipient(key);
@@ -256,6 +259,7 @@ impl Broker {
         self.leases.stop(key);
         self.logins.forget_session(key);
         self.turns.forget(key);
+        self.queues.forget(key);
         if let Some(paths) = self.registry.retire(key) {
             self.take_out_some(party, key, paths);
         }

@@ -31,6 +31,7 @@ impl Broker {
                 Err(_) => self.abort(key, Ending::Violation),
             }
             self.sessions.charge(party, self.work - before);
+            self.serve_queues(now);
             // One of them may have ended the session.
             if self.sessions.get(key).is_none() {
                 return;

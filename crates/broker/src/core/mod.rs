@@ -7,7 +7,7 @@
 //! - [`properties`]: session properties and which of them a handler wants; [`proposals`]: which a session may propose;
 //!   `prepared`: their wire form.
 //! - `registry`: which session handles which path.
-//! - `exchanges`: requests that were forwarded and not answered yet; `turns`: what is done a part at a time.
+//! - `exchanges`: requests that were forwarded and not answered yet; `queues`: those that wait for a handler; `turns`: what is done a part at a time.
 //! - `received`: what came from a client; `pings`: who is pinged when; `timers`: what is due when.
 //! - [`config`]: how the broker behaves; [`timeouts`]: how long recipients may take to answer.
 //! - [`access`]: who may connect, and what they are then; [`permissions`]: what their roles grant.
@@ -20,8 +20,8 @@
 //! - `lifecycle`: opening a session, losing and regaining its connection, ending it; `ending`: why; `aftermath`: what is left
 //!   to do then; `stopping`: ending all of them.
 //! - `serve`: requests to the broker, by service: each ends in an answer or a `refusal`; `gate`: whether it is allowed.
-//! - `routing`: requests to their recipients, answers back to the senders; `choice`: among several handlers; `fan_out`:
-//!   requests to all that a filter matches, which `search` finds.
+//! - `routing`: requests to their recipients, answers back to the senders; `choice`: among several handlers; `places`: what
+//!   waits for one of them; `fan_out`: requests to all that a filter matches, which `search` finds.
 //! - `cancelling`: requests that nobody waits for any more; `headers`: what goes along with requests and errors.
 //! - `registrations`, `session_services`: the other services.
 //! - `operator`: what an operator changes, and is told.
@@ -51,9 +51,11 @@ mod path;
 mod per_session;
 pub mod permissions;
 mod pings;
+mod places;
 mod prepared;
 pub mod properties;
 pub mod proposals;
+mod queues;
 mod received;
 mod refusal;
 mod registrations;
@@ -90,6 +92,7 @@ use per_session::SessionKey;
 pub(crate) use per_session::{ByConnection, give_back};
 use permissions::GrantsByRoles;
 use pings::Pings;
+use queues::Queues;
 use registry::Registry;
 use sessions::Sessions;
 use stopping::Phase;
@@ -150,6 +153,7 @@ pub struct Broker {
     leases: Leases,
     registry: Registry,
     exchanges: Exchanges,
+    queues: Queues,
     turns: Turns,
     pings: Pings,
     phase: Phase,
@@ -181,6 +185,7 @@ impl Broker {
             ),
             registry: Registry::new(config.max_registrations),
             exchanges: Exchanges::default(),
+            queues: Queues::default(),
             turns: Turns::new(config.turn_pause, config.turn_recipients),
             pings: Pings::new(config.ping_period),
             phase: Phase::default(),
@@ -211,7 +216,8 @@ impl Broker {
             self.outputs = VecDeque::new();
         }
         let expiry = self.sessions.next_expiry().map(|(at, _)| at);
-        let of_requests = [self.pings.next_due(), self.exchanges.next_due(), self.turns.next_due()];
+        let of_requests =
+            [self.pings.next_due(), self.exchanges.next_due(), self.queues.next_due(), self.turns.next_due()];
         let of_sessions = [expiry, self.leases.next_due(), self.logins.next_due(), self.grace_ends()];
         let next = of_requests.into_iter().chain(of_sessions).flatten().min();
         if next == self.wake_at {
@@ -239,6 +245,7 @@ impl Broker {
         if let Err(code) = self.accept(now, connection, request, arrival) {
             self.refuse_client(connection, request, arrival, code);
         }
+        self.serve_queues(now);
     }
 
     /// Tells a client that it gets no session.
@@ -317,6 +324,12 @@ impl Broker {
         {
             self.time_out(exchange);
         }
+        while self.work - before < cost::TURN
+            && let Some(waiting) = self.queues.pop_due(now)
+        {
+            self.refuse(waiting.asker, &places::NO_PLACE_IN_TIME.into());
+        }
+        self.serve_queues(now);
         while self.work - before < cost::TURN
             && let Some((key, is_silent)) = self.pings.pop_due(now)
         {

@@ -60,7 +60,7 @@ impl Broker {
     /// Number of requests that wait for an answer, with those that are still to be delivered.
     #[must_use]
     pub fn outstanding_requests(&self) -> usize {
-        self.exchanges.awaited() + self.turns.undelivered()
+        self.exchanges.awaited() + self.turns.undelivered() + self.queues.len()
     }
 
     /// Number of requests that the handlers registered at `path` have to answer, whatever paths below they went to.

@@ -1,18 +1,25 @@
 //! Registering request handlers, and taking them back.
 
 use antiphon_protocol::wire::error_reason::ErrorReason;
+use antiphon_protocol::wire::headers::{Header, Headers};
 use antiphon_protocol::wire::layouts::{DeregisterHandler, RegisterHandler};
 use antiphon_protocol::wire::services::{Deregistration, MessagingReceiverClient, Registration, Service};
 
 use super::Broker;
+use super::choice::Capacity;
 use super::gate::Action;
 use super::refusal::Refusal;
 use super::registry::NotRegistered;
 use super::serve::{Answer, Asker};
 
 impl Broker {
-    /// Source: section 8.1; rules M-5.
-    pub(super) fn register(&mut self, asker: Asker, request: &RegisterHandler<'_>) -> Result<Answer, Refusal> {
+    /// Source: sections 8.1 and 18.9; rules M-5.
+    pub(super) fn register(
+        &mut self,
+        asker: Asker,
+        headers: &Headers<'_>,
+        request: &RegisterHandler<'_>,
+    ) -> Result<Answer, Refusal> {
         let keys = &request.property_keys;
         if request.delivery_service != MessagingReceiverClient::ID {
             let text = format!("this broker delivers to service 88, not to {}", request.delivery_service);
@@ -22,7 +29,13 @@ impl Broker {
         let path = self.admit(asker.session, action, request.path)?;
         self.check_memory()?;
         if let Some(party) = self.sessions.party_of(asker.session) {
-            self.registry.register(party, asker.session, path, keys, request.registration)?;
+            let [at_a_time, waiting] = [Header::MaxConcurrent, Header::MaxQueued].map(|header| headers.number(header));
+            let capacity = Capacity { at_a_time, waiting };
+            self.registry.register(party, asker.session, path, keys, request.registration, capacity)?;
+            // What waits above may be for it.
+            for at in path.beginnings() {
+                self.queues.mark_ready(at);
+            }
         }
         Ok(asker.answer::<Registration>(&()))
     }
@@ -31,6 +44,7 @@ impl Broker {
     pub(super) fn deregister(&mut self, asker: Asker, request: &DeregisterHandler<'_>) -> Result<Answer, Refusal> {
         let path = self.admit(asker.session, Action::DeregisterHandler, request.path)?;
         self.registry.deregister(asker.session, path);
+        self.queues.mark_ready(path.as_str());
         Ok(asker.answer::<Deregistration>(&()))
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use antiphon_protocol::wire::primitives::ConversationId;
 use hashbrown::HashTable;
 
-use super::choice::{Availability, Handler, Handlers, Random};
+use super::choice::{Availability, Capacity, Handler, Handlers, Random};
 use super::parties::PartyKey;
 use super::path::NormalPath;
 use super::per_session::{Numbered, PerSession, SessionKey, give_back};
@@ -69,8 +69,8 @@ struct Paths {
 pub(super) enum Chosen<'a> {
     /// Nobody handles the path.
     Nobody,
-    /// All that do have as much to answer as they may have.
-    AllFull,
+    /// All that do, at this path, have as much to answer as they take. So many more may wait for them.
+    AllFull(&'a Arc<str>, u64),
     /// This one, which is registered at this path.
     Handler(&'a Arc<str>, &'a Handler),
 }
@@ -145,7 +145,8 @@ impl Registry {
         }
     }
 
-    /// Registers a handler of a session of a party, which wants the properties `keys` of every sender.
+    /// Registers a handler of a session of a party, which wants the properties `keys` of every sender, and takes so many
+    /// requests.
     pub fn register(
         &mut self,
         party: PartyKey,
@@ -153,6 +154,7 @@ impl Registry {
         path: NormalPath<'_>,
         keys: &[&str],
         registration: ConversationId,
+        capacity: Capacity,
     ) -> Result<(), NotRegistered> {
         let hash = hash_of(&self.hash, path);
         let path = path.as_str();
@@ -176,7 +178,7 @@ impl Registry {
         *bytes_of_party += bytes;
         let place = self.by_path.find_or_insert(hash, path);
         let selection = (!keys.is_empty()).then(|| place.handlers.shared(selection));
-        place.handlers.insert(Handler { session, registration, selection });
+        place.handlers.insert(Handler { session, registration, selection, capacity });
         paths.bytes += bytes;
         paths.sorted.insert(place.path.clone());
         Ok(())
@@ -211,14 +213,13 @@ impl Registry {
         remove(&mut self.by_path, hash, path, session);
     }
 
-    /// Takes all handlers of a session out. Returns how many there were.
-    pub fn deregister_all(&mut self, session: SessionKey) -> usize {
-        let Some(paths) = self.retire(session) else { return 0 };
-        let count = paths.len();
-        for path in paths {
-            self.take_out(session, &path);
+    /// Takes all handlers of a session out. Returns where they were.
+    pub fn deregister_all(&mut self, session: SessionKey) -> Vec<Arc<str>> {
+        let paths: Vec<_> = self.retire(session).into_iter().flatten().collect();
+        for path in &paths {
+            self.take_out(session, path);
         }
-        count
+        paths
     }
 
     /// Chooses among the handlers at the most specific registered path for `path`.
@@ -226,7 +227,7 @@ impl Registry {
         &mut self,
         path: NormalPath<'_>,
         random: &mut Random,
-        availability: impl Fn(SessionKey) -> Availability,
+        availability: impl Fn(&Handler, &str) -> Availability,
     ) -> Chosen<'_> {
         let (hash, registered, chosen) = loop {
             let Some((hash, registered)) = self.most_specific(path) else { return Chosen::Nobody };
@@ -238,7 +239,7 @@ impl Registry {
                     paths.set_back.push(at.clone());
                 }
             };
-            let chosen = handlers.choose(random, &availability, set_back);
+            let chosen = handlers.choose(random, |handler| availability(handler, at), set_back);
             if !handlers.is_empty() {
                 break (hash, registered, chosen);
             }
@@ -247,7 +248,10 @@ impl Registry {
         };
         let Some(place) = self.by_path.find(hash, registered) else { return Chosen::Nobody };
         let handler = chosen.and_then(|chosen| place.handlers.get(chosen));
-        handler.map_or(Chosen::AllFull, |handler| Chosen::Handler(&place.path, handler))
+        match handler {
+            Some(handler) => Chosen::Handler(&place.path, handler),
+            None => Chosen::AllFull(&place.path, place.handlers.may_wait()),
+        }
     }
 
     /// The longest beginning of `path` that somebody is registered at, and its hash. All of them are hashed in one go, so
@@ -270,14 +274,20 @@ impl Registry {
         self.by_session.get(session).is_some_and(|paths| !paths.set_back.is_empty())
     }
 
-    /// A session can take requests again.
-    pub fn bring_forward(&mut self, session: SessionKey) {
+    /// A session can take requests again: `tell` is called for each path where it could not.
+    pub fn bring_forward(&mut self, session: SessionKey, mut tell: impl FnMut(&str)) {
         let Some(paths) = self.by_session.get_mut(session) else { return };
         for path in std::mem::take(&mut paths.set_back) {
-            let hash = hash_of(&self.hash, NormalPath::of_registered(&path));
-            if let Some(place) = self.by_path.find_mut(hash, &path) {
-                place.handlers.bring_forward(session);
-            }
+            self.bring_forward_at(session, &path);
+            tell(&path);
+        }
+    }
+
+    /// A session can take requests again that go to its handler at a path.
+    pub fn bring_forward_at(&mut self, session: SessionKey, path: &str) {
+        let hash = hash_of(&self.hash, NormalPath::of_registered(path));
+        if let Some(place) = self.by_path.find_mut(hash, path) {
+            place.handlers.bring_forward(session);
         }
     }
 }
@@ -331,13 +341,15 @@ mod tests {
     }
 
     fn register(registry: &mut Registry, number: u64, at: &str) {
-        registry.register(PartyKey::default(), session(number), path(at), &[], ConversationId(1)).expect("room");
+        registry
+            .register(PartyKey::default(), session(number), path(at), &[], ConversationId(1), Capacity::default())
+            .expect("room");
     }
 
     fn chosen(registry: &mut Registry, at: &str) -> Option<(String, u64)> {
-        match registry.choose(path(at), &mut Random::new(1), |_| Availability::Ready(0)) {
+        match registry.choose(path(at), &mut Random::new(1), |_, _| Availability::Ready(0)) {
             Chosen::Handler(path, handler) => Some((path.to_string(), handler.session.number)),
-            Chosen::Nobody | Chosen::AllFull => None,
+            Chosen::Nobody | Chosen::AllFull(..) => None,
         }
     }
 
@@ -362,7 +374,7 @@ mod tests {
         }
         registry.deregister(session(2), path("a/b/c"));
         assert_eq!(chosen(&mut registry, "a/b/c"), Some(("a".to_owned(), 1)));
-        assert_eq!(registry.deregister_all(session(1)), 1);
+        assert_eq!(registry.deregister_all(session(1)).len(), 1);
         assert_eq!(chosen(&mut registry, "a/b/c"), None);
     }
 
@@ -373,7 +385,7 @@ mod tests {
         register(&mut registry, 2, "a/b");
         register(&mut registry, 3, "a/b");
         let gone = |numbers: &'static [u64]| {
-            move |key: SessionKey| match numbers.contains(&key.number) {
+            move |handler: &Handler, _: &str| match numbers.contains(&handler.session.number) {
                 true => Availability::Gone,
                 false => Availability::Ready(0),
             }
@@ -381,7 +393,7 @@ mod tests {
         let chosen =
             |registry: &mut Registry, numbers| match registry.choose(path("a/b"), &mut Random::new(1), gone(numbers)) {
                 Chosen::Handler(path, handler) => Some((path.to_string(), handler.session.number)),
-                Chosen::Nobody | Chosen::AllFull => None,
+                Chosen::Nobody | Chosen::AllFull(..) => None,
             };
         let paths = registry.retire(session(2)).expect("registered");
         assert_eq!(chosen(&mut registry, &[2]), Some(("a/b".to_owned(), 3)));

@@ -15,10 +15,11 @@ use antiphon_protocol::wire::primitives::ConversationId;
 use antiphon_protocol::wire::services::{FilterResponseDelivery, MessagingReceiverClient, MessagingSend, Service};
 use antiphon_protocol::wire::{Decode, Reader};
 
-use super::choice::Availability;
+use super::choice::{Availability, Handler};
 use super::exchanges::{Exchange, Exchanges, Load, ReplyTo, Standing};
 use super::gate::Action;
 use super::headers::check_metadata;
+use super::path::NormalPath;
 use super::per_session::SessionKey;
 use super::refusal::{Failure, Refusal};
 use super::registry::Chosen;
@@ -32,10 +33,6 @@ const MAX_ERROR_TEXT: usize = 1024;
 
 pub(super) const RECIPIENT_IS_FULL: Failure<'_> =
     Failure::new(ErrorReason::BUSY, "the recipient has as many requests to answer as it may have, try again later");
-const HANDLERS_ARE_FULL: Failure<'_> = Failure::new(
-    ErrorReason::BUSY,
-    "the request handlers have as many requests to answer as they may have, try again later",
-);
 /// Of a request that is not delivered.
 pub(super) const TOO_LATE: Failure<'_> =
     Failure::new(ErrorReason::REQUEST_TIME_OUT, "the time for the request was over before it was delivered");
@@ -47,6 +44,16 @@ struct To {
     conversation: ConversationId,
     /// The path that its handler is registered at, if it goes to one.
     registered: Option<Arc<str>>,
+    /// Whether that takes so many requests at a time.
+    takes_place: bool,
+}
+
+/// Why no handler gets a request now.
+#[derive(Debug)]
+pub(super) enum NotTaken {
+    Refused(Refusal),
+    /// All handlers at this path have as many as they take. It may wait if fewer than so many do.
+    AllFull(Arc<str>, u64),
 }
 
 impl Broker {
@@ -64,21 +71,51 @@ impl Broker {
         check_time(asker)?;
         self.spend(path.as_str().len() / 4);
         let room = self.check_room(asker.session, 1, request.request.bytes.len());
-        let availability = |key| availability(&self.config, &self.sessions, &self.exchanges, key);
+        match self.hand_out(asker, headers, path, request, room, false) {
+            Ok(()) => {}
+            Err(NotTaken::Refused(refusal)) => return Err(refusal),
+            Err(NotTaken::AllFull(at, most)) => self.wait_for_place(asker, headers, path, request, &at, most)?,
+        }
+        Ok(Answer::Later)
+    }
+
+    /// Forwards a request to a handler that can take it, if there is one and there is room for it. Those that wait already
+    /// come first.
+    pub(super) fn hand_out(
+        &mut self,
+        asker: Asker,
+        headers: &Headers<'_>,
+        path: NormalPath<'_>,
+        request: &SendToPath<'_>,
+        room: Result<(), Refusal>,
+        has_waited: bool,
+    ) -> Result<(), NotTaken> {
+        let availability = |handler: &Handler, at: &str| {
+            let of_session = availability(&self.config, &self.sessions, &self.exchanges, handler.session);
+            let most = handler.capacity.at_a_time as usize;
+            let is_busy = most > 0 && self.exchanges.places_taken(handler.session, at) >= most;
+            if is_busy { of_session.max(Availability::Busy) } else { of_session }
+        };
         let (registered, handler) = match self.registry.choose(path, &mut self.random, availability) {
-            Chosen::Handler(registered, handler) => (registered, handler),
+            Chosen::Handler(at, handler) if has_waited || self.queues.len_at(at) == 0 => (at.clone(), handler),
+            Chosen::Handler(at, _) => {
+                self.queues.mark_ready(at);
+                return Err(room.map_or_else(NotTaken::Refused, |()| NotTaken::AllFull(at.clone(), u64::MAX)));
+            }
             Chosen::Nobody => {
                 let text = format!("no session handles {}", request.path);
-                return Err(Refusal::new(ErrorReason::UNHANDLED_MESSAGE, text));
+                return Err(NotTaken::Refused(Refusal::new(ErrorReason::UNHANDLED_MESSAGE, text)));
             }
-            Chosen::AllFull => return room.and(Err(HANDLERS_ARE_FULL.into())),
+            Chosen::AllFull(at, most) => {
+                return Err(room.map_or_else(NotTaken::Refused, |()| NotTaken::AllFull(at.clone(), most)));
+            }
         };
-        room?;
-        let recipient = handler.session;
+        room.map_err(NotTaken::Refused)?;
+        let (recipient, takes_place) = (handler.session, handler.capacity.at_a_time > 0);
         let Some(conversation) = self.sessions.get_mut(recipient).map(Session::next_conversation) else {
-            return Ok(Answer::Later);
+            return Ok(());
         };
-        let Some(sender) = self.sessions.get_mut(asker.session) else { return Ok(Answer::Later) };
+        let Some(sender) = self.sessions.get_mut(asker.session) else { return Ok(()) };
         let body = ForwardedRequest {
             registration: handler.registration,
             sender: sender.id(),
@@ -92,9 +129,9 @@ impl Broker {
             body.encode_with(&properties, out);
         });
         let (reply_to, timeout) = (ReplyTo::Request(asker.conversation), self.config.timeout_for(path));
-        let registered = Some(registered.clone());
-        self.forward(asker, reply_to, To { session: recipient, conversation, registered }, timeout, headers, frame);
-        Ok(Answer::Later)
+        let to = To { session: recipient, conversation, registered: Some(registered), takes_place };
+        self.forward(asker, reply_to, to, timeout, headers, frame);
+        Ok(())
     }
 
     /// Delivers a request to one session (rules M-1).
@@ -133,7 +170,7 @@ impl Broker {
         frame: impl FnOnce(ConversationId) -> Vec<u8>,
     ) {
         let Some(conversation) = self.sessions.get_mut(recipient).map(Session::next_conversation) else { return };
-        let to = To { session: recipient, conversation, registered: None };
+        let to = To { session: recipient, conversation, registered: None, takes_place: false };
         self.forward(asker, reply_to, to, timeout, headers, frame(conversation));
     }
 
@@ -148,7 +185,7 @@ impl Broker {
         headers: &Headers<'_>,
         frame: Vec<u8>,
     ) {
-        let To { session: recipient, conversation, registered } = to;
+        let To { session: recipient, conversation, registered, takes_place } = to;
         let guard = asker.now + timeout;
         let deadline = asker.due.map_or(guard, |due| due.min(guard));
         let time_left = asker.due.map(|_| deadline.since(asker.now));
@@ -161,6 +198,7 @@ impl Broker {
             recipient,
             conversation,
             registered,
+            takes_place,
             standing: Standing::Awaited,
             opened: asker.now,
             deadline,
@@ -179,8 +217,10 @@ impl Broker {
         answer: Result<&[u8], Failure<'_>>,
     ) {
         let exchange = self.exchanges.answer(recipient, conversation);
+        // Perhaps also from what it has heard to be cancelled.
         self.has_more_room(recipient);
         if let Some(exchange) = exchange {
+            self.is_closed(&exchange);
             if exchange.standing != Standing::Awaited {
                 self.late_answers += 1;
             }
@@ -196,6 +236,7 @@ impl Broker {
     /// clients have no timeout (rules M-15). If the recipient has no connection, it does not get the request any more.
     pub(super) fn time_out(&mut self, exchange: Exchange) {
         if exchange.standing != Standing::Awaited {
+            self.is_closed(&exchange);
             return self.has_more_room(exchange.recipient);
         }
         let timeout = exchange.deadline.since(exchange.opened);
@@ -274,6 +315,8 @@ impl Broker {
         }
         self.check_memory()?;
         let (asked, bytes_asked) = self.exchanges.asked_by(sender);
+        let (waiting, bytes_waiting) = self.queues.asked_by(sender);
+        let (asked, bytes_asked) = (asked + waiting, bytes_asked + bytes_waiting);
         let limit = self.config.max_outstanding_requests;
         if asked + more > limit {
             return Err(no_room(format!("more than {limit} requests of this session would wait for an answer")));
@@ -291,7 +334,7 @@ impl Broker {
     /// Refuses a request that would wait for its turn, if those that do would have too many bytes with it.
     pub(super) fn check_waiting(&self, bytes: usize) -> Result<(), Refusal> {
         let limit = self.config.max_waiting_bytes;
-        if self.turns.bytes().saturating_add(bytes) <= limit {
+        if (self.turns.bytes() + self.queues.bytes()).saturating_add(bytes) <= limit {
             return Ok(());
         }
         Err(no_room(format!("requests with more than {limit} bytes would wait for their turn, try again later")))
@@ -300,13 +343,6 @@ impl Broker {
     /// Refuses what would take more memory, when there is little left.
     pub(super) fn check_memory(&self) -> Result<(), Refusal> {
         if self.is_memory_scarce { Err(no_room("the broker is short of memory, try again later")) } else { Ok(()) }
-    }
-
-    /// A session has less to answer than before, or a connection again: it may be chosen as a handler again.
-    pub(super) fn has_more_room(&mut self, recipient: SessionKey) {
-        if self.registry.is_set_back(recipient) && !self.is_full(recipient) {
-            self.registry.bring_forward(recipient);
-        }
     }
 
     pub(super) fn is_full(&self, recipient: SessionKey) -> bool {

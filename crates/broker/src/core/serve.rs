@@ -19,7 +19,7 @@ use super::refusal::{Failure, Refusal};
 use super::{Broker, cost};
 
 /// The origin of a request: session, time and conversation.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Asker {
     pub now: Moment,
     pub session: SessionKey,
@@ -84,7 +84,7 @@ impl Broker {
             ServiceRequest::MessagingSend(request) => self.route_to_path(asker, headers, &request),
             ServiceRequest::MessagingReceiverServer(request) => self.route_to_session(asker, headers, &request),
             ServiceRequest::MessagingFilterSender(request) => self.route_to_filter(asker, headers, &request),
-            ServiceRequest::Registration(request) => self.register(asker, &request),
+            ServiceRequest::Registration(request) => self.register(asker, headers, &request),
             ServiceRequest::Deregistration(request) => self.deregister(asker, &request),
             ServiceRequest::ChangeOwnPrincipal(request) => {
                 self.change_principal(asker, request.principal, request.credentials, &[])

@@ -57,7 +57,11 @@ impl Broker {
 
     /// Closes all connections if nobody waits for an answer any more.
     pub(super) fn close_if_settled(&mut self) {
-        if self.grace_ends().is_some() && self.exchanges.awaited() == 0 && self.turns.is_empty() {
+        if self.grace_ends().is_some()
+            && self.exchanges.awaited() == 0
+            && self.turns.is_empty()
+            && self.queues.is_empty()
+        {
             self.close_all();
         }
     }

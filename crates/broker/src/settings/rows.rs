@@ -167,7 +167,7 @@ rows! {
     Limits max_requests_to_answer: Count(1..=MANY) => broker.max_requests_to_answer, live;
     /// Their bytes
     Limits max_bytes_to_answer: Size(KIB..=64 * GIB) => broker.max_bytes_to_answer, live;
-    /// Bytes of requests of all sessions that wait for their turn
+    /// Bytes of requests of all sessions that wait for their turn, or for a handler
     Limits max_waiting_bytes: Size(KIB..=64 * GIB) => broker.max_waiting_bytes, live;
     /// Bytes of a request to a filter, times the sessions that it goes to
     Limits max_fan_out_bytes: Size(KIB..=64 * GIB) => broker.max_fan_out_bytes, live;

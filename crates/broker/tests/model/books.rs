@@ -13,6 +13,8 @@ pub struct Books {
 struct Entry {
     sender: Client,
     conversation: i64,
+    /// Its sender has given it up: there may be no answer, or not all.
+    is_cancelled: bool,
     /// Of a request to a filter.
     filter_conversation: Option<i64>,
     request: Payload,
@@ -26,6 +28,12 @@ struct Entry {
 impl Books {
     pub fn enter(&mut self, step: &Step) {
         let Step::Send(sender, sent) = step else { return };
+        let sent = if let Sent::Timed(_, sent) = sent { sent } else { sent };
+        if let Sent::Cancel { conversation, .. } = sent {
+            for entry in &mut self.entries {
+                entry.is_cancelled |= entry.sender == *sender && entry.conversation == *conversation;
+            }
+        }
         let (conversation, filter_conversation, request) = match sent {
             Sent::ToPath { conversation, request, .. } | Sent::ToSession { conversation, request, .. } => {
                 (conversation, None, request)
@@ -38,6 +46,7 @@ impl Books {
         self.entries.push(Entry {
             sender: *sender,
             conversation: *conversation,
+            is_cancelled: false,
             filter_conversation,
             request: request.clone(),
             replies: 0,
@@ -93,7 +102,7 @@ impl Books {
 
     /// At the end of time: every sender that is still there had exactly one answer to everything.
     pub fn close(&self, is_open: impl Fn(Client) -> bool) -> Result<(), String> {
-        for entry in self.entries.iter().filter(|entry| is_open(entry.sender)) {
+        for entry in self.entries.iter().filter(|entry| is_open(entry.sender) && !entry.is_cancelled) {
             let Entry { sender, conversation, replies, .. } = entry;
             if *replies != usize::from(*conversation != 0) {
                 return Err(format!("{sender:?} has {replies} answers in conversation {conversation}"));

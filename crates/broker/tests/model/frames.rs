@@ -10,16 +10,17 @@ use antiphon_protocol::wire::decode_all;
 use antiphon_protocol::wire::envelope::{Message, request_frame, response_frame};
 use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::handshake::{ConnectRequest, ConnectResponse};
+use antiphon_protocol::wire::headers::{Header, HeaderBlock, Headers};
 use antiphon_protocol::wire::layouts::{
-    ChangePrincipal, DeregisterHandler, FilterAnswer, FilterOutcome, FilterResponse, ForwardedRequest,
+    Cancel, ChangePrincipal, DeregisterHandler, FilterAnswer, FilterOutcome, FilterResponse, ForwardedRequest,
     GetSessionProperties, Properties, Reauthenticate, RegisterHandler, SendToFilter, SendToPath, SendToSession,
     SerialisedValue, ServiceFailure, WireCredentials,
 };
 use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
 use antiphon_protocol::wire::services::{
-    ChangeOwnPrincipal, CloseClient, Deregistration, FilterResponseDelivery, GetOwnProperties, GetProperties,
-    MessagingFilterSender, MessagingReceiverClient, MessagingReceiverServer, MessagingSend, ReAuthenticate,
-    Registration, Service, SystemPing, UserPing,
+    Cancellation, ChangeOwnPrincipal, CloseClient, Deregistration, FilterResponseDelivery, GetOwnProperties,
+    GetProperties, MessagingFilterSender, MessagingReceiverClient, MessagingReceiverServer, MessagingSend,
+    ReAuthenticate, Registration, Service, SystemPing, UserPing,
 };
 
 use crate::filter::Filter;
@@ -86,6 +87,7 @@ pub enum Sent {
         path: String,
         keys: Vec<String>,
         registration: i64,
+        capacity: Capacity,
     },
     Deregister {
         conversation: i64,
@@ -145,8 +147,22 @@ pub enum Sent {
         conversation: i64,
         service: u32,
     },
+    /// Of the request in this conversation, or of none.
+    Cancel {
+        conversation: i64,
+        is_timed_out: bool,
+    },
+    /// A request to others, with so many milliseconds left.
+    Timed(u32, Box<Sent>),
     CloseRequest,
     Malformed(Vec<u8>),
+}
+
+/// How many requests a handler takes at a time, and how many may wait on its account. 0 is not said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capacity {
+    pub at_a_time: u32,
+    pub waiting: u32,
 }
 
 /// A client's answer to a request.
@@ -174,14 +190,15 @@ impl Sent {
             Self::GetOwnProperties { conversation } => Some((*conversation, GetOwnProperties::ID)),
             Self::UserPing { conversation } => Some((*conversation, UserPing::ID)),
             Self::Unoffered { conversation, service } => Some((*conversation, *service)),
-            Self::Answer { .. } | Self::CloseRequest | Self::Malformed(_) => None,
+            Self::Timed(_, sent) => sent.asks(),
+            Self::Answer { .. } | Self::Cancel { .. } | Self::CloseRequest | Self::Malformed(_) => None,
         }
     }
 
     /// The bytes of the WebSocket message.
     pub fn to_frame(&self) -> Vec<u8> {
         match self {
-            Self::Register { conversation, path, keys, registration } => {
+            Self::Register { conversation, path, keys, registration, capacity } => {
                 let body = RegisterHandler {
                     delivery_service: MessagingReceiverClient::ID,
                     control_group: "default",
@@ -189,7 +206,10 @@ impl Sent {
                     property_keys: texts(keys),
                     registration: ConversationId(*registration),
                 };
-                ask::<Registration>(*conversation, &body)
+                let mut headers = HeaderBlock::default();
+                headers.add_number(Header::MaxConcurrent, capacity.at_a_time);
+                headers.add_number(Header::MaxQueued, capacity.waiting);
+                headers.before(ask::<Registration>(*conversation, &body))
             }
             Self::Deregister { conversation, path } => {
                 let body = DeregisterHandler {
@@ -242,6 +262,15 @@ impl Sent {
                 let conversation = ConversationId(*conversation);
                 Message::ServiceRequest { service: *service, conversation, body: &[] }.to_frame()
             }
+            Self::Cancel { conversation, is_timed_out } => {
+                let body = Cancel { conversation: ConversationId(*conversation), is_timed_out: *is_timed_out };
+                ask::<Cancellation>(0, &body)
+            }
+            Self::Timed(left, sent) => {
+                let mut headers = HeaderBlock::default();
+                headers.add_time_left(Duration::from_millis((*left).into()));
+                headers.before(sent.to_frame())
+            }
             Self::CloseRequest => Message::CloseRequest.to_frame(),
             Self::Malformed(frame) => frame.clone(),
         }
@@ -282,11 +311,18 @@ pub enum Frame {
         path: String,
         properties: Vec<(String, String)>,
         request: Payload,
+        time_left: Option<Duration>,
     },
     /// A request to this session (85).
     Addressed {
         path: String,
         request: Payload,
+        time_left: Option<Duration>,
+    },
+    /// A request that it got is given up (1002).
+    Cancelled {
+        conversation: i64,
+        is_timed_out: bool,
     },
     /// One answer to a request that went to a filter (103).
     FilterResponse {
@@ -343,6 +379,7 @@ impl Frame {
             Self::Addressed { .. } => ("addressed", 0),
             Self::FilterResponse { reply: Reply::Error(reason, _), .. } => ("filter error", *reason),
             Self::FilterResponse { .. } => ("filter value", 0),
+            Self::Cancelled { is_timed_out, .. } => ("cancelled", (*is_timed_out).into()),
             Self::Ping => ("ping", 0),
             Self::Abort => ("abort", 0),
             Self::Closed => ("closed", 0),
@@ -381,7 +418,13 @@ pub fn read_connect_response(frame: &[u8]) -> Result<Frame, String> {
 /// Reads any later frame; `asked` has the services of the client's own conversations.
 pub fn read(frame: &[u8], asked: &HashMap<i64, u32>) -> Result<(Option<i64>, Frame), String> {
     let malformed = |error| format!("malformed ({error}): {frame:x?}");
-    Ok(match Message::decode(frame).map_err(malformed)? {
+    let (headers, message) = Headers::split(frame, Features::WITH_HEADERS).map_err(malformed)?;
+    let time_left = headers.time_left();
+    Ok(match Message::decode(message).map_err(malformed)? {
+        Message::ServiceRequest { service: Cancellation::ID, conversation: ConversationId::ONE_WAY, body } => {
+            let Cancel { conversation, is_timed_out } = decode_all(body).map_err(malformed)?;
+            (None, Frame::Cancelled { conversation: conversation.0, is_timed_out })
+        }
         Message::ServiceRequest { service, conversation, body } => {
             let frame = match service {
                 MessagingReceiverClient::ID => {
@@ -392,11 +435,12 @@ pub fn read(frame: &[u8], asked: &HashMap<i64, u32>) -> Result<(Option<i64>, Fra
                         path: body.path.into(),
                         properties: sorted(&body.properties),
                         request: body.request.into(),
+                        time_left,
                     }
                 }
                 MessagingSend::ID => {
                     let SendToPath { path, request } = decode_all(body).map_err(malformed)?;
-                    Frame::Addressed { path: path.into(), request: request.into() }
+                    Frame::Addressed { path: path.into(), request: request.into(), time_left }
                 }
                 FilterResponseDelivery::ID => {
                     let FilterResponse { filter_conversation, session, answer } =

@@ -10,7 +10,7 @@ use antiphon_protocol::wire::handshake::{ConnectRequest, Credentials, Recovery};
 use antiphon_protocol::wire::primitives::SessionId;
 
 use crate::filter;
-use crate::frames::{Answer, Client, Payload, Sent, Step};
+use crate::frames::{Answer, Capacity, Client, Payload, Sent, Step};
 use crate::random::Random;
 use crate::reference::Model;
 
@@ -44,6 +44,7 @@ impl Generator {
             server: self.random.number(),
             request_timeout: LONGEST_TIMEOUT,
             ping_period: Duration::from_millis(*self.random.pick(&[0, 700, 2000])),
+            features: Features::from_wire(u32::MAX),
             turn_pause: Duration::ZERO,
             turn_recipients: *self.random.pick(&[1, 2, 100]),
             turn_work: *self.random.pick(&[1, 3, 30_000]),
@@ -124,6 +125,7 @@ impl Generator {
             13 if self.random.chance(20) => self.permissions(),
             13 => Step::Send(client, Sent::Malformed(self.random.pick(&malformed()).clone())),
             14..44 => self.answer(model, client),
+            44..48 => Step::Send(client, self.cancel(model, client)),
             _ => Step::Send(client, self.request(model, client)),
         };
         // Now and then, something that was under way when the session ended.
@@ -161,10 +163,11 @@ impl Generator {
             },
             properties: self.random.chance(80).then(|| self.properties()),
             recovery: self.random.chance(2).then_some(recovery),
-            features: match self.random.below(4) {
+            features: match self.random.below(8) {
                 0 => Features::NONE,
                 1 => Features::BATCHING,
                 2 => Features::UNACKNOWLEDGED,
+                3 | 4 => Features::from_wire(u32::try_from(self.random.below(1 << 10)).expect("small")),
                 // With some that nobody knows.
                 _ => Features::from_wire(u32::MAX),
             },
@@ -206,11 +209,41 @@ impl Generator {
 
     /// What `client` asks of the broker.
     fn request(&mut self, model: &Model, client: Client) -> Sent {
+        let sent = self.plain_request(model, client);
+        let has_time = matches!(sent, Sent::ToPath { .. } | Sent::ToSession { .. } | Sent::ToFilter { .. });
+        if has_time && self.has_headers(model, client) && self.random.chance(30) {
+            let left = *self.random.pick(&[0, 1, 50, 100, 450, 1000, u32::MAX]);
+            return Sent::Timed(left, Box::new(sent));
+        }
+        sent
+    }
+
+    /// Whether a client may send headers; now and then one that may not does so all the same.
+    fn has_headers(&mut self, model: &Model, client: Client) -> bool {
+        model.session(client).features.has_any(Features::WITH_HEADERS) || self.random.chance(1)
+    }
+
+    fn capacity(&mut self) -> Capacity {
+        Capacity { at_a_time: *self.random.pick(&[0, 1, 1, 2, 3]), waiting: *self.random.pick(&[0, 0, 1, 2, 10]) }
+    }
+
+    /// One of its own requests, or anything.
+    fn cancel(&mut self, model: &Model, client: Client) -> Sent {
+        let asked = model.asked_by(client);
+        let conversation = match asked.is_empty() || self.random.chance(10) {
+            true => *self.random.pick(&[0, 1, 2, 99_999, i64::MAX, -1]),
+            false => *self.random.pick(&asked),
+        };
+        Sent::Cancel { conversation, is_timed_out: self.random.chance(50) }
+    }
+
+    fn plain_request(&mut self, model: &Model, client: Client) -> Sent {
         let conversation = if self.random.chance(3) { 0 } else { self.conversation(client) };
         match self.random.below(56) {
             0..12 => {
                 let registration = if self.random.chance(20) { conversation } else { self.conversation(client) };
-                Sent::Register { conversation, path: self.path(), keys: self.keys(), registration }
+                let capacity = if self.has_headers(model, client) { self.capacity() } else { Capacity::default() };
+                Sent::Register { conversation, path: self.path(), keys: self.keys(), registration, capacity }
             }
             12..16 => {
                 let registered = &model.session(client).handlers;
@@ -256,7 +289,7 @@ impl Generator {
                     1 => String::new(),
                     _ => "no, thank you".into(),
                 };
-                Answer::Error(*self.random.pick(&[9003, 105, 108, 109, 4711, -1]), text)
+                Answer::Error(*self.random.pick(&[9003, 105, 108, 109, 4711, -1, 10_001]), text)
             }
             _ => {
                 // A length that is none, so that not even the beginning is a value (M-17).
@@ -333,11 +366,12 @@ const PATHS: [&str; 12] = ["a", "/a", "a/", "a/b", "/a/b/", "a/b/c", "ab", "a/bc
 const KEYS: [&str; 8] = ["*F", "*U", "$Principal", "$Roles", "$SessionId", "team", "tier", "absent"];
 
 /// What no client may send (section 4.1).
-fn malformed() -> [Vec<u8>; 10] {
+fn malformed() -> [Vec<u8>; 11] {
     [
         vec![],
         vec![60],
         vec![28],
+        vec![61, 3, 1, 4, 0],
         vec![4, 0, 0, 0, 0],
         vec![0x80, 56, 1],
         vec![0, 56, 1, 0],

@@ -74,7 +74,7 @@ fn the_broker_does_what_the_model_predicts() {
 }
 
 /// What has to come up among many steps, or the test does not test what it should.
-const EVERYTHING: [(&str, i32); 34] = [
+const EVERYTHING: [(&str, i32); 38] = [
     ("accepted", 0),
     ("refused", 102),
     ("refused", 116),
@@ -93,6 +93,9 @@ const EVERYTHING: [(&str, i32); 34] = [
     ("error", 202),
     ("error", 9003),
     ("error", 4711),
+    ("error", 10_001),
+    ("cancelled", 0),
+    ("cancelled", 1),
     ("count", 0),
     ("count", 1),
     ("count", 2),
@@ -106,6 +109,7 @@ const EVERYTHING: [(&str, i32); 34] = [
     ("filter error", 109),
     ("filter error", 112),
     ("filter error", 9003),
+    ("filter error", 10_001),
     ("ping", 0),
     ("abort", 0),
     ("closed", 0),
@@ -184,7 +188,8 @@ impl Run {
         // Half of the runs end in the middle of things. In the others, whoever is still there then has had all answers
         // that there will be.
         if self.generator.random.chance(50) {
-            self.pass(LONGEST_TIMEOUT)?;
+            // One that waits for a handler has as much time again once one has it.
+            self.pass(2 * LONGEST_TIMEOUT)?;
             self.books.close(|client| self.model.is_open(client))?;
         }
         if self.generator.random.chance(50) {
@@ -238,7 +243,7 @@ impl Run {
         self.act(&step, &arrival);
         let mut seen = self.drain()?;
         // What the broker does a part at a time; it has to wake for that, and whatever else is due happens as well.
-        let goes_on = matches!(step, Step::Send(..)) && self.is_due();
+        let goes_on = !matches!(step, Step::Rest(_)) && self.is_due();
         while goes_on && self.is_due() {
             self.act(&Step::Wake, &arrival);
             seen.extend(self.drain()?);

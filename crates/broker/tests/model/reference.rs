@@ -14,7 +14,7 @@ use antiphon_protocol::wire::handshake::ConnectRequest;
 use antiphon_protocol::wire::primitives::SessionId;
 
 use crate::filter::{Filter, Meaning};
-use crate::frames::{Answer, Client, Frame, Payload, Reply, Seen, Sent, Step};
+use crate::frames::{Answer, Capacity, Client, Frame, Payload, Reply, Seen, Sent, Step};
 use crate::identity;
 use crate::permissions::Roles;
 
@@ -26,18 +26,22 @@ pub struct Model {
     pub now: Moment,
     /// By the number of the client; those that were refused and those that are over stay.
     pub sessions: Vec<Session>,
-    /// Requests that were delivered and not answered yet.
+    /// Requests that were delivered and not answered yet, with those that nobody waits for any more.
     pub waiting: Vec<Request>,
+    /// Requests that wait for a handler, by its path.
+    queues: Vec<Queue>,
     /// Answers that nobody wanted any more.
     pub late_answers: u64,
     predicted: Vec<(Client, Frame)>,
+    /// Deliveries that were seen in this step, for the choices and the conversations that are the broker's.
+    delivered: Vec<(Client, Payload, i64)>,
 }
 
 pub struct Session {
     pub open: bool,
     pub id: Option<SessionId>,
     /// What was agreed on with the client.
-    features: Features,
+    pub features: Features,
     pub properties: BTreeMap<String, String>,
     pub handlers: Vec<Handler>,
     /// All IDs of conversations that the broker started.
@@ -58,6 +62,7 @@ pub struct Handler {
     pub path: String,
     registration: i64,
     keys: Vec<String>,
+    capacity: Capacity,
 }
 
 #[derive(Clone)]
@@ -67,13 +72,81 @@ pub struct Request {
     pub recipient: Client,
     /// Known once the delivery was seen.
     pub conversation: Option<i64>,
-    pub deadline: Moment,
+    /// Of the handler, if that takes so many at a time.
+    place: Option<String>,
+    standing: Standing,
+    /// When its sender hears that there is no answer.
+    deadline: Moment,
+    /// The broker's own time.
+    guard: Moment,
+}
+
+impl Request {
+    fn due(&self) -> Moment {
+        if self.standing == Standing::Awaited { self.deadline } else { self.guard }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Awaited,
+    /// Nobody waits, and the recipient was not told.
+    Unwanted,
+    Cancelled,
 }
 
 #[derive(Clone, Copy)]
 enum ReplyTo {
     Request(i64),
-    Filter(i64),
+    /// The conversation of the request, and the number of its answers.
+    Filter(i64, i64),
+}
+
+impl ReplyTo {
+    fn request(self) -> i64 {
+        match self {
+            Self::Request(request) | Self::Filter(request, _) => request,
+        }
+    }
+}
+
+/// What waits at a path, by sender in the order of their turns, and of each in the order in which it came.
+struct Queue {
+    path: String,
+    senders: Vec<(Client, Vec<Queued>)>,
+}
+
+impl Queue {
+    fn next(&self) -> &ToPath {
+        &self.senders[0].1[0].request
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Queued> {
+        self.senders.iter().flat_map(|(_, requests)| requests)
+    }
+}
+
+#[derive(Clone)]
+struct Queued {
+    request: ToPath,
+    deadline: Moment,
+}
+
+/// A request to a path.
+#[derive(Clone)]
+struct ToPath {
+    sender: Client,
+    conversation: i64,
+    path: String,
+    payload: Payload,
+    due: Option<Moment>,
+}
+
+/// Why a request goes to no handler now.
+enum NotTaken {
+    Refused(i32),
+    /// All at this path have as many as they take.
+    AllFull(String),
 }
 
 const SESSION_CLOSED: i32 = 101;
@@ -84,6 +157,7 @@ const INVALID_DATA: i32 = 106;
 const NO_SUCH_SESSION: i32 = 107;
 const UNHANDLED_MESSAGE: i32 = 109;
 const CLUSTER_ROUTING: i32 = 112;
+const BUSY: i32 = 10_001;
 const HANDLER_CONFLICT: i32 = 201;
 const INVALID_PATH: i32 = 202;
 
@@ -96,8 +170,10 @@ impl Model {
             now,
             sessions: Vec::new(),
             waiting: Vec::new(),
+            queues: Vec::new(),
             late_answers: 0,
             predicted: Vec::new(),
+            delivered: Vec::new(),
         }
     }
 
@@ -115,7 +191,16 @@ impl Model {
 
     /// Requests whose sender still waits.
     pub fn outstanding(&self) -> usize {
-        self.waiting.iter().filter(|request| self.is_open(request.sender)).count()
+        let awaited = self.waiting.iter().filter(|request| request.standing == Standing::Awaited);
+        awaited.count() + self.queues.iter().map(|queue| queue.all().count()).sum::<usize>()
+    }
+
+    /// The conversations of requests of a client that are under way.
+    pub fn asked_by(&self, client: Client) -> Vec<i64> {
+        let is_its = |request: &&Request| request.sender == client && request.standing == Standing::Awaited;
+        let delivered = self.waiting.iter().filter(is_its).map(|request| request.reply_to.request());
+        let queued = self.queues.iter().flat_map(Queue::all).filter(|queued| queued.request.sender == client);
+        delivered.chain(queued.map(|queued| queued.request.conversation)).collect()
     }
 
     /// Requests and pings that were not answered, even if nobody wants the answer any more.
@@ -127,16 +212,19 @@ impl Model {
     /// When something happens that the broker has to be awake for.
     pub fn next_due(&self) -> Option<Moment> {
         let pings = self.sessions.iter().filter(|session| session.open && !self.config.ping_period.is_zero());
-        self.waiting.iter().map(|request| request.deadline).chain(pings.map(|session| session.next_ping)).min()
+        let queued = self.queues.iter().flat_map(Queue::all).map(|queued| queued.deadline);
+        let delivered = self.waiting.iter().map(Request::due);
+        delivered.chain(queued).chain(pings.map(|session| session.next_ping)).min()
     }
 
     /// What every client sees of a step. Of what was seen, only choices that are the broker's are looked at.
     pub fn predict(&mut self, step: &Step, arrival: &Arrival, seen: &[Seen]) -> Vec<(Client, Frame)> {
+        self.delivered = seen.iter().filter_map(delivery).collect();
         match step {
             Step::Connect(client, request) => self.connect(*client, request, arrival, seen),
             Step::Send(client, sent) if self.is_open(*client) => {
                 self.sessions[client.0].heard = self.now;
-                self.receive(*client, sent, seen);
+                self.receive(*client, sent, None, seen);
             }
             Step::Violate(client) if self.is_open(*client) => self.abort(*client),
             Step::ShowLife(client) if self.is_open(*client) => self.sessions[client.0].heard = self.now,
@@ -153,8 +241,10 @@ impl Model {
                     self.forget(client);
                 }
                 self.waiting.clear();
+                self.queues.clear();
             }
         }
+        self.serve_queues();
         std::mem::take(&mut self.predicted)
     }
 
@@ -179,10 +269,6 @@ impl Model {
                 if *frame == Frame::Ping {
                     session.ping = Some(id);
                 }
-            } else {
-                let new = |request: &&mut Request| request.recipient == *client && request.conversation.is_none();
-                let request = self.waiting.iter_mut().find(new).ok_or("a delivery that nobody predicted")?;
-                request.conversation = Some(id);
             }
         }
         Ok(())
@@ -229,10 +315,36 @@ impl Model {
         self.tell(client, Frame::Accepted { version, session: id, ping_period, max_message_size, features });
     }
 
-    fn receive(&mut self, client: Client, sent: &Sent, seen: &[Seen]) {
+    /// `due` is until when its sender waits, if it says so.
+    fn receive(&mut self, client: Client, sent: &Sent, due: Option<Moment>, seen: &[Seen]) {
+        let features = self.session(client).features;
         match sent {
-            Sent::Register { conversation, path, keys, registration } => {
-                let reply = self.register(client, path, keys, *registration, seen);
+            // There are no headers.
+            Sent::Timed(..) if !features.has_any(Features::WITH_HEADERS) => self.abort(client),
+            Sent::Register { capacity, .. }
+                if *capacity != Capacity::default() && !features.has_any(Features::WITH_HEADERS) =>
+            {
+                self.abort(client);
+            }
+            Sent::Timed(left, sent) => {
+                let due = self.now + Duration::from_millis((*left).into());
+                self.receive(client, sent, Some(due).filter(|_| features.has(Features::DEADLINES)), seen);
+            }
+            Sent::Cancel { conversation, is_timed_out } => {
+                if *conversation != 0 && features.has(Features::CANCELLING) {
+                    self.forget_queued(|queued| {
+                        (queued.request.sender, queued.request.conversation) == (client, *conversation)
+                    });
+                    self.let_go(*is_timed_out, |request| {
+                        (request.sender, request.reply_to.request()) == (client, *conversation)
+                    });
+                }
+            }
+            Sent::Register { conversation, path, keys, registration, capacity } => {
+                let has_it = features.has(Features::BUSY);
+                let capacity = if has_it { *capacity } else { Capacity::default() };
+                let handler = Handler { path: path.clone(), registration: *registration, keys: keys.clone(), capacity };
+                let reply = self.register(client, handler, seen);
                 self.reply(client, *conversation, reply);
             }
             Sent::Deregister { conversation, path } => {
@@ -247,12 +359,14 @@ impl Model {
                 self.reply(client, *conversation, reply);
             }
             Sent::ToPath { conversation, path, request } => {
-                if let Err(reason) = self.send_to_path(client, *conversation, path, request, seen) {
+                let (path, payload) = (path.clone(), request.clone());
+                let request = ToPath { sender: client, conversation: *conversation, path, payload, due };
+                if let Err(reason) = self.send_to_path(request) {
                     self.reply(client, *conversation, error(reason));
                 }
             }
             Sent::ToSession { conversation, session, path, request } => {
-                if let Err(reason) = self.send_to_session(client, *conversation, *session, path, request) {
+                if let Err(reason) = self.send_to_session(client, *conversation, *session, path, request, due) {
                     self.reply(client, *conversation, error(reason));
                 }
             }
@@ -260,9 +374,9 @@ impl Model {
                 // Who does not want the count wants no answer at all (section 5).
                 let reply_to = match *conversation {
                     0 => ReplyTo::Request(0),
-                    _ => ReplyTo::Filter(*filter_conversation),
+                    _ => ReplyTo::Filter(*conversation, *filter_conversation),
                 };
-                let reply = self.send_to_filter(client, reply_to, filter, path, request);
+                let reply = self.send_to_filter(client, reply_to, filter, path, request, due);
                 self.reply(client, *conversation, reply);
             }
             Sent::Answer { conversation, answer } => self.answer(client, *conversation, answer),
@@ -303,6 +417,11 @@ impl Model {
     }
 
     fn answer(&mut self, client: Client, conversation: i64, answer: &Answer) {
+        // What came before that is read, and so is whatever was said of it (B-3).
+        self.waiting.retain(|request| {
+            let is_earlier = request.conversation.is_some_and(|other| other < conversation);
+            !(request.recipient == client && request.standing == Standing::Cancelled && is_earlier)
+        });
         let session = &mut self.sessions[client.0];
         if session.ping == Some(conversation) {
             session.ping = None;
@@ -317,7 +436,7 @@ impl Model {
             }
             return;
         };
-        if !self.is_open(self.waiting[index].sender) {
+        if self.waiting[index].standing != Standing::Awaited {
             self.late_answers += 1;
         }
         let reply = match answer {
@@ -330,9 +449,9 @@ impl Model {
     }
 
     /// M-5.
-    fn register(&mut self, client: Client, path: &str, keys: &[String], registration: i64, seen: &[Seen]) -> Reply {
-        let Some(wanted) = segments(path) else { return error(INVALID_PATH) };
-        let may_know = keys.is_empty() || self.may(client, GlobalPermission::ViewSession);
+    fn register(&mut self, client: Client, handler: Handler, seen: &[Seen]) -> Reply {
+        let Some(wanted) = segments(&handler.path) else { return error(INVALID_PATH) };
+        let may_know = handler.keys.is_empty() || self.may(client, GlobalPermission::ViewSession);
         if !may_know || !self.may(client, GlobalPermission::RegisterHandler) {
             return error(ACCESS_DENIED);
         }
@@ -348,20 +467,25 @@ impl Model {
         if is_taken {
             return error(HANDLER_CONFLICT);
         }
-        handlers.push(Handler { path: path.into(), registration, keys: keys.into() });
+        handlers.push(handler);
         Reply::Empty
     }
 
-    /// M-3 and M-4: any handler of the longest path that the message path begins with.
-    fn send_to_path(
-        &mut self,
-        sender: Client,
-        conversation: i64,
-        path: &str,
-        request: &Payload,
-        seen: &[Seen],
-    ) -> Result<(), i32> {
-        let wanted = self.admit(sender, path, PathPermission::SendToMessageHandler)?;
+    /// M-3 and M-4: any handler of the longest path that the message path begins with, or a place in its queue (B-6).
+    fn send_to_path(&mut self, request: ToPath) -> Result<(), i32> {
+        self.admit(request.sender, &request.path, PathPermission::SendToMessageHandler)?;
+        self.check_time(request.due)?;
+        let limit = self.check_limit(request.sender, 1);
+        match self.hand_out(&request, limit) {
+            Ok(()) => Ok(()),
+            Err(NotTaken::Refused(reason)) => Err(reason),
+            Err(NotTaken::AllFull(at)) => self.queue(request, &at),
+        }
+    }
+
+    /// Delivers a request to a handler that can take it. Errors are in the order in which they come.
+    fn hand_out(&mut self, request: &ToPath, limit: Result<(), i32>) -> Result<(), NotTaken> {
+        let wanted = segments(&request.path).expect("a valid path");
         let mut best = 1;
         let mut candidates: Vec<(Client, Handler)> = Vec::new();
         for client in self.open() {
@@ -377,29 +501,155 @@ impl Model {
             }
         }
         if candidates.is_empty() {
-            return Err(UNHANDLED_MESSAGE);
+            return Err(NotTaken::Refused(UNHANDLED_MESSAGE));
         }
-        self.check_limit(sender, 1)?;
-        let chosen = |client: Client| {
-            seen.iter().any(|seen| seen.client == client && matches!(seen.frame, Frame::Handle { .. }))
-        };
-        let free = |client: Client| !self.is_overwhelmed(client);
+        limit.map_err(NotTaken::Refused)?;
+        let at = wanted[..best].join("/");
+        let chosen = |client| self.conversation_of(client, &request.payload).is_some();
         // M-21.
-        candidates.retain(|(client, _)| free(*client));
+        candidates.retain(|(client, handler)| {
+            !self.is_overwhelmed(*client) && !self.is_busy(*client, &at, handler.capacity.at_a_time)
+        });
         let choice = candidates.iter().find(|(client, _)| chosen(*client));
         let Some((recipient, handler)) = choice.or(candidates.first()).cloned() else {
-            return Err(CLUSTER_ROUTING);
+            return Err(NotTaken::AllFull(at));
         };
+        let (sender, place) = (request.sender, (handler.capacity.at_a_time > 0).then_some(at));
+        let reply_to = ReplyTo::Request(request.conversation);
+        let time_left = self.deliver(sender, reply_to, recipient, &request.path, &request.payload, place, request.due);
         // M-7: of the sender, at their values now. The path is as the sender wrote it (M-2).
         let frame = Frame::Handle {
             registration: handler.registration,
             sender: self.session(sender).id.expect("open"),
-            path: path.into(),
+            path: request.path.clone(),
             properties: self.selected(sender, &handler.keys),
-            request: request.clone(),
+            request: request.payload.clone(),
+            time_left,
         };
-        self.deliver(sender, ReplyTo::Request(conversation), recipient, path, frame);
+        self.tell(recipient, frame);
         Ok(())
+    }
+
+    /// Whether a handler has as many requests as it takes at a time: those that it does not know to be cancelled (B-5).
+    fn is_busy(&self, client: Client, at: &str, at_a_time: u32) -> bool {
+        let has_place = |request: &&Request| {
+            request.recipient == client
+                && request.place.as_deref() == Some(at)
+                && request.standing != Standing::Cancelled
+        };
+        at_a_time > 0 && self.waiting.iter().filter(has_place).count() >= at_a_time as usize
+    }
+
+    /// Lets a request wait at a path, if so many may (B-6).
+    fn queue(&mut self, request: ToPath, at: &str) -> Result<(), i32> {
+        let handlers = self.sessions.iter().filter(|session| session.open).flat_map(|session| &session.handlers);
+        let here = handlers.filter(|handler| segments(&handler.path).expect("valid").join("/") == at);
+        let most: usize = here.map(|handler| handler.capacity.waiting as usize).sum();
+        let found = self.queues.iter().position(|queue| queue.path == at);
+        let waiting = found.map_or(0, |index| self.queues[index].all().count());
+        if waiting >= most {
+            return Err(BUSY);
+        }
+        let guard = self.now + self.timeout(&request.path);
+        let queued = Queued { deadline: request.due.map_or(guard, |due| due.min(guard)), request };
+        let index = found.unwrap_or_else(|| {
+            self.queues.push(Queue { path: at.into(), senders: Vec::new() });
+            self.queues.len() - 1
+        });
+        let senders = &mut self.queues[index].senders;
+        match senders.iter_mut().find(|(sender, _)| *sender == queued.request.sender) {
+            Some((_, requests)) => requests.push(queued),
+            None => senders.push((queued.request.sender, vec![queued])),
+        }
+        Ok(())
+    }
+
+    /// In which conversation a delivery was seen.
+    fn conversation_of(&self, recipient: Client, payload: &Payload) -> Option<i64> {
+        let is_it = |(client, other, _): &&(Client, Payload, i64)| (*client, other) == (recipient, payload);
+        self.delivered.iter().find(is_it).map(|(_, _, conversation)| *conversation)
+    }
+
+    /// Whatever can be delivered of what waits is delivered, at each path in turns of the senders (B-6). Which path is first is
+    /// the broker's choice.
+    fn serve_queues(&mut self) {
+        let was_seen = |model: &Self, queue: &&Queue| {
+            let is_it = |(_, payload, _): &(Client, Payload, i64)| *payload == queue.next().payload;
+            model.delivered.iter().any(is_it)
+        };
+        while let Some(queue) = self.queues.iter().find(|queue| was_seen(self, queue)) {
+            let path = queue.path.clone();
+            if !self.serve(&path) {
+                break;
+            }
+        }
+        let paths: Vec<_> = self.queues.iter().map(|queue| queue.path.clone()).collect();
+        for path in paths {
+            while self.serve(&path) {}
+        }
+    }
+
+    /// Delivers the next one at a path, or refuses it. Whether that was so; otherwise it goes on waiting.
+    fn serve(&mut self, path: &str) -> bool {
+        let Some(queue) = self.queues.iter().find(|queue| queue.path == path) else { return false };
+        let request = queue.next().clone();
+        let outcome = self.hand_out(&request, Ok(()));
+        if matches!(&outcome, Err(NotTaken::AllFull(at)) if at == path) {
+            return false;
+        }
+        self.pop_queued(path);
+        let outcome = match outcome {
+            Err(NotTaken::AllFull(at)) => self.queue(request.clone(), &at),
+            Err(NotTaken::Refused(reason)) => Err(reason),
+            Ok(()) => Ok(()),
+        };
+        if let Err(reason) = outcome {
+            self.reply(request.sender, request.conversation, error(reason));
+        }
+        true
+    }
+
+    /// The one whose turn it is, is done; its sender's turn comes after those of all others.
+    fn pop_queued(&mut self, path: &str) {
+        let Some(queue) = self.queues.iter_mut().find(|queue| queue.path == path) else { return };
+        let (sender, mut requests) = queue.senders.remove(0);
+        requests.remove(0);
+        if !requests.is_empty() {
+            queue.senders.push((sender, requests));
+        }
+        self.queues.retain(|queue| !queue.senders.is_empty());
+    }
+
+    fn forget_queued(&mut self, is_forgotten: impl Fn(&Queued) -> bool) {
+        for queue in &mut self.queues {
+            for (_, requests) in &mut queue.senders {
+                requests.retain(|queued| !is_forgotten(queued));
+            }
+            queue.senders.retain(|(_, requests)| !requests.is_empty());
+        }
+        self.queues.retain(|queue| !queue.senders.is_empty());
+    }
+
+    /// B-1.
+    fn check_time(&self, due: Option<Moment>) -> Result<(), i32> {
+        if due.is_some_and(|due| due <= self.now) { Err(REQUEST_TIME_OUT) } else { Ok(()) }
+    }
+
+    /// Nobody waits any more for some requests. Who has them is told, if it can be (B-2), and has them on its list for as
+    /// long as it may not have read of it (B-3).
+    fn let_go(&mut self, is_timed_out: bool, is_it: impl Fn(&Request) -> bool) {
+        for index in 0..self.waiting.len() {
+            let request = &self.waiting[index];
+            if request.standing != Standing::Awaited || !is_it(request) {
+                continue;
+            }
+            let (recipient, conversation) = (request.recipient, request.conversation.unwrap_or_default());
+            let is_told = self.session(recipient).features.has(Features::CANCELLING) && request.reply_to.request() != 0;
+            self.waiting[index].standing = if is_told { Standing::Cancelled } else { Standing::Unwanted };
+            if is_told {
+                self.tell(recipient, Frame::Cancelled { conversation, is_timed_out });
+            }
+        }
     }
 
     /// M-1: it is the recipient's business whether there is a stream for the path.
@@ -410,15 +660,17 @@ impl Model {
         session: SessionId,
         path: &str,
         request: &Payload,
+        due: Option<Moment>,
     ) -> Result<(), i32> {
         self.admit(sender, path, PathPermission::SendToSession)?;
+        self.check_time(due)?;
         let recipient = self.find(session).ok_or(NO_SUCH_SESSION)?;
         self.check_limit(sender, 1)?;
         if self.is_overwhelmed(recipient) {
-            return Err(CLUSTER_ROUTING);
+            return Err(BUSY);
         }
-        let frame = Frame::Addressed { path: path.into(), request: request.clone() };
-        self.deliver(sender, ReplyTo::Request(conversation), recipient, path, frame);
+        let time_left = self.deliver(sender, ReplyTo::Request(conversation), recipient, path, request, None, due);
+        self.tell(recipient, Frame::Addressed { path: path.into(), request: request.clone(), time_left });
         Ok(())
     }
 
@@ -430,6 +682,7 @@ impl Model {
         filter: &Filter,
         path: &str,
         request: &Payload,
+        due: Option<Moment>,
     ) -> Reply {
         if let Err(reason) = self.admit(sender, path, PathPermission::SendToSession) {
             return error(reason);
@@ -438,6 +691,9 @@ impl Model {
             Meaning::Tree(tree) => tree,
             Meaning::Fault(line, column) => return Reply::Fault(*line, *column),
         };
+        if let Err(reason) = self.check_time(due) {
+            return error(reason);
+        }
         let matched: Vec<_> =
             self.open().into_iter().filter(|client| tree.matches(&self.session(*client).properties)).collect();
         if let Err(reason) = self.check_limit(sender, matched.len()) {
@@ -445,33 +701,52 @@ impl Model {
         }
         for recipient in &matched {
             if self.is_overwhelmed(*recipient) {
-                self.pass_on(sender, reply_to, *recipient, error(CLUSTER_ROUTING));
+                self.pass_on(sender, reply_to, *recipient, error(BUSY));
             } else {
-                let frame = Frame::Addressed { path: path.into(), request: request.clone() };
-                self.deliver(sender, reply_to, *recipient, path, frame);
+                let time_left = self.deliver(sender, reply_to, *recipient, path, request, None, due);
+                self.tell(*recipient, Frame::Addressed { path: path.into(), request: request.clone(), time_left });
             }
         }
         Reply::Count(u32::try_from(matched.len()).expect("few"))
     }
 
-    fn deliver(&mut self, sender: Client, reply_to: ReplyTo, recipient: Client, path: &str, frame: Frame) {
-        let deadline = self.now + self.timeout(path);
-        self.waiting.push(Request { sender, reply_to, recipient, conversation: None, deadline });
-        self.tell(recipient, frame);
+    /// Takes note of a delivery. How much time the recipient is told to be left, if it knows of that and the sender says so.
+    #[expect(clippy::too_many_arguments, reason = "what a delivery is made of")]
+    fn deliver(
+        &mut self,
+        sender: Client,
+        reply_to: ReplyTo,
+        recipient: Client,
+        path: &str,
+        payload: &Payload,
+        place: Option<String>,
+        due: Option<Moment>,
+    ) -> Option<Duration> {
+        let guard = self.now + self.timeout(path);
+        let deadline = due.map_or(guard, |due| due.min(guard));
+        let (conversation, standing) = (self.conversation_of(recipient, payload), Standing::Awaited);
+        self.waiting.push(Request { sender, reply_to, recipient, conversation, place, standing, deadline, guard });
+        // In whole milliseconds, so that a little is not nothing.
+        let left =
+            Duration::from_millis(u64::try_from(deadline.since(self.now).as_micros().div_ceil(1000)).expect("short"));
+        due.filter(|_| self.session(recipient).features.has(Features::DEADLINES)).map(|_| left)
     }
 
     /// The one answer to a request; nobody hears of it if the sender is gone.
     fn settle(&mut self, index: usize, reply: Reply) {
-        let Request { sender, reply_to, recipient, conversation, .. } = self.waiting.remove(index);
+        let Request { sender, reply_to, recipient, conversation, standing, .. } = self.waiting.remove(index);
         self.sessions[recipient.0].finished.extend(conversation);
-        self.pass_on(sender, reply_to, recipient, reply);
+        if standing == Standing::Awaited {
+            self.pass_on(sender, reply_to, recipient, reply);
+        }
     }
 
     fn pass_on(&mut self, sender: Client, reply_to: ReplyTo, recipient: Client, reply: Reply) {
         match reply_to {
             ReplyTo::Request(conversation) => self.reply(sender, conversation, reply),
-            ReplyTo::Filter(filter_conversation) => {
+            ReplyTo::Filter(_, filter_conversation) => {
                 let session = self.session(recipient).id.expect("it was open");
+                let reply = self.told(sender, reply);
                 self.tell(sender, Frame::FilterResponse { filter_conversation, session, reply });
             }
         }
@@ -498,9 +773,24 @@ impl Model {
     /// Requests that nobody answered in time (M-15), then the pings: one a period, and the end for a client from which
     /// nothing came since the last one (L-1, section 17).
     fn wake(&mut self, seen: &[Seen]) {
-        while let Some(index) = self.waiting.iter().position(|request| request.deadline <= self.now) {
+        for index in 0..self.waiting.len() {
+            let Request { sender, reply_to, recipient, standing, deadline, .. } = self.waiting[index];
+            if standing == Standing::Awaited && deadline <= self.now {
+                self.pass_on(sender, reply_to, recipient, error(REQUEST_TIME_OUT));
+            }
+        }
+        let now = self.now;
+        self.let_go(true, |request| request.deadline <= now);
+        while let Some(index) = self.waiting.iter().position(|request| request.due() <= now) {
             self.settle(index, error(REQUEST_TIME_OUT));
         }
+        let queued: Vec<_> =
+            self.queues.iter().flat_map(Queue::all).filter(|queued| queued.deadline <= now).cloned().collect();
+        self.forget_queued(|queued| queued.deadline <= now);
+        for Queued { request, .. } in queued {
+            self.reply(request.sender, request.conversation, error(REQUEST_TIME_OUT));
+        }
+        self.serve_queues();
         if self.config.ping_period.is_zero() {
             return;
         }
@@ -532,6 +822,8 @@ impl Model {
         while let Some(index) = self.waiting.iter().position(|request| request.recipient == client) {
             self.settle(index, error(SESSION_CLOSED));
         }
+        self.let_go(false, |request| request.sender == client);
+        self.forget_queued(|queued| queued.request.sender == client);
     }
 
     fn forget(&mut self, client: Client) {
@@ -549,7 +841,7 @@ impl Model {
     }
 
     fn check_limit(&self, sender: Client, more: usize) -> Result<(), i32> {
-        let outstanding = self.waiting.iter().filter(|request| request.sender == sender).count();
+        let outstanding = self.asked_by(sender).len();
         let limit = self.config.max_outstanding_requests;
         if outstanding + more > limit { Err(CLUSTER_ROUTING) } else { Ok(()) }
     }
@@ -596,7 +888,18 @@ impl Model {
     fn reply(&mut self, client: Client, conversation: i64, reply: Reply) {
         // Conversation 0 is one way (section 5).
         if conversation != 0 {
+            let reply = self.told(client, reply);
             self.tell(client, Frame::Reply { conversation, reply });
+        }
+    }
+
+    /// Who does not know that a handler can be busy is told what it knows (section 18.9).
+    fn told(&self, client: Client, reply: Reply) -> Reply {
+        match reply {
+            Reply::Error(BUSY, text) if !self.session(client).features.has(Features::BUSY) => {
+                Reply::Error(CLUSTER_ROUTING, text)
+            }
+            reply => reply,
         }
     }
 
@@ -604,6 +907,16 @@ impl Model {
         if self.is_open(client) || matches!(frame, Frame::Refused { .. } | Frame::Closed) {
             self.predicted.push((client, frame));
         }
+    }
+}
+
+/// A delivery among what was seen.
+fn delivery(seen: &Seen) -> Option<(Client, Payload, i64)> {
+    match &seen.frame {
+        Frame::Handle { request, .. } | Frame::Addressed { request, .. } => {
+            Some((seen.client, request.clone(), seen.conversation?))
+        }
+        _ => None,
     }
 }
 
