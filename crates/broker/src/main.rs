@@ -21,10 +21,13 @@ use antiphon_broker::net::{Entrance, Rules, Server, serve};
 use antiphon_broker::settings::{Command, Fault, Reload, Settings, Sources, Usage, init};
 use logging::Logging;
 use prepare::Prepared;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+
+/// Connections that may have arrived and wait to be taken; the system may allow fewer.
+const ARRIVING: u32 = 4096;
 
 /// Something the operator has to put right; printed as one line.
 const BAD_USAGE: u8 = 2;
@@ -102,13 +105,22 @@ fn start(sources: Sources, settings: Settings) -> ExitCode {
     }
 }
 
+/// Listens at an address, where very many may arrive at the same moment: whoever finds no room tries again only after a
+/// second.
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(ARRIVING)
+}
+
 async fn run(sources: Sources, settings: Settings, logging: Logging) -> Result<(), (u8, String)> {
     let bad = |fault: Fault| (BAD_USAGE, fault.to_string());
     let Prepared { entrance, permissions, known } = Prepared::from(&settings).map_err(bad)?;
     let site = prepare::site(&settings).map_err(bad)?;
     let mut listeners = Vec::new();
     for address in &settings.listen {
-        let listener = TcpListener::bind(address).await.map_err(|error| {
+        let listener = listen(*address).map_err(|error| {
             bad(settings.fault("listen", format!("{address}: {}", cannot_listen(&error, *address))))
         })?;
         listeners.push(listener);

@@ -87,6 +87,12 @@ impl Broker {
         self.late_answers
     }
 
+    /// How many requests had to wait for their turn.
+    #[must_use]
+    pub fn held_requests(&self) -> u64 {
+        self.turns.held()
+    }
+
     /// How many sessions ended because their clients did not read what they were sent.
     #[must_use]
     pub fn slow_readers(&self) -> u64 {

@@ -125,6 +125,8 @@ pub(super) struct Turns {
     waiting: Numbered<PartyKey, VecDeque<SessionKey>>,
     /// Bytes of what they are to send, and of the requests that wait.
     bytes: usize,
+    /// Number of requests that had to wait so far.
+    held: u64,
     /// When the next turn is; nothing if it may be at once.
     due: Option<Moment>,
     /// The time between two turns, if others have to do with what was done.
@@ -168,6 +170,7 @@ impl Turns {
             current: None,
             waiting: Numbered::default(),
             bytes: 0,
+            held: 0,
             due: None,
             pause,
             pace: Pace::new(most),
@@ -177,6 +180,11 @@ impl Turns {
     /// How many sessions may be asked in a turn now.
     pub fn recipients(&self) -> usize {
         self.pace.recipients()
+    }
+
+    /// Number of requests that had to wait for their turn, so far.
+    pub fn held(&self) -> u64 {
+        self.held
     }
 
     /// Bytes of requests that wait for their turn, or go on in the next, of all sessions.
@@ -194,6 +202,7 @@ impl Turns {
     /// Lets a request wait for its turn. Whether more may be read.
     pub fn hold(&mut self, party: PartyKey, session: SessionKey, request: HeldRequest) -> Option<Intake> {
         self.bytes += request.len();
+        self.held += 1;
         let tasks = self.tasks_of(None, party, session);
         tasks.held += 1;
         tasks.held_bytes += request.len();

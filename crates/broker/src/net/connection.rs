@@ -264,7 +264,6 @@ impl Reader {
             let mut room = ReadBuf::new(&mut buffer[begun..]);
             ready!(Pin::new(&mut self.source).poll_read(context, &mut room)).map_err(|error| broken(&error))?;
             let read = room.filled().len();
-            self.place.read(read);
             if read == 0 {
                 return Poll::Ready(Err(End::Broken));
             }
@@ -279,15 +278,20 @@ impl Reader {
     /// Brings what was read into the hub, in one turn. Whether there is nothing more to read.
     fn take(&mut self, bytes: &mut [u8]) -> Option<End> {
         let mut intake = Intake::new(&self.outbox, self.connection.as_ref());
+        let length = bytes.len();
         let decoded = self.decoder.decode(bytes, |incoming| intake.take(incoming));
-        intake.finish(decoded)
+        let (end, has_to_wait) = intake.finish(decoded);
+        if has_to_wait {
+            self.place.read(length);
+        }
+        end
     }
 
     /// The same for what was read of a frame that is too large for the buffer.
     fn take_large(&mut self, read: usize) -> Option<End> {
         let mut intake = Intake::new(&self.outbox, self.connection.as_ref());
         self.decoder.decode_large(read, |incoming| intake.take(incoming));
-        intake.finish(Ok(()))
+        intake.finish(Ok(())).0
     }
 }
 
@@ -378,7 +382,8 @@ impl<'a> Intake<'a> {
         }
     }
 
-    fn finish(mut self, decoded: Result<(), Violation>) -> Option<End> {
+    /// Whether there is nothing more to read, and whether something of this has to wait.
+    fn finish(mut self, decoded: Result<(), Violation>) -> (Option<End>, bool) {
         if let Err(Violation { what, code }) = decoded
             && self.end.is_none()
         {
@@ -389,12 +394,10 @@ impl<'a> Intake<'a> {
             }
             self.end = Some(End::Violation);
         }
-        if let Some(turn) = self.turn {
-            turn.leave();
-        }
+        let has_to_wait = self.turn.is_some_and(ConnectionTurn::leave);
         if self.has_pong {
             self.outbox.flush();
         }
-        self.end
+        (self.end, has_to_wait)
     }
 }

@@ -116,6 +116,8 @@ pub(super) struct Connection {
 pub(super) struct ConnectionTurn<'a> {
     turn: Turn<'a>,
     id: ConnectionId,
+    /// Number of requests that had had to wait before.
+    held: u64,
 }
 
 impl Hub {
@@ -423,7 +425,8 @@ fn touch(touched: &mut Vec<Arc<Outbox>>, outbox: &Arc<Outbox>) {
 impl Connection {
     /// As [`Hub::enter`].
     pub fn enter(&self) -> Option<ConnectionTurn<'_>> {
-        Some(ConnectionTurn { turn: self.hub.enter()?, id: self.id })
+        let turn = self.hub.enter()?;
+        Some(ConnectionTurn { held: turn.state.broker.held_requests(), turn, id: self.id })
     }
 }
 
@@ -462,8 +465,10 @@ impl ConnectionTurn<'_> {
         self.turn.carry_out();
     }
 
-    /// Lets others in, and sends what has come of it.
-    pub fn leave(self) {
+    /// Lets others in, and sends what has come of it. Whether something has to wait: the client has had its share for now.
+    pub fn leave(self) -> bool {
+        let has_to_wait = self.turn.state.broker.held_requests() > self.held;
         self.turn.leave();
+        has_to_wait
     }
 }

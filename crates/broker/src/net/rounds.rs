@@ -1,5 +1,6 @@
-//! Whose connections are read from: those of one address share what is read in a round, however many they are. So whoever
-//! comes from elsewhere waits for that, and not until all of them were read from.
+//! Whose connections are read from: those of one address share what is read in a round of large messages, and of what is only
+//! put aside since the client has had its share. So whoever comes from elsewhere waits for that, and not until all of them
+//! were read from, however many they are. Whoever asks for no more than its share does not notice.
 //!
 //! A round is what happens between two turns of the task that [`Rounds::run`] is: everything that was ready before it.
 
@@ -141,7 +142,7 @@ impl Place {
         Poll::Pending
     }
 
-    /// So many bytes were read.
+    /// So many bytes were read, of a kind that is shared out.
     pub fn read(&self, bytes: usize) {
         let more = READ + bytes;
         let before = self.lane.read.fetch_add(more, Ordering::Relaxed);

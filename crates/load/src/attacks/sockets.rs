@@ -18,6 +18,8 @@ const BINARY: u8 = 0x82;
 const PING: u8 = 0x89;
 const FIRST_OF_MANY: u8 = 0x02;
 const CONTINUATION: u8 = 0x00;
+/// How long one connection is written to before the next.
+const TURN: Duration = Duration::from_millis(100);
 /// Connections that may be opened at once from one address.
 const AT_ONCE: usize = 500;
 
@@ -31,16 +33,22 @@ fn open(target: Target, usual: usize) -> io::Result<Vec<Peer>> {
 
 /// Sends the same again and again from connections that read nothing.
 fn repeat_unread(target: Target, mut peers: Vec<Peer>, bytes: &[u8]) -> Done {
-    let mut times = 0;
+    let (mut times, mut held) = (0, Vec::new());
     while target.is_on() {
         let Some(mut peer) = peers.pop() else { break };
         // Who is closed does no more.
-        while let Ok(true) = peer.send_until(bytes, (Instant::now() + Duration::from_millis(20)).min(target.until)) {
-            times += 1;
+        let Ok(is_sent) = peer.send_until(bytes, Instant::now() + TURN) else { continue };
+        times += u64::from(is_sent);
+        if is_sent {
+            peers.insert(0, peer);
+        } else {
+            // It is in the middle of a message, and full.
+            held.push(peer);
         }
     }
     thread::sleep(target.left());
-    Done { times, held: peers, ..Done::default() }
+    held.append(&mut peers);
+    Done { times, held, ..Done::default() }
 }
 
 /// Many connections, on which much to do comes at the same moment, again and again.
@@ -164,7 +172,7 @@ pub fn large(target: Target) -> io::Result<Done> {
     let times = thread::scope(|scope| {
         let send = |peer: &mut Peer| {
             let mut times = 0;
-            while let Ok(true) = peer.send_until(&message, target.until) {
+            while target.is_on() && matches!(peer.send_until(&message, target.until), Ok(true)) {
                 times += 1;
             }
             times
