@@ -81,8 +81,18 @@ fn is_loopback(origin: &str) -> bool {
 /// Whether a host, with its port if there is one, is this machine.
 pub(super) fn is_loopback_authority(authority: &Authority) -> bool {
     let host = authority.host();
+    if !authority.as_str().strip_prefix(host).is_some_and(is_port) {
+        return false;
+    }
     let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     is_localhost(host) || address.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+/// Whether it is a port as it stands behind a host, or nothing. The parser of addresses looks at what stands behind the last
+/// colon alone.
+fn is_port(text: &str) -> bool {
+    let digits = text.strip_prefix(':').filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+    text.is_empty() || digits.is_some_and(|digits| digits.parse::<u16>().is_ok())
 }
 
 /// `localhost` and every name below it is this machine, whatever a name server says (RFC 6761, section 6.3); a dot may
@@ -223,6 +233,10 @@ mod tests {
             "http://localhost@evil.example",
             "http://evil.example#localhost",
             "http://user@localhost",
+            "http://localhost:",
+            "http://localhost:+80",
+            "http://localhost:5a",
+            "http://localhost:5[::2]:80",
             "ftp://localhost",
             "http://192.168.0.1",
             "http://0.0.0.0",
