@@ -13,7 +13,7 @@ use super::turns::Failing;
 use super::{Broker, cost};
 
 /// What the sender is told of a request that waited for its recipient's connection in vain: nobody knows of it.
-const NEVER_DELIVERED: Failure<'_> = Failure::new(
+pub(super) const NEVER_DELIVERED: Failure<'_> = Failure::new(
     ErrorReason::CLUSTER_ROUTING,
     "the session that was to answer had no connection, and the request was not delivered",
 );

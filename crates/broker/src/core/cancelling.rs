@@ -46,6 +46,10 @@ impl Broker {
         }
         self.queues.withdraw(asker.session, conversation);
         let exchanges = self.exchanges.give_up(asker.session, conversation);
+        let key = exchanges.first().and_then(|exchange| exchange.awaits).filter(|_| !is_timed_out);
+        if let Some(key) = key {
+            self.cancel_key(key);
+        }
         if let Some(party) = self.sessions.party_of(asker.session) {
             self.let_go(party, asker.session, exchanges, is_timed_out);
         }
@@ -75,6 +79,10 @@ impl Broker {
         self.is_closed(&exchange);
         let key = exchange.recipient;
         let Some(recipient) = self.sessions.get(key) else { return };
+        if exchange.awaits.is_some() {
+            // What it waited for goes on, for those who ask again.
+            return;
+        }
         let was_sent = exchange.conversation <= recipient.last_asked();
         if exchange.reply_to.request() == ConversationId::ONE_WAY {
             // Nobody ever waited for it, so it goes on.

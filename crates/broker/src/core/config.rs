@@ -48,6 +48,10 @@ pub struct BrokerConfig {
     pub max_waiting_bytes: usize,
     /// Most bytes of a request (path, type and value) times the sessions that it goes to.
     pub max_fan_out_bytes: usize,
+    /// How long it is remembered what became of a request with an idempotency key.
+    pub repeat_time: Duration,
+    /// Bytes of that, of all requests together.
+    pub repeat_memory: usize,
     /// How long others are served before a request to very many sessions goes on.
     pub turn_pause: Duration,
     /// Sessions that such a request asks at first, and at most then. A request to no more of them is delivered at once.
@@ -92,6 +96,8 @@ impl Default for BrokerConfig {
             max_bytes_to_answer: 64 << 20,
             max_waiting_bytes: 256 << 20,
             max_fan_out_bytes: 64 << 20,
+            repeat_time: Duration::from_secs(120),
+            repeat_memory: 16 << 20,
             turn_pause: Duration::from_millis(1),
             turn_recipients: 128,
             turn_work: 30_000,

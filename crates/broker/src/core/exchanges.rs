@@ -8,7 +8,8 @@ use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::primitives::ConversationId;
 use slab::Slab;
 
-use super::per_session::{PerSession, SessionKey};
+use super::per_session::{Numbered, PerSession, SessionKey, give_back};
+use super::repeats::{Delivery, KeyId};
 use super::timers::Timers;
 
 /// A request that was forwarded, and where its answer goes.
@@ -17,8 +18,10 @@ pub(super) struct Exchange {
     pub sender: SessionKey,
     pub reply_to: ReplyTo,
     pub recipient: SessionKey,
-    /// Between the broker and the recipient; new with every exchange.
+    /// Between the broker and the recipient; new with every delivery.
     pub conversation: ConversationId,
+    /// A request with this key was delivered before, in the conversation: this one only waits for what becomes of that.
+    pub awaits: Option<KeyId>,
     /// The path that the handler is registered at: of few paths, where senders choose among very many. Nothing if the
     /// request went to a session.
     pub registered: Option<Arc<str>>,
@@ -55,6 +58,8 @@ pub(super) enum Standing {
     Unwanted,
     /// Nobody, and the recipient was told: it does no more for it once it has read that.
     Cancelled,
+    /// All that wait for what becomes of this key. The sender is the first of them, and waits by another exchange.
+    Keyed(KeyId),
 }
 
 /// The form in which an answer is passed on.
@@ -85,6 +90,8 @@ pub(super) struct Exchanges {
     open: Slab<Open>,
     by_session: PerSession<Share>,
     deadlines: Timers<usize>,
+    /// Those that wait for what becomes of a key.
+    waiting: Numbered<KeyId, BTreeSet<usize>>,
     /// Number of those whose sender still waits.
     awaited: usize,
 }
@@ -197,16 +204,20 @@ impl Exchanges {
         self.insert(Exchange { standing, ..exchange });
     }
 
-    /// Adds an exchange on the side of its recipient.
+    /// Adds an exchange on the side of its recipient, or of the key that it waits for.
     fn insert(&mut self, exchange: Exchange) -> usize {
-        let recipient = self.by_session.get_or_default(exchange.recipient);
-        recipient.bytes_to_answer += exchange.bytes;
-        if let Some(path) = exchange.place() {
-            *recipient.places.entry(path.clone()).or_default() += 1;
-        }
         let entry = self.open.vacant_entry();
         let index = entry.key();
-        recipient.to_answer.open(exchange.conversation, index);
+        if let Some(key) = exchange.awaits {
+            self.waiting.entry(key).or_default().insert(index);
+        } else {
+            let recipient = self.by_session.get_or_default(exchange.recipient);
+            recipient.bytes_to_answer += exchange.bytes;
+            if let Some(path) = exchange.place() {
+                *recipient.places.entry(path.clone()).or_default() += 1;
+            }
+            recipient.to_answer.open(exchange.conversation, index);
+        }
         self.deadlines.insert(exchange.due(), index);
         entry.insert(Open { exchange, previous: None, next: None });
         index
@@ -242,6 +253,44 @@ impl Exchanges {
             by_request.range((request, 0)..=(request, usize::MAX)).copied().collect()
         };
         found.into_iter().map(|(_, index)| self.close(index)).collect()
+    }
+
+    /// A request was delivered whose sender does not wait by this exchange, but by another one as all do that wait for what
+    /// becomes of `key`.
+    pub fn open_keyed(&mut self, exchange: Exchange, key: KeyId) {
+        self.insert(Exchange { standing: Standing::Keyed(key), ..exchange });
+    }
+
+    /// Whether anybody waits for what becomes of a key.
+    pub fn is_awaited(&self, key: KeyId) -> bool {
+        self.waiting.contains_key(&key)
+    }
+
+    /// What becomes of a key is known: closes one of the exchanges that wait for that.
+    pub fn pop_waiting(&mut self, key: KeyId) -> Option<Exchange> {
+        let index = *self.waiting.get(&key)?.first()?;
+        Some(self.close(index))
+    }
+
+    /// A delivery is not closed by the time before `guard`.
+    pub fn extend(&mut self, delivery: Delivery, guard: Moment) {
+        let Some(index) = self.delivered(delivery) else { return };
+        let Some(Open { exchange, .. }) = self.open.get_mut(index).filter(|open| open.exchange.guard < guard) else {
+            return;
+        };
+        self.deadlines.remove(exchange.due(), index);
+        exchange.guard = guard;
+        self.deadlines.insert(exchange.due(), index);
+    }
+
+    /// Closes a delivery.
+    pub fn close_delivery(&mut self, delivery: Delivery) -> Option<Exchange> {
+        let index = self.delivered(delivery)?;
+        Some(self.close(index))
+    }
+
+    fn delivered(&self, Delivery { recipient, conversation }: Delivery) -> Option<usize> {
+        self.by_session.get(recipient)?.to_answer.get(conversation).copied()
     }
 
     /// Closes one exchange that is due, earliest first.
@@ -282,7 +331,9 @@ impl Exchanges {
     /// Takes an exchange out of everything.
     fn close(&mut self, index: usize) -> Exchange {
         let exchange = self.take(index);
-        if let Some(recipient) = self.by_session.get_mut(exchange.recipient) {
+        if exchange.awaits.is_none()
+            && let Some(recipient) = self.by_session.get_mut(exchange.recipient)
+        {
             recipient.to_answer.close(exchange.conversation);
             recipient.cancelled.remove(&exchange.conversation);
         }
@@ -314,7 +365,15 @@ impl Exchanges {
                 }
             }
         }
-        if let Some(recipient) = self.by_session.get_mut(exchange.recipient) {
+        if let Some(key) = exchange.awaits {
+            if let Some(waiting) = self.waiting.get_mut(&key) {
+                waiting.remove(&index);
+                if waiting.is_empty() {
+                    self.waiting.remove(&key);
+                    give_back(&mut self.waiting);
+                }
+            }
+        } else if let Some(recipient) = self.by_session.get_mut(exchange.recipient) {
             recipient.bytes_to_answer -= exchange.bytes;
             if let Some(path) = exchange.place() {
                 recipient.free_place(path);
@@ -412,6 +471,24 @@ mod tests {
             wait: u64,
             bytes: usize,
         },
+        /// A request with a key is delivered.
+        OpenKeyed {
+            recipient: u64,
+            key: u64,
+            wait: u64,
+            bytes: usize,
+        },
+        /// A request waits for what becomes of a key.
+        Wait {
+            sender: u64,
+            request: i64,
+            key: u64,
+            wait: u64,
+        },
+        PopWaiting(u64),
+        /// One of those that were ever opened, by so much time from now.
+        Extend(usize, u64),
+        CloseDelivery(usize),
         /// One of those that were ever opened: perhaps closed already.
         Answer(usize),
         PassTime(u64),
@@ -429,6 +506,15 @@ mod tests {
             6 => open.prop_map(|(sender, recipient, request, wait, bytes)| {
                 Step::Open { sender, recipient, request, wait, bytes }
             }),
+            2 => (0..4_u64, 0..3_u64, 0..20_u64, 0..100_usize).prop_map(|(recipient, key, wait, bytes)| {
+                Step::OpenKeyed { recipient, key, wait, bytes }
+            }),
+            3 => (0..4_u64, 0..6_i64, 0..3_u64, 0..20_u64).prop_map(|(sender, request, key, wait)| {
+                Step::Wait { sender, request, key, wait }
+            }),
+            1 => (0..3_u64).prop_map(Step::PopWaiting),
+            1 => (any::<usize>(), 0..40_u64).prop_map(|(which, time)| Step::Extend(which, time)),
+            1 => any::<usize>().prop_map(Step::CloseDelivery),
             4 => any::<usize>().prop_map(Step::Answer),
             2 => (0..8_u64).prop_map(Step::PassTime),
             2 => (0..4_u64, 0..6_i64, any::<bool>()).prop_map(|(sender, request, told)| {
@@ -458,9 +544,16 @@ mod tests {
             asked
         }
 
+        fn take_unanswered(&mut self, recipient: SessionKey) -> Vec<Exchange> {
+            let mut unanswered = self.take(|exchange| exchange.recipient == recipient && exchange.awaits.is_none());
+            unanswered.sort_by_key(|exchange| exchange.conversation);
+            unanswered
+        }
+
         fn load_of(&self, recipient: SessionKey) -> Load {
             let mut load = Load::default();
-            for exchange in self.open.iter().filter(|exchange| exchange.recipient == recipient) {
+            let is_its = |exchange: &&Exchange| exchange.recipient == recipient && exchange.awaits.is_none();
+            for exchange in self.open.iter().filter(is_its) {
                 load.requests += 1;
                 load.bytes += exchange.bytes;
                 load.to_answer += usize::from(exchange.standing != Standing::Cancelled);
@@ -485,6 +578,7 @@ mod tests {
                             reply_to: ReplyTo::Filter { request, responses: conversation },
                             recipient: sessions[recipient as usize],
                             conversation,
+                            awaits: None,
                             registered: (wait % 2 == 0).then(|| Arc::from("even")),
                             takes_place: bytes % 2 == 0,
                             standing: Standing::Awaited,
@@ -497,7 +591,67 @@ mod tests {
                         model.open.push(exchange.clone());
                         exchanges.open(exchange);
                     }
-                    Step::Answer(_) if model.opened.is_empty() => {}
+                    Step::OpenKeyed { recipient, key, wait, bytes } => {
+                        conversations += 1;
+                        let (recipient, key) = (sessions[recipient as usize], KeyId::numbered(key));
+                        let exchange = Exchange {
+                            sender: sessions[0],
+                            reply_to: ReplyTo::Request(ConversationId(1)),
+                            recipient,
+                            conversation: ConversationId(conversations),
+                            awaits: None,
+                            registered: (wait % 2 == 0).then(|| Arc::from("even")),
+                            takes_place: bytes % 2 == 0,
+                            standing: Standing::Awaited,
+                            opened: now,
+                            deadline: Moment(now.0 + 1 + wait),
+                            guard: Moment(now.0 + 1 + 2 * wait),
+                            bytes,
+                        };
+                        model.opened.push((recipient, exchange.conversation));
+                        model.open.push(Exchange { standing: Standing::Keyed(key), ..exchange.clone() });
+                        exchanges.open_keyed(exchange, key);
+                    }
+                    Step::Wait { sender, request, key, wait } => {
+                        conversations += 1;
+                        let exchange = Exchange {
+                            sender: sessions[sender as usize],
+                            reply_to: ReplyTo::Request(ConversationId(request)),
+                            recipient: sessions[0],
+                            conversation: ConversationId(conversations),
+                            awaits: Some(KeyId::numbered(key)),
+                            registered: None,
+                            takes_place: false,
+                            standing: Standing::Awaited,
+                            opened: now,
+                            deadline: Moment(now.0 + 1 + wait),
+                            guard: Moment(now.0 + 1 + 2 * wait),
+                            bytes: 7,
+                        };
+                        model.open.push(exchange.clone());
+                        exchanges.open(exchange);
+                    }
+                    Step::PopWaiting(key) => {
+                        let key = KeyId::numbered(key);
+                        let mut closed: Vec<_> = std::iter::from_fn(|| exchanges.pop_waiting(key)).collect();
+                        closed.sort_by_key(|exchange| exchange.conversation);
+                        prop_assert_eq!(closed, model.take(|exchange| exchange.awaits == Some(key)));
+                    }
+                    Step::Extend(..) | Step::CloseDelivery(_) | Step::Answer(_) if model.opened.is_empty() => {}
+                    Step::Extend(which, time) => {
+                        let (recipient, conversation) = model.opened[which % model.opened.len()];
+                        let guard = Moment(now.0 + time);
+                        exchanges.extend(Delivery { recipient, conversation }, guard);
+                        for exchange in model.open.iter_mut().filter(|open| open.conversation == conversation) {
+                            exchange.guard = exchange.guard.max(guard);
+                        }
+                    }
+                    Step::CloseDelivery(which) => {
+                        let (recipient, conversation) = model.opened[which % model.opened.len()];
+                        let closed = exchanges.close_delivery(Delivery { recipient, conversation });
+                        let expected = model.take(|exchange| exchange.conversation == conversation);
+                        prop_assert_eq!(closed, expected.into_iter().next());
+                    }
                     Step::Answer(which) => {
                         let (recipient, conversation) = model.opened[which % model.opened.len()];
                         let answered = model.take(|exchange| exchange.conversation == conversation);
@@ -528,7 +682,8 @@ mod tests {
                         let mut given_up = exchanges.give_up(key, request);
                         given_up.sort_by_key(|exchange| exchange.conversation);
                         prop_assert_eq!(&given_up, &model.take(is_it));
-                        for exchange in given_up {
+                        // What it waits for stays open.
+                        for exchange in given_up.into_iter().filter(|exchange| exchange.awaits.is_none()) {
                             let standing = if is_told { Standing::Cancelled } else { Standing::Unwanted };
                             model.open.push(Exchange { standing, ..exchange.clone() });
                             exchanges.linger(exchange, standing);
@@ -536,9 +691,7 @@ mod tests {
                     }
                     Step::ForgetRecipient(session) => {
                         let key = sessions[session as usize];
-                        let mut expected = model.take(|exchange| exchange.recipient == key);
-                        expected.sort_by_key(|exchange| exchange.conversation);
-                        prop_assert_eq!(exchanges.forget_recipient(key), expected);
+                        prop_assert_eq!(exchanges.forget_recipient(key), model.take_unanswered(key));
                     }
                     Step::ForgetSender(session) => {
                         let key = sessions[session as usize];
@@ -547,9 +700,7 @@ mod tests {
                     Step::Replace(session) => {
                         let key = sessions[session as usize];
                         let Forgotten { unanswered, asked } = exchanges.forget_session(key);
-                        let mut expected = model.take(|exchange| exchange.recipient == key);
-                        expected.sort_by_key(|exchange| exchange.conversation);
-                        prop_assert_eq!(unanswered, expected);
+                        prop_assert_eq!(unanswered, model.take_unanswered(key));
                         prop_assert_eq!(asked, model.take_asked(key));
                         sessions[session as usize].number = replaced;
                         replaced += 1;
@@ -573,7 +724,11 @@ mod tests {
                 prop_assert_eq!(exchanges.at("odd"), 0);
                 let awaited = model.open.iter().filter(is_awaited).count();
                 prop_assert_eq!((exchanges.len(), exchanges.awaited()), (model.open.len(), awaited));
-                for exchange in &model.open {
+                for key in (0..3).map(KeyId::numbered) {
+                    let is_awaited = model.open.iter().any(|exchange| exchange.awaits == Some(key));
+                    prop_assert_eq!(exchanges.is_awaited(key), is_awaited);
+                }
+                for exchange in model.open.iter().filter(|exchange| exchange.awaits.is_none()) {
                     prop_assert_eq!(exchanges.get(exchange.recipient, exchange.conversation), Some(exchange));
                 }
                 let next_due = model.open.iter().map(Exchange::due).min();
@@ -593,6 +748,7 @@ mod tests {
                 reply_to: ReplyTo::Request(conversation),
                 recipient: session,
                 conversation,
+                awaits: None,
                 registered: None,
                 takes_place: false,
                 standing: Standing::Awaited,

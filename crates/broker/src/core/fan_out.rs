@@ -169,6 +169,7 @@ impl Broker {
                 }
                 Task::LettingGo(given_up) => self.let_go_some(party, session, given_up),
                 Task::Failing(failing) => self.fail_some(party, session, failing),
+                Task::Answering(answering) => self.answer_some(party, session, answering),
                 Task::TakingOut(paths) => self.take_out_some(party, session, paths),
             }
             let goes_on = !has_asked_others && self.work - since < self.config.turn_work / 8;

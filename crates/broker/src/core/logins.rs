@@ -120,6 +120,7 @@ impl Broker {
 
     /// Answers what [`Output::Authenticate`] asked.
     pub fn handle_authenticated(&mut self, now: Moment, ticket: Ticket, verdict: Verdict) {
+        self.now = now;
         match self.logins.take(ticket) {
             Some(Applicant::Connection(connection, asked)) => {
                 let (request, arrival) = *asked;

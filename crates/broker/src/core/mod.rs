@@ -7,7 +7,8 @@
 //! - [`properties`]: session properties and which of them a handler wants; [`proposals`]: which a session may propose;
 //!   `prepared`: their wire form.
 //! - `registry`: which session handles which path.
-//! - `exchanges`: requests that were forwarded and not answered yet; `queues`: those that wait for a handler; `turns`: what is done a part at a time.
+//! - `exchanges`: requests that were forwarded and not answered yet; `repeats`: what became of those with a key, `outcome`: what
+//!   that is; `queues`: those that wait for a handler; `turns`: what is done a part at a time.
 //! - `received`: what came from a client; `pings`: who is pinged when; `timers`: what is due when.
 //! - [`config`]: how the broker behaves; [`timeouts`]: how long recipients may take to answer.
 //! - [`access`]: who may connect, and what they are then; [`permissions`]: what their roles grant.
@@ -21,7 +22,8 @@
 //!   to do then; `stopping`: ending all of them.
 //! - `serve`: requests to the broker, by service: each ends in an answer or a `refusal`; `gate`: whether it is allowed.
 //! - `routing`: requests to their recipients, answers back to the senders; `choice`: among several handlers; `places`: what
-//!   waits for one of them; `fan_out`: requests to all that a filter matches, which `search` finds.
+//!   waits for one of them; `keyed`: requests that may come again; `fan_out`: requests to all that a filter matches, which
+//!   `search` finds; `room`: whether there is room for more.
 //! - `cancelling`: requests that nobody waits for any more; `headers`: what goes along with requests and errors.
 //! - `registrations`, `session_services`: the other services.
 //! - `operator`: what an operator changes, and is told.
@@ -40,11 +42,13 @@ pub mod filter;
 mod gate;
 mod headers;
 pub mod identity;
+mod keyed;
 mod leases;
 mod lifecycle;
 mod logins;
 mod messages;
 mod operator;
+mod outcome;
 mod pace;
 mod parties;
 mod path;
@@ -60,7 +64,9 @@ mod received;
 mod refusal;
 mod registrations;
 mod registry;
+mod repeats;
 pub mod roles;
+mod room;
 mod routing;
 mod search;
 mod serve;
@@ -94,6 +100,7 @@ use permissions::GrantsByRoles;
 use pings::Pings;
 use queues::Queues;
 use registry::Registry;
+use repeats::Repeats;
 use sessions::Sessions;
 use stopping::Phase;
 use turns::Turns;
@@ -154,11 +161,14 @@ pub struct Broker {
     registry: Registry,
     exchanges: Exchanges,
     queues: Queues,
+    repeats: Repeats,
     turns: Turns,
     pings: Pings,
     phase: Phase,
     /// Chooses among equal handlers.
     random: Random,
+    /// When what happens now happens.
+    now: Moment,
     outputs: VecDeque<Output>,
     wake_at: Option<Moment>,
     refusals: u64,
@@ -186,6 +196,7 @@ impl Broker {
             registry: Registry::new(config.max_registrations),
             exchanges: Exchanges::default(),
             queues: Queues::default(),
+            repeats: Repeats::default(),
             turns: Turns::new(config.turn_pause, config.turn_recipients),
             pings: Pings::new(config.ping_period),
             phase: Phase::default(),
@@ -193,6 +204,7 @@ impl Broker {
             config,
             principals: access.principals,
             grants: GrantsByRoles::new(access.permissions),
+            now: Moment::default(),
             outputs: VecDeque::new(),
             wake_at: None,
             refusals: 0,
@@ -219,7 +231,8 @@ impl Broker {
         let of_requests =
             [self.pings.next_due(), self.exchanges.next_due(), self.queues.next_due(), self.turns.next_due()];
         let of_sessions = [expiry, self.leases.next_due(), self.logins.next_due(), self.grace_ends()];
-        let next = of_requests.into_iter().chain(of_sessions).flatten().min();
+        let of_keys = self.repeats.next_due();
+        let next = of_requests.into_iter().chain(of_sessions).chain([of_keys]).flatten().min();
         if next == self.wake_at {
             return None;
         }
@@ -239,6 +252,7 @@ impl Broker {
         request: &ConnectRequest,
         arrival: &Arrival,
     ) {
+        self.now = now;
         if !self.is_serving() {
             return self.outputs.push_back(Output::Close(connection));
         }
@@ -282,6 +296,7 @@ impl Broker {
 
     /// The connection is gone. Its session stays for as long as it was agreed, or ends with it.
     pub fn handle_disconnected(&mut self, now: Moment, connection: ConnectionId) {
+        self.now = now;
         match self.sessions.with_connection(connection) {
             Some(key) => self.lose_connection(now, key, Duration::MAX),
             None => drop(self.logins.forget_connection(connection)),
@@ -291,6 +306,7 @@ impl Broker {
     /// The client closes the connection because it is going away itself, as a browser does whose page is left. So may a
     /// proxy between: its session is kept for a moment, in which a client that lives comes back (rules S-16).
     pub fn handle_going_away(&mut self, now: Moment, connection: ConnectionId) {
+        self.now = now;
         match self.sessions.with_connection(connection) {
             Some(key) => self.lose_connection(now, key, GOING_AWAY),
             None => drop(self.logins.forget_connection(connection)),
@@ -301,14 +317,16 @@ impl Broker {
     /// that the session is its own by the token.
     ///
     /// Source: section 11.
-    pub fn handle_close(&mut self, token: &[u8]) {
+    pub fn handle_close(&mut self, now: Moment, token: &[u8]) {
+        self.now = now;
         if let Some(key) = self.sessions.with_token(token) {
             self.abort(key, Ending::ByToken);
         }
     }
 
     /// The client does not read what it is sent, and more cannot be kept for it. Ends the session (rules L-3).
-    pub fn handle_overflow(&mut self, connection: ConnectionId) {
+    pub fn handle_overflow(&mut self, now: Moment, connection: ConnectionId) {
+        self.now = now;
         if let Some(key) = self.sessions.with_connection(connection) {
             self.abort(key, Ending::SlowReader);
         }
@@ -316,6 +334,7 @@ impl Broker {
 
     /// The time that [`Output::WakeAt`] asked for has come. Early and spurious calls do no harm.
     pub fn handle_timeout(&mut self, now: Moment) {
+        self.now = now;
         self.wake_at = None;
         // What is left is due at once, when others were served.
         let before = self.work;
@@ -323,6 +342,9 @@ impl Broker {
             && let Some(exchange) = self.exchanges.pop_due(now)
         {
             self.time_out(exchange);
+        }
+        while self.work - before < cost::TURN && self.repeats.forget_due(now) {
+            self.spend(cost::MESSAGE);
         }
         while self.work - before < cost::TURN
             && let Some(waiting) = self.queues.pop_due(now)
@@ -348,6 +370,7 @@ impl Broker {
 
     /// The session of a connection from which something arrived just now.
     fn heard(&mut self, now: Moment, connection: ConnectionId) -> Option<SessionKey> {
+        self.now = now;
         let key = self.sessions.with_connection(connection)?;
         self.pings.heard(now, key);
         Some(key)

@@ -75,6 +75,12 @@ impl Broker {
         self.exchanges.len() + self.pings.unanswered()
     }
 
+    /// Number of idempotency keys of which something is known, and the bytes of what is remembered of requests with them.
+    #[must_use]
+    pub fn remembered(&self) -> (usize, usize) {
+        self.repeats.len()
+    }
+
     /// How many requests the broker itself refused.
     #[must_use]
     pub fn refusals(&self) -> u64 {

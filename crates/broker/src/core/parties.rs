@@ -15,6 +15,13 @@ use super::timers::Timers;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct PartyKey(u64);
 
+#[cfg(test)]
+impl PartyKey {
+    pub fn numbered(number: u64) -> Self {
+        Self(number)
+    }
+}
+
 /// How much work a party may have done at once, before others are served.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Allowance {

@@ -42,8 +42,7 @@ impl Broker {
             return Err(HANDLERS_ARE_FULL.into());
         }
         self.check_waiting(request.request.bytes.len())?;
-        let guard = asker.now + self.config.timeout_for(path);
-        let deadline = asker.due.map_or(guard, |due| due.min(guard));
+        let deadline = asker.deadline(self.config.timeout_for(path));
         let body = encoded(request).into();
         self.queues.push(at, Waiting { asker, deadline, headers: headers.to_block(), body });
         Ok(())

@@ -23,6 +23,7 @@ use super::path::NormalPath;
 use super::per_session::SessionKey;
 use super::refusal::{Failure, Refusal};
 use super::registry::Chosen;
+use super::repeats::Name;
 use super::serve::{Answer, Asker};
 use super::session_services::no_such_session;
 use super::sessions::{Session, Sessions};
@@ -46,6 +47,8 @@ struct To {
     registered: Option<Arc<str>>,
     /// Whether that takes so many requests at a time.
     takes_place: bool,
+    /// What its key stands for, if it has one.
+    name: Option<Name>,
 }
 
 /// Why no handler gets a request now.
@@ -90,6 +93,13 @@ impl Broker {
         room: Result<(), Refusal>,
         has_waited: bool,
     ) -> Result<(), NotTaken> {
+        let timeout = self.config.timeout_for(path);
+        let name = self.name_of(asker.session, headers, None, path).map_err(NotTaken::Refused)?;
+        if let Some(name) = &name
+            && self.repeat(asker, name, timeout).map_err(NotTaken::Refused)?
+        {
+            return Ok(());
+        }
         let availability = |handler: &Handler, at: &str| {
             let of_session = availability(&self.config, &self.sessions, &self.exchanges, handler.session);
             let most = handler.capacity.at_a_time as usize;
@@ -128,9 +138,8 @@ impl Broker {
         let frame = request_frame_of(MessagingReceiverClient::ID, conversation, capacity, |out| {
             body.encode_with(&properties, out);
         });
-        let (reply_to, timeout) = (ReplyTo::Request(asker.conversation), self.config.timeout_for(path));
-        let to = To { session: recipient, conversation, registered: Some(registered), takes_place };
-        self.forward(asker, reply_to, to, timeout, headers, frame);
+        let to = To { session: recipient, conversation, registered: Some(registered), takes_place, name };
+        self.forward(asker, ReplyTo::Request(asker.conversation), to, timeout, headers, frame);
         Ok(())
     }
 
@@ -146,6 +155,14 @@ impl Broker {
         let path = self.admit(asker.session, Action::SendToSession, request.path)?;
         check_metadata(headers)?;
         check_time(asker)?;
+        let timeout = self.config.timeout_for(path);
+        let name = self.name_of(asker.session, headers, Some(request.session), path)?;
+        // Before anything else: the session may be over by now.
+        if let Some(name) = &name
+            && self.repeat(asker, name, timeout)?
+        {
+            return Ok(Answer::Later);
+        }
         let recipient = self.sessions.with_id(request.session).ok_or_else(|| no_such_session(request.session))?;
         self.check_room(asker.session, 1, request.request.bytes.len())?;
         if self.is_full(recipient) {
@@ -153,9 +170,12 @@ impl Broker {
         }
         let body = SendToPath { path: request.path, request: request.request.clone() };
         let capacity = body.path.len() + body.request.bytes.len() + 32;
-        let frame = |conversation| request_frame::<MessagingSend>(conversation, &body, capacity);
-        let (reply_to, timeout) = (ReplyTo::Request(asker.conversation), self.config.timeout_for(path));
-        self.deliver(asker, reply_to, recipient, timeout, headers, frame);
+        let Some(conversation) = self.sessions.get_mut(recipient).map(Session::next_conversation) else {
+            return Ok(Answer::Later);
+        };
+        let frame = request_frame::<MessagingSend>(conversation, &body, capacity);
+        let to = To { session: recipient, conversation, registered: None, takes_place: false, name };
+        self.forward(asker, ReplyTo::Request(asker.conversation), to, timeout, headers, frame);
         Ok(Answer::Later)
     }
 
@@ -170,7 +190,7 @@ impl Broker {
         frame: impl FnOnce(ConversationId) -> Vec<u8>,
     ) {
         let Some(conversation) = self.sessions.get_mut(recipient).map(Session::next_conversation) else { return };
-        let to = To { session: recipient, conversation, registered: None, takes_place: false };
+        let to = To { session: recipient, conversation, registered: None, takes_place: false, name: None };
         self.forward(asker, reply_to, to, timeout, headers, frame(conversation));
     }
 
@@ -185,18 +205,20 @@ impl Broker {
         headers: &Headers<'_>,
         frame: Vec<u8>,
     ) {
-        let To { session: recipient, conversation, registered, takes_place } = to;
+        let To { session: recipient, conversation, registered, takes_place, name } = to;
         let guard = asker.now + timeout;
-        let deadline = asker.due.map_or(guard, |due| due.min(guard));
-        let time_left = asker.due.map(|_| deadline.since(asker.now));
+        let deadline = asker.deadline(timeout);
+        // A request with a key goes on when its time is over.
+        let time_left = asker.due.filter(|_| name.is_none()).map(|_| deadline.since(asker.now));
         let frame = self.headers_to(recipient, time_left, headers).before(frame);
         let (from, to) = (self.sessions.id_of(asker.session), self.sessions.id_of(recipient));
         tracing::trace!(sender = %from, recipient = %to, delivery = conversation.0, "request forwarded");
-        self.exchanges.open(Exchange {
+        let exchange = Exchange {
             sender: asker.session,
             reply_to,
             recipient,
             conversation,
+            awaits: None,
             registered,
             takes_place,
             standing: Standing::Awaited,
@@ -204,7 +226,11 @@ impl Broker {
             deadline,
             guard,
             bytes: frame.len(),
-        });
+        };
+        match name {
+            Some(name) => self.open_keyed(exchange, name),
+            None => self.exchanges.open(exchange),
+        }
         self.send_to(recipient, frame);
     }
 
@@ -221,7 +247,7 @@ impl Broker {
         self.has_more_room(recipient);
         if let Some(exchange) = exchange {
             self.is_closed(&exchange);
-            if exchange.standing != Standing::Awaited {
+            if matches!(exchange.standing, Standing::Unwanted | Standing::Cancelled) {
                 self.late_answers += 1;
             }
             self.settle(&exchange, answer);
@@ -235,6 +261,9 @@ impl Broker {
     /// An exchange is due. The broker's own limit is the only guard against recipients that never answer: the official
     /// clients have no timeout (rules M-15). If the recipient has no connection, it does not get the request any more.
     pub(super) fn time_out(&mut self, exchange: Exchange) {
+        if let Standing::Keyed(key) = exchange.standing {
+            self.give_up_key(key);
+        }
         if exchange.standing != Standing::Awaited {
             self.is_closed(&exchange);
             return self.has_more_room(exchange.recipient);
@@ -247,16 +276,21 @@ impl Broker {
 
     /// Tells the sender what an exchange came to, if it waits for that.
     pub(super) fn settle(&mut self, exchange: &Exchange, answer: Result<&[u8], Failure<'_>>) {
-        if exchange.standing != Standing::Awaited {
-            return;
-        }
+        let key = match exchange.standing {
+            Standing::Awaited => None,
+            Standing::Keyed(key) => Some(key),
+            Standing::Unwanted | Standing::Cancelled => return,
+        };
         let (from, to) = (self.sessions.id_of(exchange.sender), self.sessions.id_of(exchange.recipient));
         let (delivery, outcome) = (exchange.conversation.0, answer.as_ref().err().map(|failure| failure.reason));
         match outcome {
             None => tracing::trace!(sender = %from, recipient = %to, delivery, "request answered"),
             Some(reason) => tracing::trace!(sender = %from, recipient = %to, delivery, %reason, "request failed"),
         }
-        self.route_response(exchange.recipient, exchange.sender, exchange.reply_to, answer);
+        match key {
+            Some(key) => self.settle_key(key, exchange.sender, answer),
+            None => self.route_response(exchange.recipient, exchange.sender, exchange.reply_to, answer),
+        }
     }
 
     /// Passes an answer on, or drops it if the sender is gone.
@@ -274,11 +308,7 @@ impl Broker {
             Ok(body) => SerialisedValue::decode(&mut Reader::new(body))
                 .map(|value| (body, value))
                 .map_err(|_| Failure::new(ErrorReason::INVALID_DATA, "the recipient's answer is malformed")),
-            Err(failure) => {
-                let text = failure.description;
-                let end = text.char_indices().nth(MAX_ERROR_TEXT).map_or(text.len(), |(at, _)| at);
-                Err(Failure { description: &text[..end], ..failure })
-            }
+            Err(failure) => Err(clipped(failure)),
         };
         match (reply_to, answer) {
             (ReplyTo::Request(ConversationId::ONE_WAY), _) => {}
@@ -305,44 +335,6 @@ impl Broker {
                 self.send_to(sender, headers.before(frame));
             }
         }
-    }
-
-    /// Refuses `more` requests of a session, of so many bytes together, if they would be more than may wait for their
-    /// answers, or if the broker takes no new requests.
-    pub(super) fn check_room(&self, sender: SessionKey, more: usize, bytes: usize) -> Result<(), Refusal> {
-        if !self.is_serving() {
-            return Err(no_room("the broker is stopping, try again later"));
-        }
-        self.check_memory()?;
-        let (asked, bytes_asked) = self.exchanges.asked_by(sender);
-        let (waiting, bytes_waiting) = self.queues.asked_by(sender);
-        let (asked, bytes_asked) = (asked + waiting, bytes_asked + bytes_waiting);
-        let limit = self.config.max_outstanding_requests;
-        if asked + more > limit {
-            return Err(no_room(format!("more than {limit} requests of this session would wait for an answer")));
-        }
-        let limit = self.config.max_outstanding_bytes;
-        // A single request may have more.
-        if bytes_asked.saturating_add(bytes) > limit && asked > 0 {
-            return Err(no_room(format!(
-                "requests of this session with more than {limit} bytes would wait for an answer"
-            )));
-        }
-        Ok(())
-    }
-
-    /// Refuses a request that would wait for its turn, if those that do would have too many bytes with it.
-    pub(super) fn check_waiting(&self, bytes: usize) -> Result<(), Refusal> {
-        let limit = self.config.max_waiting_bytes;
-        if (self.turns.bytes() + self.queues.bytes()).saturating_add(bytes) <= limit {
-            return Ok(());
-        }
-        Err(no_room(format!("requests with more than {limit} bytes would wait for their turn, try again later")))
-    }
-
-    /// Refuses what would take more memory, when there is little left.
-    pub(super) fn check_memory(&self) -> Result<(), Refusal> {
-        if self.is_memory_scarce { Err(no_room("the broker is short of memory, try again later")) } else { Ok(()) }
     }
 
     pub(super) fn is_full(&self, recipient: SessionKey) -> bool {
@@ -379,6 +371,13 @@ pub(super) fn is_queue_full(config: &BrokerConfig, session: &Session) -> bool {
 /// Refuses a request for which its sender waits no more.
 pub(super) fn check_time(asker: Asker) -> Result<(), Refusal> {
     if asker.due.is_some_and(|due| due <= asker.now) { Err(TOO_LATE.into()) } else { Ok(()) }
+}
+
+/// A failure with as much of its text as is passed on.
+pub(super) fn clipped(failure: Failure<'_>) -> Failure<'_> {
+    let text = failure.description;
+    let end = text.char_indices().nth(MAX_ERROR_TEXT).map_or(text.len(), |(at, _)| at);
+    Failure { description: &text[..end], ..failure }
 }
 
 /// A limit of the broker is reached, and nobody was asked: the sender may try again.

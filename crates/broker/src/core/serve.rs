@@ -2,6 +2,8 @@
 //!
 //! A new service is a line in `serve` and a function, here or beside those that are about the same.
 
+use std::time::Duration;
+
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::envelope::{Message, response_frame};
 use antiphon_protocol::wire::error_reason::ErrorReason;
@@ -40,6 +42,12 @@ pub(super) enum Answer {
 }
 
 impl Asker {
+    /// Until when it waits for an answer that others have so much time for.
+    pub fn deadline(self, timeout: Duration) -> Moment {
+        let guard = self.now + timeout;
+        self.due.map_or(guard, |due| due.min(guard))
+    }
+
     /// The answer of service `S`.
     pub fn answer<S: Service>(self, response: &S::Response<'_>) -> Answer {
         Answer::Now(response_frame::<S>(self.conversation, response))

@@ -25,6 +25,7 @@ impl Broker {
     /// Clients are not told that their sessions are over: they look for a successor by themselves, as they do when a
     /// broker has crashed.
     pub fn stop(&mut self, now: Moment, grace: Duration) {
+        self.now = now;
         self.phase = Phase::Stopping { until: now + grace };
         // Those without a connection can only come back to a successor.
         while let Some((_, key)) = self.sessions.next_expiry() {

@@ -6,6 +6,7 @@
 //! single turn of it.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 use std::vec;
 
@@ -16,10 +17,12 @@ use antiphon_protocol::wire::services::{MessagingFilterSender, MessagingReceiver
 
 use super::cancelling::GivenUp;
 use super::exchanges::{Exchange, ReplyTo};
+use super::outcome::Outcome;
 use super::pace::Pace;
 use super::parties::PartyKey;
 use super::per_session::{Numbered, SessionKey};
 use super::registry::Leftover;
+use super::repeats::KeyId;
 use super::search::Search;
 use super::serve::Asker;
 
@@ -76,6 +79,7 @@ pub(super) enum Task {
     Held(HeldRequest),
     Failing(Failing),
     LettingGo(GivenUp),
+    Answering(Answering),
     /// The paths at which a session that is over is still registered.
     TakingOut(Leftover),
 }
@@ -104,6 +108,13 @@ pub(super) struct Failing {
     /// Of later conversations the client of the session knows nothing.
     pub last_asked: ConversationId,
     pub why: &'static str,
+}
+
+/// What a request with a key came to; some of those that wait for that are still to be told.
+#[derive(Debug)]
+pub(super) struct Answering {
+    pub key: KeyId,
+    pub outcome: Arc<Outcome>,
 }
 
 /// Whether more is to be read of what a client sends.
@@ -218,6 +229,11 @@ impl Turns {
     /// Recipients are told later that a session waits no more for their answers.
     pub fn let_go(&mut self, party: PartyKey, session: SessionKey, given_up: GivenUp) {
         self.tasks_of(None, party, session).queue.push_back(Task::LettingGo(given_up));
+    }
+
+    /// Those that wait for what a request with a key came to are told later.
+    pub fn answer(&mut self, party: PartyKey, session: SessionKey, answering: Answering) {
+        self.tasks_of(None, party, session).queue.push_back(Task::Answering(answering));
     }
 
     /// Request handlers of a session that is over are taken out later: before its party gets anything else done, since its
@@ -338,7 +354,7 @@ impl Turns {
     pub fn forget(&mut self, session: SessionKey) {
         let Some(tasks) = self.tasks.get_mut(&session) else { return };
         self.bytes -= tasks.queue.iter().map(Task::bytes).sum::<usize>();
-        tasks.queue.retain(|task| matches!(task, Task::Failing(_) | Task::LettingGo(_) | Task::TakingOut(_)));
+        tasks.queue.retain(|task| !matches!(task, Task::FanOut(_) | Task::Held(_)));
         (tasks.held, tasks.held_bytes, tasks.is_paused) = (0, 0, false);
         if tasks.queue.is_empty() {
             self.tasks.remove(&session);
@@ -366,7 +382,7 @@ impl Task {
         match self {
             Self::FanOut(fan_out) => fan_out.asker.conversation == request,
             Self::Held(held) => held.conversation == request && SENDING.contains(&held.service),
-            Self::Failing(_) | Self::LettingGo(_) | Self::TakingOut(_) => false,
+            Self::Failing(_) | Self::LettingGo(_) | Self::Answering(_) | Self::TakingOut(_) => false,
         }
     }
 
@@ -374,7 +390,7 @@ impl Task {
         match self {
             Self::FanOut(fan_out) => fan_out.len(),
             Self::Held(request) => request.len(),
-            Self::Failing(_) | Self::LettingGo(_) | Self::TakingOut(_) => 0,
+            Self::Failing(_) | Self::LettingGo(_) | Self::Answering(_) | Self::TakingOut(_) => 0,
         }
     }
 
@@ -382,7 +398,7 @@ impl Task {
         match self {
             Self::FanOut(fan_out) => fan_out.undelivered(),
             Self::Failing(failing) => failing.unanswered.len(),
-            Self::Held(_) | Self::LettingGo(_) | Self::TakingOut(_) => 0,
+            Self::Held(_) | Self::LettingGo(_) | Self::Answering(_) | Self::TakingOut(_) => 0,
         }
     }
 }

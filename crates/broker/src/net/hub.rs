@@ -223,7 +223,7 @@ impl Hub {
     /// Ends the session that has this token, if there is one.
     pub fn close(&self, token: &[u8]) {
         if let Some(mut turn) = self.enter() {
-            turn.state.broker.handle_close(token);
+            turn.state.broker.handle_close(turn.now, token);
             turn.carry_out();
             turn.leave();
         }
@@ -352,7 +352,7 @@ impl Turn<'_> {
         tracing::warn!(connection = connection.0, "closed: {SLOW}");
         outbox.cut(Some(POLICY_VIOLATION), SLOW);
         touch(&mut self.touched, &outbox);
-        self.state.broker.handle_overflow(connection);
+        self.state.broker.handle_overflow(self.now, connection);
     }
 
     /// Those whose time is over have caught up, or read too slowly.

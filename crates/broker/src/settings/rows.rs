@@ -171,6 +171,10 @@ rows! {
     Limits max_waiting_bytes: Size(KIB..=64 * GIB) => broker.max_waiting_bytes, live;
     /// Bytes of a request to a filter, times the sessions that it goes to
     Limits max_fan_out_bytes: Size(KIB..=64 * GIB) => broker.max_fan_out_bytes, live;
+    /// How long it is remembered what became of a request with an idempotency key
+    Limits repeat_time: Time::zero_or_at_least(1) => broker.repeat_time, live;
+    /// Bytes of that, of all requests together
+    Limits repeat_memory: Size(0..=64 * GIB) => broker.repeat_memory, live;
     /// Work for one principal at one address at once, in units of 30 ns
     Limits burst_work: Count(1_000..=MANY) => broker.burst_work, restart;
     /// The same in a second

@@ -402,7 +402,7 @@ impl World {
     /// The broker ends the session on a connection, if there is one.
     pub fn overflow(&mut self, connection: Option<usize>) {
         if let Some(connection) = connection.filter(|connection| self.connections[*connection].broker_is_open) {
-            self.tell_broker(|world| world.broker.handle_overflow(ConnectionId(connection as u64)));
+            self.tell_broker(|world| world.broker.handle_overflow(world.now, ConnectionId(connection as u64)));
         }
     }
 

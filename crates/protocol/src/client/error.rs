@@ -149,16 +149,7 @@ impl RequestError {
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Refused { reason, .. } => match *reason {
-                ErrorReason::ACCESS_DENIED
-                | ErrorReason::UNSUPPORTED
-                | ErrorReason::NO_SUCH_SESSION
-                | ErrorReason::INCOMPATIBLE_DATATYPE
-                | ErrorReason::UNHANDLED_MESSAGE
-                | ErrorReason::CLUSTER_REPARTITION
-                | ErrorReason::CLUSTER_ROUTING
-                | ErrorReason::HANDLER_CONFLICT
-                | ErrorReason::BUSY
-                | ErrorReason::INVALID_PATH => Outcome::Refused,
+                _ if reason.is_refusal() => Outcome::Refused,
                 ErrorReason::CALLBACK_EXCEPTION | ErrorReason::REJECTED_REQUEST => Outcome::Failed,
                 _ => Outcome::Unknown,
             },

@@ -56,6 +56,24 @@ impl fmt::Display for ErrorReason {
 }
 
 impl ErrorReason {
+    /// Whether it says that no handler has run.
+    #[must_use]
+    pub fn is_refusal(self) -> bool {
+        matches!(
+            self,
+            Self::ACCESS_DENIED
+                | Self::UNSUPPORTED
+                | Self::NO_SUCH_SESSION
+                | Self::INCOMPATIBLE_DATATYPE
+                | Self::UNHANDLED_MESSAGE
+                | Self::CLUSTER_REPARTITION
+                | Self::CLUSTER_ROUTING
+                | Self::HANDLER_CONFLICT
+                | Self::BUSY
+                | Self::INVALID_PATH
+        )
+    }
+
     /// Its name, or the number.
     #[must_use]
     pub fn to_text(self) -> Cow<'static, str> {
