@@ -1,14 +1,18 @@
 //! Batches as the broker's core reads them: whatever is in one, it comes to the same as if each message had come alone.
 
+#[path = "support/opening.rs"]
+mod opening;
+
 use antiphon_broker::core::access::Access;
-use antiphon_broker::core::{Arrival, Broker, BrokerConfig, ConnectionId, Output};
+use antiphon_broker::core::{Broker, BrokerConfig, ConnectionId, Output};
 use antiphon_protocol::features::Features;
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::envelope::{Message, request_frame, response_frame};
-use antiphon_protocol::wire::handshake::{ConnectRequest, Credentials};
+use antiphon_protocol::wire::handshake::ConnectRequest;
 use antiphon_protocol::wire::layouts::{RegisterHandler, SendToFilter, SendToPath, SerialisedValue};
 use antiphon_protocol::wire::primitives::ConversationId;
 use antiphon_protocol::wire::services::{MessagingFilterSender, MessagingSend, Registration, UserPing};
+use opening::{arrival, connect_request};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -22,20 +26,8 @@ const BATCH: u8 = 62;
 fn with_sessions(features: Features) -> Broker {
     let mut broker = Broker::new(BrokerConfig::default(), Access::development());
     for (connection, features) in [(CLIENT, features), (OTHER, Features::NONE)] {
-        let connect = ConnectRequest {
-            client_type: "WB".into(),
-            version: 25,
-            capabilities: 8,
-            reconnect_timeout: 0,
-            principal: None,
-            credentials: Credentials::None,
-            properties: None,
-            recovery: None,
-            features,
-        };
-        let random = [u8::try_from(connection.0).expect("small"); 18];
-        let arrival = Arrival { client_ip: "192.0.2.1".into(), start_time: 0, random };
-        broker.handle_connect(NOW, connection, &connect, &arrival);
+        let request = ConnectRequest { features, ..connect_request() };
+        broker.handle_connect(NOW, connection, &request, &arrival("192.0.2.1", connection.0));
     }
     while broker.poll_output().is_some() {}
     broker

@@ -1,17 +1,19 @@
 //! A request to very many sessions, and who is served while it is delivered. On the core alone, with frames written by
 //! hand: a turn is taken when the test says so.
 
+#[path = "support/opening.rs"]
+mod opening;
+
 use std::time::Duration;
 
 use antiphon_broker::core::access::Access;
-use antiphon_broker::core::{Arrival, Broker, BrokerConfig, ConnectionId, Output};
-use antiphon_protocol::features::Features;
+use antiphon_broker::core::{Broker, BrokerConfig, ConnectionId, Output};
 use antiphon_protocol::recovery::RecoveryLimits;
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::decode_all;
 use antiphon_protocol::wire::envelope::{Message, request_frame, response_frame};
 use antiphon_protocol::wire::error_reason::ErrorReason;
-use antiphon_protocol::wire::handshake::{ConnectRequest, ConnectResponse, Credentials, Recovery};
+use antiphon_protocol::wire::handshake::{ConnectRequest, ConnectResponse, Recovery};
 use antiphon_protocol::wire::layouts::{
     FilterAnswer, FilterOutcome, FilterResponse, SendToFilter, SendToPath, SendToSession, SerialisedValue,
 };
@@ -19,6 +21,7 @@ use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
 use antiphon_protocol::wire::services::{
     FilterResponseDelivery, MessagingFilterSender, MessagingReceiverServer, MessagingSend, Service, UserPing,
 };
+use opening::{arrival, connect_request};
 
 const NOW: Moment = Moment(1_000_000);
 const TURN: usize = 4;
@@ -73,21 +76,8 @@ impl Sessions {
     }
 
     fn connect(&mut self, connection: u64, recovery: Option<Recovery>) {
-        let request = ConnectRequest {
-            client_type: "WB".into(),
-            version: 29,
-            capabilities: 8,
-            reconnect_timeout: KEPT,
-            principal: None,
-            credentials: Credentials::None,
-            properties: None,
-            recovery,
-            features: Features::NONE,
-        };
-        let mut random = [0; 18];
-        random[..8].copy_from_slice(&connection.to_be_bytes());
-        let arrival = Arrival { client_ip: "192.0.2.1".into(), start_time: 1_700_000_000_000, random };
-        self.broker.handle_connect(NOW, ConnectionId(connection), &request, &arrival);
+        let request = ConnectRequest { reconnect_timeout: KEPT, recovery, ..connect_request() };
+        self.broker.handle_connect(NOW, ConnectionId(connection), &request, &arrival("192.0.2.1", connection));
         let Some(Output::Send(_, frame)) = self.broker.poll_output() else { panic!("no response") };
         match ConnectResponse::decode(&frame).expect("a connection response") {
             ConnectResponse::Accepted { token, .. } => self.tokens.push(token.as_text().to_owned()),

@@ -1,6 +1,9 @@
 //! What many sessions and long filters cost, and what is left of it in memory: nothing that grows. On the core alone,
 //! with frames written by hand; time stands still unless a test moves it.
 
+#[path = "support/opening.rs"]
+mod opening;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -8,13 +11,12 @@ use std::time::Duration;
 
 use antiphon_broker::core::access::Access;
 use antiphon_broker::core::timeouts::PathTimeouts;
-use antiphon_broker::core::{Arrival, Broker, BrokerConfig, ConnectionId, Output};
-use antiphon_protocol::features::Features;
+use antiphon_broker::core::{Broker, BrokerConfig, ConnectionId, Output};
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::decode_all;
 use antiphon_protocol::wire::envelope::{Message, request_frame, response_frame};
 use antiphon_protocol::wire::error_reason::ErrorReason;
-use antiphon_protocol::wire::handshake::{ConnectRequest, Credentials};
+use antiphon_protocol::wire::handshake::ConnectRequest;
 use antiphon_protocol::wire::layouts::{
     DeregisterHandler, FilterAnswer, FilterOutcome, FilterResponse, RegisterHandler, SendToFilter, SerialisedValue,
     ServiceFailure,
@@ -24,6 +26,7 @@ use antiphon_protocol::wire::services::{
     Deregistration, FilterResponseDelivery, MessagingFilterSender, MessagingReceiverClient, MessagingSend,
     Registration, Service,
 };
+use opening::{arrival, connect_request};
 
 /// Counts the bytes that this thread has allocated and not freed, and the most there ever were.
 struct Counting;
@@ -108,20 +111,9 @@ impl Sessions {
     }
 
     fn connect(&mut self, connection: ConnectionId) {
-        let request = ConnectRequest {
-            client_type: "WB".into(),
-            version: 29,
-            capabilities: 8,
-            reconnect_timeout: 0,
-            principal: None,
-            credentials: Credentials::None,
-            properties: Some(vec![("number".into(), connection.0.to_string())]),
-            recovery: None,
-            features: Features::NONE,
-        };
-        let arrival =
-            Arrival { client_ip: "192.0.2.1".into(), start_time: 1_700_000_000_000, random: token_bytes(connection.0) };
-        self.broker.handle_connect(self.now, connection, &request, &arrival);
+        let properties = Some(vec![("number".into(), connection.0.to_string())]);
+        let request = ConnectRequest { properties, ..connect_request() };
+        self.broker.handle_connect(self.now, connection, &request, &arrival("192.0.2.1", connection.0));
         self.discard_outputs();
     }
 
@@ -482,11 +474,4 @@ fn looking_up_the_time_allowed_for_a_path_allocates_nothing() {
         assert_eq!(timeouts.get("other"), None);
     });
     assert_eq!(bytes, 0);
-}
-
-/// What the system's generator would give for the token of a session: other bytes for every connection.
-fn token_bytes(connection: u64) -> [u8; 18] {
-    let mut bytes = [7; 18];
-    bytes[..8].copy_from_slice(&connection.to_be_bytes());
-    bytes
 }

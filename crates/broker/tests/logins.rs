@@ -12,7 +12,7 @@ use antiphon_protocol::features::Features;
 use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::handshake::Credentials;
 
-use support::{Client, Network, Pending};
+use support::{Client, Network};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -61,23 +61,6 @@ fn connected_for(network: &mut Network, seconds: u64) -> Client {
     client
 }
 
-fn properties(network: &mut Network, client: Client, keys: &[&str]) -> Vec<(String, String)> {
-    let keys: Vec<_> = keys.iter().map(|key| (*key).to_owned()).collect();
-    let pending = network.call(client, |core, now, call| core.get_properties(now, call, &keys));
-    network.run();
-    match network.outcome(pending) {
-        Some(Ok(Response::Properties(properties))) => properties,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn change(network: &mut Network, client: Client, principal: &str, password: &str) -> Pending {
-    let credentials = Credentials::Password(password.into());
-    let pending = network.call(client, |core, now, call| core.change_principal(now, call, principal, &credentials));
-    network.run();
-    pending
-}
-
 fn pair(key: &str, value: &str) -> (String, String) {
     (key.into(), value.into())
 }
@@ -96,7 +79,7 @@ fn a_client_waits_until_it_is_known_who_it_is() {
     network.tell_who(ada());
     assert!(network.session(client).is_some());
     let expected = [pair("$Principal", "ada"), pair("$Roles", "\"CLIENT\""), pair("name", "Ada"), pair("team", "blue")];
-    assert_eq!(properties(&mut network, client, &["$Principal", "$Roles", "*U", "$ExpiryTime"]), expected);
+    assert_eq!(network.properties(client, &["$Principal", "$Roles", "*U", "$ExpiryTime"]), expected);
 }
 
 #[test]
@@ -145,18 +128,18 @@ fn nobody_waits_longer_than_the_limit() {
 fn a_session_is_another_when_it_is_known_who() {
     let mut network = Network::of_strangers(BrokerConfig::default());
     let client = connected_for(&mut network, 1000);
-    let pending = change(&mut network, client, "bob", "secret");
+    let pending = network.change_principal(client, "bob", "secret");
     assert_eq!(network.outcome(pending), None);
-    assert_eq!(properties(&mut network, client, &["$Principal"]), [pair("$Principal", "ada")], "until it is known");
-    let second = change(&mut network, client, "eve", "secret");
+    assert_eq!(network.properties(client, &["$Principal"]), [pair("$Principal", "ada")], "until it is known");
+    let second = network.change_principal(client, "eve", "secret");
     let refused = network.outcome(second).expect("one at a time").expect_err("refused");
     assert_eq!(refused.reason(), Some(ErrorReason::CLUSTER_ROUTING));
     network.tell_who(Verdict::Accepted(Identity { principal: "bob".into(), ..Identity::default() }));
     assert_eq!(network.outcome(pending), Some(Ok(Response::PrincipalChanged(true))));
     let expected = [pair("$Principal", "bob"), pair("$Roles", ""), pair("name", "Ada")];
-    assert_eq!(properties(&mut network, client, &["$Principal", "$Roles", "$ExpiryTime", "*U"]), expected);
+    assert_eq!(network.properties(client, &["$Principal", "$Roles", "$ExpiryTime", "*U"]), expected);
     for (verdict, expected) in [(Verdict::Refused, Some(false)), (Verdict::Busy, None)] {
-        let pending = change(&mut network, client, "ada", "wrong");
+        let pending = network.change_principal(client, "ada", "wrong");
         network.tell_who(verdict);
         match (network.outcome(pending).expect("answered"), expected) {
             (Ok(Response::PrincipalChanged(changed)), Some(expected)) => assert_eq!(changed, expected),
@@ -170,7 +153,7 @@ fn a_session_is_another_when_it_is_known_who() {
 fn who_has_lost_what_it_asked_is_not_made_another() {
     let mut network = Network::of_strangers(BrokerConfig::default());
     let client = connected_for(&mut network, 1000);
-    change(&mut network, client, "bob", "secret");
+    network.change_principal(client, "bob", "secret");
     network.close(client);
     network.tell_who(ada());
     assert_eq!(network.broker.session_count(), 0);
@@ -182,7 +165,7 @@ fn who_has_lost_what_it_asked_is_not_made_another() {
 fn a_session_ends_when_its_credentials_expire() {
     let mut network = Network::of_strangers(BrokerConfig::default());
     let client = connected_for(&mut network, 20);
-    assert_eq!(properties(&mut network, client, &["$ExpiryTime"]), [pair("$ExpiryTime", "20000")]);
+    assert_eq!(network.properties(client, &["$ExpiryTime"]), [pair("$ExpiryTime", "20000")]);
     network.pass(19 * SECOND);
     assert_eq!(network.wanted_credentials(client), 3, "after 16, 18 and 19 seconds");
     assert!(network.closed(client).is_none());
@@ -198,13 +181,13 @@ fn a_session_lives_on_with_fresh_credentials() {
     let id = network.session(client);
     network.pass(17 * SECOND);
     assert_eq!(network.wanted_credentials(client), 1);
-    let pending = change(&mut network, client, "ada", "fresh");
+    let pending = network.change_principal(client, "ada", "fresh");
     network.tell_who(ada_for(40));
     assert_eq!(network.outcome(pending), Some(Ok(Response::PrincipalChanged(true))));
-    assert_eq!(properties(&mut network, client, &["$ExpiryTime"]), [pair("$ExpiryTime", "40000")]);
+    assert_eq!(network.properties(client, &["$ExpiryTime"]), [pair("$ExpiryTime", "40000")]);
     network.pass(30 * SECOND);
     assert_eq!((network.session(client), network.wanted_credentials(client)), (id, 0));
-    let pending = change(&mut network, client, "ada", "for ever");
+    let pending = network.change_principal(client, "ada", "for ever");
     network.tell_who(ada());
     assert_eq!(network.outcome(pending), Some(Ok(Response::PrincipalChanged(true))));
     network.pass(1000 * SECOND);

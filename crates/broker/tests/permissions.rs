@@ -25,9 +25,7 @@ fn log_in(network: &mut Network, principal: &str) -> Client {
 }
 
 fn change_principal(network: &mut Network, client: Client, principal: &str) {
-    let credentials = Credentials::Password("password".into());
-    let pending = network.call(client, |core, now, call| core.change_principal(now, call, principal, &credentials));
-    network.run();
+    let pending = network.change_principal(client, principal, "password");
     assert_eq!(network.outcome(pending), Some(Ok(Response::PrincipalChanged(true))));
 }
 

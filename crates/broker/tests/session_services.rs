@@ -12,20 +12,9 @@ use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
 use antiphon_protocol::wire::services::{GetOwnProperties, GetProperties, ReAuthenticate};
 use support::{Behaviour, Client, Network, sender_of};
 
-fn properties(network: &mut Network, client: Client, keys: &[&str]) -> Vec<(String, String)> {
-    let keys: Vec<_> = keys.iter().map(|key| (*key).to_owned()).collect();
-    let pending = network.call(client, |core, now, call| core.get_properties(now, call, &keys));
-    network.run();
-    match network.outcome(pending) {
-        Some(Ok(Response::Properties(properties))) => properties,
-        other => panic!("{other:?}"),
-    }
-}
-
+/// Whether the credentials are right.
 fn change_principal(network: &mut Network, client: Client, principal: &str, password: &str) -> bool {
-    let credentials = Credentials::Password(password.into());
-    let pending = network.call(client, |core, now, call| core.change_principal(now, call, principal, &credentials));
-    network.run();
+    let pending = network.change_principal(client, principal, password);
     match network.outcome(pending) {
         Some(Ok(Response::PrincipalChanged(changed))) => changed,
         other => panic!("{other:?}"),
@@ -41,11 +30,11 @@ fn a_session_learns_its_own_properties() {
     let mut network = Network::new();
     let [client] = network.connect(["ada"]);
     assert_eq!(
-        properties(&mut network, client, &["name", "$Principal", "unknown"]),
+        network.properties(client, &["name", "$Principal", "unknown"]),
         [pair("$Principal", ""), pair("name", "ada")]
     );
-    assert_eq!(properties(&mut network, client, &["*F", "*U"]).len(), 15);
-    assert_eq!(properties(&mut network, client, &[]), []);
+    assert_eq!(network.properties(client, &["*F", "*U"]).len(), 15);
+    assert_eq!(network.properties(client, &[]), []);
 }
 
 #[test]
@@ -85,7 +74,7 @@ fn a_principal_is_changed_with_the_right_credentials_and_handlers_see_the_new_on
         network.register(handler, "who", &["$Principal", "$Roles"], Behaviour::Keep).expect("registered");
 
         assert!(!change_principal(&mut network, client, "admin", "wrong"));
-        assert_eq!(properties(&mut network, client, &["$Principal"]), [pair("$Principal", "")]);
+        assert_eq!(network.properties(client, &["$Principal"]), [pair("$Principal", "")]);
 
         let before = network.session(client);
         assert!(change_principal(&mut network, client, "admin", "password"));
@@ -134,6 +123,6 @@ fn what_a_session_can_make_the_broker_keep_is_limited() {
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(properties(&mut network, client, &["key91"]).len(), 1);
-    assert_eq!(properties(&mut network, client, &["key92"]), []);
+    assert_eq!(network.properties(client, &["key91"]).len(), 1);
+    assert_eq!(network.properties(client, &["key92"]), []);
 }

@@ -1,18 +1,21 @@
 //! What one client may take of what everybody shares: the time of the core, places for sessions, memory for recovery. On the
 //! core alone, with frames written by hand; time passes when a test says so.
 
+#[path = "support/opening.rs"]
+mod opening;
+
 use std::time::Duration;
 
 use antiphon_broker::core::access::Access;
-use antiphon_broker::core::{Arrival, Broker, BrokerConfig, ConnectionId, Output};
-use antiphon_protocol::features::Features;
+use antiphon_broker::core::{Broker, BrokerConfig, ConnectionId, Output};
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::decode_all;
 use antiphon_protocol::wire::envelope::{Message, request_frame};
-use antiphon_protocol::wire::handshake::{ConnectRequest, ConnectResponse, Credentials, Recovery, ResponseCode};
+use antiphon_protocol::wire::handshake::{ConnectRequest, ConnectResponse, Recovery, ResponseCode};
 use antiphon_protocol::wire::layouts::{FilterOutcome, SendToFilter, SendToSession, SerialisedValue};
 use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
 use antiphon_protocol::wire::services::{MessagingFilterSender, MessagingReceiverServer, Service, UserPing};
+use opening::{arrival, connect_request};
 
 const ATTACKER: &str = "192.0.2.66";
 const NEIGHBOUR: &str = "192.0.2.1";
@@ -43,21 +46,8 @@ impl World {
     fn connect(&mut self, address: &str, recovery: Option<Recovery>) -> Result<Client, ResponseCode> {
         self.connections += 1;
         let connection = ConnectionId(self.connections);
-        let request = ConnectRequest {
-            client_type: "WB".into(),
-            version: 29,
-            capabilities: 8,
-            reconnect_timeout: 300_000,
-            principal: None,
-            credentials: Credentials::None,
-            properties: None,
-            recovery,
-            features: Features::NONE,
-        };
-        let mut random = [0; 18];
-        random[..8].copy_from_slice(&self.connections.to_be_bytes());
-        let arrival = Arrival { client_ip: address.into(), start_time: 0, random };
-        self.broker.handle_connect(self.now, connection, &request, &arrival);
+        let request = ConnectRequest { reconnect_timeout: 300_000, recovery, ..connect_request() };
+        self.broker.handle_connect(self.now, connection, &request, &arrival(address, self.connections));
         let response = self.said_to(connection).remove(0);
         match ConnectResponse::decode(&response).expect("a connection response") {
             ConnectResponse::Accepted { session, token, code, .. } => {

@@ -364,6 +364,25 @@ impl Network {
         }
     }
 
+    /// These properties of the client's own session.
+    pub fn properties(&mut self, client: Client, keys: &[&str]) -> Vec<(String, String)> {
+        let keys: Vec<_> = keys.iter().map(|key| (*key).to_owned()).collect();
+        let pending = self.call(client, |core, now, call| core.get_properties(now, call, &keys));
+        self.run();
+        match self.outcome(pending) {
+            Some(Ok(Response::Properties(properties))) => properties,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Asks for another principal.
+    pub fn change_principal(&mut self, client: Client, principal: &str, password: &str) -> Pending {
+        let credentials = Credentials::Password(password.into());
+        let pending = self.call(client, |core, now, call| core.change_principal(now, call, principal, &credentials));
+        self.run();
+        pending
+    }
+
     /// What became of a request, if it is settled. Asked once.
     pub fn outcome(&mut self, Pending(client, call): Pending) -> Option<Result<Response, RequestError>> {
         self.peers[client.0].outcomes.remove(&call)
