@@ -84,14 +84,14 @@ impl Leases {
 }
 
 impl Broker {
-    /// Ends the sessions whose credentials have expired, and asks those whose will.
-    pub(super) fn end_leases(&mut self, now: Moment) {
-        while let Some((session, due)) = self.leases.pop_due(now) {
-            match due {
-                Due::End => self.abort(session, Ending::CredentialsExpired),
-                Due::Ask => self.want_credentials(session),
-            }
+    /// Ends a session whose credentials have expired, or asks one whose will. Returns whether there was one.
+    pub(super) fn end_lease(&mut self, now: Moment) -> bool {
+        match self.leases.pop_due(now) {
+            Some((session, Due::End)) => self.abort(session, Ending::CredentialsExpired),
+            Some((session, Due::Ask)) => self.want_credentials(session),
+            None => return false,
         }
+        true
     }
 
     /// Asks for fresh credentials, if the client understands the question. One that has no connection has to bring some

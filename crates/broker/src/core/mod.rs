@@ -362,7 +362,7 @@ impl Broker {
         {
             self.end(key, Ending::Expired);
         }
-        self.end_leases(now);
+        while self.work - before < cost::TURN && self.end_lease(now) {}
         self.end_logins(now);
         self.take_turn(now);
         self.end_grace(now);
