@@ -18,9 +18,9 @@ use antiphon_protocol::wire::layouts::{
 };
 use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
 use antiphon_protocol::wire::services::{
-    Cancellation, ChangeOwnPrincipal, CloseClient, Deregistration, FilterResponseDelivery, GetOwnProperties,
-    GetProperties, MessagingFilterSender, MessagingReceiverClient, MessagingReceiverServer, MessagingSend,
-    ReAuthenticate, Registration, Service, SystemPing, UserPing,
+    Cancellation, ChangeOwnPrincipal, CloseClient, CredentialsWanted, Deregistration, FilterResponseDelivery,
+    GetOwnProperties, GetProperties, MessagingFilterSender, MessagingReceiverClient, MessagingReceiverServer,
+    MessagingSend, ReAuthenticate, Registration, Service, SystemPing, UserPing,
 };
 
 use crate::filter::Filter;
@@ -76,7 +76,21 @@ pub enum Step {
     Wake,
     /// Other roles than the stock ones, and isolated paths, from now on.
     SetPermissions(BTreeMap<String, Role>, Vec<String>),
+    /// The answer to a question of the broker: who is this? By the credentials, or that nobody has looked at them.
+    Tell(u64, Told),
+    /// From now on these principals may not connect, nor bearers of tokens if not.
+    Reload {
+        gone: Vec<String>,
+        takes_tokens: bool,
+    },
     Stop,
+}
+
+/// How a question is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    ByCredentials,
+    Busy,
 }
 
 /// A message of a client.
@@ -331,6 +345,8 @@ pub enum Frame {
         reply: Reply,
     },
     Ping,
+    /// The broker asks for fresh credentials (section 18.4).
+    CredentialsWanted,
     Abort,
     /// The broker closes the connection.
     Closed,
@@ -381,6 +397,7 @@ impl Frame {
             Self::FilterResponse { .. } => ("filter value", 0),
             Self::Cancelled { is_timed_out, .. } => ("cancelled", (*is_timed_out).into()),
             Self::Ping => ("ping", 0),
+            Self::CredentialsWanted => ("credentials wanted", 0),
             Self::Abort => ("abort", 0),
             Self::Closed => ("closed", 0),
         }
@@ -452,6 +469,9 @@ pub fn read(frame: &[u8], asked: &HashMap<i64, u32>) -> Result<(Option<i64>, Fra
                     Frame::FilterResponse { filter_conversation: filter_conversation.0, session, reply }
                 }
                 SystemPing::ID if body.is_empty() => Frame::Ping,
+                CredentialsWanted::ID if body.is_empty() && conversation == ConversationId::ONE_WAY => {
+                    return Ok((None, Frame::CredentialsWanted));
+                }
                 _ => return Err(format!("a client cannot be asked this: {frame:x?}")),
             };
             (Some(conversation.0), frame)

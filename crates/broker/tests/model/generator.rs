@@ -10,7 +10,8 @@ use antiphon_protocol::wire::handshake::{ConnectRequest, Credentials, Recovery};
 use antiphon_protocol::wire::primitives::SessionId;
 
 use crate::filter;
-use crate::frames::{Answer, Capacity, Client, Payload, Sent, Step};
+use crate::frames::{Answer, Capacity, Client, Payload, Sent, Step, Told};
+use crate::identity::Known;
 use crate::random::Random;
 use crate::reference::Model;
 
@@ -20,6 +21,9 @@ pub const LONGEST_TIMEOUT: Duration = Duration::from_millis(500);
 pub struct Generator {
     pub random: Random,
     max_sessions: usize,
+    /// Whether the broker asks who somebody is; and whether it is told at once.
+    pub known: Known,
+    tells_at_once: bool,
     /// The paths of the run; few, so that they meet.
     paths: Vec<String>,
     /// The last conversation ID that each client used.
@@ -35,7 +39,9 @@ impl Generator {
         let mut paths: Vec<_> = PATHS.iter().map(|path| (*path).to_owned()).collect();
         paths.retain(|_| random.chance(60));
         paths.push("a/b".into());
-        Self { random, max_sessions, paths, conversations: HashMap::new(), values: 0 }
+        let known = *random.pick(&[Known::Inside, Known::Outside]);
+        let tells_at_once = random.chance(50);
+        Self { random, max_sessions, known, tells_at_once, paths, conversations: HashMap::new(), values: 0 }
     }
 
     /// Some brokers ping, and some have limits that a run can reach.
@@ -43,6 +49,7 @@ impl Generator {
         let config = BrokerConfig {
             server: self.random.number(),
             request_timeout: LONGEST_TIMEOUT,
+            login_timeout: Duration::from_millis(*self.random.pick(&[300, 10_000])),
             ping_period: Duration::from_millis(*self.random.pick(&[0, 700, 2000])),
             features: Features::from_wire(u32::MAX),
             turn_pause: Duration::ZERO,
@@ -110,7 +117,14 @@ impl Generator {
     }
 
     pub fn next(&mut self, model: &Model) -> Step {
+        if let Some(step) = self.tell(model) {
+            return step;
+        }
         let open = model.open();
+        let waits_for_the_only_one = open.is_empty() && !model.applicants.is_empty();
+        if waits_for_the_only_one && self.random.chance(50) {
+            return Step::Rest(self.rest(model));
+        }
         if open.is_empty() || (open.len() < self.max_sessions && self.random.chance(15)) {
             return Step::Connect(Client(model.sessions.len()), self.connect_request());
         }
@@ -123,6 +137,7 @@ impl Generator {
             10 | 11 => Step::ShowLife(client),
             12 => Step::Send(client, Sent::CloseRequest),
             13 if self.random.chance(20) => self.permissions(),
+            13 if self.known == Known::Outside && self.random.chance(10) => self.reload(),
             13 => Step::Send(client, Sent::Malformed(self.random.pick(&malformed()).clone())),
             14..44 => self.answer(model, client),
             44..48 => Step::Send(client, self.cancel(model, client)),
@@ -134,6 +149,26 @@ impl Generator {
             Step::Send(_, sent) if !model.is_open(other) && self.random.chance(3) => Step::Send(other, sent),
             step => step,
         }
+    }
+
+    /// The answer to a question of the broker, which may be one that was answered, or that nobody waits for any more.
+    fn tell(&mut self, model: &Model) -> Option<Step> {
+        let questions: Vec<_> = model.applicants.keys().copied().collect();
+        if self.tells_at_once && !questions.is_empty() || !questions.is_empty() && self.random.chance(30) {
+            let told = if self.random.chance(95) { Told::ByCredentials } else { Told::Busy };
+            return Some(Step::Tell(*self.random.pick(&questions), told));
+        }
+        if model.questions() == 0 || self.random.chance(98) {
+            return None;
+        }
+        Some(Step::Tell(self.random.number() % model.questions(), Told::ByCredentials))
+    }
+
+    /// Another configuration, which does not know everybody.
+    fn reload(&mut self) -> Step {
+        let mut gone: Vec<_> = ["", "admin", "client", "control", "operator"].map(str::to_owned).into();
+        gone.retain(|_| self.random.chance(30));
+        Step::Reload { gone, takes_tokens: self.random.chance(50) }
     }
 
     /// Up to the next deadline, just short of it, or some time.
@@ -178,7 +213,12 @@ impl Generator {
     fn principal(&mut self) -> (String, String) {
         let principal = self.random.text(&["", "", "admin", "admin", "client", "control", "operator", "nobody"]);
         let right = if principal.is_empty() { "" } else { "password" };
-        let password = if self.random.chance(90) { right } else { self.random.text(&["", "wrong", "password"]) };
+        let password = match self.random.below(100) {
+            0..60 => right,
+            60..90 if self.known == Known::Outside => self.random.text(&["50ms", "400ms", "1500ms", "4000ms"]),
+            60..90 => right,
+            _ => self.random.text(&["", "wrong", "password", "1000ms"]),
+        };
         (principal.into(), password.into())
     }
 

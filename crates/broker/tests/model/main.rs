@@ -22,19 +22,21 @@ mod permissions;
 mod random;
 mod reference;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use antiphon_broker::core::access::Access;
+use antiphon_broker::core::identity::{Login, Ticket, Verdict};
 use antiphon_broker::core::permissions::Permissions;
 use antiphon_broker::core::{Arrival, Broker, ConnectionId, Output};
 use antiphon_protocol::time::Moment;
 
 use books::Books;
-use frames::{Client, Frame, Seen, Sent, Step};
+use frames::{Client, Frame, Seen, Sent, Step, Told};
 use generator::{Generator, LONGEST_TIMEOUT};
+use identity::Known;
 use reference::Model;
 
 const STEPS: usize = 100_000;
@@ -74,11 +76,12 @@ fn the_broker_does_what_the_model_predicts() {
 }
 
 /// What has to come up among many steps, or the test does not test what it should.
-const EVERYTHING: [(&str, i32); 38] = [
+const EVERYTHING: [(&str, i32); 40] = [
     ("accepted", 0),
     ("refused", 102),
     ("refused", 116),
     ("refused", 117),
+    ("refused", 119),
     ("reply", 0),
     ("value", 0),
     ("error", 101),
@@ -111,6 +114,7 @@ const EVERYTHING: [(&str, i32); 38] = [
     ("filter error", 9003),
     ("filter error", 10_001),
     ("ping", 0),
+    ("credentials wanted", 0),
     ("abort", 0),
     ("closed", 0),
 ];
@@ -126,6 +130,10 @@ struct Run {
     wakes: Option<Moment>,
     /// The services of each client's conversations.
     asked: HashMap<Client, HashMap<i64, u32>>,
+    /// Who the broker wants to know of, by the number of the question, answered or not.
+    questions: HashMap<u64, Login>,
+    /// Those that have had a connection response.
+    greeted: HashSet<Client>,
     steps: usize,
     tally: Tally,
     /// The last steps, and what was seen of each.
@@ -140,14 +148,20 @@ impl Run {
         for (path, timeout) in &timeouts {
             config.request_timeouts.set(path, *timeout).expect("a valid path");
         }
+        let access = match generator.known {
+            Known::Inside => Access::development(),
+            Known::Outside => Access::outside(Permissions::stock()),
+        };
         Self {
             seed,
+            broker: Broker::new(config.clone(), access),
+            model: Model::new(config, generator.known, timeouts, Moment(0)),
             generator,
-            broker: Broker::new(config.clone(), Access::development()),
-            model: Model::new(config, timeouts, Moment(0)),
             books: Books::default(),
             wakes: None,
             asked: HashMap::new(),
+            questions: HashMap::new(),
+            greeted: HashSet::new(),
             steps: 0,
             tally: Tally::new(),
             shown: VecDeque::new(),
@@ -194,6 +208,9 @@ impl Run {
         }
         if self.generator.random.chance(50) {
             self.step(Step::Stop)?;
+        }
+        for client in self.model.applying() {
+            self.step(Step::LoseConnection(client))?;
         }
         for client in self.model.open() {
             let step = match self.generator.random.chance(50) {
@@ -291,6 +308,17 @@ impl Run {
                 let permissions = Permissions::new(roles.clone(), isolated).expect("they fit together");
                 self.broker.set_permissions(permissions);
             }
+            Step::Tell(question, told) => {
+                let verdict = match (told, self.questions.get(question)) {
+                    (Told::ByCredentials, Some(login)) => identity::verdict(login),
+                    // The broker has to ask before it is told; if not, the model says so.
+                    _ => Verdict::Busy,
+                };
+                self.broker.handle_authenticated(now, Ticket(*question), verdict);
+            }
+            Step::Reload { gone, takes_tokens } => {
+                self.broker.set_standing(|principal, proof| identity::standing(gone, *takes_tokens, principal, proof))
+            }
             Step::Stop => self.broker.stop(now, Duration::ZERO),
         }
     }
@@ -304,7 +332,7 @@ impl Run {
                 Output::Send(ConnectionId(number), frame) | Output::SendTogether(ConnectionId(number), frame) => {
                     let client = Client(usize::try_from(number).expect("ours"));
                     // The first frame on every connection is the connection response.
-                    let (conversation, frame) = if client.0 == self.model.sessions.len() && seen.is_empty() {
+                    let (conversation, frame) = if self.greeted.insert(client) {
                         (None, frames::read_connect_response(&frame)?)
                     } else {
                         frames::read(&frame, self.asked.get(&client).unwrap_or(&nothing))
@@ -319,7 +347,11 @@ impl Run {
                 // They say more than is read at a time nowhere here.
                 Output::Pause(_) | Output::Resume(_) => {}
                 Output::WakeAt(at) => self.wakes = Some(at),
-                Output::Authenticate(..) => unreachable!("the broker knows them"),
+                Output::Authenticate(Ticket(question), login) => {
+                    if self.questions.insert(question, *login).is_some() {
+                        return Err(format!("question {question} is asked twice"));
+                    }
+                }
             }
         }
         Ok(seen)

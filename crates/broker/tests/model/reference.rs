@@ -14,8 +14,8 @@ use antiphon_protocol::wire::handshake::ConnectRequest;
 use antiphon_protocol::wire::primitives::SessionId;
 
 use crate::filter::{Filter, Meaning};
-use crate::frames::{Answer, Capacity, Client, Frame, Payload, Reply, Seen, Sent, Step};
-use crate::identity;
+use crate::frames::{Answer, Capacity, Client, Frame, Payload, Reply, Seen, Sent, Step, Told};
+use crate::identity::{self, Known, Shown};
 use crate::permissions::Roles;
 
 pub struct Model {
@@ -23,6 +23,7 @@ pub struct Model {
     /// Times allowed below some paths.
     timeouts: Vec<(&'static str, Duration)>,
     roles: Roles,
+    known: Known,
     pub now: Moment,
     /// By the number of the client; those that were refused and those that are over stay.
     pub sessions: Vec<Session>,
@@ -30,6 +31,10 @@ pub struct Model {
     pub waiting: Vec<Request>,
     /// Requests that wait for a handler, by its path.
     queues: Vec<Queue>,
+    /// Those of whom it is asked who they are, by the number of the question.
+    pub applicants: BTreeMap<u64, Applicant>,
+    /// All questions so far.
+    questions: u64,
     /// Answers that nobody wanted any more.
     pub late_answers: u64,
     predicted: Vec<(Client, Frame)>,
@@ -55,6 +60,28 @@ pub struct Session {
     heard: Moment,
     last_ping: Option<Moment>,
     next_ping: Moment,
+    lease: Option<Lease>,
+}
+
+/// How long credentials are good.
+#[derive(Clone, Copy)]
+struct Lease {
+    ends: Moment,
+    /// When fresh ones are asked for, or when it ends.
+    next: Moment,
+}
+
+/// Somebody who waits to be told who it is (I-2).
+pub struct Applicant {
+    asked: Moment,
+    principal: String,
+    password: String,
+    wants: Wants,
+}
+
+enum Wants {
+    Session(Client, Box<(ConnectRequest, Arrival)>),
+    Principal { client: Client, conversation: i64, properties: Vec<(String, String)> },
 }
 
 #[derive(Clone)]
@@ -162,15 +189,18 @@ const HANDLER_CONFLICT: i32 = 201;
 const INVALID_PATH: i32 = 202;
 
 impl Model {
-    pub fn new(config: BrokerConfig, timeouts: Vec<(&'static str, Duration)>, now: Moment) -> Self {
+    pub fn new(config: BrokerConfig, known: Known, timeouts: Vec<(&'static str, Duration)>, now: Moment) -> Self {
         Self {
             config,
             timeouts,
             roles: Roles::new(BTreeMap::new(), Vec::new()),
+            known,
             now,
             sessions: Vec::new(),
             waiting: Vec::new(),
             queues: Vec::new(),
+            applicants: BTreeMap::new(),
+            questions: 0,
             late_answers: 0,
             predicted: Vec::new(),
             delivered: Vec::new(),
@@ -214,7 +244,24 @@ impl Model {
         let pings = self.sessions.iter().filter(|session| session.open && !self.config.ping_period.is_zero());
         let queued = self.queues.iter().flat_map(Queue::all).map(|queued| queued.deadline);
         let delivered = self.waiting.iter().map(Request::due);
-        delivered.chain(queued).chain(pings.map(|session| session.next_ping)).min()
+        let leases = self.sessions.iter().filter(|session| session.open).filter_map(|session| session.lease);
+        let applicants = self.applicants.values().map(|applicant| applicant.asked + self.config.login_timeout);
+        let of_sessions = pings.map(|session| session.next_ping).chain(leases.map(|lease| lease.next));
+        delivered.chain(queued).chain(of_sessions).chain(applicants).min()
+    }
+
+    /// Those who have opened a connection and wait for a session on it.
+    pub fn applying(&self) -> Vec<Client> {
+        let connecting = self.applicants.values().filter_map(|applicant| match &applicant.wants {
+            Wants::Session(client, _) => Some(*client),
+            Wants::Principal { .. } => None,
+        });
+        connecting.collect()
+    }
+
+    /// All questions so far, answered or not.
+    pub fn questions(&self) -> u64 {
+        self.questions
     }
 
     /// What every client sees of a step. Of what was seen, only choices that are the broker's are looked at.
@@ -222,6 +269,11 @@ impl Model {
         self.delivered = seen.iter().filter_map(delivery).collect();
         match step {
             Step::Connect(client, request) => self.connect(*client, request, arrival, seen),
+            Step::Send(client, _) | Step::Violate(client) if self.applying().contains(client) => {
+                self.leave(*client);
+                self.tell(*client, Frame::Closed);
+            }
+            Step::LoseConnection(client) if self.applying().contains(client) => self.leave(*client),
             Step::Send(client, sent) if self.is_open(*client) => {
                 self.sessions[client.0].heard = self.now;
                 self.receive(*client, sent, None, seen);
@@ -234,8 +286,14 @@ impl Model {
             Step::Rest(time) => self.now = self.now + *time,
             Step::Wake => self.wake(seen),
             Step::SetPermissions(given, isolated) => self.roles = Roles::new(given.clone(), isolated.clone()),
+            Step::Tell(question, told) => self.told_who(*question, *told, seen),
+            Step::Reload { gone, takes_tokens } => self.reload(gone, *takes_tokens, seen),
             // S-14, with no time for what is under way.
             Step::Stop => {
+                for client in self.applying() {
+                    self.tell(client, Frame::Closed);
+                }
+                self.applicants.clear();
                 for client in self.open() {
                     self.tell(client, Frame::Closed);
                     self.forget(client);
@@ -276,10 +334,8 @@ impl Model {
 
     /// Sections 2 and 3.
     fn connect(&mut self, client: Client, request: &ConnectRequest, arrival: &Arrival, seen: &[Seen]) {
-        let version = request.version;
-        let code = identity::code(request);
-        let mut session = Session {
-            open: code == 100,
+        self.sessions.push(Session {
+            open: false,
             id: None,
             features: request.features & self.config.features,
             properties: BTreeMap::new(),
@@ -291,13 +347,81 @@ impl Model {
             heard: self.now,
             last_ping: None,
             next_ping: self.now + self.config.ping_period,
-        };
-        if code != 100 {
-            self.sessions.push(session);
-            self.tell(client, Frame::Refused { version, code });
-            self.tell(client, Frame::Closed);
-            return;
+            lease: None,
+        });
+        let (principal, password) = identity::login(request);
+        match (identity::refusal(request), self.known) {
+            (Some(code), _) => self.refuse(client, request, code),
+            (None, Known::Inside) => {
+                let shown = identity::shown(self.known, &principal, &password);
+                self.open_session(client, request, arrival, shown, seen);
+            }
+            (None, Known::Outside) => {
+                let wants = Wants::Session(client, Box::new((request.clone(), arrival.clone())));
+                self.ask_who(&principal, &password, wants);
+            }
         }
+    }
+
+    fn refuse(&mut self, client: Client, request: &ConnectRequest, code: u8) {
+        self.tell(client, Frame::Refused { version: request.version, code });
+        self.tell(client, Frame::Closed);
+    }
+
+    fn ask_who(&mut self, principal: &str, password: &str, wants: Wants) {
+        let (principal, password) = (principal.to_owned(), password.to_owned());
+        self.applicants.insert(self.questions, Applicant { asked: self.now, principal, password, wants });
+        self.questions += 1;
+    }
+
+    /// I-2: nothing comes of it if the one that was asked about has gone.
+    fn told_who(&mut self, question: u64, told: Told, seen: &[Seen]) {
+        let Some(Applicant { principal, password, wants, .. }) = self.applicants.remove(&question) else { return };
+        let shown = identity::shown(self.known, &principal, &password);
+        match (wants, told) {
+            (Wants::Session(client, asked), Told::Busy) => self.refuse(client, &asked.0, 119),
+            (Wants::Session(client, asked), Told::ByCredentials) => {
+                let (request, arrival) = *asked;
+                self.open_session(client, &request, &arrival, shown, seen);
+            }
+            (Wants::Principal { client, conversation, .. }, Told::Busy) => {
+                self.reply(client, conversation, error(CLUSTER_ROUTING));
+            }
+            (Wants::Principal { client, conversation, properties }, Told::ByCredentials) => {
+                let reply = self.become_another(client, &principal, shown, &properties);
+                self.reply(client, conversation, reply);
+            }
+        }
+    }
+
+    /// It waits for a session no longer.
+    fn leave(&mut self, client: Client) {
+        self.applicants
+            .retain(|_, applicant| !matches!(&applicant.wants, Wants::Session(other, _) if *other == client));
+    }
+
+    /// I-7, but for the roles, which stay the same here.
+    fn reload(&mut self, gone: &[String], takes_tokens: bool, seen: &[Seen]) {
+        let mut ended = self.open();
+        ended.retain(|client| {
+            let session = self.session(*client);
+            if session.lease.is_some() { !takes_tokens } else { gone.contains(&session.properties["$Principal"]) }
+        });
+        for client in self.in_order_of_their_end(ended, seen) {
+            self.abort(client);
+        }
+    }
+
+    /// Section 3, when it is known what its credentials show.
+    fn open_session(
+        &mut self,
+        client: Client,
+        request: &ConnectRequest,
+        arrival: &Arrival,
+        shown: Option<Shown>,
+        seen: &[Seen],
+    ) {
+        let Some(shown) = shown else { return self.refuse(client, request, 116) };
         // The broker chooses the ID; no other session had it.
         let chosen = seen.iter().find_map(|seen| match seen.frame {
             Frame::Accepted { session, .. } => Some(session),
@@ -305,13 +429,17 @@ impl Model {
         });
         let is_new = |id: &SessionId| self.sessions.iter().all(|other| other.id != Some(*id));
         let id = chosen.filter(is_new).unwrap_or(SessionId { server: u64::MAX, value: u64::MAX });
-        session.id = Some(id);
-        session.properties = identity::properties(id, &self.config.server_name, request, arrival);
-        self.sessions.push(session);
+        let properties = identity::properties(id, &self.config.server_name, request, arrival, shown);
+        let (now, next_ping) = (self.now, self.now + self.config.ping_period);
+        let session = &mut self.sessions[client.0];
+        (session.open, session.id, session.properties) = (true, Some(id), properties);
+        (session.heard, session.next_ping) = (now, next_ping);
+        session.lease = Lease::start(now, shown);
         let ping_period = i64::try_from(self.config.ping_period.as_millis()).expect("short");
         let max_message_size = i32::try_from(self.config.max_message_size).expect("small");
         // S-17.
         let features = (request.features != Features::NONE).then_some(request.features & self.config.features);
+        let version = request.version;
         self.tell(client, Frame::Accepted { version, session: id, ping_period, max_message_size, features });
     }
 
@@ -381,12 +509,10 @@ impl Model {
             }
             Sent::Answer { conversation, answer } => self.answer(client, *conversation, answer),
             Sent::ChangePrincipal { conversation, principal, password } => {
-                let reply = self.change_principal(client, principal, password, &[]);
-                self.reply(client, *conversation, reply);
+                self.change_principal(client, *conversation, principal, password, &[]);
             }
             Sent::Reauthenticate { conversation, principal, password, properties } => {
-                let reply = self.change_principal(client, principal, password, properties);
-                self.reply(client, *conversation, reply);
+                self.change_principal(client, *conversation, principal, password, properties);
             }
             Sent::CloseClient { conversation, .. } if !self.may(client, GlobalPermission::ModifySession) => {
                 self.reply(client, *conversation, error(ACCESS_DENIED));
@@ -752,26 +878,46 @@ impl Model {
         }
     }
 
-    /// Section 9.3. Properties come with the new principal, or not at all.
+    /// Section 9.3; one after the other.
     fn change_principal(
         &mut self,
         client: Client,
+        conversation: i64,
         principal: &str,
         password: &str,
         proposed: &[(String, String)],
-    ) -> Reply {
-        if !identity::may_be(principal, password) {
-            return Reply::Bool(false);
+    ) {
+        let waits = |applicant: &Applicant| matches!(applicant.wants, Wants::Principal { client: other, .. } if other == client);
+        if self.applicants.values().any(waits) {
+            self.reply(client, conversation, error(CLUSTER_ROUTING));
+        } else if self.known == Known::Outside {
+            let properties = proposed.to_vec();
+            self.ask_who(principal, password, Wants::Principal { client, conversation, properties });
+        } else {
+            let shown = identity::shown(self.known, principal, password);
+            let reply = self.become_another(client, principal, shown, proposed);
+            self.reply(client, conversation, reply);
         }
-        let properties = &mut self.sessions[client.0].properties;
-        identity::propose(properties, proposed.iter());
-        properties.insert("$Principal".into(), principal.into());
-        properties.insert("$Roles".into(), identity::roles_of(principal).into());
+    }
+
+    /// Properties come with the new principal, or not at all.
+    fn become_another(
+        &mut self,
+        client: Client,
+        principal: &str,
+        shown: Option<Shown>,
+        proposed: &[(String, String)],
+    ) -> Reply {
+        let Some(shown) = shown else { return Reply::Bool(false) };
+        let now = self.now;
+        let session = &mut self.sessions[client.0];
+        identity::propose(&mut session.properties, proposed.iter());
+        identity::become_another(&mut session.properties, principal, shown);
+        session.lease = Lease::start(now, shown);
         Reply::Bool(true)
     }
 
-    /// Requests that nobody answered in time (M-15), then the pings: one a period, and the end for a client from which
-    /// nothing came since the last one (L-1, section 17).
+    /// Requests that nobody answered in time (M-15), then pings, tokens, and those who wait to be told who they are.
     fn wake(&mut self, seen: &[Seen]) {
         for index in 0..self.waiting.len() {
             let Request { sender, reply_to, recipient, standing, deadline, .. } = self.waiting[index];
@@ -791,6 +937,36 @@ impl Model {
             self.reply(request.sender, request.conversation, error(REQUEST_TIME_OUT));
         }
         self.serve_queues();
+        self.ping(seen);
+        self.end_leases(seen);
+        let late = |applicant: &Applicant| applicant.asked + self.config.login_timeout <= self.now;
+        let late: Vec<_> =
+            self.applicants.iter().filter(|(_, applicant)| late(applicant)).map(|(question, _)| *question).collect();
+        for question in late {
+            self.told_who(question, Told::Busy, seen);
+        }
+    }
+
+    /// I-5 and I-6.
+    fn end_leases(&mut self, seen: &[Seen]) {
+        let due = |client: &Client| self.session(*client).lease.is_some_and(|lease| lease.next <= self.now);
+        let due: Vec<_> = self.open().into_iter().filter(due).collect();
+        for client in self.in_order_of_their_end(due, seen) {
+            let session = &mut self.sessions[client.0];
+            let Some(lease) = &mut session.lease else { continue };
+            if lease.ends <= self.now {
+                self.abort(client);
+            } else {
+                lease.go_on(self.now);
+                if session.features.has(Features::RENEWAL) {
+                    self.tell(client, Frame::CredentialsWanted);
+                }
+            }
+        }
+    }
+
+    /// One a period, and the end for a client from which nothing came since the last one (L-1, section 17).
+    fn ping(&mut self, seen: &[Seen]) {
         if self.config.ping_period.is_zero() {
             return;
         }
@@ -830,6 +1006,9 @@ impl Model {
         let session = &mut self.sessions[client.0];
         session.open = false;
         session.handlers.clear();
+        self.applicants.retain(
+            |_, applicant| !matches!(applicant.wants, Wants::Principal { client: other, .. } if other == client),
+        );
     }
 
     /// Which of two sessions ends first is the broker's choice, where both end.
@@ -917,6 +1096,22 @@ fn delivery(seen: &Seen) -> Option<(Client, Payload, i64)> {
             Some((seen.client, request.clone(), seen.conversation?))
         }
         _ => None,
+    }
+}
+
+impl Lease {
+    /// I-6: the first question comes when a fifth of the time is left, but a second before the end at the latest, or in the
+    /// middle; no token here is good for so long that it would come earlier than a minute before.
+    fn start(now: Moment, shown: Shown) -> Option<Self> {
+        let good_for = shown.good_for?;
+        let left = (good_for / 5).max(Duration::from_secs(1).min(good_for / 2));
+        Some(Self { ends: now + good_for, next: now + (good_for - left) })
+    }
+
+    /// The next one comes when half of the rest is over, as long as that is a tenth of a second.
+    fn go_on(&mut self, now: Moment) {
+        let half = self.ends.since(now) / 2;
+        self.next = if half < Duration::from_millis(100) { self.ends } else { now + half };
     }
 }
 
