@@ -153,8 +153,9 @@ impl Client {
         self.unwanted.iter().any(|(unwanted, until)| path.starts_with(unwanted) && is_open(until))
     }
 
-    /// Notices when the server has nothing that the application does not know of.
-    fn settle_unwanted(&mut self, now: Moment) {
+    /// Notices when the server has nothing that the application does not know of: once it has been told of everything, or
+    /// calls that have ended at the same time would stand for others.
+    pub fn settle_unwanted(&mut self, now: Moment) {
         if self.core.open_conversations() == self.waiting.len() + self.handlers.len() {
             for until in self.unwanted.values_mut() {
                 until.get_or_insert(now);
@@ -354,8 +355,6 @@ impl World {
     }
 
     pub fn handle(&mut self, client: usize, event: Event) {
-        let now = self.now;
-        self.clients[client].settle_unwanted(now);
         match event {
             Event::Connected(session) => {
                 self.clients[client].session = Some(session);

@@ -406,6 +406,8 @@ impl World {
         }
     }
 
+        let now = self.now;
+        self.clients[client].settle_unwanted(now);
     pub fn replace_broker(&mut self) {
         self.generation += 1;
         self.losses += 1;
