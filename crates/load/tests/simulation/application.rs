@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use antiphon_load::ledger::{EntryId, Recipients, Stamp};
 use antiphon_protocol::client::{
-    self, CallId, ClientSession, Event, FilterResponseReceived, HandlerId, HandlerSettings, Outcome, Patience,
-    ReceivedRequest, RequestError, Response, State,
+    self, CallId, ClientSession, CloseCode, Event, FilterResponseReceived, HandlerId, HandlerSettings, Outcome,
+    Patience, ReceivedRequest, RequestError, Response, State,
 };
 use antiphon_protocol::recovery::RecoveryLimits;
 use antiphon_protocol::time::Moment;
@@ -15,7 +15,7 @@ use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::primitives::SessionId;
 
 use crate::faults::{chance, milliseconds};
-use crate::world::{Turn, World};
+use crate::world::{BEARER, Turn, World};
 
 /// Of the stream that every client has.
 const STREAM: &str = "stream";
@@ -72,6 +72,8 @@ pub enum PendingCall {
     Registration(HandlerId, String, u64),
     Deregistration,
     Ping,
+    /// Of the token.
+    Renewal,
 }
 
 #[derive(Debug)]
@@ -338,6 +340,15 @@ impl World {
         self.call(client, PendingCall::Deregistration, |core, call| core.deregister_handler(now, call, id));
     }
 
+    /// Shows a fresh token before the old one expires, or is too late for that.
+    pub fn renew(&mut self, client: usize) {
+        if !self.is_over && chance(&mut self.random, 10) {
+            return self.log(|| format!("client {client} gets no token"));
+        }
+        let (now, token) = (self.now, self.token());
+        self.call(client, PendingCall::Renewal, |core, call| core.change_principal(now, call, BEARER, &token));
+    }
+
     /// The application does not want to wait for a request any more.
     fn abort(&mut self, client: usize) {
         let waiting = self.clients[client].waiting.iter();
@@ -361,6 +372,7 @@ impl World {
                 self.clients[client].ends = self.ends;
             }
             Event::ConnectFailed(_) | Event::Closed(_) => {
+                self.check_end(client, &event);
                 self.clients[client].is_over = true;
                 self.clients[client].session = None;
                 self.clients[client].handlers.clear();
@@ -408,6 +420,15 @@ impl World {
                 self.tally.lossless += u64::from(lossless);
                 self.tally.new_sessions += u64::from(new_session);
             }
+        }
+    }
+
+    /// A session whose token is renewed in time, on a connection that works, does not end with the token.
+    fn check_end(&mut self, client: usize, event: &Event) {
+        let is_by_server = matches!(event, Event::Closed(closed) if closed.code == CloseCode::ClosedByServer);
+        let is_renewed = self.plan.token_life.is_some_and(|life| self.disturbed_at + life < self.now);
+        if self.is_over && is_by_server && is_renewed {
+            self.wrong(|| format!("the session of client {client} has ended: {event:?}"));
         }
     }
 
@@ -459,6 +480,12 @@ impl World {
             (PendingCall::Deregistration, Ok(Response::Deregistered)) => {}
             (PendingCall::Ping, Err(error)) => self.check_lost(client, &error),
             (PendingCall::Ping, Ok(Response::Pong(_))) => {}
+            (PendingCall::Renewal, Ok(Response::PrincipalChanged(is_changed))) if is_changed || !self.is_over => {
+                self.tally.renewals += u64::from(is_changed);
+            }
+            // Too many credentials are being checked, or another token of this session.
+            (PendingCall::Renewal, Err(RequestError::Refused { reason: ErrorReason::CLUSTER_ROUTING, .. })) => {}
+            (PendingCall::Renewal, Err(error)) => self.check_lost(client, &error),
             (waiting, outcome) => self.wrong(|| format!("{waiting:?} ended with {outcome:?}")),
         }
     }

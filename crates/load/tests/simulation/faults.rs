@@ -72,6 +72,8 @@ pub struct Plan {
     pub is_tight: bool,
     /// Whether messages may be lost although every session comes back in time.
     pub may_lose: bool,
+    /// How long a token is good, by which each session is opened; nothing if they are anonymous.
+    pub token_life: Option<Duration>,
 }
 
 pub fn milliseconds(random: &mut Rng, range: std::ops::Range<u64>) -> Duration {
@@ -124,6 +126,7 @@ impl Plan {
             || max_recovery_bytes < 1 << 20
             || broker.reconnect_timeout.is_zero()
             || [Fault::Violation, Fault::Overflow, Fault::Forget].iter().any(|fault| faults.contains(fault));
+        let token_life = chance(random, 30).then(|| milliseconds(random, 4_000..20_000));
         Self {
             clients: random.usize(2..5),
             broker,
@@ -134,6 +137,7 @@ impl Plan {
             lateness: Duration::from_millis(*random.choice(&[0, 0, 0, 800, 5_000]).expect("not empty")),
             is_tight,
             may_lose,
+            token_life,
         }
     }
 }

@@ -67,8 +67,8 @@ fn whatever_happens_every_request_comes_to_one_end_and_every_session_recovers() 
     println!("{} seeds: {total:?}", last - first);
     if one.is_none() && last >= SEEDS {
         // Stories in which nothing happens would show nothing.
-        let Tally { answered, failed, lossless, losses, new_sessions, closed, .. } = total;
-        for figure in [answered, failed, lossless, losses, new_sessions, closed] {
+        let Tally { answered, failed, lossless, losses, new_sessions, closed, renewals, .. } = total;
+        for figure in [answered, failed, lossless, losses, new_sessions, closed, renewals] {
             assert!(figure > last / 10, "{total:?}");
         }
     }

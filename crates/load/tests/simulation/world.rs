@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use antiphon_broker::core::access::Access;
+use antiphon_broker::core::identity::{Expiry, Identity, Login, Ticket, Verdict};
+use antiphon_broker::core::permissions::Permissions;
 use antiphon_broker::core::{Broker, BrokerConfig, ConnectionId};
 use antiphon_load::ledger::Ledger;
 use antiphon_protocol::batch::{Batcher, MAX_BATCH_BYTES};
@@ -28,6 +30,7 @@ pub struct Tally {
     pub losses: u64,
     pub new_sessions: u64,
     pub closed: u64,
+    pub renewals: u64,
     pub turns: u64,
 }
 
@@ -46,6 +49,10 @@ pub enum Turn {
     Fault,
     /// A handler answers.
     Answer(usize, RequestId, Answer),
+    /// A broker, by its generation, is told who somebody is.
+    Tell(u64, Ticket, Verdict),
+    /// An application gets a fresh token.
+    Renew(usize),
     /// What a client, or the broker on a connection, wants to send together goes out.
     Flush(usize),
     Drain(usize),
@@ -120,7 +127,7 @@ pub struct World {
     pub requests: Vec<Request>,
     /// Requests that have not come to their end.
     pub open_requests: usize,
-    /// From here on nothing goes wrong, and handlers answer.
+    /// From here on nothing goes wrong, handlers answer, and tokens are renewed.
     pub is_over: bool,
     pub fault: Option<String>,
     pub tally: Tally,
@@ -135,7 +142,8 @@ const RECOVERY: Duration = Duration::from_secs(60);
 
 impl Tally {
     pub fn add(&mut self, other: &Self) {
-        let Self { requests, answered, failed, faults, lossless, losses, new_sessions, closed, turns } = other;
+        let Self { requests, answered, failed, faults, lossless, losses, new_sessions, closed, renewals, turns } =
+            other;
         self.requests += requests;
         self.answered += answered;
         self.failed += failed;
@@ -144,6 +152,7 @@ impl Tally {
         self.losses += losses;
         self.new_sessions += new_sessions;
         self.closed += closed;
+        self.renewals += renewals;
         self.turns += turns;
     }
 }
@@ -157,7 +166,7 @@ impl World {
             now: Moment(1_000_000),
             turns: BTreeMap::new(),
             turns_made: 0,
-            broker: Broker::new(BrokerConfig { server: 0, ..plan.broker.clone() }, Access::development()),
+            broker: broker(&plan, 0),
             broker_wakes: None,
             generation: 0,
             connections: Vec::new(),
@@ -228,6 +237,8 @@ impl World {
     pub fn join(&mut self) {
         let (now, client) = (self.now, self.clients.len());
         let features = match self.random.u32(0..4) {
+            // Whoever is not asked for a fresh token loses the session with the old one.
+            _ if self.plan.token_life.is_some() => Features::ALL,
             0 => Features::NONE,
             1 => Features::BATCHING,
             _ => Features::ALL,
@@ -235,6 +246,11 @@ impl World {
         let config = ClientConfig { features, ..self.plan.client.clone() };
         self.clients.push(Client::new(ClientSession::new(config)));
         self.act(client, |core| core.connect(now));
+    }
+
+    /// What a client shows, to connect or in time.
+    pub fn token(&self) -> Credentials {
+        if self.plan.token_life.is_some() { Credentials::Password("token".into()) } else { Credentials::None }
     }
 
     fn heal(&mut self) {
@@ -374,6 +390,13 @@ impl World {
             Turn::Act => self.do_something(),
             Turn::Fault => self.inject(),
             Turn::Answer(client, request, answer) => self.answer(client, request, answer),
+            Turn::Tell(generation, ticket, verdict) => {
+                let now = self.now;
+                if generation == self.generation {
+                    self.tell_broker(|world| world.broker.handle_authenticated(now, ticket, verdict));
+                }
+            }
+            Turn::Renew(client) => self.renew(client),
             Turn::Flush(client) => self.act(client, ClientSession::flush),
             Turn::Drain(connection) => self.drain(connection),
         }
@@ -383,6 +406,8 @@ impl World {
     pub fn act<T>(&mut self, client: usize, action: impl FnOnce(&mut ClientSession) -> T) -> T {
         let result = action(&mut self.clients[client].core);
         self.drive_client(client);
+        let now = self.now;
+        self.clients[client].settle_unwanted(now);
         self.check_explained(client);
         result
     }
@@ -406,14 +431,11 @@ impl World {
         }
     }
 
-        let now = self.now;
-        self.clients[client].settle_unwanted(now);
     pub fn replace_broker(&mut self) {
         self.generation += 1;
         self.losses += 1;
         self.ends += 1;
-        let config = BrokerConfig { server: self.generation, ..self.plan.broker.clone() };
-        self.broker = Broker::new(config, Access::development());
+        self.broker = broker(&self.plan, self.generation);
         self.broker_wakes = None;
     }
 
@@ -483,7 +505,9 @@ impl World {
                 });
                 // Some brokers know of no features, and clients come from one to another.
                 let query = match self.random.u32(0..3) {
-                    0 => query.split('&').filter(|pair| !pair.starts_with("antiphon=")).collect::<Vec<_>>().join("&"),
+                    0 if self.plan.token_life.is_none() => {
+                        query.split('&').filter(|pair| !pair.starts_with("antiphon=")).collect::<Vec<_>>().join("&")
+                    }
                     _ => query,
                 };
                 self.tell_broker(|world| world.arrive(id, &query, random));
@@ -541,8 +565,14 @@ impl Wires for World {
     }
 
     fn open(&mut self, client: usize, id: client::ConnectionId) {
+        if self.clients[client].core.state() == State::Connected {
+            // It has a connection, and wants a fresh token.
+            let at = self.now + milliseconds(&mut self.random, 0..200);
+            return self.schedule(at, Turn::Renew(client));
+        }
         let connection = self.connections.len();
-        let query = self.clients[client].core.connect_query(Credentials::None);
+        let token = self.token();
+        let query = self.clients[client].core.connect_query(token);
         let is_slow = self.now < self.slow_until;
         let latency = milliseconds(&mut self.random, if is_slow { 100..1_500 } else { 0..20 });
         self.connections.push(SimulatedConnection {
@@ -646,6 +676,31 @@ impl Wires for World {
     fn wake_broker(&mut self, at: Moment) {
         self.broker_wakes = Some(at);
     }
+
+    fn ask_who(&mut self, ticket: Ticket, Login { principal, .. }: Login) {
+        let may_be_refused = !principal.is_empty() && !self.is_over;
+        let expiry = self.plan.token_life.map(|within| Expiry { within, at: 0 });
+        let roles = ["CLIENT", "CLIENT_CONTROL"].map(str::to_owned).into();
+        let verdict = match self.random.u32(0..20) {
+            0 if may_be_refused => Verdict::Refused,
+            1 if may_be_refused => Verdict::Busy,
+            _ => Verdict::Accepted(Identity { principal: BEARER.into(), roles, expiry, ..Identity::default() }),
+        };
+        let at = self.now + milliseconds(&mut self.random, 0..50);
+        self.schedule(at, Turn::Tell(self.generation, ticket, verdict));
+    }
+}
+
+/// Whose token every client has, if they have any.
+pub const BEARER: &str = "bearer";
+
+/// A broker that knows of nothing.
+fn broker(plan: &Plan, generation: u64) -> Broker {
+    let access = match plan.token_life {
+        Some(_) => Access::outside(Permissions::stock()),
+        None => Access::development(),
+    };
+    Broker::new(BrokerConfig { server: generation, ..plan.broker.clone() }, access)
 }
 
 impl SimulatedConnection {
