@@ -1,6 +1,8 @@
 //! What is left to do when a session is over, or has lost its past: others are told of what it has not answered, and its
 //! request handlers are taken out. Both may be thousands, so they are done a part at a time (`turns`).
 
+use std::vec;
+
 use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::primitives::ConversationId;
 
@@ -9,7 +11,6 @@ use super::parties::PartyKey;
 use super::per_session::SessionKey;
 use super::refusal::Failure;
 use super::registry::Leftover;
-use super::turns::Failing;
 use super::{Broker, cost};
 
 /// What the sender is told of a request that waited for its recipient's connection in vain: nobody knows of it.
@@ -17,6 +18,15 @@ pub(super) const NEVER_DELIVERED: Failure<'_> = Failure::new(
     ErrorReason::CLUSTER_ROUTING,
     "the session that was to answer had no connection, and the request was not delivered",
 );
+
+/// What a session has not answered and will not, and whose senders are still to be told.
+#[derive(Debug)]
+pub(super) struct Failing {
+    pub unanswered: vec::IntoIter<Exchange>,
+    /// Of later conversations the client of the session knows nothing.
+    pub last_asked: ConversationId,
+    pub why: &'static str,
+}
 
 impl Broker {
     /// Takes out some of the request handlers of a session that is over; the others later.

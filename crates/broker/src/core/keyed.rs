@@ -19,11 +19,17 @@ use super::refusal::{Failure, Refusal};
 use super::repeats::{Delivery, KeyId, Known, Memory, Name, Owner};
 use super::routing::clipped;
 use super::serve::Asker;
-use super::turns::Answering;
 use super::{Broker, cost};
 
 /// What became of a request that was given up.
 const CANCELLED: Failure<'_> = Failure::new(ErrorReason::CANCELLED, "the sender gave the request up");
+
+/// What a request with a key came to; some of those that wait for that are still to be told.
+#[derive(Debug)]
+pub(super) struct Answering {
+    pub key: KeyId,
+    pub outcome: Arc<Outcome>,
+}
 
 impl Broker {
     /// What the key of a request stands for, if it has one. `to` is the session that it is addressed to.

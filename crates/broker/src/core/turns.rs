@@ -6,7 +6,6 @@
 //! single turn of it.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 use std::vec;
 
@@ -15,14 +14,14 @@ use antiphon_protocol::wire::headers::HeaderBlock;
 use antiphon_protocol::wire::primitives::ConversationId;
 use antiphon_protocol::wire::services::{MessagingFilterSender, MessagingReceiverServer, MessagingSend, Service};
 
+use super::aftermath::Failing;
 use super::cancelling::GivenUp;
-use super::exchanges::{Exchange, ReplyTo};
-use super::outcome::Outcome;
+use super::exchanges::ReplyTo;
+use super::keyed::Answering;
 use super::pace::Pace;
 use super::parties::PartyKey;
 use super::per_session::{Numbered, SessionKey};
 use super::registry::Leftover;
-use super::repeats::KeyId;
 use super::search::Search;
 use super::serve::Asker;
 
@@ -99,22 +98,6 @@ impl HeldRequest {
     fn len(&self) -> usize {
         self.headers.len() + self.body.len()
     }
-}
-
-/// What a session has not answered and will not, and whose senders are still to be told.
-#[derive(Debug)]
-pub(super) struct Failing {
-    pub unanswered: vec::IntoIter<Exchange>,
-    /// Of later conversations the client of the session knows nothing.
-    pub last_asked: ConversationId,
-    pub why: &'static str,
-}
-
-/// What a request with a key came to; some of those that wait for that are still to be told.
-#[derive(Debug)]
-pub(super) struct Answering {
-    pub key: KeyId,
-    pub outcome: Arc<Outcome>,
 }
 
 /// Whether more is to be read of what a client sends.
