@@ -28,7 +28,7 @@ struct Entry {
 impl Books {
     pub fn enter(&mut self, step: &Step) {
         let Step::Send(sender, sent) = step else { return };
-        let sent = if let Sent::Timed(_, sent) = sent { sent } else { sent };
+        let sent = if let Sent::Timed(_, sent) | Sent::Keyed(_, sent) = sent { sent } else { sent };
         if let Sent::Cancel { conversation, .. } = sent {
             for entry in &mut self.entries {
                 entry.is_cancelled |= entry.sender == *sender && entry.conversation == *conversation;
@@ -59,6 +59,7 @@ impl Books {
     /// Nothing is answered twice, nothing is delivered twice, and the count comes before what it counts.
     pub fn see(&mut self, seen: &[Seen]) -> Result<(), String> {
         for Seen { client, frame, .. } in seen {
+            let frame = if let Frame::Keyed(_, delivery) = frame { delivery } else { frame };
             match frame {
                 Frame::Reply { conversation, reply } => {
                     let asked = |entry: &&mut Entry| entry.sender == *client && entry.conversation == *conversation;

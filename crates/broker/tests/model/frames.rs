@@ -168,6 +168,8 @@ pub enum Sent {
     },
     /// A request to others, with so many milliseconds left.
     Timed(u32, Box<Sent>),
+    /// A request to a path or to a session with an idempotency key.
+    Keyed(String, Box<Sent>),
     CloseRequest,
     Malformed(Vec<u8>),
 }
@@ -204,7 +206,7 @@ impl Sent {
             Self::GetOwnProperties { conversation } => Some((*conversation, GetOwnProperties::ID)),
             Self::UserPing { conversation } => Some((*conversation, UserPing::ID)),
             Self::Unoffered { conversation, service } => Some((*conversation, *service)),
-            Self::Timed(_, sent) => sent.asks(),
+            Self::Timed(_, sent) | Self::Keyed(_, sent) => sent.asks(),
             Self::Answer { .. } | Self::Cancel { .. } | Self::CloseRequest | Self::Malformed(_) => None,
         }
     }
@@ -285,6 +287,11 @@ impl Sent {
                 headers.add_time_left(Duration::from_millis((*left).into()));
                 headers.before(sent.to_frame())
             }
+            Self::Keyed(key, sent) => {
+                let mut headers = HeaderBlock::default();
+                headers.add(Header::IdempotencyKey, key.as_bytes());
+                headers.before(sent.to_frame())
+            }
             Self::CloseRequest => Message::CloseRequest.to_frame(),
             Self::Malformed(frame) => frame.clone(),
         }
@@ -333,6 +340,8 @@ pub enum Frame {
         request: Payload,
         time_left: Option<Duration>,
     },
+    /// One of the two above, with an idempotency key.
+    Keyed(String, Box<Frame>),
     /// A request that it got is given up (1002).
     Cancelled {
         conversation: i64,
@@ -393,6 +402,7 @@ impl Frame {
             Self::Reply { .. } => ("reply", 0),
             Self::Handle { .. } => ("handle", 0),
             Self::Addressed { .. } => ("addressed", 0),
+            Self::Keyed(..) => ("keyed", 0),
             Self::FilterResponse { reply: Reply::Error(reason, _), .. } => ("filter error", *reason),
             Self::FilterResponse { .. } => ("filter value", 0),
             Self::Cancelled { is_timed_out, .. } => ("cancelled", (*is_timed_out).into()),
@@ -436,6 +446,10 @@ pub fn read_connect_response(frame: &[u8]) -> Result<Frame, String> {
 pub fn read(frame: &[u8], asked: &HashMap<i64, u32>) -> Result<(Option<i64>, Frame), String> {
     let malformed = |error| format!("malformed ({error}): {frame:x?}");
     let (headers, message) = Headers::split(frame, Features::WITH_HEADERS).map_err(malformed)?;
+    if let Some(key) = headers.text(Header::IdempotencyKey) {
+        let (conversation, delivery) = read(message, asked)?;
+        return Ok((conversation, Frame::Keyed(key.to_owned(), Box::new(delivery))));
+    }
     let time_left = headers.time_left();
     Ok(match Message::decode(message).map_err(malformed)? {
         Message::ServiceRequest { service: Cancellation::ID, conversation: ConversationId::ONE_WAY, body } => {

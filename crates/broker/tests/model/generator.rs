@@ -18,6 +18,9 @@ use crate::reference::Model;
 /// How long recipients have to answer, unless the path has a time of its own.
 pub const LONGEST_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// How long it is remembered what became of a request with a key.
+pub const LONGEST_MEMORY: Duration = Duration::from_secs(1);
+
 pub struct Generator {
     pub random: Random,
     max_sessions: usize,
@@ -52,6 +55,7 @@ impl Generator {
             login_timeout: Duration::from_millis(*self.random.pick(&[300, 10_000])),
             ping_period: Duration::from_millis(*self.random.pick(&[0, 700, 2000])),
             features: Features::from_wire(u32::MAX),
+            repeat_time: *self.random.pick(&[Duration::ZERO, Duration::from_millis(200), LONGEST_MEMORY]),
             turn_pause: Duration::ZERO,
             turn_recipients: *self.random.pick(&[1, 2, 100]),
             turn_work: *self.random.pick(&[1, 3, 30_000]),
@@ -254,6 +258,10 @@ impl Generator {
         if has_time && self.has_headers(model, client) && self.random.chance(30) {
             let left = *self.random.pick(&[0, 1, 50, 100, 450, 1000, u32::MAX]);
             return Sent::Timed(left, Box::new(sent));
+        }
+        let may_repeat = matches!(sent, Sent::ToPath { .. } | Sent::ToSession { .. });
+        if may_repeat && self.has_headers(model, client) && self.random.chance(40) {
+            return Sent::Keyed(self.random.text(&["a", "b", "c"]).into(), Box::new(sent));
         }
         sent
     }

@@ -9,7 +9,7 @@
 //! With `-- --nocapture` it says how long it took and how often it saw what. In reading order:
 //!
 //! - `frames`: what clients do and see.
-//! - `reference`: the model; `identity`, `permissions` and `filter` are parts of it.
+//! - `reference`: the model; `identity`, `permissions`, `keys` and `filter` are parts of it.
 //! - `books`: what was asked and what came of it, without the model.
 //! - `generator`: what happens next.
 
@@ -18,6 +18,7 @@ mod filter;
 mod frames;
 mod generator;
 mod identity;
+mod keys;
 mod permissions;
 mod random;
 mod reference;
@@ -35,7 +36,7 @@ use antiphon_protocol::time::Moment;
 
 use books::Books;
 use frames::{Client, Frame, Seen, Sent, Step, Told};
-use generator::{Generator, LONGEST_TIMEOUT};
+use generator::{Generator, LONGEST_MEMORY, LONGEST_TIMEOUT};
 use identity::Known;
 use reference::Model;
 
@@ -76,7 +77,7 @@ fn the_broker_does_what_the_model_predicts() {
 }
 
 /// What has to come up among many steps, or the test does not test what it should.
-const EVERYTHING: [(&str, i32); 40] = [
+const EVERYTHING: [(&str, i32); 41] = [
     ("accepted", 0),
     ("refused", 102),
     ("refused", 116),
@@ -97,6 +98,7 @@ const EVERYTHING: [(&str, i32); 40] = [
     ("error", 9003),
     ("error", 4711),
     ("error", 10_001),
+    ("keyed", 0),
     ("cancelled", 0),
     ("cancelled", 1),
     ("count", 0),
@@ -219,6 +221,7 @@ impl Run {
             };
             self.step(step)?;
         }
+        self.pass(2 * LONGEST_TIMEOUT + LONGEST_MEMORY)?;
         // Nothing is left that the broker would have to wake for.
         self.step(Step::Wake)?;
         match (self.broker.session_count(), self.broker.outstanding_requests(), self.wakes) {

@@ -16,6 +16,7 @@ use antiphon_protocol::wire::primitives::SessionId;
 use crate::filter::{Filter, Meaning};
 use crate::frames::{Answer, Capacity, Client, Frame, Payload, Reply, Seen, Sent, Step, Told};
 use crate::identity::{self, Known, Shown};
+use crate::keys::{Caller, Keys, Name};
 use crate::permissions::Roles;
 
 pub struct Model {
@@ -31,6 +32,9 @@ pub struct Model {
     pub waiting: Vec<Request>,
     /// Requests that wait for a handler, by its path.
     queues: Vec<Queue>,
+    keys: Keys,
+    /// What the request is known by that is being delivered, if it has a key.
+    name: Option<Name>,
     /// Those of whom it is asked who they are, by the number of the question.
     pub applicants: BTreeMap<u64, Applicant>,
     /// All questions so far.
@@ -102,6 +106,8 @@ pub struct Request {
     /// Of the handler, if that takes so many at a time.
     place: Option<String>,
     standing: Standing,
+    /// If it has a key: those who wait for it are among the callers of that.
+    name: Option<Name>,
     /// When its sender hears that there is no answer.
     deadline: Moment,
     /// The broker's own time.
@@ -120,6 +126,8 @@ enum Standing {
     /// Nobody waits, and the recipient was not told.
     Unwanted,
     Cancelled,
+    /// Whoever asks with the same key.
+    Keyed,
 }
 
 #[derive(Clone, Copy)]
@@ -166,6 +174,7 @@ struct ToPath {
     conversation: i64,
     path: String,
     payload: Payload,
+    key: Option<String>,
     due: Option<Moment>,
 }
 
@@ -185,6 +194,7 @@ const NO_SUCH_SESSION: i32 = 107;
 const UNHANDLED_MESSAGE: i32 = 109;
 const CLUSTER_ROUTING: i32 = 112;
 const BUSY: i32 = 10_001;
+const CANCELLED: i32 = 10_002;
 const HANDLER_CONFLICT: i32 = 201;
 const INVALID_PATH: i32 = 202;
 
@@ -199,6 +209,8 @@ impl Model {
             sessions: Vec::new(),
             waiting: Vec::new(),
             queues: Vec::new(),
+            keys: Keys::default(),
+            name: None,
             applicants: BTreeMap::new(),
             questions: 0,
             late_answers: 0,
@@ -222,7 +234,7 @@ impl Model {
     /// Requests whose sender still waits.
     pub fn outstanding(&self) -> usize {
         let awaited = self.waiting.iter().filter(|request| request.standing == Standing::Awaited);
-        awaited.count() + self.queues.iter().map(|queue| queue.all().count()).sum::<usize>()
+        awaited.count() + self.keys.callers.len() + self.queues.iter().map(|queue| queue.all().count()).sum::<usize>()
     }
 
     /// The conversations of requests of a client that are under way.
@@ -230,13 +242,15 @@ impl Model {
         let is_its = |request: &&Request| request.sender == client && request.standing == Standing::Awaited;
         let delivered = self.waiting.iter().filter(is_its).map(|request| request.reply_to.request());
         let queued = self.queues.iter().flat_map(Queue::all).filter(|queued| queued.request.sender == client);
-        delivered.chain(queued.map(|queued| queued.request.conversation)).collect()
+        let callers = self.keys.callers.iter().filter(|caller| caller.sender == client);
+        let callers = callers.map(|caller| caller.conversation);
+        delivered.chain(queued.map(|queued| queued.request.conversation)).chain(callers).collect()
     }
 
     /// Requests and pings that were not answered, even if nobody wants the answer any more.
     pub fn unanswered(&self) -> usize {
         let pings = self.sessions.iter().filter(|session| session.open && session.ping.is_some());
-        self.waiting.len() + pings.count()
+        self.waiting.len() + self.keys.callers.len() + pings.count()
     }
 
     /// When something happens that the broker has to be awake for.
@@ -247,7 +261,7 @@ impl Model {
         let leases = self.sessions.iter().filter(|session| session.open).filter_map(|session| session.lease);
         let applicants = self.applicants.values().map(|applicant| applicant.asked + self.config.login_timeout);
         let of_sessions = pings.map(|session| session.next_ping).chain(leases.map(|lease| lease.next));
-        delivered.chain(queued).chain(of_sessions).chain(applicants).min()
+        delivered.chain(queued).chain(self.keys.due()).chain(of_sessions).chain(applicants).min()
     }
 
     /// Those who have opened a connection and wait for a session on it.
@@ -300,6 +314,7 @@ impl Model {
                 }
                 self.waiting.clear();
                 self.queues.clear();
+                self.keys = Keys::default();
             }
         }
         self.serve_queues();
@@ -448,7 +463,7 @@ impl Model {
         let features = self.session(client).features;
         match sent {
             // There are no headers.
-            Sent::Timed(..) if !features.has_any(Features::WITH_HEADERS) => self.abort(client),
+            Sent::Timed(..) | Sent::Keyed(..) if !features.has_any(Features::WITH_HEADERS) => self.abort(client),
             Sent::Register { capacity, .. }
                 if *capacity != Capacity::default() && !features.has_any(Features::WITH_HEADERS) =>
             {
@@ -458,8 +473,10 @@ impl Model {
                 let due = self.now + Duration::from_millis((*left).into());
                 self.receive(client, sent, Some(due).filter(|_| features.has(Features::DEADLINES)), seen);
             }
+            Sent::Keyed(key, sent) => self.receive_keyed(client, key, sent, seen),
             Sent::Cancel { conversation, is_timed_out } => {
                 if *conversation != 0 && features.has(Features::CANCELLING) {
+                    self.give_up_waiting(client, *conversation, *is_timed_out);
                     self.forget_queued(|queued| {
                         (queued.request.sender, queued.request.conversation) == (client, *conversation)
                     });
@@ -488,7 +505,7 @@ impl Model {
             }
             Sent::ToPath { conversation, path, request } => {
                 let (path, payload) = (path.clone(), request.clone());
-                let request = ToPath { sender: client, conversation: *conversation, path, payload, due };
+                let request = ToPath { sender: client, conversation: *conversation, path, payload, key: None, due };
                 if let Err(reason) = self.send_to_path(request) {
                     self.reply(client, *conversation, error(reason));
                 }
@@ -562,7 +579,7 @@ impl Model {
             }
             return;
         };
-        if self.waiting[index].standing != Standing::Awaited {
+        if matches!(self.waiting[index].standing, Standing::Unwanted | Standing::Cancelled) {
             self.late_answers += 1;
         }
         let reply = match answer {
@@ -612,6 +629,12 @@ impl Model {
     /// Delivers a request to a handler that can take it. Errors are in the order in which they come.
     fn hand_out(&mut self, request: &ToPath, limit: Result<(), i32>) -> Result<(), NotTaken> {
         let wanted = segments(&request.path).expect("a valid path");
+        let name = request.key.as_ref().map(|key| self.name_of(request.sender, None, &wanted, key));
+        if let Some(name) = &name
+            && self.repeat(request.sender, request.conversation, name, &request.path).map_err(NotTaken::Refused)?
+        {
+            return Ok(());
+        }
         let mut best = 1;
         let mut candidates: Vec<(Client, Handler)> = Vec::new();
         for client in self.open() {
@@ -642,6 +665,7 @@ impl Model {
         };
         let (sender, place) = (request.sender, (handler.capacity.at_a_time > 0).then_some(at));
         let reply_to = ReplyTo::Request(request.conversation);
+        self.name = name;
         let time_left = self.deliver(sender, reply_to, recipient, &request.path, &request.payload, place, request.due);
         // M-7: of the sender, at their values now. The path is as the sender wrote it (M-2).
         let frame = Frame::Handle {
@@ -652,7 +676,7 @@ impl Model {
             request: request.payload.clone(),
             time_left,
         };
-        self.tell(recipient, frame);
+        self.tell_delivery(recipient, request.key.as_deref(), frame);
         Ok(())
     }
 
@@ -688,6 +712,113 @@ impl Model {
             None => senders.push((queued.request.sender, vec![queued])),
         }
         Ok(())
+    }
+
+    fn name_of(&self, sender: Client, session: Option<SessionId>, path: &[&str], key: &str) -> Name {
+        let principal = self.session(sender).properties["$Principal"].clone();
+        let owner = if principal.is_empty() { Err(sender) } else { Ok(principal) };
+        Name { owner, session, path: path.join("/"), key: key.to_owned() }
+    }
+
+    /// K-1, K-2: a request with a key that is known waits, or gets what the first one got. Whether it is known.
+    fn repeat(&mut self, sender: Client, conversation: i64, name: &Name, path: &str) -> Result<bool, i32> {
+        match self.keys.get(name) {
+            None => return Ok(false),
+            Some(Some(reply)) => self.reply(sender, conversation, reply),
+            Some(None) => {
+                self.check_limit(sender, 1)?;
+                self.wait_for(sender, conversation, name.clone(), path);
+            }
+        }
+        Ok(true)
+    }
+
+    /// K-4: what nobody answers is known for as long as somebody waits, and then for the time of an answer.
+    fn wait_for(&mut self, sender: Client, conversation: i64, name: Name, path: &str) {
+        let deadline = self.now + self.timeout(path);
+        let is_it =
+            |request: &&mut Request| request.standing == Standing::Keyed && request.name.as_ref() == Some(&name);
+        if let Some(delivery) = self.waiting.iter_mut().find(is_it) {
+            delivery.guard = delivery.guard.max(deadline + self.config.repeat_time);
+        }
+        if conversation != 0 {
+            self.keys.callers.push(Caller { sender, conversation, name, deadline });
+        }
+    }
+
+    fn settle_key(&mut self, name: &Name, reply: &Reply) {
+        self.keys.end(name, reply, self.now + self.config.repeat_time);
+        for caller in self.keys.take(|caller| caller.name == *name) {
+            self.reply(caller.sender, caller.conversation, reply.clone());
+        }
+    }
+
+    /// K-3: a request with a key is cancelled if its sender gives it up and nobody else waits.
+    fn give_up_waiting(&mut self, sender: Client, conversation: i64, is_timed_out: bool) {
+        let is_it = |caller: &Caller| (caller.sender, caller.conversation) == (sender, conversation);
+        let Some(Caller { name, .. }) = self.keys.take(is_it).pop() else { return };
+        let is_it = |request: &Request| request.standing == Standing::Keyed && request.name.as_ref() == Some(&name);
+        let Some(index) = self.waiting.iter().position(is_it) else { return };
+        let recipient = self.waiting[index].recipient;
+        let is_awaited = self.keys.callers.iter().any(|caller| caller.name == name);
+        if is_timed_out || is_awaited || !self.session(recipient).features.has(Features::CANCELLING) {
+            return;
+        }
+        let conversation = self.waiting[index].conversation.unwrap_or_default();
+        self.waiting[index].standing = Standing::Cancelled;
+        self.settle_key(&name, &error(CANCELLED));
+        self.tell(recipient, Frame::Cancelled { conversation, is_timed_out });
+    }
+
+    fn receive_keyed(&mut self, sender: Client, key: &str, sent: &Sent, seen: &[Seen]) {
+        if !self.session(sender).features.has(Features::IDEMPOTENCY) {
+            return self.receive(sender, sent, None, seen);
+        }
+        let (conversation, outcome) = match sent {
+            Sent::ToPath { conversation, path, request } => {
+                let (path, payload, key) = (path.clone(), request.clone(), Some(key.to_owned()));
+                let request = ToPath { sender, conversation: *conversation, path, payload, key, due: None };
+                (*conversation, self.send_to_path(request))
+            }
+            Sent::ToSession { conversation, session, path, request } => {
+                let outcome = self.send_keyed_to_session(sender, *conversation, *session, path, request, key);
+                (*conversation, outcome)
+            }
+            other => unreachable!("{other:?} with a key"),
+        };
+        if let Err(reason) = outcome {
+            self.reply(sender, conversation, error(reason));
+        }
+    }
+
+    fn send_keyed_to_session(
+        &mut self,
+        sender: Client,
+        conversation: i64,
+        session: SessionId,
+        path: &str,
+        request: &Payload,
+        key: &str,
+    ) -> Result<(), i32> {
+        let at = self.admit(sender, path, PathPermission::SendToSession)?;
+        let name = self.name_of(sender, Some(session), &at, key);
+        if self.repeat(sender, conversation, &name, path)? {
+            return Ok(());
+        }
+        self.name = Some(name);
+        let outcome = self.send_to_session(sender, conversation, session, path, request, None);
+        self.name = None;
+        outcome
+    }
+
+    /// A recipient that knows keys is told that of a request.
+    fn tell_delivery(&mut self, recipient: Client, key: Option<&str>, frame: Frame) {
+        let key = key.filter(|_| self.session(recipient).features.has(Features::IDEMPOTENCY));
+        let frame = match key {
+            Some(key) => Frame::Keyed(key.to_owned(), Box::new(frame)),
+            None => frame,
+        };
+        self.tell(recipient, frame);
     }
 
     /// In which conversation a delivery was seen.
@@ -795,8 +926,10 @@ impl Model {
         if self.is_overwhelmed(recipient) {
             return Err(BUSY);
         }
+        let key = self.name.as_ref().map(|name| name.key.clone());
         let time_left = self.deliver(sender, ReplyTo::Request(conversation), recipient, path, request, None, due);
-        self.tell(recipient, Frame::Addressed { path: path.into(), request: request.clone(), time_left });
+        let frame = Frame::Addressed { path: path.into(), request: request.clone(), time_left };
+        self.tell_delivery(recipient, key.as_deref(), frame);
         Ok(())
     }
 
@@ -851,7 +984,25 @@ impl Model {
         let guard = self.now + self.timeout(path);
         let deadline = due.map_or(guard, |due| due.min(guard));
         let (conversation, standing) = (self.conversation_of(recipient, payload), Standing::Awaited);
-        self.waiting.push(Request { sender, reply_to, recipient, conversation, place, standing, deadline, guard });
+        let mut request = Request {
+            sender,
+            reply_to,
+            recipient,
+            conversation,
+            place,
+            standing,
+            name: self.name.take(),
+            deadline,
+            guard,
+        };
+        if let Some(name) = request.name.clone() {
+            request.standing = Standing::Keyed;
+            self.waiting.push(request);
+            self.keys.begin(name.clone());
+            self.wait_for(sender, reply_to.request(), name, path);
+        } else {
+            self.waiting.push(request);
+        }
         // In whole milliseconds, so that a little is not nothing.
         let left =
             Duration::from_millis(u64::try_from(deadline.since(self.now).as_micros().div_ceil(1000)).expect("short"));
@@ -860,10 +1011,12 @@ impl Model {
 
     /// The one answer to a request; nobody hears of it if the sender is gone.
     fn settle(&mut self, index: usize, reply: Reply) {
-        let Request { sender, reply_to, recipient, conversation, standing, .. } = self.waiting.remove(index);
+        let Request { sender, reply_to, recipient, conversation, standing, name, .. } = self.waiting.remove(index);
         self.sessions[recipient.0].finished.extend(conversation);
-        if standing == Standing::Awaited {
-            self.pass_on(sender, reply_to, recipient, reply);
+        match (standing, name) {
+            (Standing::Awaited, _) => self.pass_on(sender, reply_to, recipient, reply),
+            (Standing::Keyed, Some(name)) => self.settle_key(&name, &reply),
+            _ => {}
         }
     }
 
@@ -926,10 +1079,20 @@ impl Model {
             }
         }
         let now = self.now;
+        for caller in self.keys.take(|caller| caller.deadline <= now) {
+            self.reply(caller.sender, caller.conversation, error(REQUEST_TIME_OUT));
+        }
         self.let_go(true, |request| request.deadline <= now);
         while let Some(index) = self.waiting.iter().position(|request| request.due() <= now) {
-            self.settle(index, error(REQUEST_TIME_OUT));
+            let name = self.waiting[index].name.clone();
+            if let Some(name) = name.filter(|_| self.waiting[index].standing == Standing::Keyed) {
+                self.keys.forget(&name);
+                self.waiting.remove(index);
+            } else {
+                self.settle(index, error(REQUEST_TIME_OUT));
+            }
         }
+        self.keys.forget_due(now);
         let queued: Vec<_> =
             self.queues.iter().flat_map(Queue::all).filter(|queued| queued.deadline <= now).cloned().collect();
         self.forget_queued(|queued| queued.deadline <= now);
@@ -1006,6 +1169,7 @@ impl Model {
         let session = &mut self.sessions[client.0];
         session.open = false;
         session.handlers.clear();
+        self.keys.take(|caller| caller.sender == client);
         self.applicants.retain(
             |_, applicant| !matches!(applicant.wants, Wants::Principal { client: other, .. } if other == client),
         );
@@ -1094,6 +1258,10 @@ fn delivery(seen: &Seen) -> Option<(Client, Payload, i64)> {
     match &seen.frame {
         Frame::Handle { request, .. } | Frame::Addressed { request, .. } => {
             Some((seen.client, request.clone(), seen.conversation?))
+        }
+        Frame::Keyed(_, frame) => {
+            let Seen { client, conversation, .. } = *seen;
+            delivery(&Seen { client, conversation, frame: (**frame).clone() })
         }
         _ => None,
     }
