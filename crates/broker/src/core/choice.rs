@@ -63,6 +63,10 @@ pub(super) struct Handlers {
 const FEW: usize = 32;
 
 impl Handlers {
+    pub fn len(&self) -> usize {
+        self.handlers.len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.handlers.is_empty()
     }

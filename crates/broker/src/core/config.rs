@@ -67,6 +67,8 @@ pub struct BrokerConfig {
     pub max_properties: usize,
     /// Request handlers that one session may have registered.
     pub max_registrations: usize,
+    /// Paths whose handlers one session may watch.
+    pub max_watches: usize,
     /// What is granted to clients that offer it.
     pub features: Features,
     /// Starts the generator that chooses among equal handlers.
@@ -105,6 +107,7 @@ impl Default for BrokerConfig {
             work_per_second: 15_000_000,
             max_properties: 64,
             max_registrations: 10_000,
+            max_watches: 1000,
             features: Features::ALL,
             seed: 0,
             token_key: 0,

@@ -51,7 +51,7 @@ impl Broker {
         self.spend(work);
         let filter = match filter {
             Ok(filter) => filter,
-            Err(fault) => return Ok(report(asker, &fault)),
+            Err(fault) => return Ok(report::<MessagingFilterSender>(asker, &fault)),
         };
         // Who does not want to know how many answers there will be wants none of them.
         let reply_to = match asker.conversation {
@@ -84,11 +84,7 @@ impl Broker {
         fan_out.asker.now = now;
         if let Stage::Looking(search) = &mut fan_out.stage {
             check_time(fan_out.asker)?;
-            let left = search.work_left();
-            let found = search.advance(&self.sessions, self.config.turn_work);
-            let spent = left - search.work_left();
-            self.spend(spent);
-            if !found.map_err(|TooMuchWork| no_room(TooMuchWork.to_string()))? {
+            if !self.look_further(search)? {
                 self.turns.go_on(now, party, sender, fan_out);
                 return Ok(());
             }
@@ -106,6 +102,14 @@ impl Broker {
             self.turns.go_on(now, party, sender, fan_out);
         }
         Ok(())
+    }
+
+    /// Looks for sessions that match, for as long as others can wait. Returns whether all were looked at.
+    pub(super) fn look_further(&mut self, search: &mut Search) -> Result<bool, Refusal> {
+        let left = search.work_left();
+        let found = search.advance(&self.sessions, self.config.turn_work);
+        self.spend(left - search.work_left());
+        found.map_err(|TooMuchWork| no_room(TooMuchWork.to_string()))
     }
 
     /// Tells the sender how many sessions match, if they may all be asked. That comes before the first delivery: a session
@@ -160,6 +164,12 @@ impl Broker {
                     }
                     has_asked_others = true;
                 }
+                Task::Count(count) => {
+                    let asker = count.asker;
+                    if let Err(refusal) = self.go_on_counting(count) {
+                        self.refuse(asker, &refusal);
+                    }
+                }
                 Task::Held(request) => {
                     let HeldRequest { service, conversation, due, body, .. } = &request;
                     // Nothing was read from it because there was so much of it.
@@ -193,11 +203,14 @@ impl Broker {
 }
 
 /// Where and why a filter does not parse is an answer of its service.
-fn report(asker: Asker, fault: &Fault) -> Answer {
+pub(super) fn report<S>(asker: Asker, fault: &Fault) -> Answer
+where
+    S: for<'a> Service<Response<'a> = FilterOutcome<'a>>,
+{
     let report = ErrorReport {
         message: &fault.message,
         line: i32::try_from(fault.line).unwrap_or(i32::MAX),
         column: i32::try_from(fault.column).unwrap_or(i32::MAX),
     };
-    asker.answer::<MessagingFilterSender>(&FilterOutcome::Rejected(vec![report]))
+    asker.answer::<S>(&FilterOutcome::Rejected(vec![report]))
 }

@@ -21,6 +21,10 @@ pub(super) enum Action {
     /// To register a handler that is told properties of the senders.
     RegisterHandlerWithProperties,
     DeregisterHandler,
+    /// To learn which handlers there are for a path.
+    FindHandlers,
+    /// To learn how many sessions a filter matches.
+    CountSessions,
     /// To see properties of another session.
     ViewSession,
     ViewOwnProperties,
@@ -44,11 +48,11 @@ impl Action {
         const REGISTER: Needed = Everywhere(GlobalPermission::RegisterHandler);
         const VIEW: Needed = Everywhere(GlobalPermission::ViewSession);
         match self {
-            Self::SendToPath => &[AtPath(PathPermission::SendToMessageHandler)],
+            Self::SendToPath | Self::FindHandlers => &[AtPath(PathPermission::SendToMessageHandler)],
             Self::SendToSession | Self::SendToFilter => &[AtPath(PathPermission::SendToSession)],
             Self::RegisterHandler => &[REGISTER],
             Self::RegisterHandlerWithProperties => &[REGISTER, VIEW],
-            Self::ViewSession => &[VIEW],
+            Self::ViewSession | Self::CountSessions => &[VIEW],
             Self::CloseSession => &[Everywhere(GlobalPermission::ModifySession)],
             Self::DeregisterHandler | Self::ViewOwnProperties | Self::ChangeOwnPrincipal => &[],
         }
@@ -88,6 +92,13 @@ impl Broker {
     /// The same for what is at no path.
     pub(super) fn admit_without_path(&self, session: SessionKey, action: Action) -> Result<(), Refusal> {
         self.check(session, action, None)
+    }
+
+    /// Whether a session may do something at a path.
+    pub(super) fn may(&self, session: SessionKey, action: Action, path: NormalPath<'_>) -> bool {
+        let session = self.sessions.get(session);
+        session
+            .is_some_and(|session| action.takes().iter().all(|needed| needed.is_granted(session.grants(), Some(path))))
     }
 
     /// `path` is where it is to be done, and how the session wrote that.

@@ -170,6 +170,8 @@ impl Broker {
         }
         self.pings.start(now, key);
         self.has_more_room(key);
+        // What has changed meanwhile was not kept for it.
+        self.watches.look_again(key);
         match missed {
             Some(missed) => {
                 if let Some(session) = self.sessions.get_mut(key) {
@@ -199,6 +201,7 @@ impl Broker {
             self.spend(cost::REGISTRATION);
         }
         self.queues.forget(key);
+        self.forget_watches(key);
         self.turns.forget(key);
         self.logins.forget_session(key);
         let unanswered = self.exchanges.forget_recipient(key);
@@ -260,6 +263,7 @@ impl Broker {
         self.logins.forget_session(key);
         self.turns.forget(key);
         self.queues.forget(key);
+        self.forget_watches(key);
         if let Some(paths) = self.registry.retire(key) {
             self.take_out_some(party, key, paths);
         }

@@ -7,6 +7,7 @@
 //! - [`properties`]: session properties and which of them a handler wants; [`proposals`]: which a session may propose;
 //!   `prepared`: their wire form.
 //! - `registry`: which session handles which path.
+//! - `watches`: who is told when the handlers for a path change.
 //! - `exchanges`: requests that were forwarded and not answered yet; `repeats`: what became of those with a key, `outcome`: what
 //!   that is; `queues`: those that wait for a handler; `turns`: what is done a part at a time.
 //! - `received`: what came from a client; `pings`: who is pinged when; `timers`: what is due when.
@@ -25,6 +26,7 @@
 //!   waits for one of them; `keyed`: requests that may come again; `fan_out`: requests to all that a filter matches, which
 //!   `search` finds; `room`: whether there is room for more.
 //! - `cancelling`: requests that nobody waits for any more; `headers`: what goes along with requests and errors.
+//! - `discovery`: looking for handlers and sessions, without asking them.
 //! - `registrations`, `session_services`: the other services.
 //! - `operator`: what an operator changes, and is told.
 //! - [`filter`]: the session filter language; `path`: message paths.
@@ -35,6 +37,7 @@ mod cancelling;
 mod choice;
 pub mod config;
 mod cost;
+mod discovery;
 mod ending;
 mod exchanges;
 mod fan_out;
@@ -76,6 +79,7 @@ mod stopping;
 pub mod timeouts;
 mod timers;
 mod turns;
+mod watches;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -104,6 +108,7 @@ use repeats::Repeats;
 use sessions::Sessions;
 use stopping::Phase;
 use turns::Turns;
+use watches::Watches;
 
 /// Outputs for which there is always room. What a larger burst took is given back after it.
 const ROOM: usize = 1024;
@@ -159,6 +164,7 @@ pub struct Broker {
     logins: Logins,
     leases: Leases,
     registry: Registry,
+    watches: Watches,
     exchanges: Exchanges,
     queues: Queues,
     repeats: Repeats,
@@ -194,6 +200,7 @@ impl Broker {
                 Allowance { burst: config.burst_work, per_second: config.work_per_second },
             ),
             registry: Registry::new(config.max_registrations),
+            watches: Watches::default(),
             exchanges: Exchanges::default(),
             queues: Queues::default(),
             repeats: Repeats::default(),
@@ -231,8 +238,8 @@ impl Broker {
         let of_requests =
             [self.pings.next_due(), self.exchanges.next_due(), self.queues.next_due(), self.turns.next_due()];
         let of_sessions = [expiry, self.leases.next_due(), self.logins.next_due(), self.grace_ends()];
-        let of_keys = self.repeats.next_due();
-        let next = of_requests.into_iter().chain(of_sessions).chain([of_keys]).flatten().min();
+        let others = [self.repeats.next_due(), self.next_notice()];
+        let next = of_requests.into_iter().chain(of_sessions).chain(others).flatten().min();
         if next == self.wake_at {
             return None;
         }
@@ -364,6 +371,7 @@ impl Broker {
         }
         while self.work - before < cost::TURN && self.end_lease(now) {}
         self.end_logins(now);
+        self.tell_watchers(now);
         self.take_turn(now);
         self.end_grace(now);
     }

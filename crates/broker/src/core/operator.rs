@@ -19,6 +19,7 @@ impl Broker {
     pub fn set_permissions(&mut self, permissions: Permissions) {
         self.grants = GrantsByRoles::new(permissions);
         self.sessions.grant_anew(&mut self.grants);
+        self.watches.look_at_all_again();
     }
 
     /// From now on open sessions are what `standing` says of their principals and of what showed these; those end whose
@@ -39,7 +40,9 @@ impl Broker {
                     .is_ok(),
                 Standing::Revoked => false,
             };
-            if !is_good {
+            if is_good {
+                self.watches.look_again(key);
+            } else {
                 self.abort(key, Ending::Revoked);
             }
         }

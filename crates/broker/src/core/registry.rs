@@ -30,6 +30,7 @@ pub(super) struct Registry {
     by_session: PerSession<Paths>,
     /// What it takes to keep the registrations of each party, about.
     bytes_by_party: Numbered<PartyKey, usize>,
+    changes: Changes,
 }
 
 /// The paths of a session that is over, at which it is still registered.
@@ -42,6 +43,18 @@ struct Places(Box<[HashTable<Place>; TABLES]>);
 
 /// Of a million paths, less than a millisecond's work is in each of so many tables.
 const TABLES: usize = 256;
+
+/// The paths at which handlers were registered or taken out, while somebody wants to know.
+#[derive(Debug, Default)]
+struct Changes(Option<BTreeSet<Arc<str>>>);
+
+impl Changes {
+    fn note(&mut self, path: &str) {
+        if let Some(paths) = &mut self.0 {
+            paths.insert(path.into());
+        }
+    }
+}
 
 /// A path, and the handlers there: at least one.
 #[derive(Debug)]
@@ -142,6 +155,7 @@ impl Registry {
             hash: RandomState::new(),
             by_session: PerSession::default(),
             bytes_by_party: Numbered::default(),
+            changes: Changes::default(),
         }
     }
 
@@ -179,6 +193,7 @@ impl Registry {
         let place = self.by_path.find_or_insert(hash, path);
         let selection = (!keys.is_empty()).then(|| place.handlers.shared(selection));
         place.handlers.insert(Handler { session, registration, selection, capacity });
+        self.changes.note(path);
         paths.bytes += bytes;
         paths.sorted.insert(place.path.clone());
         Ok(())
@@ -190,6 +205,7 @@ impl Registry {
         if !paths.sorted.remove(path.as_str()) {
             return;
         }
+        self.changes.note(path.as_str());
         let hash = hash_of(&self.hash, path);
         if let Some(handler) = remove(&mut self.by_path, hash, path, session) {
             let bytes = size(path.as_str(), handler.selection.as_deref());
@@ -208,6 +224,7 @@ impl Registry {
 
     /// Takes out a handler of a session that is over.
     pub fn take_out(&mut self, session: SessionKey, path: &str) {
+        self.changes.note(path);
         let path = NormalPath::of_registered(path);
         let hash = hash_of(&self.hash, path);
         remove(&mut self.by_path, hash, path, session);
@@ -220,6 +237,31 @@ impl Registry {
             self.take_out(session, path);
         }
         paths
+    }
+
+    /// The most specific path that is registered for `path`, and the number of handlers there. Those of a session that is over
+    /// count until they are taken out.
+    pub fn find(&self, path: NormalPath<'_>) -> Option<(&Arc<str>, usize)> {
+        let (hash, registered) = self.most_specific(path)?;
+        let place = self.by_path.find(hash, registered)?;
+        Some((&place.path, place.handlers.len()))
+    }
+
+    /// Whether somebody wants to know at which paths handlers change.
+    pub fn keep_changes(&mut self, is_wanted: bool) {
+        if self.changes.0.is_some() != is_wanted {
+            self.changes.0 = is_wanted.then(BTreeSet::new);
+        }
+    }
+
+    /// Whether handlers have changed since the last [`take_changes`](Self::take_changes).
+    pub fn has_changes(&self) -> bool {
+        self.changes.0.as_ref().is_some_and(|paths| !paths.is_empty())
+    }
+
+    /// The paths at which handlers have changed.
+    pub fn take_changes(&mut self) -> BTreeSet<Arc<str>> {
+        self.changes.0.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Chooses among the handlers at the most specific registered path for `path`.

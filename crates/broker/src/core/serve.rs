@@ -80,6 +80,8 @@ impl Broker {
             ServiceRequest::MessagingFilterSender(request) => Some(request.path),
             ServiceRequest::Registration(request) => Some(request.path),
             ServiceRequest::Deregistration(request) => Some(request.path),
+            ServiceRequest::HandlerSearch(request) => Some(request.path),
+            ServiceRequest::HandlerWatch(request) => Some(request.path),
             _ => None,
         };
         let (sender, service) = (self.sessions.id_of(asker.session), service_name(service).unwrap_or("unknown"));
@@ -109,11 +111,23 @@ impl Broker {
             ServiceRequest::FilterResponseDelivery(_) => Err(not_offered(FilterResponseDelivery::ID)),
             ServiceRequest::SetProperties(_) => Err(not_offered(SetProperties::ID)),
             ServiceRequest::CredentialsWanted(()) => Err(not_offered(CredentialsWanted::ID)),
-            ServiceRequest::SessionCount(_) => Err(not_offered(SessionCount::ID)),
-            ServiceRequest::HandlerSearch(_) => Err(not_offered(HandlerSearch::ID)),
-            ServiceRequest::HandlerWatch(_) => Err(not_offered(HandlerWatch::ID)),
+            ServiceRequest::SessionCount(request) => {
+                self.check_discovery::<SessionCount>(asker.session)?;
+                self.count_sessions(asker, &request)
+            }
+            ServiceRequest::HandlerSearch(request) => {
+                self.check_discovery::<HandlerSearch>(asker.session)?;
+                self.find_handlers(asker, &request)
+            }
+            ServiceRequest::HandlerWatch(request) => {
+                self.check_discovery::<HandlerWatch>(asker.session)?;
+                self.watch_handlers(asker, &request)
+            }
+            ServiceRequest::HandlerUnwatch(watch) => {
+                self.check_discovery::<HandlerUnwatch>(asker.session)?;
+                Ok(self.unwatch_handlers(asker, watch))
+            }
             ServiceRequest::HandlersChanged(_) => Err(not_offered(HandlersChanged::ID)),
-            ServiceRequest::HandlerUnwatch(_) => Err(not_offered(HandlerUnwatch::ID)),
         }
     }
 

@@ -58,6 +58,7 @@ impl Broker {
                 let most = self.config.max_properties;
                 self.sessions.change_principal(asker.session, &identity, trusted, most, proposed, &mut self.grants)?;
                 self.leases.start(asker.now, asker.session, identity.expiry);
+                self.watches.look_again(asker.session);
                 tracing::info!(%session, principal = identity.principal, "the session has another principal");
                 Ok(asker.answer::<ReAuthenticate>(&true))
             }

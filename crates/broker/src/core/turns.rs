@@ -69,10 +69,18 @@ pub(super) enum Stage {
     Delivering(vec::IntoIter<SessionKey>),
 }
 
+/// A question for the number of sessions that a filter matches.
+#[derive(Debug)]
+pub(super) struct Count {
+    pub asker: Asker,
+    pub search: Search,
+}
+
 /// Something that a session asked for and that is not done yet.
 #[derive(Debug)]
 pub(super) enum Task {
     FanOut(Box<FanOut>),
+    Count(Box<Count>),
     /// It came while an earlier one was not done, and what a session asks for happens in that order (rules M-19); or its
     /// party has had its share for now (rules M-23).
     Held(HeldRequest),
@@ -191,6 +199,11 @@ impl Turns {
         let pause = self.pause;
         self.bytes += fan_out.len();
         self.tasks_of(Some(now + pause), party, session).queue.push_front(Task::FanOut(fan_out));
+    }
+
+    /// The same of a count.
+    pub fn count(&mut self, party: PartyKey, session: SessionKey, count: Box<Count>) {
+        self.tasks_of(None, party, session).queue.push_front(Task::Count(count));
     }
 
     /// Lets a request wait for its turn. Whether more may be read.
@@ -365,7 +378,7 @@ impl Task {
         match self {
             Self::FanOut(fan_out) => fan_out.asker.conversation == request,
             Self::Held(held) => held.conversation == request && SENDING.contains(&held.service),
-            Self::Failing(_) | Self::LettingGo(_) | Self::Answering(_) | Self::TakingOut(_) => false,
+            Self::Count(_) | Self::Failing(_) | Self::LettingGo(_) | Self::Answering(_) | Self::TakingOut(_) => false,
         }
     }
 
@@ -373,7 +386,7 @@ impl Task {
         match self {
             Self::FanOut(fan_out) => fan_out.len(),
             Self::Held(request) => request.len(),
-            Self::Failing(_) | Self::LettingGo(_) | Self::Answering(_) | Self::TakingOut(_) => 0,
+            Self::Count(_) | Self::Failing(_) | Self::LettingGo(_) | Self::Answering(_) | Self::TakingOut(_) => 0,
         }
     }
 
@@ -381,7 +394,7 @@ impl Task {
         match self {
             Self::FanOut(fan_out) => fan_out.undelivered(),
             Self::Failing(failing) => failing.unanswered.len(),
-            Self::Held(_) | Self::LettingGo(_) | Self::Answering(_) | Self::TakingOut(_) => 0,
+            Self::Count(_) | Self::Held(_) | Self::LettingGo(_) | Self::Answering(_) | Self::TakingOut(_) => 0,
         }
     }
 }

@@ -183,6 +183,8 @@ rows! {
     Limits max_properties: Count(0..=MANY) => broker.max_properties, live;
     /// Request handlers that one session may have registered
     Limits max_registrations: Count(1..=MANY) => broker.max_registrations, restart;
+    /// Paths whose handlers one session may watch
+    Limits max_watches: Count(0..=MANY) => broker.max_watches, live;
     /// Messages kept of what was sent to one session, for lost connections; half of them may wait for one
     Limits recovery_messages: Count(2..=MANY) => broker.recovery.messages, live;
     /// Their bytes
