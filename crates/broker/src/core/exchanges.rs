@@ -35,6 +35,15 @@ pub(super) struct Exchange {
     pub guard: Moment,
     /// Bytes of the message to the recipient.
     pub bytes: usize,
+    /// Of an exchange that is open and awaited. Nobody else knows of any.
+    pub neighbours: Neighbours,
+}
+
+/// The exchanges beside one in the list of its sender.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Neighbours {
+    previous: Option<u32>,
+    next: Option<u32>,
 }
 
 impl Exchange {
@@ -87,21 +96,13 @@ impl ReplyTo {
 /// have been read, and however fast requests are given up, no more than a limit of them are to be queued for it.
 #[derive(Debug, Default)]
 pub(super) struct Exchanges {
-    open: Slab<Open>,
+    open: Slab<Exchange>,
     by_session: PerSession<Share>,
     deadlines: Timers<usize>,
     /// Those that wait for what becomes of a key.
     waiting: Numbered<KeyId, BTreeSet<usize>>,
     /// Number of those whose sender still waits.
     awaited: usize,
-}
-
-/// An open exchange, and the two beside it in the list of its sender, if that still waits.
-#[derive(Debug)]
-struct Open {
-    exchange: Exchange,
-    previous: Option<u32>,
-    next: Option<u32>,
 }
 
 /// One session's share in the exchanges.
@@ -113,9 +114,15 @@ struct Share {
     to_answer: Conversations<usize>,
     /// The sum of their bytes.
     bytes_to_answer: usize,
-    /// Those of them that were cancelled: rarely any.
+    /// Of few sessions anything.
+    rest: Option<Box<Rest>>,
+}
+
+#[derive(Debug, Default)]
+struct Rest {
+    /// What it has to answer and was cancelled.
     cancelled: BTreeSet<ConversationId>,
-    /// Number of those that have places of its handlers, by path.
+    /// Number of exchanges that have places of its handlers, by path.
     places: BTreeMap<Arc<str>, usize>,
 }
 
@@ -138,10 +145,12 @@ const FEW: usize = 8;
 impl Share {
     /// One of its handlers has a request less.
     fn free_place(&mut self, path: &str) {
-        if let Some(taken) = self.places.get_mut(path) {
+        if let Some(rest) = &mut self.rest
+            && let Some(taken) = rest.places.get_mut(path)
+        {
             *taken -= 1;
             if *taken == 0 {
-                self.places.remove(path);
+                rest.places.remove(path);
             }
         }
     }
@@ -185,11 +194,11 @@ impl Exchanges {
         let here = link(index);
         let previous = std::mem::replace(&mut asking.last, here);
         match linked(&mut self.open, previous) {
-            Some(open) => open.next = here,
+            Some(exchange) => exchange.neighbours.next = here,
             None => asking.first = here,
         }
-        if let Some(open) = self.open.get_mut(index) {
-            open.previous = previous;
+        if let Some(exchange) = self.open.get_mut(index) {
+            exchange.neighbours = Neighbours { previous, next: None };
         }
     }
 
@@ -199,7 +208,7 @@ impl Exchanges {
     pub fn linger(&mut self, exchange: Exchange, standing: Standing) {
         if standing == Standing::Cancelled {
             let recipient = self.by_session.get_or_default(exchange.recipient);
-            recipient.cancelled.insert(exchange.conversation);
+            recipient.rest.get_or_insert_default().cancelled.insert(exchange.conversation);
         }
         self.insert(Exchange { standing, ..exchange });
     }
@@ -214,12 +223,12 @@ impl Exchanges {
             let recipient = self.by_session.get_or_default(exchange.recipient);
             recipient.bytes_to_answer += exchange.bytes;
             if let Some(path) = exchange.place() {
-                *recipient.places.entry(path.clone()).or_default() += 1;
+                *recipient.rest.get_or_insert_default().places.entry(path.clone()).or_default() += 1;
             }
             recipient.to_answer.open(exchange.conversation, index);
         }
         self.deadlines.insert(exchange.due(), index);
-        entry.insert(Open { exchange, previous: None, next: None });
+        entry.insert(exchange);
         index
     }
 
@@ -228,10 +237,10 @@ impl Exchanges {
     pub fn answer(&mut self, recipient: SessionKey, conversation: ConversationId) -> Option<Exchange> {
         let share = self.by_session.get_mut(recipient)?;
         let index = share.to_answer.close(conversation);
-        if !share.cancelled.is_empty() {
-            share.cancelled.remove(&conversation);
-            let later = share.cancelled.split_off(&conversation);
-            let heard = std::mem::replace(&mut share.cancelled, later);
+        if let Some(Rest { cancelled, .. }) = share.rest.as_deref_mut().filter(|rest| !rest.cancelled.is_empty()) {
+            cancelled.remove(&conversation);
+            let later = cancelled.split_off(&conversation);
+            let heard = std::mem::replace(cancelled, later);
             let heard: Vec<_> = heard.into_iter().filter_map(|earlier| share.to_answer.close(earlier)).collect();
             for index in heard {
                 self.take(index);
@@ -275,9 +284,7 @@ impl Exchanges {
     /// A delivery is not closed by the time before `guard`.
     pub fn extend(&mut self, delivery: Delivery, guard: Moment) {
         let Some(index) = self.delivered(delivery) else { return };
-        let Some(Open { exchange, .. }) = self.open.get_mut(index).filter(|open| open.exchange.guard < guard) else {
-            return;
-        };
+        let Some(exchange) = self.open.get_mut(index).filter(|exchange| exchange.guard < guard) else { return };
         self.deadlines.remove(exchange.due(), index);
         exchange.guard = guard;
         self.deadlines.insert(exchange.due(), index);
@@ -307,7 +314,9 @@ impl Exchanges {
     /// Closes all exchanges that a session has to answer, in the order in which they were opened.
     pub fn forget_recipient(&mut self, recipient: SessionKey) -> Vec<Exchange> {
         let Some(share) = self.by_session.get_mut(recipient) else { return Vec::new() };
-        share.cancelled.clear();
+        if let Some(rest) = &mut share.rest {
+            rest.cancelled.clear();
+        }
         let unanswered = share.to_answer.close_all();
         unanswered.into_iter().map(|(_, index)| self.take(index)).collect()
     }
@@ -335,14 +344,17 @@ impl Exchanges {
             && let Some(recipient) = self.by_session.get_mut(exchange.recipient)
         {
             recipient.to_answer.close(exchange.conversation);
-            recipient.cancelled.remove(&exchange.conversation);
+            if let Some(rest) = &mut recipient.rest {
+                rest.cancelled.remove(&exchange.conversation);
+            }
         }
         exchange
     }
 
     /// Takes an exchange out of everything but the lists of its recipient.
     fn take(&mut self, index: usize) -> Exchange {
-        let Open { exchange, previous, next } = self.open.remove(index);
+        let mut exchange = self.open.remove(index);
+        let Neighbours { previous, next } = std::mem::take(&mut exchange.neighbours);
         self.deadlines.remove(exchange.due(), index);
         if exchange.standing == Standing::Awaited {
             self.awaited -= 1;
@@ -356,11 +368,11 @@ impl Exchanges {
                     }
                 }
                 match linked(&mut self.open, previous) {
-                    Some(previous) => previous.next = next,
+                    Some(previous) => previous.neighbours.next = next,
                     None => asking.first = next,
                 }
                 match linked(&mut self.open, next) {
-                    Some(next) => next.previous = previous,
+                    Some(next) => next.neighbours.previous = previous,
                     None => asking.last = previous,
                 }
             }
@@ -388,7 +400,7 @@ impl Exchanges {
     /// An exchange by its recipient.
     pub fn get(&self, recipient: SessionKey, conversation: ConversationId) -> Option<&Exchange> {
         let index = self.by_session.get(recipient)?.to_answer.get(conversation)?;
-        self.open.get(*index).map(|open| &open.exchange)
+        self.open.get(*index)
     }
 
     /// Number of requests of a session that wait for their answers, and the bytes of the messages that brought them.
@@ -401,12 +413,14 @@ impl Exchanges {
     pub fn load_of(&self, recipient: SessionKey) -> Load {
         let Some(share) = self.by_session.get(recipient) else { return Load::default() };
         let requests = share.to_answer.len();
-        Load { requests, bytes: share.bytes_to_answer, to_answer: requests - share.cancelled.len() }
+        let cancelled = share.rest.as_ref().map_or(0, |rest| rest.cancelled.len());
+        Load { requests, bytes: share.bytes_to_answer, to_answer: requests - cancelled }
     }
 
     /// How many places of a session's handler at `path` are taken.
     pub fn places_taken(&self, recipient: SessionKey, path: &str) -> usize {
-        self.by_session.get(recipient).and_then(|share| share.places.get(path)).copied().unwrap_or_default()
+        let rest = self.by_session.get(recipient).and_then(|share| share.rest.as_ref());
+        rest.and_then(|rest| rest.places.get(path)).copied().unwrap_or_default()
     }
 
     /// Number of open exchanges.
@@ -424,7 +438,7 @@ impl Exchanges {
         let is_there = |exchange: &Exchange| {
             exchange.registered.as_deref() == Some(path) && exchange.standing != Standing::Cancelled
         };
-        self.open.iter().filter(|(_, open)| is_there(&open.exchange)).count()
+        self.open.iter().filter(|(_, exchange)| is_there(exchange)).count()
     }
 }
 
@@ -433,13 +447,13 @@ fn link(index: usize) -> Option<u32> {
     u32::try_from(index).ok()
 }
 
-fn linked(open: &mut Slab<Open>, link: Option<u32>) -> Option<&mut Open> {
+fn linked(open: &mut Slab<Exchange>, link: Option<u32>) -> Option<&mut Exchange> {
     open.get_mut(link? as usize)
 }
 
 /// The exchanges of a sender from one on.
 struct List<'a> {
-    open: &'a Slab<Open>,
+    open: &'a Slab<Exchange>,
     next: Option<u32>,
 }
 
@@ -448,9 +462,9 @@ impl<'a> Iterator for List<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let index = self.next? as usize;
-        let open = self.open.get(index)?;
-        self.next = open.next;
-        Some((index, &open.exchange))
+        let exchange = self.open.get(index)?;
+        self.next = exchange.neighbours.next;
+        Some((index, exchange))
     }
 }
 
@@ -586,6 +600,7 @@ mod tests {
                             deadline: Moment(now.0 + 1 + wait),
                             guard: Moment(now.0 + 1 + 2 * wait),
                             bytes,
+                            neighbours: Neighbours::default(),
                         };
                         model.opened.push((exchange.recipient, conversation));
                         model.open.push(exchange.clone());
@@ -607,6 +622,7 @@ mod tests {
                             deadline: Moment(now.0 + 1 + wait),
                             guard: Moment(now.0 + 1 + 2 * wait),
                             bytes,
+                            neighbours: Neighbours::default(),
                         };
                         model.opened.push((recipient, exchange.conversation));
                         model.open.push(Exchange { standing: Standing::Keyed(key), ..exchange.clone() });
@@ -627,6 +643,7 @@ mod tests {
                             deadline: Moment(now.0 + 1 + wait),
                             guard: Moment(now.0 + 1 + 2 * wait),
                             bytes: 7,
+                            neighbours: Neighbours::default(),
                         };
                         model.open.push(exchange.clone());
                         exchanges.open(exchange);
@@ -729,7 +746,9 @@ mod tests {
                     prop_assert_eq!(exchanges.is_awaited(key), is_awaited);
                 }
                 for exchange in model.open.iter().filter(|exchange| exchange.awaits.is_none()) {
-                    prop_assert_eq!(exchanges.get(exchange.recipient, exchange.conversation), Some(exchange));
+                    let is = exchanges.get(exchange.recipient, exchange.conversation);
+                    let is = is.map(|is| Exchange { neighbours: Neighbours::default(), ..is.clone() });
+                    prop_assert_eq!(is.as_ref(), Some(exchange));
                 }
                 let next_due = model.open.iter().map(Exchange::due).min();
                 prop_assert_eq!(exchanges.next_due(), next_due);
@@ -756,6 +775,7 @@ mod tests {
                 deadline: Moment(1),
                 guard: Moment(1),
                 bytes: 1,
+                neighbours: Neighbours::default(),
             });
         }
         assert!(exchanges.open.capacity() > ROOM);

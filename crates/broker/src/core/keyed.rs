@@ -10,7 +10,7 @@ use antiphon_protocol::wire::headers::{Header, Headers, MAX_KEY_CHARS};
 use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
 
 use super::aftermath::NEVER_DELIVERED;
-use super::exchanges::{Exchange, ReplyTo, Standing};
+use super::exchanges::{Exchange, Neighbours, ReplyTo, Standing};
 use super::outcome::Outcome;
 use super::parties::PartyKey;
 use super::path::NormalPath;
@@ -77,6 +77,7 @@ impl Broker {
                     deadline: asker.deadline(timeout),
                     guard: asker.now + timeout,
                     bytes: 0,
+                    neighbours: Neighbours::default(),
                 });
             }
             Some(Known::Over(outcome)) => {

@@ -31,7 +31,9 @@ impl Broker {
                 Err(_) => self.abort(key, Ending::Violation),
             }
             self.sessions.charge(party, self.work - before);
-            self.serve_queues(now);
+            if self.queues.has_ready() {
+                self.serve_queues(now);
+            }
             // One of them may have ended the session.
             if self.sessions.get(key).is_none() {
                 return;

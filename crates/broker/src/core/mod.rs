@@ -266,7 +266,9 @@ impl Broker {
         if let Err(code) = self.accept(now, connection, request, arrival) {
             self.refuse_client(connection, request, arrival, code);
         }
-        self.serve_queues(now);
+        if self.queues.has_ready() {
+            self.serve_queues(now);
+        }
     }
 
     /// Tells a client that it gets no session.
@@ -358,7 +360,9 @@ impl Broker {
         {
             self.refuse(waiting.asker, &places::NO_PLACE_IN_TIME.into());
         }
-        self.serve_queues(now);
+        if self.queues.has_ready() {
+            self.serve_queues(now);
+        }
         while self.work - before < cost::TURN
             && let Some((key, is_silent)) = self.pings.pop_due(now)
         {

@@ -67,9 +67,6 @@ impl Broker {
 
     /// Delivers what waited for places that are free now; what takes too long is done later.
     pub(super) fn serve_queues(&mut self, now: Moment) {
-        if !self.queues.has_ready() {
-            return;
-        }
         let before = self.work;
         while let Some(path) = self.queues.pop_ready() {
             while let Some(taken) = self.queues.take(&path) {

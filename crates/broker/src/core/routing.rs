@@ -16,7 +16,7 @@ use antiphon_protocol::wire::services::{FilterResponseDelivery, MessagingReceive
 use antiphon_protocol::wire::{Decode, Reader};
 
 use super::choice::{Availability, Handler};
-use super::exchanges::{Exchange, Exchanges, Load, ReplyTo, Standing};
+use super::exchanges::{Exchange, Exchanges, Load, Neighbours, ReplyTo, Standing};
 use super::gate::Action;
 use super::headers::check_metadata;
 use super::path::NormalPath;
@@ -226,6 +226,7 @@ impl Broker {
             deadline,
             guard,
             bytes: frame.len(),
+            neighbours: Neighbours::default(),
         };
         match name {
             Some(name) => self.open_keyed(exchange, name),
