@@ -24,7 +24,7 @@ pub enum Header {
     TimeLeft = 1,
     /// Of a request: under which name the server remembers what became of it.
     IdempotencyKey = 2,
-    /// Of a request: texts by key, [`Properties`](super::layouts::Properties) in wire form.
+    /// Of a request: texts by key, a json value in CBOR.
     Metadata = 3,
     /// Of an error: a json value, in CBOR.
     Details = 4,
