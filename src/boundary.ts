@@ -138,7 +138,7 @@ export interface ClientListener {
     bytes: Uint8Array,
   ): void;
   filterFailed(call: CallNumber, session: string, received: number, expected: number, failure: Failure): void;
-  /** After the outcome of a call to a filter: no more responses will come. */
+  /** After the outcome of a call to a filter, unless it failed: no more responses will come. */
   filterEnded(call: CallNumber, failure: Failure | undefined): void;
 
   /** `respond` or `refuse` answers. `sender` is there unless the request is addressed to this session. */

@@ -95,7 +95,12 @@ export class Calls {
       const call = this.#ended(number);
       call?.resolve(call.read ? call.read(response) : response);
     },
-    callFailed: (number, error) => this.#ended(number)?.fail(messagingError(...error)),
+    callFailed: (number, error) => {
+      const call = this.#remove(number);
+      const failed = messagingError(...error);
+      call?.fail(failed);
+      call?.end(failed);
+    },
     filterAnswered: (number, ...response) => this.#open.get(number)?.respond(...response),
     filterFailed: (number, session, received, expected, error) =>
       this.#open.get(number)?.respondNot(session, received, expected, messagingError(...error)),

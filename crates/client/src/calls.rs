@@ -73,10 +73,11 @@ impl Calls {
     /// about to.
     pub fn end(&mut self, call: CallId, outcome: Outcome) {
         let reply = match self.pending.get_mut(&call) {
-            Some(PendingCall::Responses { count, .. }) => count.take(),
+            Some(PendingCall::Responses { count, .. }) if outcome.is_ok() => count.take(),
             _ => match self.pending.remove(&call) {
                 Some(PendingCall::Reply(reply)) => Some(reply),
-                _ => None,
+                Some(PendingCall::Responses { count, .. }) => count,
+                None => None,
             },
         };
         if let Some(reply) = reply {

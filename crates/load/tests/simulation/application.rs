@@ -446,9 +446,9 @@ impl World {
     }
 
     fn conclude(&mut self, client: usize, call: CallId, outcome: Result<Response, RequestError>) {
-        // The end of a request to a filter is told on its own.
+        // The end of a request to a filter that went to some is told on its own.
         let waiting = match self.clients[client].waiting.get(&call) {
-            Some(PendingCall::Responses(request)) => Some(PendingCall::Responses(*request)),
+            Some(PendingCall::Responses(request)) if outcome.is_ok() => Some(PendingCall::Responses(*request)),
             _ => self.clients[client].waiting.remove(&call),
         };
         let Some(waiting) = waiting else {
@@ -460,13 +460,11 @@ impl World {
                 self.check_wanted(request, Stamp::from_bytes(&value.bytes).and_then(|stamp| stamp.recipient));
                 self.settle(request, true);
             }
-            (PendingCall::Answer(request), Err(error)) => self.fail(request, &error),
+            (PendingCall::Answer(request) | PendingCall::Responses(request), Err(error)) => self.fail(request, &error),
             (PendingCall::Responses(request), Ok(Response::Matched(count))) => {
                 self.ledger.matched(request, count);
                 self.requests[request.0 as usize].expected = Some(count);
             }
-            // Its end follows, and says the same.
-            (PendingCall::Responses(_), Err(_)) => {}
             (PendingCall::Registration(id, path, losses), Ok(Response::Registered)) => {
                 let handler = Handler { path, since: self.now, losses };
                 self.clients[client].handlers.insert(id, handler);

@@ -2,7 +2,7 @@
 
 use super::ClientSession;
 use super::connection::{Goodbye, Step};
-use super::error::RequestError;
+use super::error::Loss;
 use super::ids::{CallId, RequestId};
 use super::output::{Event, Output};
 use crate::wire::envelope::Message;
@@ -49,55 +49,55 @@ impl ClientSession {
                     Goodbye::Open(connection) => self.push(Output::Connect(connection)),
                     Goodbye::Wait => {}
                 }
-                self.settle_everything(&RequestError::SessionClosed { sent: true });
+                self.settle_everything(Loss::Session);
             }
-            Step::Ended { closed, error, lost } => {
+            Step::Ended { closed, loss, lost } => {
                 self.disconnect();
                 if let Some(reason) = lost {
                     self.deliver(Event::Disconnected(reason));
                 }
-                self.settle_everything(&error);
+                self.settle_everything(loss);
                 self.deliver(Event::Closed(closed));
             }
         }
     }
 
     /// Tells everyone who waits, in both directions, that nothing will come any more.
-    fn settle_everything(&mut self, error: &RequestError) {
-        self.settle_calls(error, true);
+    fn settle_everything(&mut self, loss: Loss) {
+        self.settle_calls(loss, true);
         self.registrations.clear();
-        self.abandon_received(&RequestError::SessionClosed { sent: true });
+        self.abandon_received(Loss::Session);
     }
 
     /// The server has discarded every conversation: fails what was asked, and registers the request handlers again.
     fn lose_messages(&mut self) {
-        let requests = self.settle_calls(&RequestError::ConnectionLost, false);
+        let requests = self.settle_calls(Loss::Connection, false);
         let handlers = self.lose_registrations();
-        self.abandon_received(&RequestError::ConnectionLost);
+        self.abandon_received(Loss::Connection);
         self.deliver(Event::MessagesLost { requests, handlers });
         self.register_again();
     }
 
     /// Ends the calls whose answers will not come: all, or those that have been sent. Returns how many requests they are.
     #[inline(never)]
-    fn settle_calls(&mut self, error: &RequestError, with_unsent: bool) -> usize {
+    fn settle_calls(&mut self, loss: Loss, with_unsent: bool) -> usize {
         let mut requests = 0;
         for id in self.calls.ids().into_iter().map(CallId) {
             if (with_unsent || !self.calls.is_unsent(id))
                 && let Some(call) = self.calls.end(id)
             {
                 requests += usize::from(call.is_request());
-                self.settle(id, call, error);
+                self.settle(id, call, loss);
             }
         }
         requests
     }
 
     /// Nobody can be answered any more.
-    fn abandon_received(&mut self, error: &RequestError) {
+    fn abandon_received(&mut self, loss: Loss) {
         for request in self.received.ids().into_iter().map(RequestId) {
             self.received.answer(request);
-            self.deliver(Event::RequestAbandoned { request, error: error.clone() });
+            self.deliver(Event::RequestAbandoned { request, error: loss.error() });
         }
     }
 }

@@ -58,6 +58,25 @@ pub enum RequestError {
 pub struct FilterFault {
     /// For people.
     pub message: String,
+/// Why whatever is under way comes to nothing.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Loss {
+    /// The session is over.
+    Session,
+    /// What was sent is lost.
+    Connection,
+}
+
+impl Loss {
+    /// Of what was sent.
+    pub fn error(self) -> RequestError {
+        match self {
+            Self::Session => RequestError::SessionClosed { sent: true },
+            Self::Connection => RequestError::ConnectionLost,
+        }
+    }
+}
+
     /// From 1.
     pub line: i32,
     /// From 0.

@@ -46,7 +46,8 @@ pub enum Event {
     },
     /// A session that a filter matched has answered.
     FilterResponseReceived(FilterResponseReceived),
-    /// Nothing more will come of a request to a session filter. Comes once for each, after its [`Event::CallEnded`].
+    /// Nothing more will come of a request to a session filter. Comes once for each that went to some, after the
+    /// [`Event::CallEnded`] that says to how many.
     FilterCallEnded {
         /// As the application named it.
         call: CallId,

@@ -4,6 +4,7 @@ use super::calls::{Call, Patience, Purpose, ReadResponse, Response};
 use super::connection::Way;
 use super::ids::CallId;
 use super::{ClientSession, Event, RequestError};
+use super::error::Loss;
 use crate::negotiated::Negotiated;
 use crate::time::Moment;
 use crate::wire::decode_all;
@@ -221,10 +222,10 @@ impl ClientSession {
     }
 
     /// The end of a call whose answer will not come: what was under way is lost, or the session is over.
-    pub(super) fn settle(&mut self, id: CallId, call: Call, error: &RequestError) {
+    pub(super) fn settle(&mut self, id: CallId, call: Call, loss: Loss) {
         let Call { purpose, unsent, .. } = call;
         self.stop_waiting(purpose);
-        let error = if unsent.is_some() { RequestError::SessionClosed { sent: false } } else { error.clone() };
+        let error = if unsent.is_some() { RequestError::SessionClosed { sent: false } } else { loss.error() };
         self.report(id, purpose, Err(error));
     }
 
@@ -239,10 +240,6 @@ impl ClientSession {
         match (purpose, outcome) {
             // The number of sessions was told before.
             (Purpose::Filter { expected: Some(_), .. }, Err(error)) => {
-                self.deliver(Event::FilterCallEnded { call, outcome: Err(error) });
-            }
-            (Purpose::Filter { .. }, Err(error)) => {
-                self.deliver(Event::CallEnded { call, outcome: Err(error.clone()) });
                 self.deliver(Event::FilterCallEnded { call, outcome: Err(error) });
             }
             // A handler that is closed answers no more, whatever the server said, or did not say in time.

@@ -21,7 +21,7 @@ use handshake::{Accepted, Refusal};
 use idle::IdleCheck;
 use recovering::Recovering;
 
-use super::error::{CloseCode, Closed, ConnectCode, ConnectError, RequestError, milliseconds};
+use super::error::{CloseCode, Closed, ConnectCode, ConnectError, Loss, RequestError, milliseconds};
 use super::ids::ConnectionId;
 use super::{ClientConfig, State};
 use crate::features::Features;
@@ -61,10 +61,10 @@ pub(super) enum Step {
     },
     /// The session is closing, and the server has to be told.
     Goodbye(Goodbye),
-    /// The session is over; what is open fails with this error. `lost` says how it lost its connection, if that is why.
+    /// The session is over; what is open is lost. `lost` says how it lost its connection, if that is why.
     Ended {
         closed: Closed,
-        error: RequestError,
+        loss: Loss,
         lost: Option<String>,
     },
 }
@@ -423,7 +423,7 @@ impl Connection {
                 | ResponseCode::RECONNECTION_FAILED_MESSAGE_LOSS,
             ) if !recovering.is_fresh() => recovering.start_afresh(now, &mut self.attempts, &text),
             Some(ResponseCode::SERVER_INITIALISING) => recovering.fail_attempt(&text),
-            _ => self.end(code.into(), text, RequestError::ConnectionLost),
+            _ => self.end(code.into(), text, Loss::Connection),
         }
     }
 
@@ -432,7 +432,7 @@ impl Connection {
         match &mut self.phase {
             Phase::Connecting { .. } => self.fail(ConnectError::new(ConnectCode::HandshakeError, text)),
             Phase::Connected(_) => self.lose(now, CloseCode::TransportError, text),
-            Phase::Recovering(_) => self.end(CloseCode::HandshakeError, text, RequestError::ConnectionLost),
+            Phase::Recovering(_) => self.end(CloseCode::HandshakeError, text, Loss::Connection),
             Phase::Closing(_) => self.finish(),
             Phase::Idle | Phase::Closed => Step::Nothing,
         }
@@ -463,7 +463,7 @@ impl Connection {
         match self.phase {
             Phase::Connected(_) => {
                 let text = "the server closed the session".to_owned();
-                self.end(CloseCode::ClosedByServer, text, RequestError::SessionClosed { sent: true })
+                self.end(CloseCode::ClosedByServer, text, Loss::Session)
             }
             // Its answer to our goodbye.
             Phase::Closing(_) => self.finish(),
@@ -508,15 +508,15 @@ impl Connection {
     }
 
     /// An open session ends, and not because the application wants it.
-    fn end(&mut self, code: CloseCode, reason: String, error: RequestError) -> Step {
+    fn end(&mut self, code: CloseCode, reason: String, loss: Loss) -> Step {
         self.phase = Phase::Closed;
-        Step::Ended { closed: Closed { code, reason }, error, lost: None }
+        Step::Ended { closed: Closed { code, reason }, loss, lost: None }
     }
 
     /// The session ends as the application wants it.
     fn finish(&mut self) -> Step {
         let reason = "the session was closed".to_owned();
-        self.end(CloseCode::ClosedByClient, reason, RequestError::SessionClosed { sent: true })
+        self.end(CloseCode::ClosedByClient, reason, Loss::Session)
     }
 
     /// The connection of an open session is gone; `code` and `reason` are for the case that it ends with it.
@@ -524,7 +524,7 @@ impl Connection {
         if self.reconnect_timeout.is_zero() {
             self.phase = Phase::Closed;
             let lost = Some(reason.clone());
-            return Step::Ended { closed: Closed { code, reason }, error: RequestError::ConnectionLost, lost };
+            return Step::Ended { closed: Closed { code, reason }, loss: Loss::Connection, lost };
         }
         let (established, was_of_use) = match mem::replace(&mut self.phase, Phase::Closed) {
             Phase::Connected(Connected { established, is_proven, since, .. }) => {
@@ -589,7 +589,7 @@ impl Connection {
                 None => {
                     let time = milliseconds(self.reconnect_timeout);
                     let text = text!["no connection for ", time, " ms", recovering.why()];
-                    self.end(CloseCode::ConnectionTimeout, text, RequestError::ConnectionLost)
+                    self.end(CloseCode::ConnectionTimeout, text, Loss::Connection)
                 }
             },
             Phase::Closing(_) => self.finish(),
