@@ -19,7 +19,7 @@ import { bindgenTools, nodeModules, rust } from "./lib/setup.mjs";
 const THIS_FILE = fileURLToPath(import.meta.url);
 const TOOLS = ["shrink", "blank", "panic-texts", "order", "locals", "deflate", "code", "names", "glue"];
 /** The most that an entry may cost: bytes after gzip -9, WebAssembly and JavaScript together. */
-const BUDGETS = { antiphon: 56_898, "antiphon/inline": 59_800 };
+const BUDGETS = { antiphon: 57_765, "antiphon/inline": 60_594 };
 /** What is downloaded for an entry. */
 const ENTRIES = { antiphon: ["index.js", "antiphon_bg.wasm"], "antiphon/inline": ["inline.js"] };
 /** The entries of the package, a file each. */

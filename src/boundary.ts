@@ -59,7 +59,10 @@ export interface ClientPort {
 
   // What is sent is at the socket when these return; on a connection with batching, when what runs now is done.
 
-  /** Sends a request; with `wait` it waits for a connection while there is none. */
+  /**
+   * Sends a request; with `wait` it waits for a connection while there is none. With `isTimeTold` the recipient is told how
+   * much time is left.
+   */
   send(
     call: CallNumber,
     recipient: Recipient,
@@ -69,6 +72,7 @@ export interface ClientPort {
     bytes: Uint8Array,
     timeout: number,
     wait: boolean,
+    isTimeTold: boolean,
   ): void;
   invoke(call: CallNumber, service: number, body: Uint8Array): void;
   ping(call: CallNumber): void;
@@ -87,7 +91,7 @@ export interface ClientPort {
   ): void;
   /** The handler gets no more requests; the call ends when the server knows, or at once if there is no connection. */
   deregisterHandler(call: CallNumber, handler: HandlerNumber): void;
-  /** Nothing more is to be told of this call. */
+  /** Nothing more is to be told of this call; who handles a request that was sent is told that it was given up. */
   abandon(call: CallNumber): void;
 
   addStream(handler: HandlerNumber, path: string, addressed: boolean, timeout: number): void;
@@ -141,7 +145,10 @@ export interface ClientListener {
   /** After the outcome of a call to a filter, unless it failed: no more responses will come. */
   filterEnded(call: CallNumber, failure: Failure | undefined): void;
 
-  /** `respond` or `refuse` answers. `sender` is there unless the request is addressed to this session. */
+  /**
+   * `respond` or `refuse` answers. `sender` is there unless the request is addressed to this session; `timeLeft` is infinite
+   * if the sender did not say.
+   */
   requested(
     request: RequestNumber,
     handler: HandlerNumber,
@@ -151,8 +158,9 @@ export interface ClientListener {
     type: TypeCode,
     name: string | undefined,
     bytes: Uint8Array,
+    timeLeft: number,
   ): void;
-  /** The answer can no longer be delivered. */
+  /** The answer can no longer be delivered, or nobody waits for it any more. */
   requestAbandoned(request: RequestNumber, failure: Failure): void;
   /** This handler will not be called any more. */
   handlerLost(handler: HandlerNumber): void;

@@ -48,7 +48,11 @@ export class Call extends Deferred {
 
   /** Calls `abort` with its reason when the signal is aborted before the end. */
   listenTo(signal, abort) {
-    this.#stopListening = whenAborted(signal, abort);
+    const [stopBefore, stop] = [this.#stopListening, whenAborted(signal, abort)];
+    this.#stopListening = () => {
+      stopBefore?.();
+      stop();
+    };
   }
 
   /** Lets the browser's tools show a request. */

@@ -2,7 +2,9 @@
 //! Arguments are checked there.
 
 use antiphon_client::driver::PageEvent;
-use antiphon_protocol::client::{CallId, ClientConfig, ConnectionId, HandlerId, HandlerSettings, Patience, RequestId};
+use antiphon_protocol::client::{
+    CallId, ClientConfig, ConnectionId, HandlerId, HandlerSettings, Patience, RequestId, Terms,
+};
 use antiphon_protocol::features::Features;
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::error_reason::ErrorReason;
@@ -105,7 +107,7 @@ impl Client {
 
     /// Sends a request to whichever session handles `path` (`recipient` 0), to the session `whom` (1), or to those that the
     /// session filter `whom` matches (2). The value is of data type `code`; `timeout` is in milliseconds; with `wait` it
-    /// waits for a connection while there is none.
+    /// waits for a connection while there is none. The recipient is told how much time is left with `is_time_told`.
     #[expect(clippy::too_many_arguments, reason = "each crosses the boundary by itself")]
     pub fn send(
         &self,
@@ -117,6 +119,7 @@ impl Client {
         bytes: &[u8],
         timeout: f64,
         wait: bool,
+        is_time_told: bool,
     ) {
         let (value, patience) = (as_wire(code, bytes), Patience { timeout: milliseconds(timeout), wait });
         let session = match recipient {
@@ -126,10 +129,11 @@ impl Client {
         if recipient == TO_SESSION && session.is_none() {
             return self.session.listener().tell_invalid_argument(call, InvalidSessionId::MESSAGE);
         }
+        let terms = Terms::new(patience, is_time_told);
         self.session.change(|core, now| match (recipient, session) {
-            (_, Some(session)) => core.send_to_session(now, id(call), session, path, value, patience),
-            (TO_FILTER, _) => core.send_to_filter(now, id(call), whom, path, value, patience),
-            _ => core.send_to_path(now, id(call), path, value, patience),
+            (_, Some(session)) => core.send_to_session(now, id(call), session, path, value, terms),
+            (TO_FILTER, _) => core.send_to_filter(now, id(call), whom, path, value, terms),
+            _ => core.send_to_path(now, id(call), path, value, terms),
         });
     }
 

@@ -31,9 +31,14 @@ export class RequestContext {
   #controller;
   #abandoned;
   #leave;
+  /** When the sender stops waiting, by `performance.now`. */
+  #end;
 
-  /** `senderSessionId` is undefined for an addressed request, `properties` are keys and values if there are any. */
-  constructor(path, senderSessionId, properties, requestType) {
+  /**
+   * `senderSessionId` is undefined for an addressed request, `properties` are keys and values if there are any, `timeLeft` is
+   * infinite if the sender did not say.
+   */
+  constructor(path, senderSessionId, properties, requestType, timeLeft) {
     this.path = path;
     // The broker says who asks only where it chose the handler.
     this.addressed = senderSessionId === undefined;
@@ -41,9 +46,15 @@ export class RequestContext {
     // Defines the keys: one called `__proto__` is a property like any other.
     this.sessionProperties = Object.fromEntries(properties ?? []);
     this.requestType = requestType;
+    this.#end = timeLeft < Infinity ? performance.now() + timeLeft : Infinity;
   }
 
-  /** Aborted when the answer can no longer be delivered. */
+  /** Milliseconds until the sender stops waiting. */
+  get timeLeft() {
+    return Math.max(0, this.#end - performance.now());
+  }
+
+  /** Aborted when the answer can no longer be delivered, or nobody waits for it. */
   get signal() {
     if (this.#controller === undefined) {
       this.#controller = new AbortController();

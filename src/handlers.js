@@ -18,8 +18,8 @@ export class Handlers {
 
   /** What the client tells of requests: see `ClientListener` in boundary.ts. */
   listener = {
-    requested: (request, handler, path, sender, properties, code, name, bytes) => {
-      const context = new RequestContext(path, sender, properties, code === 0 ? name : typeName(code));
+    requested: (request, handler, path, sender, properties, code, name, bytes, timeLeft) => {
+      const context = new RequestContext(path, sender, properties, code === 0 ? name : typeName(code), timeLeft);
       this.#answering.set(request, context);
       const respond = (answer) => this.#respond(request, context, answer);
       this.#handlers.get(handler).answer(context, code, name, bytes, respond);
@@ -67,7 +67,10 @@ export class Handlers {
     const context = this.#answering.get(request);
     this.#answering.delete(request);
     if (context === undefined) return;
-    if (reason.code === "TIMED_OUT") this.#log(WARN, `the request handler for ${context.path}: ${reason.message}`);
+    // Not if its sender had less patience.
+    if (reason.code === "TIMED_OUT" && !reason.reason) {
+      this.#log(WARN, `the request handler for ${context.path}: ${reason.message}`);
+    }
     RequestContext.abandon(context, reason);
   }
 

@@ -403,7 +403,8 @@ export interface Session<C extends Contract = AnyContract> {
 
 /**
  * What this client and Antiphon's own broker can do beyond the protocol of official brokers ({@link Session.supports}).
- * Today that is `batching`: several messages in one WebSocket message. The other names are reserved.
+ * `batching`: several messages in one WebSocket message; `deadlines`: handlers know how much time is left; `cancelling`:
+ * they are told when the sender gives up. The other names are reserved.
  *
  * @example
  * const feature: Feature = "batching";
@@ -772,12 +773,13 @@ export interface RequestOptions {
   responseType?: DataTypeLike;
   /**
    * Time limit in milliseconds, from the call to the response, connected or not; then `TIMED_OUT`. The broker has a
-   * time limit too, 60 s by default, so a longer one does not help. 0: only the broker's limit. Default:
-   * {@link ConnectOptions.requestTimeout}.
+   * time limit too, 60 s by default, so a longer one does not help. 0: only the broker's limit. A timeout that is named
+   * here is told to the handler: {@link RequestContext.timeLeft}. Default: {@link ConnectOptions.requestTimeout}.
    */
   timeout?: number;
   /**
-   * Stops waiting; the promise rejects with the signal's reason. The handler is not told. Default: none.
+   * Gives the request up; the promise rejects with the signal's reason, and the handler's {@link RequestContext.signal} is
+   * aborted. Default: none.
    *
    * @example
    * await session.messaging.addRequestHandler("slow", () => new Promise(() => {}));
@@ -790,6 +792,19 @@ export interface RequestOptions {
    * `"fail"`.
    */
   whenDisconnected?: "fail" | "wait";
+  /**
+   * The context of the request that is being handled when this one is sent: this one takes no longer than that has time
+   * left, and is given up with it. Default: none.
+   *
+   * @example
+   * const { messaging } = session;
+   * await messaging.addRequestHandler("price", () => 3);
+   * await messaging.addRequestHandler("total", async (count, context) => {
+   *   return count * Number(await messaging.sendRequestToPath("price", null, { within: context }));
+   * });
+   * console.log(await messaging.sendRequestToPath("total", 2, { timeout: 1000 })); // -> 6
+   */
+  within?: RequestContext;
 }
 
 /**
@@ -953,13 +968,13 @@ export const RequestHandler: RequestHandlerConstructor;
  *
  * @example
  * const handler: RequestHandler = (_, context: RequestContext) => {
- *   const { path, addressed, senderSessionId, sessionProperties, requestType, signal } = context;
+ *   const { path, addressed, senderSessionId, sessionProperties, requestType, signal, timeLeft } = context;
  *   const isOwn = senderSessionId === session.id;
- *   return [path, addressed, isOwn, sessionProperties.$Transport, requestType, signal.aborted];
+ *   return [path, addressed, isOwn, sessionProperties.$Transport, requestType, signal.aborted, timeLeft < Infinity];
  * };
  * await session.messaging.addRequestHandler("about", handler, { sessionProperties: ["$Transport"] });
  * console.log(await session.messaging.sendRequestToPath("about/this", "x", { responseType: "json" }));
- * // -> [ 'about/this', false, true, 'WEBSOCKET', 'string', false ]
+ * // -> [ 'about/this', false, true, 'WEBSOCKET', 'string', false, false ]
  */
 export interface RequestContext {
   /** The path as the sender wrote it; the registered path or one below it. */
@@ -972,10 +987,12 @@ export interface RequestContext {
   readonly sessionProperties: Record<string, string>;
   /** Name of the request's data type on the wire. */
   readonly requestType: string;
+  /** Milliseconds until the sender stops waiting, 0 from then on; `Infinity` if it named no timeout. */
+  readonly timeLeft: number;
   /**
-   * Aborted when the answer can no longer be delivered: the handler's {@link HandlerOptions.timeout} is over (the reason
-   * is a {@link MessagingError} with code `TIMED_OUT`), or this session has ended or lost messages; nothing tells of the
-   * sender.
+   * Aborted when nobody waits for the answer any more, or it can no longer be delivered. The reason is a
+   * {@link MessagingError}: with code `CANCELLED` if the sender gave up or is gone, `TIMED_OUT` if its time or the handler's
+   * {@link HandlerOptions.timeout} is over, and others if this session has ended or lost messages.
    */
   readonly signal: AbortSignal;
 }

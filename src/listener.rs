@@ -77,6 +77,7 @@ extern "C" {
         properties: &JsValue,
         code: u8,
         name: Option<&str>,
+        time_left: f64,
         bytes: &[u8],
     );
     #[wasm_bindgen(method, js_name = requestAbandoned)]
@@ -194,7 +195,7 @@ impl Listener {
     }
 
     fn tell_request(&self, request: ReceivedRequest) {
-        let ReceivedRequest { id, handler, path, sender, request } = request;
+        let ReceivedRequest { id, handler, path, sender, request, time_left } = request;
         let session = sender.as_ref().map(|sender| sender.session.to_text());
         let properties = match sender {
             Some(sender) if !sender.properties.is_empty() => to_js(&sender.properties),
@@ -202,7 +203,9 @@ impl Listener {
         };
         let (code, name) = code_and_name(&request);
         let (id, handler) = (id.0 as f64, handler.0 as f64);
-        self.requested(id, handler, &path, session.as_deref(), &properties, code, name, &request.bytes);
+        let time_left = time_left.map_or(f64::INFINITY, |left| left.as_secs_f64() * 1000.0);
+        let session = session.as_deref();
+        self.requested(id, handler, &path, session, &properties, code, name, &request.bytes, time_left);
     }
 
     /// A message of `size` bytes passes.

@@ -108,14 +108,18 @@ export class Messaging {
         call.check = (response) => contract.checked(to, response);
       }
       const names = isToFilter ? FILTER_OPTIONS : REQUEST_OPTIONS;
-      const { code, bytes, timeout, wait, responseCode, signal, onResponse } = prepareRequest(request, options, names);
+      const prepared = prepareRequest(request, options, names, requestTimeout);
+      const { code, bytes, timeout, wait, isTimeTold, responseCode, signal, within } = prepared;
       const fault = client.tooLarge(bytes);
       if (fault) throw messagingError("MESSAGE_TOO_LARGE", fault, "not-sent");
       call.responseCode = responseCode;
-      if (isToFilter) call.expectResponses(who, to, onResponse, filterHandlers);
-      if (signal) calls.abortBy(signal, call, (number) => client.port?.abandon(number));
+      if (isToFilter) call.expectResponses(who, to, prepared.onResponse, filterHandlers);
+      const abandon = (number) => client.port?.abandon(number);
+      if (signal) calls.abortBy(signal, call, abandon);
+      if (within) calls.abortBy(within.signal, call, abandon);
       if (inspectors.isWatched) call.measure(to);
-      this.#parts.port.send(call.number, recipient, who, to, code, bytes, timeout ?? requestTimeout, wait);
+      const { port } = this.#parts;
+      port.send(call.number, recipient, who, to, code, bytes, timeout, wait, isTimeTold);
     };
     return calls.make(send, isToFilter ? FilterCall : Call);
   }

@@ -74,25 +74,35 @@ function reconnection(reconnect) {
  * A request with its options, checked and encoded. Copy `bytes` at once, as with `encode`.
  *
  * @param {string[]} names of the options that there are
- * @returns `timeout` in milliseconds, undefined if none is given; `responseCode` is the number of the data type to
- *   convert the response to, 0 for none
+ * @param {number} requestTimeout of requests that name no timeout, in milliseconds
+ * @returns `timeout` in milliseconds, which the recipient is told if `isTimeTold`; `responseCode` is the number of the data
+ *   type to convert the response to, 0 for none
  */
-export function prepareRequest(request, options, names) {
-  const { type, responseType, timeout, signal, whenDisconnected, onResponse } = members(options, names);
+export function prepareRequest(request, options, names, requestTimeout) {
+  const { type, responseType, timeout, signal, within, whenDisconnected, onResponse } = members(options, names);
   const given = {
     responseCode: typeCode(responseType),
     timeout: patience("timeout", timeout),
     signal: abortSignal(signal),
     wait: waits(whenDisconnected),
+    within: optional("within", within, "the context of a request", isContext),
     onResponse,
   };
   const { code, named, bytes } = encode(request, type);
-  // Only now: what the application runs while its value is read may abort the request.
-  if (given.signal?.aborted) throw reasonOf(given.signal);
+  // Only now: what the application runs while its value is read may abort the request, or take its time.
+  for (const aborting of [given.signal, within?.signal]) if (aborting?.aborted) throw reasonOf(aborting);
+  const timeLeft = within?.timeLeft ?? Infinity;
+  given.isTimeTold = Math.min(given.timeout ?? Infinity, timeLeft) < Infinity;
+  given.timeout = Math.min(given.timeout ?? requestTimeout, timeLeft);
   if (named) given.responseCode ||= code;
   given.code = code;
   given.bytes = bytes;
   return given;
+}
+
+/** The context of a request that is being handled. By what it can do, as a signal. */
+function isContext(value) {
+  return isAbortSignal(value?.signal) && isAtLeast(0)(value.timeLeft);
 }
 
 /** What `whenDisconnected` says: whether to wait for a connection. */
@@ -160,7 +170,7 @@ const MEANT = {
   token: "credentials",
   username: "principal",
 };
-export const REQUEST_OPTIONS = ["type", "responseType", "timeout", "signal", "whenDisconnected"];
+export const REQUEST_OPTIONS = ["type", "responseType", "timeout", "signal", "within", "whenDisconnected"];
 export const FILTER_OPTIONS = [...REQUEST_OPTIONS, "onResponse"];
 /** Of a handler, or of its options. */
 export const TYPES = ["requestType", "responseType"];

@@ -8,6 +8,7 @@ export const ERROR = 7;
 export const ABORT = 28;
 export const CLOSE_REQUEST = 29;
 export const BATCH = 62; // of section 18.2
+export const WITH_HEADERS = 61; // of section 18.6
 
 /** Services (section 5.1). */
 export const CLOSE_CLIENT = 14;
@@ -19,6 +20,7 @@ export const DELIVERY = 88; // to a registered handler
 export const REGISTER = 97;
 export const SEND_TO_FILTER = 102;
 export const FILTER_RESPONSE = 103;
+export const CANCEL = 1002;
 
 // ---- Writing (section 4.4) ----
 
@@ -52,8 +54,42 @@ export function cborText(content) {
   return join(Buffer.from(head), bytes);
 }
 
-/** A message: a service request has a service, and only errors have a text and a reason. */
-export function frame({ type, service, conversation, body = Buffer.alloc(0), text = "", reason }) {
+/** An object of less than 24 strings in CBOR. */
+function cborMap(object) {
+  const entries = Object.entries(object);
+  return join(Buffer.of(0xa0 | entries.length), ...entries.flat().map(cborText));
+}
+
+/** The headers of section 18.6: how each is written, and read, in the order of their numbers. */
+const HEADERS = [
+  ["timeLeft", unsigned32, (bytes) => bytes.readUInt32BE()],
+  ["idempotencyKey", (key) => Buffer.from(key), String],
+  ["metadata", cborMap, (bytes) => new Reader(bytes).cborMap()],
+  ["details", (bytes) => bytes, (bytes) => bytes],
+  ["maxConcurrent", varint, (bytes) => new Reader(bytes).count()],
+  ["maxQueued", varint, (bytes) => new Reader(bytes).count()],
+];
+
+function unsigned32(number) {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32BE(number);
+  return bytes;
+}
+
+/** A message with headers before it, those that are given. */
+export function withHeaders(given, message) {
+  const written = HEADERS.map(([name, write], index) =>
+    given[name] === undefined ? Buffer.alloc(0) : join(Buffer.of(index + 1), blob(write(given[name]))),
+  );
+  return join(Buffer.of(WITH_HEADERS), blob(join(...written)), message);
+}
+
+/** A message: a service request has a service, and only errors have a text and a reason; any may have headers. */
+export function frame({ headers, ...message }) {
+  return headers ? withHeaders(headers, bare(message)) : bare(message);
+}
+
+function bare({ type, service, conversation, body = Buffer.alloc(0), text = "", reason }) {
   const head = Buffer.from([type]);
   if (type === REQUEST) return join(head, varint(service), varint(conversation), body);
   if (type === RESPONSE) return join(head, varint(conversation), body);
@@ -67,14 +103,18 @@ export const batch = (...messages) =>
 
 /** Features of a connection, as bits (section 18.1). */
 export const BATCHING = 1;
+export const DEADLINES = 2;
+export const CANCELLING = 4;
+export const BUSY = 8;
+export const IDEMPOTENCY = 16;
+export const METADATA = 32;
+export const DETAILS = 64;
 export const UNACKNOWLEDGED = 256;
 export const RENEWAL = 512;
 
 /** What says behind a connection response which features are granted. */
 export function granted(features) {
-  const bits = Buffer.alloc(4);
-  bits.writeUInt32BE(features);
-  return join(Buffer.from("FEAT"), bits);
+  return join(Buffer.from("FEAT"), unsigned32(features));
 }
 
 /** The session token of every connection response here. */
@@ -147,6 +187,20 @@ export class Reader {
     return Array.from({ length: this.count() }, read);
   }
 
+  /** An object of strings in CBOR, which ends with a byte that says so, or has less than 24. */
+  cborMap() {
+    const [first, entries] = [this.byte(), []];
+    const isAtEnd = () => (first === 0xbf ? this.bytes[this.#at] === 0xff : entries.length === (first & 0x1f));
+    while (!isAtEnd()) entries.push([this.#cborText(), this.#cborText()]);
+    return Object.fromEntries(entries);
+  }
+
+  #cborText() {
+    const short = this.byte() & 0x1f;
+    const longer = { 24: () => this.byte(), 25: () => (this.byte() << 8) | this.byte() };
+    return this.#take(longer[short]?.() ?? short).toString();
+  }
+
   value() {
     return { type: this.string(), bytes: this.blob() };
   }
@@ -165,7 +219,25 @@ export class Reader {
   }
 }
 
+/** The headers of a message, by name; undefined if it has none. */
+export function headersOf(bytes) {
+  if (bytes[0] !== WITH_HEADERS) return undefined;
+  const found = {};
+  for (const reader = new Reader(new Reader(bytes.subarray(1)).blob()); !reader.isAtEnd; ) {
+    const [name, , read] = HEADERS[reader.byte() - 1];
+    found[name] = read(reader.blob());
+  }
+  return found;
+}
+
+/** A message; it has `headers` if it came with any. */
 export function readFrame(bytes) {
+  const headers = headersOf(bytes);
+  if (headers) {
+    const reader = new Reader(bytes.subarray(1));
+    reader.blob();
+    return { headers, ...readFrame(reader.rest()) };
+  }
   const reader = new Reader(bytes);
   const type = reader.byte();
   if (type === REQUEST) {
@@ -207,6 +279,20 @@ export function readDelivery(body) {
   const properties = Object.fromEntries(reader.list(() => [reader.string(), reader.string()]));
   return { registration, sender, path, properties, ...reader.value() };
 }
+
+/** Section 18.8: what is given up. */
+export function readCancel(body) {
+  const reader = new Reader(body);
+  return { request: reader.varint(), isTimedOut: reader.byte() === 1 };
+}
+
+/** The same, to be sent. */
+export const cancel = (request, isTimedOut) => ({
+  type: REQUEST,
+  service: CANCEL,
+  conversation: 0,
+  body: join(varint(request), Buffer.of(isTimedOut ? 1 : 0)),
+});
 
 /** Section 8.4: a request to a session filter. */
 export function readSendToFilter(body) {

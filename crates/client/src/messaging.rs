@@ -4,7 +4,8 @@ use std::fmt;
 use std::future::IntoFuture;
 use std::time::Duration;
 
-use antiphon_protocol::client::{Patience, Response};
+use antiphon_protocol::client::{Patience, Response, Terms};
+use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::primitives::SessionId;
 use futures_util::StreamExt;
 
@@ -14,7 +15,7 @@ use crate::gather::Gathering;
 use crate::handle::Handle;
 use crate::lock::Ref;
 use crate::options::WhenDisconnected;
-use crate::platform::{BoxFuture, MaybeSend, MaybeSync};
+use crate::platform::{self, BoxFuture, MaybeSend, MaybeSync};
 use crate::registration::{AddRequestHandler, AddStreamHandler, FilterRegistration};
 use crate::requests::{HandlerFn, Rejection, Request};
 use crate::responses::{FilterResponse, ResponseFn};
@@ -173,6 +174,8 @@ struct Draft {
     request: Result<Value, ValueError>,
     timeout: Option<Duration>,
     when_disconnected: WhenDisconnected,
+    /// When the sender of the request within which this one is sent stops waiting.
+    deadline: Option<Moment>,
 }
 
 impl Draft {
@@ -182,14 +185,20 @@ impl Draft {
             request: request.into_value(None),
             timeout: None,
             when_disconnected: WhenDisconnected::Fail,
+            deadline: None,
         }
     }
 
-    /// The value to be sent, and for how long to wait.
-    fn finish(self, handle: &Handle) -> Result<(String, Value, Patience), RequestError> {
-        let timeout = self.timeout.unwrap_or(handle.shared.request_timeout);
-        let patience = Patience { timeout, wait: self.when_disconnected == WhenDisconnected::Wait };
-        Ok((self.path, self.request.map_err(RequestError::unsendable)?, patience))
+    /// The value to be sent, for how long to wait, and whether that is told.
+    fn finish(self, handle: &Handle) -> Result<(String, Value, Terms), RequestError> {
+        let Self { path, request, timeout, when_disconnected, deadline } = self;
+        let left = deadline.map(|deadline| deadline.since(platform::now()));
+        let is_named = timeout.is_some() || left.is_some();
+        let timeout = timeout.unwrap_or(handle.shared.request_timeout).min(left.unwrap_or(Duration::MAX));
+        let patience = Patience { timeout, wait: when_disconnected == WhenDisconnected::Wait };
+        // Unlimited time is nothing to tell.
+        let terms = Terms::new(patience, is_named && timeout < Duration::MAX);
+        Ok((path, request.map_err(RequestError::unsendable)?, terms))
     }
 }
 
@@ -198,7 +207,7 @@ macro_rules! draft_options {
     ($($builder:ident)*) => {
         $(impl $builder {
             /// From the first poll to the last response. Default: the request timeout of the session's options.
-            /// `Duration::MAX` leaves it to the server.
+            /// `Duration::MAX` leaves it to the server. The handler is told: [`Request::time_left`].
             pub fn timeout(mut self, timeout: Duration) -> Self {
                 self.draft.timeout = Some(timeout);
                 self
@@ -207,6 +216,12 @@ macro_rules! draft_options {
             /// What to do while there is no connection. Default: fail.
             pub fn when_disconnected(mut self, what: WhenDisconnected) -> Self {
                 self.draft.when_disconnected = what;
+                self
+            }
+
+            /// The request that is being answered when this one is sent: this one takes no longer than its sender waits.
+            pub fn within(mut self, request: &Request) -> Self {
+                self.draft.deadline = request.deadline();
                 self
             }
         })*
@@ -231,10 +246,10 @@ impl IntoFuture for Ask {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let Self { handle, session, draft } = self;
-            let (path, request, patience) = draft.finish(&handle)?;
+            let (path, request, terms) = draft.finish(&handle)?;
             let call = handle.shared.call(|core, now, call| match session {
-                Some(session) => core.send_to_session(now, call, session, &path, request.as_wire(), patience),
-                None => core.send_to_path(now, call, &path, request.as_wire(), patience),
+                Some(session) => core.send_to_session(now, call, session, &path, request.as_wire(), terms),
+                None => core.send_to_path(now, call, &path, request.as_wire(), terms),
             })?;
             // What was sent is not kept until the answer is here.
             drop((path, request));
@@ -328,10 +343,10 @@ struct Sent {
 }
 
 async fn send_to_many(handle: &Handle, filter: &str, draft: Draft) -> Result<Sent, RequestError> {
-    let (path, request, patience) = draft.finish(handle)?;
+    let (path, request, terms) = draft.finish(handle)?;
     let (mut call, responses) = handle
         .shared
-        .call_many(|core, now, call| core.send_to_filter(now, call, filter, &path, request.as_wire(), patience))?;
+        .call_many(|core, now, call| core.send_to_filter(now, call, filter, &path, request.as_wire(), terms))?;
     drop((path, request));
     match (&mut call).await? {
         Response::Matched(expected) => Ok(Sent { expected, call, responses }),

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::time::Duration;
 
 use antiphon_protocol::client::{HandlerId, ReceivedRequest, RequestId, Sender};
+use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::error_reason::ErrorReason;
 use futures_util::future::{AbortHandle, AbortRegistration};
 use serde::Deserialize;
 
-use crate::platform::{BoxFuture, SharedFn};
+use crate::platform::{self, BoxFuture, SharedFn};
 use crate::value::{Value, ValueError};
 
 /// A request, as its handler is given it.
@@ -17,6 +19,8 @@ pub struct Request {
     path: String,
     sender: Option<Sender>,
     value: Value,
+    /// When the sender stops waiting.
+    deadline: Option<Moment>,
 }
 
 impl Request {
@@ -31,6 +35,17 @@ impl Request {
     #[must_use]
     pub fn sender(&self) -> Option<&Sender> {
         self.sender.as_ref()
+    }
+
+    /// How long the sender still waits for the answer; none if it did not say. Then the handler's future is dropped.
+    #[must_use]
+    pub fn time_left(&self) -> Option<Duration> {
+        Some(self.deadline()?.since(platform::now()))
+    }
+
+    /// When the sender stops waiting.
+    pub(crate) fn deadline(&self) -> Option<Moment> {
+        self.deadline
     }
 
     /// What is asked.
@@ -57,7 +72,8 @@ impl Request {
 
 impl From<ReceivedRequest> for Request {
     fn from(request: ReceivedRequest) -> Self {
-        Self { path: request.path, sender: request.sender, value: request.request.into() }
+        let deadline = request.time_left.map(|left| platform::now() + left);
+        Self { path: request.path, sender: request.sender, value: request.request.into(), deadline }
     }
 }
 
@@ -184,9 +200,9 @@ impl Handlers {
         if is_done { self.handlers.remove(&id) } else { None }
     }
 
-    /// A request has arrived. Returns it if its turn is now; gives it back if there is no such handler any more.
-    pub fn receive(&mut self, id: RequestId, chosen: HandlerId, request: Request) -> Result<Option<Turn>, Request> {
-        let Some(handler) = self.handlers.get_mut(&chosen) else { return Err(request) };
+    /// A request has arrived. Returns it if its turn is now; its path if there is no such handler any more.
+    pub fn receive(&mut self, id: RequestId, chosen: HandlerId, request: Request) -> Result<Option<Turn>, String> {
+        let Some(handler) = self.handlers.get_mut(&chosen) else { return Err(request.path) };
         if handler.running >= handler.max_concurrent {
             handler.waiting.insert(id, request);
             self.requests.insert(id, Progress::Waiting(chosen));
@@ -257,7 +273,7 @@ mod tests {
 
     fn request() -> Request {
         let sender = Sender { session: SessionId { server: 1, value: 2 }, properties: Vec::new() };
-        Request { path: "a".to_owned(), sender: Some(sender), value: Value::int64(1) }
+        Request { path: "a".to_owned(), sender: Some(sender), value: Value::int64(1), deadline: None }
     }
 
     /// One handler that answers one request at a time, and three requests.

@@ -232,8 +232,8 @@ impl Host for Task {
                 match received {
                     Ok(Some(turn)) => shared.answer(turn),
                     Ok(None) => {}
-                    Err(request) => {
-                        let text = format!("this session has no handler at {} any more", request.path());
+                    Err(path) => {
+                        let text = format!("this session has no handler at {path} any more");
                         shared.respond(id, &Err(Rejection::with_reason(ErrorReason::UNHANDLED_MESSAGE, text)));
                     }
                 }

@@ -98,16 +98,18 @@ class Endpoint {
     return this.#conversations;
   }
 
+  // Headers may go along with all these: see `withHeaders` in wire.mjs.
+
   /** Sends a service request; returns its conversation. */
-  request(service, body = Buffer.alloc(0)) {
+  request(service, body = Buffer.alloc(0), headers = undefined) {
     const conversation = this.nextConversation();
-    this.send({ type: REQUEST, service, conversation, body });
+    this.send({ type: REQUEST, service, conversation, body, headers });
     return conversation;
   }
 
   /** Sends a service request; resolves with the response or the error. */
-  ask(service, body) {
-    return this.answerTo(this.request(service, body));
+  ask(service, body, headers) {
+    return this.answerTo(this.request(service, body, headers));
   }
 
   answerTo(conversation) {
@@ -118,8 +120,8 @@ class Endpoint {
     this.send({ type: RESPONSE, conversation, body });
   }
 
-  fail({ conversation }, reason, text = "") {
-    this.send({ type: ERROR, conversation, reason, text });
+  fail({ conversation }, reason, text = "", headers = undefined) {
+    this.send({ type: ERROR, conversation, reason, text, headers });
   }
 
   /** Closes the WebSocket with a code. */
@@ -143,27 +145,27 @@ class Peer extends Endpoint {
   }
 
   /** Registers a request handler; resolves with the registration, or throws the error. */
-  async register(path, keys = []) {
+  async register(path, keys = [], headers = undefined) {
     const registration = this.nextConversation();
     const body = join(varint(88), string(""), string(path), list(keys.map(string)), varint(registration));
-    const answer = await this.ask(REGISTER, body);
+    const answer = await this.ask(REGISTER, body, headers);
     if (answer.type === ERROR) throw Object.assign(new Error(answer.text), { reason: answer.reason });
     return registration;
   }
 
   // Each returns the conversation.
 
-  sendToPath(path, value) {
-    return this.request(SEND_TO_PATH, join(string(path), value));
+  sendToPath(path, value, headers) {
+    return this.request(SEND_TO_PATH, join(string(path), value), headers);
   }
 
-  sendToSession(session, path, value) {
-    return this.request(SEND_TO_SESSION, join(sessionId(session), string(path), value));
+  sendToSession(session, path, value, headers) {
+    return this.request(SEND_TO_SESSION, join(sessionId(session), string(path), value), headers);
   }
 
-  sendToFilter(filter, path, value, filterConversation = this.nextConversation()) {
+  sendToFilter(filter, path, value, filterConversation = this.nextConversation(), headers = undefined) {
     const filterText = typeof filter === "string" ? string(filter) : blob(filter);
-    return this.request(SEND_TO_FILTER, join(varint(filterConversation), filterText, string(path), value));
+    return this.request(SEND_TO_FILTER, join(varint(filterConversation), filterText, string(path), value), headers);
   }
 
   /** Says goodbye. */

@@ -3,6 +3,7 @@
 //!
 //! A test that is not in the list at the end is code that is never used, of which the compiler tells.
 
+pub mod deadlines;
 pub mod examples;
 pub mod filters;
 /// Those that take the network down.
@@ -101,6 +102,12 @@ macro_rules! every_test {
                 a_request_to_a_session_is_answered_by_its_stream_handler_at_exactly_that_path
                 a_session_that_is_not_there_is_an_error_that_says_so
                 a_handler_may_ask_others_before_it_answers
+            }
+            deadlines(broker) {
+                a_handler_knows_how_much_time_is_left_if_that_was_named
+                a_handler_is_dropped_when_the_request_is
+                a_handler_is_dropped_when_its_senders_time_is_over
+                a_request_within_another_one_has_no_more_time_than_that
             }
             filters(broker) {
                 a_request_to_a_filter_gives_the_count_and_then_every_response

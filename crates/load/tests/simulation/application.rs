@@ -659,7 +659,7 @@ impl World {
 
     /// A handler is given a request.
     fn serve(&mut self, client: usize, received: ReceivedRequest) {
-        let ReceivedRequest { id: received_as, handler, path, sender, request } = received;
+        let ReceivedRequest { id: received_as, handler, path, sender, request, .. } = received;
         let stamp = Stamp::from_bytes(&request.bytes);
         let is_right = match self.clients[client].handlers.get(&handler) {
             Some(handler) => sender.is_some() && path.starts_with(&handler.path),

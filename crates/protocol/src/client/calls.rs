@@ -170,11 +170,12 @@ impl Calls {
         self.calls.get(id.0).is_some_and(|call| call.unsent.is_some())
     }
 
-    /// What a call is to send, if it waits for a connection. It waits for its answer from now on.
-    pub fn take_unsent(&mut self, id: CallId) -> Option<Vec<u8>> {
-        let frame = self.calls.get_mut(id.0)?.unsent.take()?;
+    /// What a call is to send, if it waits for a connection, and when its time is over. It waits for its answer from now on.
+    pub fn take_unsent(&mut self, id: CallId) -> Option<(Vec<u8>, Moment)> {
+        let call = self.calls.get_mut(id.0)?;
+        let frame = call.unsent.take()?;
         self.unsent -= 1;
-        Some(frame)
+        Some((frame, call.deadline()))
     }
 
     /// When the next one has waited for too long.
@@ -230,7 +231,8 @@ mod tests {
             (Some(CallId(1)), Some(CallId(2)))
         );
         assert_eq!((calls.is_unsent(CallId(1)), calls.is_unsent(CallId(2)), calls.unsent), (false, true, 1));
-        assert_eq!((calls.take_unsent(CallId(1)), calls.take_unsent(CallId(2))), (None, Some(vec![2])));
+        let second = (vec![2], Moment(10));
+        assert_eq!((calls.take_unsent(CallId(1)), calls.take_unsent(CallId(2))), (None, Some(second)));
         assert_eq!((calls.ids(), calls.unsent), (vec![1, 2], 0));
         for id in [1, 2] {
             assert!(calls.end(CallId(id)).is_some());

@@ -31,14 +31,14 @@ impl ClientSession {
                 self.disconnect();
                 self.push(Output::Retry(attempt));
             }
-            Step::Reconnected { session, missed, new_session } => {
+            Step::Reconnected { now, session, missed, new_session } => {
                 let lossless = missed.is_some();
                 match missed {
                     Some(missed) => missed.into_iter().for_each(|frame| self.put_out(frame)),
                     None => self.lose_messages(),
                 }
                 self.deliver(Event::Reconnected { session, lossless, new_session });
-                self.send_unsent();
+                self.send_unsent(now);
             }
             Step::Goodbye(step) => {
                 match step {

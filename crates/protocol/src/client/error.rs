@@ -20,6 +20,11 @@ pub enum RequestError {
         /// For people; may be empty.
         detail: String,
     },
+    /// Something that the application wants cannot be done, for a reason that people can read; nothing was sent.
+    InvalidArgument(&'static str),
+    /// Of a received request: its sender does not wait for the answer any more. It has given the request up, or its time is
+    /// over; the reason says which.
+    GivenUp(ErrorReason),
     /// The session filter does not parse; at least one fault, unless the server named none. Nobody was asked.
     InvalidFilter(Vec<FilterFault>),
     /// No response within the time the caller allowed. The recipient may still act on the request.
@@ -53,11 +58,6 @@ pub enum RequestError {
     MalformedResponse,
 }
 
-/// Where a session filter does not parse.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FilterFault {
-    /// For people.
-    pub message: String,
 /// Why whatever is under way comes to nothing.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Loss {
@@ -77,6 +77,11 @@ impl Loss {
     }
 }
 
+/// Where a session filter does not parse.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilterFault {
+    /// For people.
+    pub message: String,
     /// From 1.
     pub line: i32,
     /// From 0.
@@ -123,6 +128,9 @@ impl RequestError {
                 return Cow::Owned(text!["refused with ", reason.to_text()]);
             }
             Self::Refused { detail, .. } => detail,
+            Self::InvalidArgument(text) => text,
+            Self::GivenUp(ErrorReason::CANCELLED) => "the sender has given the request up",
+            Self::GivenUp(_) => "the sender's time for the request is over",
             Self::InvalidFilter(faults) => match faults.first() {
                 Some(FilterFault { message, line, column }) => {
                     let text = text!["the session filter does not parse at ", *line, ":", *column, ": ", message];
@@ -153,8 +161,10 @@ impl RequestError {
     pub fn code(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             Self::Refused { reason, .. } => return reason.to_text(),
+            Self::InvalidArgument(_) => "INVALID_ARGUMENT",
+            Self::GivenUp(ErrorReason::CANCELLED) => "CANCELLED",
             Self::InvalidFilter(_) => "INVALID_FILTER",
-            Self::TimedOut(_) | Self::NotSentInTime(_) => "TIMED_OUT",
+            Self::TimedOut(_) | Self::NotSentInTime(_) | Self::GivenUp(_) => "TIMED_OUT",
             Self::NotConnected => "NOT_CONNECTED",
             Self::ConnectionLost => "CONNECTION_LOST",
             Self::SessionClosed { .. } => "SESSION_CLOSED",
@@ -174,11 +184,14 @@ impl RequestError {
             },
             Self::InvalidFilter(_) => Outcome::Refused,
             Self::NotConnected
+            | Self::InvalidArgument(_)
             | Self::NotSentInTime(_)
             | Self::SessionClosed { sent: false }
             | Self::MessageTooLarge { .. } => Outcome::NotSent,
             Self::MalformedResponse | Self::ResponseTooLarge { .. } => Outcome::Failed,
-            Self::TimedOut(_) | Self::ConnectionLost | Self::SessionClosed { sent: true } => Outcome::Unknown,
+            Self::TimedOut(_) | Self::GivenUp(_) | Self::ConnectionLost | Self::SessionClosed { sent: true } => {
+                Outcome::Unknown
+            }
         }
     }
 
@@ -186,7 +199,7 @@ impl RequestError {
     #[must_use]
     pub fn reason(&self) -> Option<ErrorReason> {
         match self {
-            Self::Refused { reason, .. } => Some(*reason),
+            Self::Refused { reason, .. } | Self::GivenUp(reason) => Some(*reason),
             _ => None,
         }
     }

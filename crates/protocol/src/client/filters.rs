@@ -1,8 +1,9 @@
 //! Requests to a session filter: first the count, then one result per session.
 
-use super::calls::{Patience, Purpose, Response};
+use super::calls::{Purpose, Response};
 use super::error::{FilterFault, RequestError};
 use super::ids::CallId;
+use super::terms::Terms;
 use super::{ClientSession, Event, FilterResponseReceived};
 use crate::time::Moment;
 use crate::wire::decode_all;
@@ -15,8 +16,8 @@ impl ClientSession {
     /// Send `request` to every session that `filter` matches, for its stream at exactly `path`.
     ///
     /// First comes the number of sessions that matched, as [`Response::Matched`], then an
-    /// [`Event::FilterResponseReceived`] from each, then [`Event::FilterCallEnded`]. `patience` counts from `now` to the
-    /// last of them; what comes later is dropped.
+    /// [`Event::FilterResponseReceived`] from each, then [`Event::FilterCallEnded`]. The time of `terms` counts from `now`
+    /// to the last of them; what comes later is dropped.
     ///
     /// Source: section 8.4.
     pub fn send_to_filter(
@@ -26,7 +27,7 @@ impl ClientSession {
         filter: &str,
         path: &str,
         request: SerialisedValue<'_>,
-        patience: impl Into<Patience>,
+        terms: impl Into<Terms>,
     ) {
         let capacity = filter.len() + path.len() + request.bytes.len() + 64;
         // The conversation in which the responses come is the one before that of the request.
@@ -35,7 +36,7 @@ impl ClientSession {
         let body = SendToFilter { filter_conversation, filter, path, request };
         let frame = request_frame::<MessagingFilterSender>(conversation, &body, capacity);
         let purpose = Purpose::Filter { expected: None, received: 0 };
-        self.start(now, call, conversation, frame, patience.into(), purpose);
+        self.start(now, call, conversation, frame, terms.into(), purpose);
     }
 
     /// The server said how many sessions matched, or why nobody was asked. The call stays open until all have answered.

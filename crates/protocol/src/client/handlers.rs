@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::calls::{Call, Purpose, Response};
 use super::connection::Way;
 use super::ids::{CallId, HandlerId, RequestId};
-use super::received::{MAX_RECEIVED, ReceivedRequest, Sender};
+use super::messages::Arrival;
+use super::received::{MAX_RECEIVED, Open, ReceivedRequest, Sender};
 use super::registrations::{Effect, Question, Registration};
 use super::{ClientSession, Event, Output, RequestError};
 use crate::text;
@@ -13,11 +14,11 @@ use crate::time::Moment;
 use crate::wire::decode_all;
 use crate::wire::envelope::{Message, request_frame, response_frame};
 use crate::wire::error_reason::ErrorReason;
-use crate::wire::layouts::{ForwardedRequest, SendToPath, SerialisedValue, ServiceFailure};
+use crate::wire::layouts::{Cancel, ForwardedRequest, SendToPath, SerialisedValue, ServiceFailure};
 use crate::wire::primitives::ConversationId;
 use crate::wire::services::{
-    self, CredentialsWanted, Deregistration, FilterResponseDelivery, MessagingReceiverClient, MessagingSend, Service,
-    SystemPing, UserPing,
+    self, Cancellation, CredentialsWanted, Deregistration, FilterResponseDelivery, MessagingReceiverClient,
+    MessagingSend, Service, SystemPing, UserPing,
 };
 
 /// Longest error text that is sent, in characters; the broker cuts there as well (rules M-18).
@@ -137,15 +138,9 @@ impl ClientSession {
         }
     }
 
-    /// The server asks something; `size` is that of the whole message, in bytes.
-    pub(super) fn handle_service_request(
-        &mut self,
-        now: Moment,
-        service: u32,
-        conversation: ConversationId,
-        body: &[u8],
-        size: usize,
-    ) {
+    /// The server asks something.
+    pub(super) fn handle_service_request(&mut self, arrival: Arrival<'_>, service: u32, body: &[u8]) {
+        let Arrival { now, conversation, size, .. } = arrival;
         // Not by `ServiceRequest`: the code for reading the services that only servers offer is not worth its download.
         let served = match service {
             SystemPing::ID | UserPing::ID => decode_all(body).map(|()| self.acknowledge(conversation)),
@@ -156,8 +151,9 @@ impl ClientSession {
                 self.refuse(conversation, ErrorReason::INVALID_DATA, &text);
                 Ok(())
             }
-            MessagingReceiverClient::ID => decode_all(body).map(|request| self.dispatch(now, conversation, request)),
-            MessagingSend::ID => decode_all(body).map(|request| self.dispatch_addressed(now, conversation, request)),
+            MessagingReceiverClient::ID => decode_all(body).map(|request| self.dispatch(arrival, request)),
+            MessagingSend::ID => decode_all(body).map(|request| self.dispatch_addressed(arrival, request)),
+            Cancellation::ID => decode_all(body).map(|cancel| self.handle_cancel(cancel)),
             CredentialsWanted::ID => {
                 // The same question as when a connection begins, but to this one there is a session already.
                 if let Some(connection) = self.connection() {
@@ -187,33 +183,27 @@ impl ClientSession {
         }
     }
 
-    fn dispatch(&mut self, now: Moment, conversation: ConversationId, forwarded: ForwardedRequest<'_>) {
+    fn dispatch(&mut self, arrival: Arrival<'_>, forwarded: ForwardedRequest<'_>) {
         let ForwardedRequest { registration, sender, path, properties, request } = forwarded;
         let Some(handler) = self.registrations.handler(registration, path) else {
             let text = text!["this session has no request handler at ", path];
-            return self.refuse(conversation, ErrorReason::UNHANDLED_MESSAGE, &text);
+            return self.refuse(arrival.conversation, ErrorReason::UNHANDLED_MESSAGE, &text);
         };
         let properties = properties.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        self.deliver_request(now, conversation, handler, path, Some(Sender { session: sender, properties }), request);
+        self.deliver_request(arrival, handler, path, Some(Sender { session: sender, properties }), request);
     }
 
-    fn dispatch_addressed(
-        &mut self,
-        now: Moment,
-        conversation: ConversationId,
-        SendToPath { path, request }: SendToPath<'_>,
-    ) {
+    fn dispatch_addressed(&mut self, arrival: Arrival<'_>, SendToPath { path, request }: SendToPath<'_>) {
         let Some(handler) = self.registrations.addressed(path) else {
             let text = text!["this session has no handler with the option addressed: true at exactly ", path];
-            return self.refuse(conversation, ErrorReason::UNHANDLED_MESSAGE, &text);
+            return self.refuse(arrival.conversation, ErrorReason::UNHANDLED_MESSAGE, &text);
         };
-        self.deliver_request(now, conversation, handler, path, None, request);
+        self.deliver_request(arrival, handler, path, None, request);
     }
 
     fn deliver_request(
         &mut self,
-        now: Moment,
-        conversation: ConversationId,
+        Arrival { now, conversation, headers, .. }: Arrival<'_>,
         handler: HandlerId,
         path: &str,
         sender: Option<Sender>,
@@ -227,10 +217,23 @@ impl ClientSession {
         if conversation == ConversationId::ONE_WAY {
             return;
         }
-        let timeout = self.registrations.timeout(handler);
-        let Some(id) = self.received.add(now, conversation, timeout) else { return };
+        let (timeout, time_left) = (self.registrations.timeout(handler), headers.time_left());
+        // It was given up on its way.
+        if time_left == Some(Duration::ZERO) {
+            return;
+        }
+        let Some(id) = self.received.add(now, conversation, timeout, time_left) else { return };
         let (path, request) = (path.to_owned(), request.into());
-        self.deliver(Event::RequestReceived(ReceivedRequest { id, handler, path, sender, request }));
+        self.deliver(Event::RequestReceived(ReceivedRequest { id, handler, path, sender, request, time_left }));
+    }
+
+    /// The sender of a request does not wait for the answer any more.
+    fn handle_cancel(&mut self, Cancel { conversation, is_timed_out }: Cancel) {
+        if let Some(request) = self.received.in_conversation(conversation) {
+            let reason = if is_timed_out { ErrorReason::REQUEST_TIME_OUT } else { ErrorReason::CANCELLED };
+            self.received.answer(request);
+            self.deliver(Event::RequestAbandoned { request, error: RequestError::GivenUp(reason) });
+        }
     }
 
     /// Answers a service request with an error, unless nobody waits for an answer.
@@ -241,11 +244,17 @@ impl ClientSession {
         }
     }
 
-    /// The request that is due has taken too long: its sender is told, and whoever answers it.
+    /// The request that is due has taken too long: whoever answers it is told, and its sender, unless that has stopped waiting.
     pub(super) fn end_due_request(&mut self) {
-        let Some((request, conversation, timeout)) = self.received.end_next() else { return };
-        let error = RequestError::TimedOut(timeout);
-        self.refuse(conversation, ErrorReason::REQUEST_TIME_OUT, &error.message());
+        let Some((request, Open { conversation, timeout })) = self.received.end_next() else { return };
+        let error = match timeout {
+            Some(timeout) => {
+                let error = RequestError::TimedOut(timeout);
+                self.refuse(conversation, ErrorReason::REQUEST_TIME_OUT, &error.message());
+                error
+            }
+            None => RequestError::GivenUp(ErrorReason::REQUEST_TIME_OUT),
+        };
         self.deliver(Event::RequestAbandoned { request, error });
     }
 

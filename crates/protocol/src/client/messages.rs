@@ -8,6 +8,17 @@ use crate::wire::DecodeError;
 use crate::wire::envelope::Message;
 use crate::wire::headers::Headers;
 use crate::wire::layouts::ServiceFailure;
+use crate::wire::primitives::ConversationId;
+
+/// What is to be known of a message that asks this client something, beside what it asks.
+#[derive(Clone, Copy)]
+pub(super) struct Arrival<'a> {
+    pub now: Moment,
+    pub conversation: ConversationId,
+    pub headers: Headers<'a>,
+    /// Of the whole message, in bytes.
+    pub size: usize,
+}
 
 impl ClientSession {
     /// A binary WebSocket message arrived.
@@ -41,7 +52,8 @@ impl ClientSession {
     fn handle_message(&mut self, now: Moment, frame: &[u8]) {
         let size = frame.len();
         let split = Headers::split(frame, self.features());
-        let message = split.and_then(|(_headers, message)| Message::decode(message));
+        let headers = split.as_ref().map_or(Headers::NONE, |(headers, _)| *headers);
+        let message = split.and_then(|(_, message)| Message::decode(message));
         if matches!(message, Ok(Message::Abort)) {
             let step = self.connection.handle_abort();
             return self.follow(step);
@@ -53,7 +65,7 @@ impl ClientSession {
         self.connection.count_received();
         match message {
             Ok(Message::ServiceRequest { service, conversation, body }) => {
-                self.handle_service_request(now, service, conversation, body, size);
+                self.handle_service_request(Arrival { now, conversation, headers, size }, service, body);
             }
             Ok(Message::ServiceResponse { conversation, .. } | Message::ServiceError { conversation, .. })
                 if self.connection.handle_answer(conversation) => {}
@@ -62,8 +74,11 @@ impl ClientSession {
                 self.handle_response(now, conversation, answer);
             }
             Ok(Message::ServiceError { conversation, failure: ServiceFailure { reason, description } }) => {
-                let error = RequestError::Refused { reason, detail: description.to_owned() };
-                self.handle_response(now, conversation, Err(error));
+                self.handle_response(
+                    now,
+                    conversation,
+                    Err(RequestError::Refused { reason, detail: description.to_owned() }),
+                );
             }
             Ok(Message::Topic | Message::Abort) => {}
             Ok(Message::CloseRequest) => {

@@ -9,7 +9,8 @@
 //!
 //! What an application and a server can do with them, by subject:
 //!
-//! - `requests`: sending, asking, and what comes of it; to session filters, in `filters`.
+//! - `requests`: sending, asking, and what comes of it; to session filters, in `filters`. `terms`: what a request is sent
+//!   with.
 //! - `handlers`: registering, dispatching and answering.
 //! - `messages`: what the server sends, taken apart.
 //! - `consequences`: what a step of the connection comes to for all of them.
@@ -32,6 +33,7 @@ mod received;
 mod registrations;
 mod requests;
 mod sending;
+mod terms;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -43,6 +45,7 @@ pub use handlers::HandlerSettings;
 pub use ids::{CallId, ConnectionId, HandlerId, RequestId};
 pub use output::{Event, FilterResponseReceived, Output};
 pub use received::{ReceivedRequest, Sender};
+pub use terms::Terms;
 
 use calls::Calls;
 use connection::Connection;
@@ -296,6 +299,7 @@ impl ClientSession {
             } else if self.calls.next_deadline() != Some(at) {
                 self.end_due_request();
             } else if let Some((id, call)) = self.calls.end_next() {
+                self.cancel(&call, true);
                 self.time_out(id, call);
                 // Perhaps the connection is dead.
                 self.probe(now);

@@ -22,6 +22,8 @@ pub struct ReceivedRequest {
     pub sender: Option<Sender>,
     /// The request.
     pub request: Value,
+    /// How long its sender waits for the answer, from when the request came. None if it did not say.
+    pub time_left: Option<Duration>,
 }
 
 /// The sender of a request.
@@ -31,6 +33,15 @@ pub struct Sender {
     pub session: SessionId,
     /// Its session properties, those that the request handler asked for.
     pub properties: Vec<(String, String)>,
+}
+
+/// A request that is with the application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Open {
+    /// Where it is to be answered.
+    pub conversation: ConversationId,
+    /// How long the handler may take, if that is what it has; else it has what its sender has.
+    pub timeout: Option<Duration>,
 }
 
 /// Requests that may be with the application at the same time; further ones are refused.
@@ -43,8 +54,7 @@ pub(super) const MAX_RECEIVED: usize = 65_536;
 #[derive(Debug, Default)]
 pub(super) struct ReceivedRequests {
     last: u64,
-    /// Where each is to be answered, and how long it may take.
-    requests: Numbered<(ConversationId, Duration)>,
+    requests: Numbered<Open>,
     by_conversation: Numbered<RequestId>,
     deadlines: Deadlines,
 }
@@ -54,26 +64,40 @@ impl ReceivedRequests {
         self.requests.len() >= MAX_RECEIVED
     }
 
-    /// Adds a request of the server; nothing if it is being answered already.
-    pub fn add(&mut self, now: Moment, conversation: ConversationId, timeout: Duration) -> Option<RequestId> {
+    /// Adds a request of the server, which may take the less of `timeout` and what its sender has left; nothing if it is being
+    /// answered already.
+    pub fn add(
+        &mut self,
+        now: Moment,
+        conversation: ConversationId,
+        timeout: Duration,
+        time_left: Option<Duration>,
+    ) -> Option<RequestId> {
         let id = RequestId(self.last + 1);
         if !self.by_conversation.insert(conversation.0.cast_unsigned(), id) {
             return None;
         }
         self.last = id.0;
-        self.requests.insert(id.0, (conversation, timeout));
-        self.deadlines.add(now + timeout, id.0);
+        let time_left = time_left.filter(|left| *left <= timeout);
+        let open = Open { conversation, timeout: if time_left.is_some() { None } else { Some(timeout) } };
+        self.requests.insert(id.0, open);
+        self.deadlines.add(now + time_left.unwrap_or(timeout), id.0);
         Some(id)
     }
 
     /// Takes out a request that is answered; the conversation to answer in, if an answer is wanted.
     pub fn answer(&mut self, id: RequestId) -> Option<ConversationId> {
-        Some(self.take(id)?.0)
+        Some(self.take(id)?.conversation)
     }
 
-    fn take(&mut self, id: RequestId) -> Option<(ConversationId, Duration)> {
+    /// The request that is to be answered in a conversation.
+    pub fn in_conversation(&self, conversation: ConversationId) -> Option<RequestId> {
+        self.by_conversation.get(conversation.0.cast_unsigned()).copied()
+    }
+
+    fn take(&mut self, id: RequestId) -> Option<Open> {
         let request = self.requests.remove(id.0)?;
-        self.by_conversation.remove(request.0.0.cast_unsigned());
+        self.by_conversation.remove(request.conversation.0.cast_unsigned());
         self.deadlines.tidy(self.requests.len(), &|id| self.requests.get(id).is_some());
         Some(request)
     }
@@ -87,11 +111,10 @@ impl ReceivedRequests {
         self.deadlines.next(&|id| self.requests.get(id).is_some())
     }
 
-    /// Takes out the one that [`Self::next_deadline`] is about, with the conversation to answer in and the time it had.
-    pub fn end_next(&mut self) -> Option<(RequestId, ConversationId, Duration)> {
+    /// Takes out the one that [`Self::next_deadline`] is about.
+    pub fn end_next(&mut self) -> Option<(RequestId, Open)> {
         let id = RequestId(self.next()?.1);
-        let (conversation, timeout) = self.take(id)?;
-        Some((id, conversation, timeout))
+        Some((id, self.take(id)?))
     }
 
     /// All of them.

@@ -1,22 +1,29 @@
 //! Calls that a single response ends: requests to other sessions, and questions to the server about this one.
 
+use std::time::Duration;
+
 use super::calls::{Call, Patience, Purpose, ReadResponse, Response};
 use super::connection::Way;
-use super::ids::CallId;
-use super::{ClientSession, Event, RequestError};
 use super::error::Loss;
+use super::ids::CallId;
+use super::terms::Terms;
+use super::{ClientSession, Event, RequestError};
+use crate::features::Features;
 use crate::negotiated::Negotiated;
 use crate::time::Moment;
-use crate::wire::decode_all;
 use crate::wire::envelope::{Message, request_frame};
 use crate::wire::handshake::Credentials;
+use crate::wire::headers;
 use crate::wire::layouts::{
-    ChangePrincipal, GetSessionProperties, Properties, Reauthenticate, SendToPath, SendToSession, SerialisedValue,
+    Cancel, ChangePrincipal, GetSessionProperties, Properties, Reauthenticate, SendToPath, SendToSession,
+    SerialisedValue,
 };
 use crate::wire::primitives::{ConversationId, SessionId};
 use crate::wire::services::{
-    ChangeOwnPrincipal, GetProperties, MessagingReceiverServer, MessagingSend, ReAuthenticate, Service, UserPing,
+    Cancellation, ChangeOwnPrincipal, GetProperties, MessagingReceiverServer, MessagingSend, ReAuthenticate, Service,
+    UserPing,
 };
+use crate::wire::{decode_all, encoded};
 
 /// The response of another session.
 const VALUE: ReadResponse = |body, _| Ok(Response::Value(decode_all::<SerialisedValue<'_>>(body)?.into()));
@@ -27,7 +34,7 @@ const PRINCIPAL_CHANGED: ReadResponse = |body, _| Ok(Response::PrincipalChanged(
 impl ClientSession {
     /// Send `request` to one session that handles `path`. [`Response::Value`] follows.
     ///
-    /// The server prefers the handler registered for the longest matching path. `patience` counts from `now`.
+    /// The server prefers the handler registered for the longest matching path. The time of `terms` counts from `now`.
     ///
     /// Source: section 8.2.
     pub fn send_to_path(
@@ -36,11 +43,11 @@ impl ClientSession {
         call: CallId,
         path: &str,
         request: SerialisedValue<'_>,
-        patience: impl Into<Patience>,
+        terms: impl Into<Terms>,
     ) {
         let capacity = path.len() + request.bytes.len() + 32;
         let body = SendToPath { path, request };
-        self.ask::<MessagingSend>(now, call, &body, capacity, patience.into(), Purpose::Request(VALUE));
+        self.ask::<MessagingSend>(now, call, &body, capacity, terms.into(), Purpose::Request(VALUE));
     }
 
     /// Send `request` to one session, for its stream at exactly `path`. [`Response::Value`] follows.
@@ -53,11 +60,11 @@ impl ClientSession {
         session: SessionId,
         path: &str,
         request: SerialisedValue<'_>,
-        patience: impl Into<Patience>,
+        terms: impl Into<Terms>,
     ) {
         let capacity = path.len() + request.bytes.len() + 64;
         let body = SendToSession { session, path, request };
-        self.ask::<MessagingReceiverServer>(now, call, &body, capacity, patience.into(), Purpose::Request(VALUE));
+        self.ask::<MessagingReceiverServer>(now, call, &body, capacity, terms.into(), Purpose::Request(VALUE));
     }
 
     /// Send a service request with a body of the application's own. [`Response::Body`] follows.
@@ -110,10 +117,26 @@ impl ClientSession {
         }
     }
 
-    /// Forget a call: its outcome is no longer of interest and will not be reported.
+    /// Forget a call: its outcome is no longer of interest and will not be reported. Whoever handles a request that was sent
+    /// is told, if the server knows how.
     pub fn abandon(&mut self, call: CallId) {
-        if let Some(Call { purpose, .. }) = self.calls.end(call) {
-            self.stop_waiting(purpose);
+        if let Some(call) = self.calls.end(call) {
+            self.cancel(&call, false);
+            self.stop_waiting(call.purpose);
+        }
+    }
+
+    /// Tells the server that nobody waits for the answer to a request any more, if it has the request and wants to know.
+    ///
+    /// Source: section 18.8.
+    pub(super) fn cancel(&mut self, call: &Call, is_timed_out: bool) {
+        if let Call { unsent: None, conversation: Some(conversation), .. } = *call
+            && call.is_request()
+            && self.features().has(Features::CANCELLING)
+        {
+            let body = encoded(&Cancel { conversation, is_timed_out });
+            let (service, conversation) = (Cancellation::ID, ConversationId::ONE_WAY);
+            self.send(Message::ServiceRequest { service, conversation, body: &body }.to_frame());
         }
     }
 
@@ -136,12 +159,12 @@ impl ClientSession {
         call: CallId,
         request: &S::Request<'_>,
         capacity: usize,
-        patience: Patience,
+        terms: Terms,
         purpose: Purpose,
     ) {
         let conversation = self.calls.next_conversation();
         let frame = request_frame::<S>(conversation, request, capacity);
-        self.start(now, call, conversation, frame, patience, purpose);
+        self.start(now, call, conversation, frame, terms, purpose);
     }
 
     /// The part of starting a call that is the same for every service.
@@ -151,15 +174,15 @@ impl ClientSession {
         id: CallId,
         conversation: ConversationId,
         frame: Vec<u8>,
-        patience: Patience,
+        Terms { patience: Patience { timeout, wait }, headers }: Terms,
         purpose: Purpose,
     ) {
-        let Patience { timeout, wait } = patience;
+        let frame = headers.before(frame);
         let mut call = Call::new(now, timeout, purpose, Some(conversation));
         match self.connection.way_for(frame.len(), wait && self.calls.may_wait()) {
             Ok(Way::Open) => {
                 self.calls.open(id, call);
-                self.send(frame);
+                self.send_request(frame, timeout);
             }
             Ok(Way::Later) => {
                 call.unsent = Some(frame);
@@ -169,17 +192,23 @@ impl ClientSession {
         }
     }
 
+    /// Sends a request, which says how much time it has left if it says so at all.
+    fn send_request(&mut self, mut frame: Vec<u8>, left: Duration) {
+        headers::set_time_left(&mut frame, left);
+        self.send(frame);
+    }
+
     /// Sends what has waited for a connection: registrations first.
-    pub(super) fn send_unsent(&mut self) {
+    pub(super) fn send_unsent(&mut self, now: Moment) {
         self.registrations.advance_all();
         self.follow_registrations();
         for call in self.calls.ids().into_iter().map(CallId) {
             if matches!(self.calls.purpose_mut(call), Some(Purpose::Registration(_))) {
                 continue;
             }
-            let Some(frame) = self.calls.take_unsent(call) else { continue };
+            let Some((frame, deadline)) = self.calls.take_unsent(call) else { continue };
             match self.connection.way_for(frame.len(), false) {
-                Ok(_) => self.send(frame),
+                Ok(_) => self.send_request(frame, deadline.since(now)),
                 // The server takes smaller messages than the one that was there before.
                 Err(error) => self.end_call(call, Err(error)),
             }

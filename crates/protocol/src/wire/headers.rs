@@ -218,7 +218,9 @@ pub fn set_time_left(message: &mut [u8], left: Duration) {
 
 /// As it goes over the wire: rounded up, so that a little time is not none.
 fn told(left: Duration) -> [u8; 4] {
-    u32::try_from(left.as_micros().div_ceil(1000)).unwrap_or(u32::MAX).to_be_bytes()
+    // Not by `as_micros`, whose 128 bits would be code for browsers to download.
+    let millis = left.as_secs().saturating_mul(1000).saturating_add(left.subsec_micros().div_ceil(1000).into());
+    u32::try_from(millis).unwrap_or(u32::MAX).to_be_bytes()
 }
 
 #[cfg(test)]

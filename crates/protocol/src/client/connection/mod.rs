@@ -55,6 +55,7 @@ pub(super) enum Step {
     },
     /// Connected again. `missed` is to be sent again; if it is nothing, all that was under way is lost.
     Reconnected {
+        now: Moment,
         session: SessionId,
         missed: Option<Vec<Frame>>,
         new_session: bool,
@@ -389,7 +390,7 @@ impl Connection {
             }
         };
         self.begin(now, accepted);
-        Step::Reconnected { session, missed, new_session: session != before }
+        Step::Reconnected { now, session, missed, new_session: session != before }
     }
 
     /// The connection that is being opened serves the session.

@@ -1,0 +1,29 @@
+//! What a request is sent with: how long it may take, and what goes along with it to a server that knows how to read it.
+
+use super::calls::Patience;
+use crate::wire::headers::{Header, HeaderBlock};
+
+/// What a request is sent with. Made of a [`Patience`], or of a `Duration`, if nothing is to go along with it.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    pub(super) patience: Patience,
+    pub(super) headers: HeaderBlock,
+}
+
+impl<P: Into<Patience>> From<P> for Terms {
+    fn from(patience: P) -> Self {
+        Self { patience: patience.into(), headers: HeaderBlock::default() }
+    }
+}
+
+impl Terms {
+    /// With what goes along. `is_time_told`: whether the server, and whoever handles the request, are told how long it may
+    /// take.
+    #[must_use]
+    pub fn new(patience: Patience, is_time_told: bool) -> Self {
+        let mut terms = Self::from(patience);
+        // Which time, is known when it is sent.
+        terms.headers.add(Header::TimeLeft, if is_time_told { &[0; 4] } else { &[] });
+        terms
+    }
+}
