@@ -1,14 +1,13 @@
 //! What JavaScript is told and asked: the one object that `session-parts.js` makes for a session (`boundary.ts`).
 
 use antiphon_protocol::client::{
-    CallId, Closed, ConnectError, Event, FilterFault, FilterResponseReceived, Outcome, ReceivedRequest, RequestError,
-    Response, State,
+    CallId, Closed, ConnectError, Event, FilterFault, FilterResponseReceived, ReceivedRequest, RequestError, Response,
+    State,
 };
 use antiphon_protocol::features::Features;
 use antiphon_protocol::inspect::{Direction, Inspected};
 use antiphon_protocol::value::DataType;
-use js_sys::{Function, Uint8Array};
-use serde::Serialize;
+use js_sys::{Array, Function, Uint8Array};
 use wasm_bindgen::prelude::*;
 use web_sys::WebSocket;
 
@@ -77,8 +76,8 @@ extern "C" {
         properties: &JsValue,
         code: u8,
         name: Option<&str>,
-        time_left: f64,
         bytes: &[u8],
+        time_left: f64,
     );
     #[wasm_bindgen(method, js_name = requestAbandoned)]
     fn request_abandoned(this: &Listener, request: f64, failure: &JsValue);
@@ -169,7 +168,7 @@ impl Listener {
             Ok(Response::Matched(count)) => count.into(),
             Ok(Response::Registered | Response::Deregistered) => JsValue::UNDEFINED,
             Ok(Response::Pong(time)) => (time.as_secs_f64() * 1000.0).into(),
-            Ok(Response::Properties(properties)) => to_js(&properties),
+            Ok(Response::Properties(properties)) => pairs(&properties),
             Ok(Response::PrincipalChanged(changed)) => changed.into(),
             Err(error) => return self.call_failed(call, &failure(&error)),
         };
@@ -178,8 +177,8 @@ impl Listener {
 
     /// Tells that a call failed, because of an argument that cannot be used.
     #[cold]
-    pub fn tell_invalid_argument(&self, call: f64, message: &str) {
-        self.call_failed(call, &to_js(&("INVALID_ARGUMENT", message, Outcome::NotSent.as_str())));
+    pub fn tell_invalid_argument(&self, call: f64, message: &'static str) {
+        self.call_failed(call, &failure(&RequestError::InvalidArgument(message)));
     }
 
     fn tell_filter_response(&self, response: FilterResponseReceived) {
@@ -198,7 +197,7 @@ impl Listener {
         let ReceivedRequest { id, handler, path, sender, request, time_left } = request;
         let session = sender.as_ref().map(|sender| sender.session.to_text());
         let properties = match sender {
-            Some(sender) if !sender.properties.is_empty() => to_js(&sender.properties),
+            Some(sender) if !sender.properties.is_empty() => pairs(&sender.properties),
             _ => JsValue::UNDEFINED,
         };
         let (code, name) = code_and_name(&request);
@@ -231,16 +230,22 @@ impl Listener {
 #[cold]
 fn failure(error: &RequestError) -> JsValue {
     let faults = match error {
-        RequestError::InvalidFilter(faults) => Some(
-            faults.iter().map(|FilterFault { message, line, column }| (&**message, *line, *column)).collect::<Vec<_>>(),
-        ),
-        _ => None,
+        RequestError::InvalidFilter(found) => {
+            let list = |FilterFault { message, line, column }: &FilterFault| {
+                Array::of3(&message.as_str().into(), &(*line).into(), &(*column).into())
+            };
+            found.iter().map(list).collect::<Array>().into()
+        }
+        _ => JsValue::UNDEFINED,
     };
-    let reason = error.reason().map(|reason| reason.0);
-    to_js(&(&*error.code(), &*error.message(), error.outcome().as_str(), reason, faults))
+    let list = Array::of3(&(*error.code()).into(), &(*error.message()).into(), &error.outcome().as_str().into());
+    list.push(&error.reason().map(|reason| reason.0).into());
+    list.push(&faults);
+    list.into()
 }
 
-/// Texts, numbers and lists of them, in which nothing can fail.
-fn to_js(list: &impl Serialize) -> JsValue {
-    serde_wasm_bindgen::to_value(list).unwrap_or_default()
+/// Keys and values.
+fn pairs(properties: &[(String, String)]) -> JsValue {
+    let pair = |(key, value): &(String, String)| Array::of2(&key.as_str().into(), &value.as_str().into());
+    properties.iter().map(pair).collect::<Array>().into()
 }
