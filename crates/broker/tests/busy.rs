@@ -1,4 +1,4 @@
-//! Handlers that take so many requests at a time, and what waits for them (section 18.9; rules B-5 to B-7).
+//! Handlers that take so many requests at a time, and what waits for them (section 18.9; rules B-5 to B-7, K-1).
 
 mod support;
 
@@ -9,7 +9,7 @@ use antiphon_protocol::features::Features;
 use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::handshake::ResponseCode;
 use antiphon_protocol::wire::headers::{Header, HeaderBlock};
-use support::raw::{EVERYTHING, Got, Peer, Wire, time_left};
+use support::raw::{EVERYTHING, Got, Peer, Wire, time_left, with_header};
 
 const BUSY: ErrorReason = ErrorReason::BUSY;
 
@@ -309,4 +309,28 @@ fn forty_requests_to_a_handler_of_four_are_four_and_thirty_six_that_hear_busy() 
     }
     assert_eq!(texts(&mut wire, handler), ["1", "2", "3", "4"]);
     assert_eq!(wire.got(sender), (5..=40).map(busy).collect::<Vec<_>>());
+}
+
+#[test]
+fn k_1_repeats_that_wait_for_a_place_are_one_request_once_one_of_them_has_it() {
+    let mut wire = wire();
+    let [sender, handler] = [wire.connect(EVERYTHING), wire.connect(EVERYTHING)];
+    wire.register(handler, "a", &takes(1, 9));
+    wire.send_to_path(sender, 1, "a", &none());
+    let key = with_header(Header::IdempotencyKey, b"key");
+    for conversation in 2..=4 {
+        wire.send_to_path(sender, conversation, "a", &key);
+    }
+    let first = wire.delivery(handler).conversation;
+    wire.respond(handler, first, "done");
+    let (asked, conversations) = deliveries(&mut wire, handler);
+    assert_eq!(asked, ["2"], "none of the others takes a place");
+    wire.send_to_path(sender, 5, "a", &none());
+    assert_eq!(texts(&mut wire, handler), [""; 0]);
+    wire.respond(handler, conversations[0], "once");
+    assert_eq!(texts(&mut wire, handler), ["5"]);
+    let mut got = wire.got(sender);
+    got.sort_by_key(|got| format!("{got:?}"));
+    let answers = [(1, "done"), (2, "once"), (3, "once"), (4, "once")];
+    assert_eq!(got, answers.map(|(conversation, text)| Got::Answer(conversation, text.into())));
 }
