@@ -1,12 +1,12 @@
 //! What the applications of the clients ask for and answer, and what they check.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use antiphon_load::ledger::{EntryId, Recipients, Stamp};
 use antiphon_protocol::client::{
     self, CallId, ClientSession, CloseCode, Event, FilterResponseReceived, HandlerId, HandlerSettings, Outcome,
-    Patience, ReceivedRequest, RequestError, Response, State,
+    Patience, ReceivedRequest, RequestError, Response, State, Terms,
 };
 use antiphon_protocol::recovery::RecoveryLimits;
 use antiphon_protocol::time::Moment;
@@ -32,6 +32,9 @@ const LONGEST_WORK: Duration = Duration::from_secs(3);
 
 /// Time that the core gives a handler.
 const HANDLER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// For requests that are answered.
+const AT_LAST: Patience = Patience { timeout: Duration::from_secs(12), wait: false };
 
 /// Longest time from an answer to its arrival while nothing goes wrong, with a margin.
 const LONGEST_WAY: Duration = Duration::from_secs(10);
@@ -262,9 +265,10 @@ impl World {
     fn send_to_path(&mut self, client: usize, path: String, patience: Patience, wanted: Option<Vec<usize>>) {
         let request = self.new_request(client, Some(&path), Recipients::Any, patience);
         self.requests[request.0 as usize].wanted = wanted;
+        let terms = self.terms(patience);
         let (now, value) = (self.now, question(request));
         self.ask(client, request, PendingCall::Answer(request), |core, call| {
-            core.send_to_path(now, call, &path, value.as_wire(), patience);
+            core.send_to_path(now, call, &path, value.as_wire(), terms);
         });
     }
 
@@ -273,9 +277,10 @@ impl World {
         let Some(session) = self.clients[recipient].session else { return };
         let to = Recipients::One(self::recipient(session));
         let request = self.new_request(client, None, to, patience);
+        let terms = self.terms(patience);
         let (now, value) = (self.now, question(request));
         self.ask(client, request, PendingCall::Answer(request), |core, call| {
-            core.send_to_session(now, call, session, STREAM, value.as_wire(), patience);
+            core.send_to_session(now, call, session, STREAM, value.as_wire(), terms);
         });
     }
 
@@ -283,10 +288,17 @@ impl World {
         // Sessions that their clients have forgotten are matched too, as long as they have connections.
         let request = self.new_request(client, None, Recipients::All(expected.unwrap_or(u32::MAX)), patience);
         self.requests[request.0 as usize].is_for_everybody = expected.is_some();
+        let terms = self.terms(patience);
         let (now, value) = (self.now, question(request));
         self.ask(client, request, PendingCall::Responses(request), |core, call| {
-            core.send_to_filter(now, call, "all", STREAM, value.as_wire(), patience);
+            core.send_to_filter(now, call, "all", STREAM, value.as_wire(), terms);
         });
+    }
+
+    /// What a request is sent with: some tell how much time there is. In the end none: the bytes of all that are asked then
+    /// are near what tight brokers allow.
+    fn terms(&mut self, patience: Patience) -> Terms {
+        Terms::new(patience, !self.is_over && self.random.bool())
     }
 
     /// Begins a call, and lets everything happen that follows at once.
@@ -478,7 +490,9 @@ impl World {
             (PendingCall::Deregistration, Ok(Response::Deregistered)) => {}
             (PendingCall::Ping, Err(error)) => self.check_lost(client, &error),
             (PendingCall::Ping, Ok(Response::Pong(_))) => {}
-            (PendingCall::Renewal, Ok(Response::PrincipalChanged(is_changed))) if is_changed || !self.is_over => {
+            (PendingCall::Renewal, Ok(Response::PrincipalChanged(is_changed)))
+                if is_changed || !self.is_over || self.calm_for() < LONGEST_WAY =>
+            {
                 self.tally.renewals += u64::from(is_changed);
             }
             // Too many credentials are being checked, or another token of this session.
@@ -503,6 +517,11 @@ impl World {
             }
             Err(error) => self.fail(request, &error),
         }
+    }
+
+    /// How long everything has been as it should be: what came before may have been refused before.
+    fn calm_for(&self) -> Duration {
+        self.now.since(self.disturbed_at)
     }
 
     fn check_lost(&mut self, client: usize, error: &RequestError) {
@@ -609,7 +628,7 @@ impl World {
                 ErrorReason::CALLBACK_EXCEPTION | ErrorReason::REJECTED_REQUEST => *detail == id.0.to_string(),
                 ErrorReason::SESSION_CLOSED => !is_lossless,
                 ErrorReason::REQUEST_TIME_OUT => {
-                    took >= self.plan.broker.request_timeout.min(HANDLER_TIMEOUT)
+                    took >= self.plan.broker.request_timeout.min(HANDLER_TIMEOUT).min(timeout)
                         && !self.should_have_ended(request, calm_since)
                 }
                 // Whoever was there before, and has not lost anything, is still there.
@@ -626,6 +645,7 @@ impl World {
                         || !self.clients.iter().flat_map(|client| client.handlers.values()).any(is_there)
                 }
                 ErrorReason::NO_SUCH_SESSION => self.losses > 0,
+                ErrorReason::BUSY => self.plan.is_tight,
                 // It waited for a session that ended, or came back without what was sent to it. Which of many that was,
                 // the ledger knows.
                 ErrorReason::CLUSTER_ROUTING => {
@@ -722,19 +742,25 @@ impl World {
         });
     }
 
-    /// Sends requests to every handler, every session and all of them, once everything is as it should be.
-    pub fn ask_everybody(&mut self) {
+    /// All paths at which somebody may have a handler.
+    pub fn paths(&self) -> Vec<String> {
+        let shared = ["shared", "shared/deep", "shared/deep/down"].into_iter().map(str::to_owned);
+        shared.chain((0..self.clients.len()).map(|client| format!("own/{client}"))).collect()
+    }
+
+    /// Sends a request to a path, which has to be answered, once everything is as it should be.
+    pub fn ask_handlers(&mut self, path: String) {
         let open: Vec<_> = (0..self.clients.len()).filter(|client| !self.clients[*client].is_over).collect();
-        let patience = Patience { timeout: Duration::from_secs(12), wait: false };
-        let paths: BTreeSet<_> = ["shared", "shared/deep", "shared/deep/down"].into_iter().map(str::to_owned).collect();
-        let own = (0..self.clients.len()).map(|client| format!("own/{client}"));
-        for path in paths.into_iter().chain(own) {
-            let Some(client) = self.random.choice(&open).copied() else { return };
-            let wanted = self.handlers_of(&path);
-            self.send_to_path(client, path, patience, Some(wanted));
-        }
+        let Some(client) = self.random.choice(open) else { return };
+        let wanted = self.handlers_of(&path);
+        self.send_to_path(client, path, AT_LAST, Some(wanted));
+    }
+
+    /// The same to all sessions, by each of them.
+    pub fn ask_sessions(&mut self) {
+        let open: Vec<_> = (0..self.clients.len()).filter(|client| !self.clients[*client].is_over).collect();
         for client in open.clone() {
-            self.send_to_filter(client, patience, Some(open.len() as u32));
+            self.send_to_filter(client, AT_LAST, Some(open.len() as u32));
         }
     }
 

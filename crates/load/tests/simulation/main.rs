@@ -14,6 +14,7 @@ mod application;
 #[path = "../../../broker/tests/support/drive.rs"]
 mod drive;
 mod faults;
+mod tap;
 mod world;
 
 use std::any::Any;

@@ -18,6 +18,7 @@ use fastrand::Rng;
 use crate::application::{Answer, Client, Request};
 use crate::drive::Wires;
 use crate::faults::{Plan, chance, milliseconds};
+use crate::tap::Tap;
 
 /// Counts what occurred in a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,6 +81,8 @@ pub struct SimulatedConnection {
     latency: Duration,
     /// Whether the broker has said anything.
     is_answered: bool,
+    /// What it has granted.
+    features: Features,
     /// What the broker wants to send together.
     outbox: Batcher<Vec<u8>>,
 }
@@ -124,6 +127,7 @@ pub struct World {
     /// How often a broker has ended a session, or has gone.
     pub ends: u64,
     pub ledger: Ledger,
+    tap: Tap,
     pub requests: Vec<Request>,
     /// Requests that have not come to their end.
     pub open_requests: usize,
@@ -178,6 +182,7 @@ impl World {
             losses: 0,
             ends: 0,
             ledger: Ledger::new(plan.lateness),
+            tap: Tap::default(),
             requests: Vec::new(),
             open_requests: 0,
             is_over: false,
@@ -214,13 +219,22 @@ impl World {
         self.pass(at.since(self.now))?;
         self.heal();
         self.wait_until("recovered", RECOVERY, Self::what_is_pending)?;
-        self.ask_everybody();
+        if let Some(life) = self.plan.token_life {
+            // Whose token expired before it could be renewed has lost its session by then, and has another one.
+            self.pass((self.disturbed_at + life).since(self.now))?;
+            self.wait_until("renewed", RECOVERY, Self::what_is_pending)?;
+        }
+        // What was given up counts for its recipient until that has shown to have read of it, or the time is over (B-3).
+        self.wait_until("idle", RECOVERY, Self::what_is_open)?;
+        // One after the other: a tight broker takes no more at a time.
+        for path in self.paths() {
+            self.ask_handlers(path);
+            self.wait_until("answered", Duration::from_secs(15), Self::what_is_pending)?;
+        }
+        self.ask_sessions();
         self.wait_until("answered", Duration::from_secs(15), Self::what_is_pending)?;
         // Pings come and go, and the answers to requests of closed sessions are waited for.
-        self.wait_until("silent", RECOVERY, |world| match world.broker.open_conversations() {
-            0 => None,
-            open => Some(format!("{open} conversations at the broker")),
-        })?;
+        self.wait_until("silent", RECOVERY, Self::what_is_open)?;
         for client in 0..self.clients.len() {
             let now = self.now;
             self.act(client, |core| core.close(now));
@@ -296,6 +310,14 @@ impl World {
             "{sessions} sessions of {open} clients, {outstanding} requests at the broker, {} at the clients",
             self.open_requests
         ))
+    }
+
+    /// What the broker waits for, whether or not anybody else does.
+    fn what_is_open(&self) -> Option<String> {
+        match self.broker.open_conversations() {
+            0 => None,
+            open => Some(format!("{open} conversations at the broker")),
+        }
     }
 
     /// Lets time pass until nothing is pending.
@@ -439,6 +461,13 @@ impl World {
         self.broker_wakes = None;
     }
 
+    /// The broker sends something.
+    fn check_delivery(&mut self, connection: usize, message: &[u8]) {
+        if let Err(request) = self.tap.hear_delivery(self.connections[connection].client, message) {
+            self.fault.get_or_insert_with(|| format!("{request:?} is delivered after it was given up"));
+        }
+    }
+
     fn push(&mut self, connection: usize, direction: Direction, item: Item) {
         let (now, simulated) = (self.now, &mut self.connections[connection]);
         let latency = simulated.latency.mul_f64(1.0 + self.random.f64());
@@ -513,7 +542,10 @@ impl World {
                 self.tell_broker(|world| world.arrive(id, &query, random));
             }
             Item::Frame(frame) if self.connections[connection].broker_is_open => {
+                let SimulatedConnection { client, features, .. } = self.connections[connection];
+                self.tap.hear_asking(client, &frame);
                 self.tell_broker(|world| world.broker.handle_frame(now, id, &frame));
+                self.tap.hear_giving_up(client, features, &frame);
             }
             Item::Frame(_) => {}
             Item::End => self.end_at_broker(connection),
@@ -585,6 +617,7 @@ impl Wires for World {
             frozen_until: Moment(0),
             latency,
             is_answered: false,
+            features: Features::NONE,
             outbox: Batcher::default(),
         });
         self.clients[client].connection = Some(connection);
@@ -643,6 +676,9 @@ impl Wires for World {
             self.push(connection, Direction::ToClient, Item::Open(String::new()));
             let response = ConnectResponse::decode(&frame).expect("a connection response");
             self.log(|| format!("broker on {connection}: {response:?}"));
+            if let ConnectResponse::Accepted { features, .. } = response {
+                self.connections[connection].features = features.unwrap_or_default();
+            }
             if matches!(response, ConnectResponse::Accepted { code, .. }
                 if code == ResponseCode::RECONNECTED_WITH_MESSAGE_LOSS)
             {
@@ -650,11 +686,13 @@ impl Wires for World {
             }
         }
         self.drain(connection);
+        self.check_delivery(connection, &frame);
         self.push(connection, Direction::ToClient, Item::Frame(frame));
     }
 
     fn send_together(&mut self, ConnectionId(connection): ConnectionId, message: Vec<u8>) {
         let connection = connection as usize;
+        self.check_delivery(connection, &message);
         let outbox = &mut self.connections[connection].outbox;
         let is_first = outbox.is_empty();
         if let Some(full) = outbox.push(message, MAX_BATCH_BYTES) {
