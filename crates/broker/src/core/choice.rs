@@ -32,7 +32,7 @@ pub(super) struct Capacity {
 pub(super) enum Availability {
     /// It has a connection, and room for another request.
     Ready(usize),
-    /// It has room, but no connection at the moment.
+    /// It has room, but no connection at the moment, or one on which it is silent.
     Disconnected(usize),
     /// Its handler at the path has as many as it takes at a time.
     Busy,

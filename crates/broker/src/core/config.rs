@@ -22,6 +22,8 @@ pub struct BrokerConfig {
     pub request_timeouts: PathTimeouts,
     /// Time between system pings; zero for none.
     pub ping_period: Duration,
+    /// How long a session that is late with an answer has for a sign of life; zero if it is asked for none.
+    pub probe_timeout: Duration,
     /// How long a session may outlive a connection at most, whatever its client asks for; zero for not at all.
     pub reconnect_timeout: Duration,
     /// How much of what was sent is kept for each session, for the case that its connection is lost.
@@ -85,6 +87,7 @@ impl Default for BrokerConfig {
             request_timeout: Duration::from_secs(60),
             request_timeouts: PathTimeouts::default(),
             ping_period: Duration::from_secs(25),
+            probe_timeout: Duration::ZERO,
             reconnect_timeout: Duration::from_secs(300),
             recovery: RecoveryLimits::default(),
             max_recovery_bytes: 256 << 20,

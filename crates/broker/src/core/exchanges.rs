@@ -423,6 +423,13 @@ impl Exchanges {
         rest.and_then(|rest| rest.places.get(path)).copied().unwrap_or_default()
     }
 
+    /// Since when a session has owed an answer, if it does. What was cancelled it does not owe.
+    pub fn owes_since(&self, recipient: SessionKey) -> Option<Moment> {
+        let to_answer = self.by_session.get(recipient)?.to_answer.iter();
+        let exchanges = to_answer.filter_map(|(_, index)| self.open.get(*index));
+        exchanges.filter(|exchange| exchange.standing != Standing::Cancelled).map(|exchange| exchange.opened).min()
+    }
+
     /// Number of open exchanges.
     pub fn len(&self) -> usize {
         self.open.len()

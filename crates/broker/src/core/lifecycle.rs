@@ -82,6 +82,7 @@ impl Broker {
         tracing::info!(%session, principal, client = arrival.client_ip, "session opened");
         self.send_accepted(ResponseCode::OK, key);
         self.pings.start(now, key);
+        self.probes.start(now, key);
         self.leases.start(now, key, identity.expiry);
         Ok(())
     }
@@ -147,6 +148,7 @@ impl Broker {
         self.sessions.detach(now, key, at_most);
         // Pinged again when it is back.
         self.pings.stop(key);
+        self.probes.stop(key);
     }
 
     /// A client takes its session up again on another connection. The old one may look open still: it loses.
@@ -169,6 +171,10 @@ impl Broker {
             self.outputs.push_back(Output::Close(old));
         }
         self.pings.start(now, key);
+        self.probes.start(now, key);
+        if self.exchanges.owes_since(key).is_some() {
+            self.await_answer(now, key);
+        }
         self.has_more_room(key);
         // What has changed meanwhile was not kept for it.
         self.watches.look_again(key);
@@ -217,7 +223,7 @@ impl Broker {
             .retain(|output| !matches!(output, Output::Send(to, _) | Output::SendTogether(to, _) if *to == connection));
     }
 
-    /// Pings a session, or gives its connection up: it may live, on a connection that does not; so its session stays.
+    /// Pings a session, or gives its connection up.
     pub(super) fn ping(&mut self, now: Moment, key: SessionKey, is_silent: bool) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         if !is_silent {
@@ -225,13 +231,7 @@ impl Broker {
             self.pings.sent(now, key, conversation);
             return self.send_to(key, request_frame::<SystemPing>(conversation, &(), 0));
         }
-        if !session.is_kept() {
-            return self.abort(key, Ending::Silent);
-        }
-        if let Some(connection) = session.connection() {
-            self.outputs.push_back(Output::Close(connection.id));
-        }
-        self.lose_connection(now, key, Duration::MAX);
+        self.find_silent(now, key);
     }
 
     /// Tells the client that its session is over, and closes the connection.
@@ -259,6 +259,7 @@ impl Broker {
         self.slow_readers += u64::from(why == Ending::SlowReader);
         tracing::info!(session = %self.sessions.id_of(key), "session closed: {}", why.text());
         self.pings.stop(key);
+        self.probes.forget(key);
         self.leases.stop(key);
         self.logins.forget_session(key);
         self.turns.forget(key);

@@ -55,11 +55,11 @@ impl Broker {
                     self.request(Asker { now, session: key, conversation, due }, &headers, service, body);
                 }
             }
-            Ok(Message::ServiceResponse { conversation, body }) => self.handle_answer(key, conversation, Ok(body)),
+            Ok(Message::ServiceResponse { conversation, body }) => self.handle_answer(now, key, conversation, Ok(body)),
             Ok(Message::ServiceError { conversation, failure }) => {
                 let details = headers.get(Header::Details);
                 let ServiceFailure { reason, description } = failure;
-                self.handle_answer(key, conversation, Err(Failure { reason, description, details }));
+                self.handle_answer(now, key, conversation, Err(Failure { reason, description, details }));
             }
             // A client says goodbye with a close request and gets an abort for an answer. One that sends what no
             // client sends gets the same (sections 4.1 and 11).

@@ -10,7 +10,8 @@
 //! - `watches`: who is told when the handlers for a path change.
 //! - `exchanges`: requests that were forwarded and not answered yet; `repeats`: what became of those with a key, `outcome`: what
 //!   that is; `queues`: those that wait for a handler; `turns`: what is done a part at a time.
-//! - `received`: what came from a client; `pings`: who is pinged when; `timers`: what is due when.
+//! - `received`: what came from a client; `pings`: who is pinged when; `probes`: who is asked for a
+//!   sign of life; `timers`: what is due when.
 //! - [`config`]: how the broker behaves; [`timeouts`]: how long recipients may take to answer.
 //! - [`access`]: who may connect, and what they are then; [`permissions`]: what their roles grant.
 //! - [`identity`]: what clients say of themselves and are taken for; `logins`: who waits to be told; `leases`: until when
@@ -60,6 +61,7 @@ pub mod permissions;
 mod pings;
 mod places;
 mod prepared;
+mod probes;
 pub mod properties;
 pub mod proposals;
 mod queues;
@@ -102,6 +104,7 @@ use per_session::SessionKey;
 pub(crate) use per_session::{ByConnection, give_back};
 use permissions::GrantsByRoles;
 use pings::Pings;
+use probes::Probes;
 use queues::Queues;
 use registry::Registry;
 use repeats::Repeats;
@@ -170,6 +173,7 @@ pub struct Broker {
     repeats: Repeats,
     turns: Turns,
     pings: Pings,
+    probes: Probes,
     phase: Phase,
     /// Chooses among equal handlers.
     random: Random,
@@ -206,6 +210,7 @@ impl Broker {
             repeats: Repeats::default(),
             turns: Turns::new(config.turn_pause, config.turn_recipients),
             pings: Pings::new(config.ping_period),
+            probes: Probes::default(),
             phase: Phase::default(),
             random: Random::new(config.seed),
             config,
@@ -238,7 +243,7 @@ impl Broker {
         let of_requests =
             [self.pings.next_due(), self.exchanges.next_due(), self.queues.next_due(), self.turns.next_due()];
         let of_sessions = [expiry, self.leases.next_due(), self.logins.next_due(), self.grace_ends()];
-        let others = [self.repeats.next_due(), self.next_notice()];
+        let others = [self.repeats.next_due(), self.next_notice(), self.probes.next_due()];
         let next = of_requests.into_iter().chain(of_sessions).chain(others).flatten().min();
         if next == self.wake_at {
             return None;
@@ -369,6 +374,11 @@ impl Broker {
             self.ping(now, key, is_silent);
         }
         while self.work - before < cost::TURN
+            && let Some(key) = self.probes.pop_due(now)
+        {
+            self.look_after(now, key);
+        }
+        while self.work - before < cost::TURN
             && let Some((_, key)) = self.sessions.next_expiry().filter(|(at, _)| *at <= now)
         {
             self.end(key, Ending::Expired);
@@ -385,6 +395,9 @@ impl Broker {
         self.now = now;
         let key = self.sessions.with_connection(connection)?;
         self.pings.heard(now, key);
+        if self.probes.heard(now, key) {
+            self.has_more_room(key);
+        }
         Some(key)
     }
 
@@ -392,6 +405,7 @@ impl Broker {
     fn send_to(&mut self, key: SessionKey, frame: Vec<u8>) {
         let frame = Bytes::from(frame);
         self.spend(cost::message(frame.len()));
+        self.probes.sent(key, frame.len());
         if let Some(connection) = self.sessions.record_sent(key, &frame) {
             self.outputs.push_back(connection.output(frame));
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use antiphon_protocol::features::Features;
+use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::envelope::{Message, request_frame, request_frame_of};
 use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::headers::{HeaderBlock, Headers};
@@ -21,6 +22,7 @@ use super::gate::Action;
 use super::headers::check_metadata;
 use super::path::NormalPath;
 use super::per_session::SessionKey;
+use super::probes::Probes;
 use super::refusal::{Failure, Refusal};
 use super::registry::Chosen;
 use super::repeats::Name;
@@ -101,7 +103,7 @@ impl Broker {
             return Ok(());
         }
         let availability = |handler: &Handler, at: &str| {
-            let of_session = availability(&self.config, &self.sessions, &self.exchanges, handler.session);
+            let of_session = availability(&self.config, &self.sessions, &self.exchanges, &self.probes, handler.session);
             let most = handler.capacity.at_a_time as usize;
             let is_busy = most > 0 && self.exchanges.places_taken(handler.session, at) >= most;
             if is_busy { of_session.max(Availability::Busy) } else { of_session }
@@ -213,6 +215,7 @@ impl Broker {
         let frame = self.headers_to(recipient, time_left, headers).before(frame);
         let (from, to) = (self.sessions.id_of(asker.session), self.sessions.id_of(recipient));
         tracing::trace!(sender = %from, recipient = %to, delivery = conversation.0, "request forwarded");
+        self.await_answer(asker.now, recipient);
         let exchange = Exchange {
             sender: asker.session,
             reply_to,
@@ -239,6 +242,7 @@ impl Broker {
     /// dropped (rules M-16).
     pub(super) fn handle_answer(
         &mut self,
+        now: Moment,
         recipient: SessionKey,
         conversation: ConversationId,
         answer: Result<&[u8], Failure<'_>>,
@@ -247,6 +251,7 @@ impl Broker {
         // Perhaps also from what it has heard to be cancelled.
         self.has_more_room(recipient);
         if let Some(exchange) = exchange {
+            self.probes.answered(recipient, now.since(exchange.opened));
             self.is_closed(&exchange);
             if matches!(exchange.standing, Standing::Unwanted | Standing::Cancelled) {
                 self.late_answers += 1;
@@ -339,7 +344,7 @@ impl Broker {
     }
 
     pub(super) fn is_full(&self, recipient: SessionKey) -> bool {
-        availability(&self.config, &self.sessions, &self.exchanges, recipient) >= Availability::Full
+        availability(&self.config, &self.sessions, &self.exchanges, &self.probes, recipient) >= Availability::Full
     }
 }
 
@@ -349,6 +354,7 @@ fn availability(
     config: &BrokerConfig,
     sessions: &Sessions,
     exchanges: &Exchanges,
+    probes: &Probes,
     recipient: SessionKey,
 ) -> Availability {
     let Some(session) = sessions.get(recipient) else { return Availability::Gone };
@@ -356,7 +362,7 @@ fn availability(
     let is_loaded = requests >= config.max_requests_to_answer || bytes >= config.max_bytes_to_answer;
     if is_loaded || is_queue_full(config, session) {
         Availability::Full
-    } else if session.is_connected() {
+    } else if session.is_connected() && !probes.is_silent(recipient) {
         Availability::Ready(to_answer)
     } else {
         Availability::Disconnected(to_answer)

@@ -32,6 +32,9 @@ const READ_AT_A_TIME: usize = 16 << 10;
 /// The same of a message that is larger, which is read to where it stays.
 const READ_OF_LARGE: usize = 256 << 10;
 
+/// What arrives of a message shows this often that its client lives.
+const SIGN_PERIOD: Duration = Duration::from_millis(500);
+
 /// Close codes (RFC 6455, section 7.4.1).
 const NORMAL: u16 = 1000;
 const GOING_AWAY: u16 = 1001;
@@ -64,7 +67,7 @@ pub(super) async fn run(
     let (source, sink) = socket.into_split();
     let outbox = Arc::new(Outbox::new(sink, hub.queues()));
     let (decoder, share, place) = (Decoder::new(limit), Share::new(hub.arriving()), hub.place_of(&arrival.client_ip));
-    let mut reader = Reader { source, decoder, share, place, outbox, connection: None };
+    let mut reader = Reader { source, decoder, share, place, outbox, connection: None, signed: Instant::now() };
     // As long as the connection is open, nothing is kept of how it was opened.
     let end = match Box::pin(reader.open(head, hub, asked, first, arrival)).await {
         None => reader.run().await,
@@ -103,6 +106,8 @@ struct Reader {
     outbox: Arc<Outbox>,
     /// Without it, what the client still sends counts no more.
     connection: Option<Connection>,
+    /// When the hub was told last that a part of a message has come.
+    signed: Instant,
 }
 
 impl Reader {
@@ -280,6 +285,7 @@ impl Reader {
         let mut intake = Intake::new(&self.outbox, self.connection.as_ref());
         let length = bytes.len();
         let decoded = self.decoder.decode(bytes, |incoming| intake.take(incoming));
+        intake.show_life(&mut self.signed);
         let (end, has_to_wait) = intake.finish(decoded);
         if has_to_wait {
             self.place.read(length);
@@ -291,6 +297,7 @@ impl Reader {
     fn take_large(&mut self, read: usize) -> Option<End> {
         let mut intake = Intake::new(&self.outbox, self.connection.as_ref());
         self.decoder.decode_large(read, |incoming| intake.take(incoming));
+        intake.show_life(&mut self.signed);
         intake.finish(Ok(())).0
     }
 }
@@ -378,6 +385,16 @@ impl<'a> Intake<'a> {
                 if let Some(turn) = self.turn() {
                     turn.sign_of_life();
                 }
+            }
+        }
+    }
+
+    /// Tells the hub that something has come, if it is no message yet and that was not told for a while.
+    fn show_life(&mut self, signed: &mut Instant) {
+        if self.turn.is_none() && self.end.is_none() && signed.elapsed() >= SIGN_PERIOD {
+            *signed = Instant::now();
+            if let Some(turn) = self.turn() {
+                turn.sign_of_life();
             }
         }
     }

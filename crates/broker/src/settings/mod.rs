@@ -182,7 +182,7 @@ impl Settings {
             roles: BTreeMap::new(),
             admin: Admin::default(),
             cluster: Cluster::default(),
-            broker: BrokerConfig::default(),
+            broker: BrokerConfig { probe_timeout: Duration::from_secs(3), ..BrokerConfig::default() },
             limits: Limits::default(),
             identities: identity::Limits::default(),
             unknown_variables: Vec::new(),

@@ -121,6 +121,8 @@ rows! {
     TopLimit request_timeout_for: Timeouts => broker.request_timeouts, live;
     /// Time between system pings, at least 100ms; 0s for none
     TopLimit ping_period: Time::zero_or_at_least(100) => broker.ping_period, restart;
+    /// How long a handler that is late with an answer has for a sign of life; 0s if it is asked for none
+    Limits probe_timeout: Time::zero_or_at_least(100) => broker.probe_timeout, live;
     /// How long a session may outlive its connection at most; 0s for not at all
     TopLimit reconnect_timeout: Time::zero_or_at_least(1) => broker.reconnect_timeout, live;
     /// How long requests under way may take when the broker is told to stop; 0s for not at all

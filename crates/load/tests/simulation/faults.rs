@@ -99,7 +99,10 @@ impl Plan {
         let max_recovery_bytes = if chance(random, 10) { random.usize(0..2_000) } else { 256 << 20 };
         let ping_period = if chance(random, 25) { Duration::ZERO } else { milliseconds(random, 1_000..3_000) };
         let is_tight = recovery != RecoveryLimits::default() || max_bytes_to_answer < 1 << 20;
+        // Without pings the story tells both ends of what they do not notice.
+        let probe_timeout = if ping_period.is_zero() { Duration::ZERO } else { Duration::from_secs(2) };
         let broker = BrokerConfig {
+            probe_timeout,
             request_timeout: milliseconds(random, 3_000..12_000),
             ping_period,
             reconnect_timeout: keep_for(random),

@@ -145,6 +145,12 @@ impl Session {
         matches!(self.attachment, Attachment::Attached(_))
     }
 
+    /// Whether it has a connection on which its client answers pings whatever its handlers do, and outlives it if it does not.
+    /// The official client for Python reads nothing while its handler runs.
+    pub fn can_be_probed(&self) -> bool {
+        self.is_connected() && self.is_kept() && self.properties.get("$ClientType") != Some("PYTHON")
+    }
+
     /// Whether it outlives a connection.
     pub fn is_kept(&self) -> bool {
         !self.keep_for.is_zero()
