@@ -39,6 +39,7 @@ fn outputs(broker: &mut Broker) -> Vec<(ConnectionId, Vec<u8>)> {
         Output::Send(to, message) | Output::SendTogether(to, message) => (to, message.to_vec()),
         Output::Close(to) => (to, b"closed".to_vec()),
         Output::Authenticate(..) => unreachable!("the broker knows them"),
+        Output::Ping(to) => (to, b"ping".to_vec()),
         Output::Pause(to) => (to, b"paused".to_vec()),
         Output::Resume(to) => (to, b"resumed".to_vec()),
         Output::WakeAt(at) => (ConnectionId(0), at.0.to_be_bytes().to_vec()),

@@ -95,6 +95,7 @@ impl Sessions {
                 }
                 Output::Close(ConnectionId(connection)) => self.seen.push((connection, Closed)),
                 Output::Authenticate(..) => unreachable!("the broker knows them"),
+                Output::Ping(_) => {}
                 Output::Pause(ConnectionId(connection)) => self.seen.push((connection, Paused)),
                 Output::Resume(ConnectionId(connection)) => self.seen.push((connection, Resumed)),
                 Output::WakeAt(at) => self.is_due = at <= NOW,

@@ -146,6 +146,9 @@ pub enum Output {
     Close(ConnectionId),
     /// Say who this is by [`Broker::handle_authenticated`], now or later, but at any rate.
     Authenticate(Ticket, Box<Login>),
+    /// Send a WebSocket ping on this connection: what its client does with it, also when it is busy, shows that there still is
+    /// a connection, and is told as a [sign of life](Broker::handle_sign_of_life).
+    Ping(ConnectionId),
     /// Read nothing more from this connection until [`Output::Resume`]: more of what its client asks for is waiting for its
     /// turn than may be. What was read already is taken.
     Pause(ConnectionId),

@@ -179,6 +179,10 @@ impl Broker {
             Due::Later(at) => self.probes.look_at(key, at),
             Due::Lost => self.find_silent(now, key),
             Due::Probe => {
+                // Browsers answer this one while a page is too busy for anything else.
+                if let Some(connection) = session.connection() {
+                    self.outputs.push_back(Output::Ping(connection.id));
+                }
                 let conversation = session.next_conversation();
                 tracing::debug!(session = %session.id(), "late with an answer: probed");
                 self.probes.silent.insert(key, now);

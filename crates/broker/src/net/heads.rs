@@ -18,6 +18,7 @@ pub(super) enum Kind {
     Text = 1,
     Binary = 2,
     Close = 8,
+    Ping = 9,
     Pong = 10,
 }
 

@@ -317,6 +317,11 @@ impl Turn<'_> {
                         self.state.broker.handle_authenticated(self.now, ticket, verdict);
                     }
                 }
+                Output::Ping(connection) => {
+                    if let Some(outbox) = self.state.outboxes.get(&connection) {
+                        outbox.ping();
+                    }
+                }
                 Output::Pause(connection) => self.set_paused(connection, true),
                 Output::Resume(connection) => self.set_paused(connection, false),
                 Output::WakeAt(at) => {

@@ -59,6 +59,8 @@ struct Waiting {
     queue: VecDeque<Outgoing>,
     /// Answer the last [`PONGS`] pings. They overtake messages.
     pongs: VecDeque<Bytes>,
+    /// The client is to be pinged. That overtakes messages as well.
+    has_ping: bool,
     /// What was taken out, unless somebody is writing it.
     taken: Taken,
     /// Somebody is writing.
@@ -120,6 +122,7 @@ impl Outbox {
             status: Status::Open,
             queue: VecDeque::new(),
             pongs: VecDeque::new(),
+            has_ping: false,
             taken: Taken::default(),
             is_writing: false,
             is_full: false,
@@ -181,6 +184,15 @@ impl Outbox {
                 waiting.pongs.pop_front();
             }
             waiting.pongs.push_back(Bytes::copy_from_slice(payload));
+        }
+    }
+
+    /// Pings the client.
+    pub fn ping(&self) {
+        let mut waiting = self.lock();
+        if waiting.status == Status::Open {
+            (waiting.has_ping, waiting.is_due) = (true, true);
+            self.owner.wake();
         }
     }
 
@@ -310,6 +322,10 @@ impl Waiting {
         if self.taken.sent == 0 {
             for payload in std::mem::take(&mut self.pongs).into_iter().rev() {
                 self.taken.frames.push_front(Frame { kind: Kind::Pong, payload, messages: Amount::default() });
+            }
+            if std::mem::take(&mut self.has_ping) {
+                let payload = Bytes::new();
+                self.taken.frames.push_front(Frame { kind: Kind::Ping, payload, messages: Amount::default() });
             }
         }
         let is_something = !self.taken.queue.is_empty() || !self.taken.frames.is_empty();

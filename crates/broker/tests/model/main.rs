@@ -348,7 +348,7 @@ impl Run {
                     seen.push(Seen { client, conversation: None, frame: Frame::Closed });
                 }
                 // They say more than is read at a time nowhere here.
-                Output::Pause(_) | Output::Resume(_) => {}
+                Output::Pause(_) | Output::Resume(_) | Output::Ping(_) => {}
                 Output::WakeAt(at) => self.wakes = Some(at),
                 Output::Authenticate(Ticket(question), login) => {
                     if self.questions.insert(question, *login).is_some() {

@@ -65,7 +65,7 @@ pub trait Wires {
                 core::Output::Close(connection) => self.close(connection),
                 core::Output::Authenticate(ticket, login) => self.ask_who(ticket, *login),
                 // Who reads less at a time would read the same.
-                core::Output::Pause(_) | core::Output::Resume(_) => {}
+                core::Output::Pause(_) | core::Output::Resume(_) | core::Output::Ping(_) => {}
                 core::Output::WakeAt(at) => self.wake_broker(at),
             }
         }

@@ -279,7 +279,7 @@ impl Wire {
                     }
                 }
                 Output::WakeAt(at) => self.wakes = Some(at),
-                Output::Close(_) | Output::Pause(_) | Output::Resume(_) => {}
+                Output::Close(_) | Output::Pause(_) | Output::Resume(_) | Output::Ping(_) => {}
                 Output::Authenticate(..) => panic!("it knows everybody"),
             }
         }
