@@ -78,7 +78,10 @@ export interface ClientPort {
   ping(call: CallNumber): void;
   getProperties(call: CallNumber, keys: string[]): void;
   changePrincipal(call: CallNumber, principal: string, credentials: string | Uint8Array | undefined): void;
-  /** With `wait` the registration waits for a connection while there is none. */
+  /**
+   * With `wait` the registration waits for a connection while there is none. The broker sends `maxConcurrent` requests at a
+   * time, or infinitely many; `maxQueued` further ones may wait there.
+   */
   registerHandler(
     call: CallNumber,
     handler: HandlerNumber,
@@ -87,6 +90,8 @@ export interface ClientPort {
     reregister: boolean,
     addressed: boolean,
     timeout: number,
+    maxConcurrent: number,
+    maxQueued: number,
     wait: boolean,
   ): void;
   /** The handler gets no more requests; the call ends when the server knows, or at once if there is no connection. */

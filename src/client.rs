@@ -161,8 +161,9 @@ impl Client {
         self.session.change(|core, now| core.change_principal(now, id(call), principal, &credentials));
     }
 
-    /// Registers a request handler, which may take `timeout` milliseconds for an answer; with `wait` the registration waits
-    /// for a connection while there is none.
+    /// Registers a request handler, which may take `timeout` milliseconds for an answer, and is sent `max_concurrent`
+    /// requests at a time, or infinitely many, while `max_queued` further ones may wait at the server; with `wait` the
+    /// registration waits for a connection while there is none.
     #[expect(clippy::too_many_arguments, reason = "each crosses the boundary by itself")]
     #[wasm_bindgen(js_name = registerHandler)]
     pub fn register_handler(
@@ -174,10 +175,16 @@ impl Client {
         reregister: bool,
         addressed: bool,
         timeout: f64,
+        max_concurrent: f64,
+        max_queued: f64,
         wait: bool,
     ) {
         let (property_keys, timeout) = (strings(property_keys), milliseconds(timeout));
-        let settings = HandlerSettings { property_keys, reregister, addressed, timeout, wait };
+        // These conversions saturate.
+        let max_concurrent = if max_concurrent.is_finite() { max_concurrent as u32 } else { 0 };
+        let max_queued = max_queued as u32;
+        let settings =
+            HandlerSettings { property_keys, reregister, addressed, timeout, max_concurrent, max_queued, wait };
         let handler = HandlerId(handler as u64);
         self.session.change(|core, now| core.register_handler(now, id(call), handler, path, settings));
     }

@@ -94,7 +94,6 @@ export class Handler {
   #callback;
   #requestCode;
   #responseCode;
-  #maxConcurrent;
   #contract;
   /** How many requests it is answering, or about to. */
   #running = 0;
@@ -107,7 +106,7 @@ export class Handler {
   /** `contract` is what requests and answers are checked against, if anything. */
   constructor(path, callback, options, isStream, contract) {
     const given = members(options, isStream ? STREAM_OPTIONS : HANDLER_OPTIONS);
-    const { maxConcurrent, addressed, sessionProperties, reregister } = given;
+    const { addressed, sessionProperties, reregister } = given;
     this.path = path;
     this.#callback = callable(callback, isStream ? "a stream handler" : "a request handler");
     this.isStream = isStream;
@@ -116,8 +115,8 @@ export class Handler {
     const own = isFunction(callback) ? {} : selected(callback, TYPES, "the handler");
     this.#requestCode = typeCode(given.requestType ?? own.requestType);
     this.#responseCode = typeCode(given.responseType ?? own.responseType);
-    const isCount = (count) => count === Infinity || (Number.isInteger(count) && count >= 1);
-    this.#maxConcurrent = optional("maxConcurrent", maxConcurrent, "a whole number, at least 1", isCount) ?? Infinity;
+    this.maxConcurrent = count("maxConcurrent", given.maxConcurrent, 1) ?? Infinity;
+    this.maxQueued = count("maxQueued", given.maxQueued, 0) ?? 0;
     this.addressed = flag("addressed", addressed) ?? false;
     this.reregister = flag("reregister", reregister) ?? true;
     this.timeout = patience("timeout", given.timeout) ?? 60_000;
@@ -156,7 +155,7 @@ export class Handler {
       respond({ reason: isOther ? REASON_INCOMPATIBLE_DATATYPE : REASON_INVALID_DATA, text });
       return;
     }
-    if (this.#running < this.#maxConcurrent) {
+    if (this.#running < this.maxConcurrent) {
       this.#running += 1;
       this.#call(request, context, code, respond);
       return;
@@ -222,6 +221,12 @@ export class Handler {
     }
     this.#running -= 1;
   }
+}
+
+/** The option `name`: a whole number of requests, not below `least`, or infinity. */
+function count(name, value, least) {
+  const isCount = (number) => number === Infinity || (Number.isInteger(number) && number >= least);
+  return optional(name, value, `a whole number, at least ${least}`, isCount);
 }
 
 function invoke(callback, request, context) {

@@ -404,7 +404,8 @@ export interface Session<C extends Contract = AnyContract> {
 /**
  * What this client and Antiphon's own broker can do beyond the protocol of official brokers ({@link Session.supports}).
  * `batching`: several messages in one WebSocket message; `deadlines`: handlers know how much time is left; `cancelling`:
- * they are told when the sender gives up. The other names are reserved.
+ * they are told when the sender gives up; `busy`: the broker minds {@link HandlerOptions.maxConcurrent}. The other names are
+ * reserved.
  *
  * @example
  * const feature: Feature = "batching";
@@ -816,6 +817,7 @@ export interface RequestOptions {
  *   requestType: "json",
  *   responseType: "string",
  *   maxConcurrent: 4,
+ *   maxQueued: 16,
  *   timeout: 10_000,
  *   reregister: true,
  *   addressed: true,
@@ -841,8 +843,17 @@ export interface HandlerOptions {
    * Data type of the responses. Default: the request's type if it can hold the response, otherwise chosen by the value.
    */
   responseType?: DataTypeLike;
-  /** How many requests to handle at the same time; further ones wait in order. Default: no limit. */
+  /**
+   * How many requests to handle at the same time. Antiphon's broker sends no more than that: it asks another handler of the
+   * path, or tells the sender `BUSY`, unless {@link HandlerOptions.maxQueued} lets it wait. From other brokers, and of
+   * requests that are addressed to this session, further ones wait here, in order. Default: no limit.
+   */
   maxConcurrent?: number;
+  /**
+   * How many requests may wait at the broker while all handlers of the path have as many as they take; those of different
+   * senders take turns. What the handlers of a path say is added up. Default: 0.
+   */
+  maxQueued?: number;
   /**
    * Milliseconds that a request may take here, its time in the queue included; 0: no limit. Then its
    * {@link RequestContext.signal} is aborted, its place is free for the next one, and the sender is told
@@ -874,7 +885,7 @@ export interface HandlerOptions {
  * console.log(await session.messaging.sendRequestToSession("status", session.id, null)); // -> idle
  */
 export interface StreamOptions
-  extends Omit<HandlerOptions, "sessionProperties" | "reregister" | "whenDisconnected" | "addressed"> {
+  extends Omit<HandlerOptions, "maxQueued" | "sessionProperties" | "reregister" | "whenDisconnected" | "addressed"> {
   /**
    * `true`: the stream answers requests that are sent to this session by its ID or by a filter. `false`: it answers
    * those that the broker forwards because of a registered handler. Default: false.

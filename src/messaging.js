@@ -59,7 +59,7 @@ export class Messaging {
     return calls.make((call) => {
       const at = text("path", path);
       const added = new Handler(at, handler, options, false, contract);
-      const { sessionProperties, reregister, addressed, timeout, signal, wait } = added;
+      const { sessionProperties, reregister, addressed, timeout, maxConcurrent, maxQueued, signal, wait } = added;
       if (signal?.aborted) throw reasonOf(signal);
       const number = handlers.add(added);
       call.failed = () => handlers.remove(number);
@@ -71,7 +71,18 @@ export class Messaging {
         });
       }
       const { port } = this.#parts;
-      port.registerHandler(call.number, number, at, sessionProperties, reregister, addressed, timeout, wait);
+      port.registerHandler(
+        call.number,
+        number,
+        at,
+        sessionProperties,
+        reregister,
+        addressed,
+        timeout,
+        maxConcurrent,
+        maxQueued,
+        wait,
+      );
     });
   }
 

@@ -175,7 +175,7 @@ export const FILTER_OPTIONS = [...REQUEST_OPTIONS, "onResponse"];
 /** Of a handler, or of its options. */
 export const TYPES = ["requestType", "responseType"];
 export const STREAM_OPTIONS = [...TYPES, "maxConcurrent", "timeout", "addressed", "signal"];
-export const HANDLER_OPTIONS = [...STREAM_OPTIONS, "sessionProperties", "reregister", "whenDisconnected"];
+export const HANDLER_OPTIONS = [...STREAM_OPTIONS, "maxQueued", "sessionProperties", "reregister", "whenDisconnected"];
 const LEVELS = ["off", "error", "warn", "info", "debug", "trace"];
 
 /** An option that may be missing. */

@@ -83,7 +83,7 @@ export const essentials = {
         },
       };
       for (const [name, handler] of Object.entries(handlers)) {
-        await session.messaging.addRequestHandler(`${path}/${name}`, handler, { maxConcurrent: 2 });
+        await session.messaging.addRequestHandler(`${path}/${name}`, handler, { maxConcurrent: 2, maxQueued: 6 });
       }
       session.messaging.addStreamHandler(`${path}/stream`, () => "here", { addressed: true });
     }, path("answers"));

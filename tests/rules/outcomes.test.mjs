@@ -335,14 +335,14 @@ row("bad filter: the reports", async ({ asker }) => {
 });
 
 const nobodyAsked = { code: "CLUSTER_ROUTING", reason: 112, outcome: "refused" };
+const isFull = { code: "BUSY", reason: 10001, outcome: "refused" };
 const TO_ANSWER = 5000; // most requests that one session has to answer; half of those that may wait for one sender
 
 /** A session that has as much to answer at a path as it may, and never does. */
 async function fullSession(t, asker, path) {
   const full = await open(t, broker);
   await full.messaging.addRequestHandler(path, () => new Promise(() => {}));
-  const send = () => rejection(asker.messaging.sendRequestToPath(path, "?"));
-  const waiting = Array.from({ length: TO_ANSWER }, send);
+  const waiting = Array.from({ length: TO_ANSWER }, () => rejection(asker.messaging.sendRequestToPath(path, "?")));
   /** Ends it, and with it all that waits for it. */
   const close = async () => {
     await full.close();
@@ -356,7 +356,7 @@ row("M-21 a recipient has as much to answer as it may: refused, unless a handler
   const { asker, answerer, t } = sessions;
   const path = unique("full");
   const full = await fullSession(t, asker, path);
-  await allFail([asker.messaging.sendRequestToPath(path, "?"), ...addressed(asker, full, path, "?")], nobodyAsked);
+  await allFail([asker.messaging.sendRequestToPath(path, "?"), ...addressed(asker, full, path, "?")], isFull);
   await answerer.messaging.addRequestHandler(path, () => "has room");
   for (let count = 0; count < 50; count += 1) {
     assert.equal(await asker.messaging.sendRequestToPath(path, "?"), "has room");

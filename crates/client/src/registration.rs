@@ -39,9 +39,19 @@ impl AddRequestHandler {
         self
     }
 
-    /// How many requests are answered at the same time; further ones wait, in order. Default: as many as come.
+    /// How many requests are answered at the same time. A server that counts them sends no more, and tells whoever asks
+    /// meanwhile that all are busy, unless [`Self::max_queued`] lets them wait; from other servers further ones wait here,
+    /// in order. Default: as many as come.
     pub fn max_concurrent(mut self, requests: usize) -> Self {
         self.max_concurrent = requests.max(1);
+        // More than can be said are as many as come.
+        self.settings.max_concurrent = u32::try_from(self.max_concurrent).unwrap_or(0);
+        self
+    }
+
+    /// How many requests may wait at the server while all handlers of the path answer as many as they take. Default: 0.
+    pub fn max_queued(mut self, requests: u32) -> Self {
+        self.settings.max_queued = requests;
         self
     }
 

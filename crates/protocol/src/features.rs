@@ -32,8 +32,14 @@ impl Features {
     /// The server asks for fresh credentials before those of the session expire.
     pub const RENEWAL: Self = Self(1 << 9);
     /// Those that are known here.
-    pub const ALL: Self =
-        Self(Self::BATCHING.0 | Self::DEADLINES.0 | Self::CANCELLING.0 | Self::UNACKNOWLEDGED.0 | Self::RENEWAL.0);
+    pub const ALL: Self = Self(
+        Self::BATCHING.0
+            | Self::DEADLINES.0
+            | Self::CANCELLING.0
+            | Self::BUSY.0
+            | Self::UNACKNOWLEDGED.0
+            | Self::RENEWAL.0,
+    );
 
     /// Those for which there are headers ([`crate::wire::headers`]): a connection with any of them takes messages that have
     /// some.

@@ -1,4 +1,5 @@
-//! How much time is left for requests, and giving them up: the client's core with a server that knows of these, and without.
+//! How much time is left for requests, giving them up, and handlers that are busy: the client's core with a server that knows
+//! of these, and without.
 
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ const VALUE: SerialisedValue<'_> = SerialisedValue { type_name: "binary", bytes:
 
 /// All that this is about.
 fn known() -> Features {
-    Features::DEADLINES | Features::CANCELLING
+    Features::DEADLINES | Features::CANCELLING | Features::BUSY
 }
 
 /// A session that is open, and reconnects for a minute, with a server that knows these features.
@@ -291,4 +292,21 @@ fn the_codes_of_requests_that_were_given_up_say_which() {
     let [cancelled, timed_out] = [ErrorReason::CANCELLED, ErrorReason::REQUEST_TIME_OUT].map(RequestError::GivenUp);
     assert_eq!((&*cancelled.code(), &*timed_out.code()), ("CANCELLED", "TIMED_OUT"));
     assert_eq!(cancelled.reason(), Some(ErrorReason::CANCELLED));
+}
+
+#[test]
+fn a_request_that_is_one_too_many_to_answer_is_refused_as_busy_at_a_server_that_knows_of_it() {
+    for (features, reason) in [(known(), ErrorReason::BUSY), (Features::NONE, ErrorReason::CLUSTER_ROUTING)] {
+        let mut session = open(features);
+        session.add_stream(HandlerId(1), "a", true, SECOND * 10);
+        let body = SendToPath { path: "a", request: VALUE };
+        for conversation in 1..=65_537 {
+            handle(&mut session, START, &request_frame::<MessagingSend>(ConversationId(conversation), &body, 0));
+        }
+        let frames = sent(&mut session);
+        let Ok(Message::ServiceError { conversation, failure }) = Message::decode(&frames[0]) else {
+            panic!("{frames:?}")
+        };
+        assert_eq!((frames.len(), conversation, failure.reason), (1, ConversationId(65_537), reason));
+    }
 }

@@ -30,9 +30,10 @@ test("J-6 a handler that hangs loses its place after `timeout`, and what waited 
     signal.addEventListener("abort", () => aborted.open(signal.reason));
     return never();
   };
-  await answerer.messaging.addRequestHandler(path, hang, { maxConcurrent: 1, timeout: 500 });
-  const hung = rejection(asker.messaging.sendRequestToPath(path, "hangs"));
-  const skipped = rejection(asker.messaging.sendRequestToPath(path, "waits as long"));
+  await answerer.messaging.addRequestHandler(path, hang, { maxConcurrent: 1, timeout: 500, addressed: true });
+  const ask = (name) => asker.messaging.sendRequestToSession(path, answerer.id, name);
+  const hung = rejection(ask("hangs"));
+  const skipped = rejection(ask("waits as long"));
   await asker.ping();
   await answerer.ping();
   // Both have been delivered. Their times are over together, as they are for a page that was busy or asleep.
@@ -41,7 +42,7 @@ test("J-6 a handler that hangs loses its place after `timeout`, and what waited 
   assertError(await aborted.opened, { code: "TIMED_OUT", outcome: "unknown", message: "no response within 500 ms" });
   assertError(await hung, tooLate);
   assertError(await skipped, tooLate);
-  assert.equal(await asker.messaging.sendRequestToPath(path, "comes later"), "comes later");
+  assert.equal(await ask("comes later"), "comes later");
   assert.deepEqual(called, ["hangs", "comes later"]);
 });
 
@@ -77,8 +78,10 @@ test("what is no time is an invalid `timeout`, of a request as well", async (t) 
 test("a backlog of many thousands is closed in no time", async (t) => {
   const [asker, answerer] = await openAll(t, broker, 2);
   const path = unique("backlog");
-  await answerer.messaging.addRequestHandler(path, never, { maxConcurrent: 1 });
-  const all = Array.from({ length: 4_900 }, () => rejection(asker.messaging.sendRequestToPath(path, null)));
+  await answerer.messaging.addRequestHandler(path, never, { maxConcurrent: 1, addressed: true });
+  const all = Array.from({ length: 4_900 }, () =>
+    rejection(asker.messaging.sendRequestToSession(path, answerer.id, null)),
+  );
   await asker.ping();
   await answerer.ping();
   await takesLess(1_000, broker, () => answerer.close());

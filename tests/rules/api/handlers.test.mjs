@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { datatypes, RequestHandler } from "antiphon";
 import { join } from "../../support/wire.mjs";
-import { assertError, fails, gate, open, openAll, rejection, unique } from "../support/client.mjs";
+import { assertError, fails, gate, open, openAll, rejection, thrown, unique } from "../support/client.mjs";
 import { connectPeer } from "../support/endpoint.mjs";
 import { broker, invalid, unhandled } from "./support.mjs";
 
@@ -92,9 +92,9 @@ for (const kind of ["handler", "stream"]) {
       }
       assert.deepEqual(started, expected);
     };
-    const limited = { maxConcurrent: 2, addressed: true };
-    if (kind === "handler") await answerer.messaging.addRequestHandler(path, handler, { maxConcurrent: 2 });
-    else answerer.messaging.addStreamHandler(path, handler, limited);
+    const limited = { maxConcurrent: 2 };
+    if (kind === "handler") await answerer.messaging.addRequestHandler(path, handler, { ...limited, maxQueued: 5 });
+    else answerer.messaging.addStreamHandler(path, handler, { ...limited, addressed: true });
     const sends = gates.map((_, n) =>
       kind === "handler"
         ? asker.messaging.sendRequestToPath(path, n)
@@ -119,7 +119,7 @@ test("with maxConcurrent 1 and answers at once a thousand requests are answered 
   const session = await open(t, broker);
   const path = unique("busy");
   const started = [];
-  await session.messaging.addRequestHandler(path, (n) => started.push(n), { maxConcurrent: 1 });
+  await session.messaging.addRequestHandler(path, (n) => started.push(n), { maxConcurrent: 1, maxQueued: 999 });
   const numbers = Array.from({ length: 1000 }, (_, n) => n);
   await Promise.all(numbers.map((n) => session.messaging.sendRequestToPath(path, n)));
   assert.deepEqual(started, numbers);
@@ -137,9 +137,9 @@ test("requests that still wait for their turn when the session closes never star
       first.open();
       return released.opened;
     },
-    { maxConcurrent: 1 },
+    { maxConcurrent: 1, addressed: true },
   );
-  const sends = Array.from({ length: 5 }, () => asker.messaging.sendRequestToPath(path, null));
+  const sends = Array.from({ length: 5 }, () => asker.messaging.sendRequestToSession(path, answerer.id, null));
   const failing = Promise.all(sends.map(rejection));
   await first.opened;
   await answerer.close();
@@ -149,7 +149,7 @@ test("requests that still wait for their turn when the session closes never star
   assert.equal(calls, 1);
 });
 
-test("what is no number of requests is an invalid maxConcurrent", async (t) => {
+test("what is no number of requests is an invalid maxConcurrent or maxQueued", async (t) => {
   const session = await open(t, broker);
   for (const maxConcurrent of [0, -1, Number.NaN, "2", 2n, {}, 1.5]) {
     await fails(
@@ -157,6 +157,14 @@ test("what is no number of requests is an invalid maxConcurrent", async (t) => {
       invalid,
     );
   }
+  for (const maxQueued of [-1, Number.NaN, "2", 2n, {}, 1.5]) {
+    const adding = session.messaging.addRequestHandler("a", () => 1, { maxQueued });
+    await fails(adding, { ...invalid, message: /maxQueued must be a whole number, at least 0/ });
+  }
+  assertError(
+    thrown(() => session.messaging.addStreamHandler("a", () => 1, { maxQueued: 1 })),
+    invalid,
+  );
 });
 
 test("the signal of a request is aborted when its answer can no longer be delivered, and not before", async (t) => {

@@ -1,11 +1,20 @@
 // What the tests of features share: a broker, and scripted servers that grant features to our client.
 
-import { BATCHING, CANCELLING, DEADLINES, RENEWAL, readBatch, readFrame, UNACKNOWLEDGED } from "../../support/wire.mjs";
+import {
+  BATCHING,
+  BUSY,
+  CANCELLING,
+  DEADLINES,
+  RENEWAL,
+  readBatch,
+  readFrame,
+  UNACKNOWLEDGED,
+} from "../../support/wire.mjs";
 import { broker, scripted } from "../reconnection/support.mjs";
 import { open } from "../support/client.mjs";
 import { connectPeer } from "../support/endpoint.mjs";
 
-export const ALL = BATCHING | DEADLINES | CANCELLING | UNACKNOWLEDGED | RENEWAL;
+export const ALL = BATCHING | DEADLINES | CANCELLING | BUSY | UNACKNOWLEDGED | RENEWAL;
 
 /** Our client at a scripted server, with the connection as the server has it. */
 export async function openScripted(t, response, given) {

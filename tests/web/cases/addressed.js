@@ -167,7 +167,7 @@ test("no more requests are answered at once than a handler allows and the others
     running -= 1;
     return request;
   };
-  await answerer.messaging.addRequestHandler(path, handler, { maxConcurrent: 2 });
+  await answerer.messaging.addRequestHandler(path, handler, { maxConcurrent: 2, maxQueued: 4 });
   const numbers = [0, 1, 2, 3, 4, 5];
   const sent = numbers.map((number) => asker.messaging.sendRequestToPath(path, number));
   for (const number of numbers) {

@@ -114,7 +114,7 @@ pub async fn requests_are_answered_at_the_same_time_unless_the_handler_says_othe
         async { Ok(answered.await?) }
     };
     messaging.add_request_handler(&path, handler.clone()).await.expect("registered");
-    messaging.add_request_handler(&one_by_one, handler).max_concurrent(1).await.expect("registered");
+    messaging.add_request_handler(&one_by_one, handler).max_concurrent(1).max_queued(2).await.expect("registered");
     let ask = |path| join_all((0..3_u32).map(|number| messaging.send_request_to_path(path, number).into_future()));
 
     let all = async {
@@ -130,13 +130,30 @@ pub async fn requests_are_answered_at_the_same_time_unless_the_handler_says_othe
         for number in 0..3 {
             let (asked, answer) = questions.next().await.expect("asked");
             assert_eq!(asked, Ok(number));
-            // The others are here, and wait.
+            // The others wait.
             assert!(questions.try_recv().is_err());
             answer.send(()).expect("waited for");
         }
     };
     let (outcomes, ()) = join!(ask(&one_by_one), in_turn);
     assert!(outcomes.iter().all(Result::is_ok));
+}
+
+pub async fn a_handler_that_has_as_many_requests_as_it_takes_is_busy(broker: &str) {
+    let (_session, messaging) = open(broker).await;
+    let path = unique("busy");
+    let (told, mut telling) = mpsc::unbounded();
+    let handler = move |_| {
+        let _ = told.unbounded_send(());
+        pending::<Result<(), Rejection>>()
+    };
+    messaging.add_request_handler(&path, handler).max_concurrent(1).await.expect("registered");
+    let asking = messaging.send_request_to_path(&path, ()).into_future();
+    let busy = async {
+        telling.next().await;
+        error_of(messaging.send_request_to_path(&path, ()).await)
+    };
+    assert_eq!(until(asking, busy).await, ("BUSY".to_owned(), Outcome::Refused));
 }
 
 pub async fn a_handler_is_dropped_when_its_session_closes_and_the_sender_is_told(broker: &str) {

@@ -133,6 +133,7 @@ macro_rules! every_test {
                 a_registration_that_nobody_waits_for_is_taken_back
                 a_handler_learns_who_asks
                 requests_are_answered_at_the_same_time_unless_the_handler_says_otherwise
+                a_handler_that_has_as_many_requests_as_it_takes_is_busy
                 a_handler_is_dropped_when_its_session_closes_and_the_sender_is_told
                 a_stream_handler_that_is_closed_answers_no_more
                 a_later_stream_handler_takes_the_place_of_an_earlier_one

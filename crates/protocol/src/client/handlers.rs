@@ -9,11 +9,13 @@ use super::messages::Arrival;
 use super::received::{MAX_RECEIVED, Open, ReceivedRequest, Sender};
 use super::registrations::{Effect, Question, Registration};
 use super::{ClientSession, Event, Output, RequestError};
+use crate::features::Features;
 use crate::text;
 use crate::time::Moment;
 use crate::wire::decode_all;
 use crate::wire::envelope::{Message, request_frame, response_frame};
 use crate::wire::error_reason::ErrorReason;
+use crate::wire::headers::{Header, HeaderBlock};
 use crate::wire::layouts::{Cancel, ForwardedRequest, SendToPath, SerialisedValue, ServiceFailure};
 use crate::wire::primitives::ConversationId;
 use crate::wire::services::{
@@ -35,6 +37,10 @@ pub struct HandlerSettings {
     pub addressed: bool,
     /// How long it may take for an answer.
     pub timeout: Duration,
+    /// How many requests the server sends it at a time, if the server counts them; 0 for as many as come.
+    pub max_concurrent: u32,
+    /// How many requests may wait at the server while all handlers of the path have as many as they take.
+    pub max_queued: u32,
     /// Whether the registration waits for a connection while there is none, instead of failing at once.
     pub wait: bool,
 }
@@ -46,6 +52,8 @@ impl Default for HandlerSettings {
             reregister: true,
             addressed: false,
             timeout: Duration::from_secs(60),
+            max_concurrent: 0,
+            max_queued: 0,
             wait: false,
         }
     }
@@ -66,7 +74,11 @@ impl ClientSession {
         path: &str,
         settings: HandlerSettings,
     ) {
-        let HandlerSettings { property_keys, reregister, addressed, timeout, wait } = settings;
+        let HandlerSettings { property_keys, reregister, addressed, timeout, max_concurrent, max_queued, wait } =
+            settings;
+        let mut headers = HeaderBlock::default();
+        headers.add_number(Header::MaxConcurrent, max_concurrent);
+        headers.add_number(Header::MaxQueued, max_queued);
         let purpose = Purpose::Registration(handler);
         let is_open = match self.connection.way_for(0, wait && self.calls.may_wait()) {
             Ok(way) => matches!(way, Way::Open),
@@ -74,7 +86,7 @@ impl ClientSession {
         };
         let number = self.calls.next_conversation();
         let (path, is_addressed) = (path.to_owned(), addressed);
-        let registration = Registration { number, path, property_keys, reregister, is_addressed, timeout };
+        let registration = Registration { number, path, property_keys, reregister, is_addressed, timeout, headers };
         let mut opened = Call::new(now, self.request_timeout, purpose, None);
         opened.unsent = Some(Vec::new());
         self.calls.open(call, opened);
@@ -211,7 +223,9 @@ impl ClientSession {
     ) {
         if self.received.is_full() {
             let text = text!["this session has ", MAX_RECEIVED, " requests to answer already, try again later"];
-            return self.refuse(conversation, ErrorReason::CLUSTER_ROUTING, &text);
+            let knows_busy = self.features().has(Features::BUSY);
+            let reason = if knows_busy { ErrorReason::BUSY } else { ErrorReason::CLUSTER_ROUTING };
+            return self.refuse(conversation, reason, &text);
         }
         // A request that nobody wants to be answered; or one that is delivered twice while the first is being answered.
         if conversation == ConversationId::ONE_WAY {
@@ -285,9 +299,11 @@ impl ClientSession {
         let Some(registration) = self.registrations.get(handler) else { return };
         let capacity = registration.path.len();
         let frame = match question {
-            Question::Register => {
-                request_frame::<services::Registration>(conversation, &registration.to_register(), capacity)
-            }
+            Question::Register => registration.headers.before(request_frame::<services::Registration>(
+                conversation,
+                &registration.to_register(),
+                capacity,
+            )),
             Question::Deregister => {
                 request_frame::<Deregistration>(conversation, &registration.to_deregister(), capacity)
             }

@@ -7,6 +7,7 @@ use super::error::RequestError;
 use super::ids::{CallId, HandlerId};
 use crate::numbered::Numbered;
 use crate::wire::error_reason::ErrorReason;
+use crate::wire::headers::HeaderBlock;
 use crate::wire::layouts::{DeregisterHandler, RegisterHandler};
 use crate::wire::primitives::ConversationId;
 use crate::wire::services::{MessagingReceiverClient, Service};
@@ -24,6 +25,8 @@ pub(super) struct Registration {
     pub is_addressed: bool,
     /// How long it may take for an answer.
     pub timeout: Duration,
+    /// What goes along whenever it is made.
+    pub headers: HeaderBlock,
 }
 
 /// As the official JavaScript client names it; servers ignore it (section 8.1).
