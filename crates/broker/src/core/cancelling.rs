@@ -46,7 +46,7 @@ impl Broker {
         }
         self.queues.withdraw(asker.session, conversation);
         let exchanges = self.exchanges.give_up(asker.session, conversation);
-        let key = exchanges.first().and_then(|exchange| exchange.awaits).filter(|_| !is_timed_out);
+        let key = exchanges.first().and_then(Exchange::awaited_key).filter(|_| !is_timed_out);
         if let Some(key) = key {
             self.cancel_key(key);
         }
@@ -79,7 +79,7 @@ impl Broker {
         self.is_closed(&exchange);
         let key = exchange.recipient;
         let Some(recipient) = self.sessions.get(key) else { return };
-        if exchange.awaits.is_some() {
+        if exchange.awaited_key().is_some() {
             // What it waited for goes on, for those who ask again.
             return;
         }

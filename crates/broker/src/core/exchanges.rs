@@ -20,8 +20,6 @@ pub(super) struct Exchange {
     pub recipient: SessionKey,
     /// Between the broker and the recipient; new with every delivery.
     pub conversation: ConversationId,
-    /// A request with this key was delivered before, in the conversation: this one only waits for what becomes of that.
-    pub awaits: Option<KeyId>,
     /// The path that the handler is registered at: of few paths, where senders choose among very many. Nothing if the
     /// request went to a session.
     pub registered: Option<Arc<str>>,
@@ -34,22 +32,27 @@ pub(super) struct Exchange {
     /// When it is closed at the latest, whoever waits: the broker's own limit. Not before the deadline.
     pub guard: Moment,
     /// Bytes of the message to the recipient.
-    pub bytes: usize,
-    /// Of an exchange that is open and awaited. Nobody else knows of any.
-    pub neighbours: Neighbours,
+    pub bytes: u32,
 }
 
-/// The exchanges beside one in the list of its sender.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Neighbours {
-    previous: Option<u32>,
-    next: Option<u32>,
-}
+/// Every request moves an exchange several times. The compiler does that in a few instructions up to this size, and
+/// calls a function for more.
+const _: () = assert!(size_of::<Exchange>() <= 128);
 
 impl Exchange {
     /// When it is due.
     fn due(&self) -> Moment {
-        if self.standing == Standing::Awaited { self.deadline } else { self.guard }
+        if self.is_awaited() { self.deadline } else { self.guard }
+    }
+
+    /// Whether its sender waits.
+    pub fn is_awaited(&self) -> bool {
+        matches!(self.standing, Standing::Awaited | Standing::AwaitsKey(_))
+    }
+
+    /// The key, if it only waits for what becomes of one.
+    pub fn awaited_key(&self) -> Option<KeyId> {
+        if let Standing::AwaitsKey(key) = self.standing { Some(key) } else { None }
     }
 
     /// The path at which it has a place of its recipient's handler: until that has heard that nobody waits.
@@ -63,6 +66,8 @@ impl Exchange {
 pub(super) enum Standing {
     /// The sender waits for it.
     Awaited,
+    /// The sender waits for what becomes of this key: a request with it was delivered before, in the conversation.
+    AwaitsKey(KeyId),
     /// Nobody, and the recipient does not know.
     Unwanted,
     /// Nobody, and the recipient was told: it does no more for it once it has read that.
@@ -97,12 +102,21 @@ impl ReplyTo {
 #[derive(Debug, Default)]
 pub(super) struct Exchanges {
     open: Slab<Exchange>,
+    /// Of those whose senders wait, where they are in `open`.
+    neighbours: Vec<Neighbours>,
     by_session: PerSession<Share>,
     deadlines: Timers<usize>,
     /// Those that wait for what becomes of a key.
     waiting: Numbered<KeyId, BTreeSet<usize>>,
     /// Number of those whose sender still waits.
     awaited: usize,
+}
+
+/// The exchanges beside one in the list of its sender.
+#[derive(Clone, Copy, Debug, Default)]
+struct Neighbours {
+    previous: Option<u32>,
+    next: Option<u32>,
 }
 
 /// One session's share in the exchanges.
@@ -182,7 +196,7 @@ const ROOM: usize = 1024;
 impl Exchanges {
     /// A request was forwarded; its sender waits.
     pub fn open(&mut self, exchange: Exchange) {
-        let (sender, request, bytes) = (exchange.sender, exchange.reply_to.request(), exchange.bytes);
+        let (sender, request, bytes) = (exchange.sender, exchange.reply_to.request(), exchange.bytes as usize);
         let index = self.insert(exchange);
         self.awaited += 1;
         let asking = self.by_session.get_or_default(sender).asking.get_or_insert_default();
@@ -193,12 +207,13 @@ impl Exchanges {
         }
         let here = link(index);
         let previous = std::mem::replace(&mut asking.last, here);
-        match linked(&mut self.open, previous) {
-            Some(exchange) => exchange.neighbours.next = here,
-            None => asking.first = here,
+        if self.neighbours.len() <= index {
+            self.neighbours.resize(index + 1, Neighbours::default());
         }
-        if let Some(exchange) = self.open.get_mut(index) {
-            exchange.neighbours = Neighbours { previous, next: None };
+        self.neighbours[index] = Neighbours { previous, next: None };
+        match linked(&mut self.neighbours, previous) {
+            Some(previous) => previous.next = here,
+            None => asking.first = here,
         }
     }
 
@@ -217,11 +232,11 @@ impl Exchanges {
     fn insert(&mut self, exchange: Exchange) -> usize {
         let entry = self.open.vacant_entry();
         let index = entry.key();
-        if let Some(key) = exchange.awaits {
+        if let Some(key) = exchange.awaited_key() {
             self.waiting.entry(key).or_default().insert(index);
         } else {
             let recipient = self.by_session.get_or_default(exchange.recipient);
-            recipient.bytes_to_answer += exchange.bytes;
+            recipient.bytes_to_answer += exchange.bytes as usize;
             if let Some(path) = exchange.place() {
                 *recipient.rest.get_or_insert_default().places.entry(path.clone()).or_default() += 1;
             }
@@ -253,7 +268,7 @@ impl Exchanges {
     pub fn give_up(&mut self, sender: SessionKey, request: ConversationId) -> Vec<Exchange> {
         let share = self.by_session.get_mut(sender);
         let Some(asking) = share.and_then(|share| share.asking.as_mut()) else { return Vec::new() };
-        let list = List { open: &self.open, next: asking.first };
+        let list = List { open: &self.open, neighbours: &self.neighbours, next: asking.first };
         let of_request = |(index, exchange): (usize, &Exchange)| (exchange.reply_to.request(), index);
         let found: Vec<_> = if asking.count <= FEW {
             list.map(of_request).filter(|(other, _)| *other == request).collect()
@@ -326,7 +341,8 @@ impl Exchanges {
         let share = self.by_session.get_mut(sender);
         let Some(asking) = share.and_then(|share| share.asking.as_mut()) else { return Vec::new() };
         asking.by_request = None;
-        let exchanges: Vec<_> = List { open: &self.open, next: asking.first }.map(|(index, _)| index).collect();
+        let list = List { open: &self.open, neighbours: &self.neighbours, next: asking.first };
+        let exchanges: Vec<_> = list.map(|(index, _)| index).collect();
         exchanges.into_iter().map(|index| self.close(index)).collect()
     }
 
@@ -340,7 +356,7 @@ impl Exchanges {
     /// Takes an exchange out of everything.
     fn close(&mut self, index: usize) -> Exchange {
         let exchange = self.take(index);
-        if exchange.awaits.is_none()
+        if exchange.awaited_key().is_none()
             && let Some(recipient) = self.by_session.get_mut(exchange.recipient)
         {
             recipient.to_answer.close(exchange.conversation);
@@ -353,31 +369,31 @@ impl Exchanges {
 
     /// Takes an exchange out of everything but the lists of its recipient.
     fn take(&mut self, index: usize) -> Exchange {
-        let mut exchange = self.open.remove(index);
-        let Neighbours { previous, next } = std::mem::take(&mut exchange.neighbours);
+        let exchange = self.open.remove(index);
         self.deadlines.remove(exchange.due(), index);
-        if exchange.standing == Standing::Awaited {
+        if exchange.is_awaited() {
             self.awaited -= 1;
+            let Neighbours { previous, next } = self.neighbours[index];
             if let Some(asking) = self.by_session.get_mut(exchange.sender).and_then(|share| share.asking.as_mut()) {
                 asking.count -= 1;
-                asking.bytes -= exchange.bytes;
+                asking.bytes -= exchange.bytes as usize;
                 if let Some(by_request) = &mut asking.by_request {
                     by_request.remove(&(exchange.reply_to.request(), index));
                     if by_request.is_empty() {
                         asking.by_request = None;
                     }
                 }
-                match linked(&mut self.open, previous) {
-                    Some(previous) => previous.neighbours.next = next,
+                match linked(&mut self.neighbours, previous) {
+                    Some(previous) => previous.next = next,
                     None => asking.first = next,
                 }
-                match linked(&mut self.open, next) {
-                    Some(next) => next.neighbours.previous = previous,
+                match linked(&mut self.neighbours, next) {
+                    Some(next) => next.previous = previous,
                     None => asking.last = previous,
                 }
             }
         }
-        if let Some(key) = exchange.awaits {
+        if let Some(key) = exchange.awaited_key() {
             if let Some(waiting) = self.waiting.get_mut(&key) {
                 waiting.remove(&index);
                 if waiting.is_empty() {
@@ -386,13 +402,14 @@ impl Exchanges {
                 }
             }
         } else if let Some(recipient) = self.by_session.get_mut(exchange.recipient) {
-            recipient.bytes_to_answer -= exchange.bytes;
+            recipient.bytes_to_answer -= exchange.bytes as usize;
             if let Some(path) = exchange.place() {
                 recipient.free_place(path);
             }
         }
         if self.open.is_empty() && self.open.capacity() > ROOM {
             self.open = Slab::new();
+            self.neighbours = Vec::new();
         }
         exchange
     }
@@ -454,13 +471,14 @@ fn link(index: usize) -> Option<u32> {
     u32::try_from(index).ok()
 }
 
-fn linked(open: &mut Slab<Exchange>, link: Option<u32>) -> Option<&mut Exchange> {
-    open.get_mut(link? as usize)
+fn linked(neighbours: &mut [Neighbours], link: Option<u32>) -> Option<&mut Neighbours> {
+    neighbours.get_mut(link? as usize)
 }
 
 /// The exchanges of a sender from one on.
 struct List<'a> {
     open: &'a Slab<Exchange>,
+    neighbours: &'a [Neighbours],
     next: Option<u32>,
 }
 
@@ -469,9 +487,8 @@ impl<'a> Iterator for List<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let index = self.next? as usize;
-        let exchange = self.open.get(index)?;
-        self.next = exchange.neighbours.next;
-        Some((index, exchange))
+        self.next = self.neighbours.get(index)?.next;
+        Some((index, self.open.get(index)?))
     }
 }
 
@@ -490,14 +507,14 @@ mod tests {
             /// Of the sender's request: few, so that some have several exchanges.
             request: i64,
             wait: u64,
-            bytes: usize,
+            bytes: u32,
         },
         /// A request with a key is delivered.
         OpenKeyed {
             recipient: u64,
             key: u64,
             wait: u64,
-            bytes: usize,
+            bytes: u32,
         },
         /// A request waits for what becomes of a key.
         Wait {
@@ -522,12 +539,12 @@ mod tests {
     }
 
     fn step() -> impl Strategy<Value = Step> {
-        let open = (0..4_u64, 0..4_u64, 0..6_i64, 0..20_u64, 0..100_usize);
+        let open = (0..4_u64, 0..4_u64, 0..6_i64, 0..20_u64, 0..100_u32);
         prop_oneof![
             6 => open.prop_map(|(sender, recipient, request, wait, bytes)| {
                 Step::Open { sender, recipient, request, wait, bytes }
             }),
-            2 => (0..4_u64, 0..3_u64, 0..20_u64, 0..100_usize).prop_map(|(recipient, key, wait, bytes)| {
+            2 => (0..4_u64, 0..3_u64, 0..20_u64, 0..100_u32).prop_map(|(recipient, key, wait, bytes)| {
                 Step::OpenKeyed { recipient, key, wait, bytes }
             }),
             3 => (0..4_u64, 0..6_i64, 0..3_u64, 0..20_u64).prop_map(|(sender, request, key, wait)| {
@@ -560,23 +577,24 @@ mod tests {
         }
 
         fn take_asked(&mut self, sender: SessionKey) -> Vec<Exchange> {
-            let mut asked = self.take(|exchange| exchange.sender == sender && exchange.standing == Standing::Awaited);
+            let mut asked = self.take(|exchange| exchange.sender == sender && exchange.is_awaited());
             asked.sort_by_key(|exchange| exchange.conversation);
             asked
         }
 
         fn take_unanswered(&mut self, recipient: SessionKey) -> Vec<Exchange> {
-            let mut unanswered = self.take(|exchange| exchange.recipient == recipient && exchange.awaits.is_none());
+            let mut unanswered =
+                self.take(|exchange| exchange.recipient == recipient && exchange.awaited_key().is_none());
             unanswered.sort_by_key(|exchange| exchange.conversation);
             unanswered
         }
 
         fn load_of(&self, recipient: SessionKey) -> Load {
             let mut load = Load::default();
-            let is_its = |exchange: &&Exchange| exchange.recipient == recipient && exchange.awaits.is_none();
+            let is_its = |exchange: &&Exchange| exchange.recipient == recipient && exchange.awaited_key().is_none();
             for exchange in self.open.iter().filter(is_its) {
                 load.requests += 1;
-                load.bytes += exchange.bytes;
+                load.bytes += exchange.bytes as usize;
                 load.to_answer += usize::from(exchange.standing != Standing::Cancelled);
             }
             load
@@ -599,7 +617,6 @@ mod tests {
                             reply_to: ReplyTo::Filter { request, responses: conversation },
                             recipient: sessions[recipient as usize],
                             conversation,
-                            awaits: None,
                             registered: (wait % 2 == 0).then(|| Arc::from("even")),
                             takes_place: bytes % 2 == 0,
                             standing: Standing::Awaited,
@@ -607,7 +624,6 @@ mod tests {
                             deadline: Moment(now.0 + 1 + wait),
                             guard: Moment(now.0 + 1 + 2 * wait),
                             bytes,
-                            neighbours: Neighbours::default(),
                         };
                         model.opened.push((exchange.recipient, conversation));
                         model.open.push(exchange.clone());
@@ -621,7 +637,6 @@ mod tests {
                             reply_to: ReplyTo::Request(ConversationId(1)),
                             recipient,
                             conversation: ConversationId(conversations),
-                            awaits: None,
                             registered: (wait % 2 == 0).then(|| Arc::from("even")),
                             takes_place: bytes % 2 == 0,
                             standing: Standing::Awaited,
@@ -629,7 +644,6 @@ mod tests {
                             deadline: Moment(now.0 + 1 + wait),
                             guard: Moment(now.0 + 1 + 2 * wait),
                             bytes,
-                            neighbours: Neighbours::default(),
                         };
                         model.opened.push((recipient, exchange.conversation));
                         model.open.push(Exchange { standing: Standing::Keyed(key), ..exchange.clone() });
@@ -642,15 +656,13 @@ mod tests {
                             reply_to: ReplyTo::Request(ConversationId(request)),
                             recipient: sessions[0],
                             conversation: ConversationId(conversations),
-                            awaits: Some(KeyId::numbered(key)),
                             registered: None,
                             takes_place: false,
-                            standing: Standing::Awaited,
+                            standing: Standing::AwaitsKey(KeyId::numbered(key)),
                             opened: now,
                             deadline: Moment(now.0 + 1 + wait),
                             guard: Moment(now.0 + 1 + 2 * wait),
                             bytes: 7,
-                            neighbours: Neighbours::default(),
                         };
                         model.open.push(exchange.clone());
                         exchanges.open(exchange);
@@ -659,7 +671,7 @@ mod tests {
                         let key = KeyId::numbered(key);
                         let mut closed: Vec<_> = std::iter::from_fn(|| exchanges.pop_waiting(key)).collect();
                         closed.sort_by_key(|exchange| exchange.conversation);
-                        prop_assert_eq!(closed, model.take(|exchange| exchange.awaits == Some(key)));
+                        prop_assert_eq!(closed, model.take(|exchange| exchange.awaited_key() == Some(key)));
                     }
                     Step::Extend(..) | Step::CloseDelivery(_) | Step::Answer(_) if model.opened.is_empty() => {}
                     Step::Extend(which, time) => {
@@ -701,13 +713,13 @@ mod tests {
                         let (key, request) = (sessions[sender as usize], ConversationId(request));
                         let is_it = |exchange: &Exchange| {
                             (exchange.sender, exchange.reply_to.request()) == (key, request)
-                                && exchange.standing == Standing::Awaited
+                                && exchange.is_awaited()
                         };
                         let mut given_up = exchanges.give_up(key, request);
                         given_up.sort_by_key(|exchange| exchange.conversation);
                         prop_assert_eq!(&given_up, &model.take(is_it));
                         // What it waits for stays open.
-                        for exchange in given_up.into_iter().filter(|exchange| exchange.awaits.is_none()) {
+                        for exchange in given_up.into_iter().filter(|exchange| exchange.awaited_key().is_none()) {
                             let standing = if is_told { Standing::Cancelled } else { Standing::Unwanted };
                             model.open.push(Exchange { standing, ..exchange.clone() });
                             exchanges.linger(exchange, standing);
@@ -730,10 +742,10 @@ mod tests {
                         replaced += 1;
                     }
                 }
-                let is_awaited = |exchange: &&Exchange| exchange.standing == Standing::Awaited;
+                let is_awaited = |exchange: &&Exchange| exchange.is_awaited();
                 for key in &sessions {
                     let asked = model.open.iter().filter(is_awaited).filter(|exchange| exchange.sender == *key);
-                    let sums = (asked.clone().count(), asked.map(|exchange| exchange.bytes).sum());
+                    let sums = (asked.clone().count(), asked.map(|exchange| exchange.bytes as usize).sum());
                     prop_assert_eq!(exchanges.asked_by(*key), sums);
                     prop_assert_eq!(exchanges.load_of(*key), model.load_of(*key));
                     let places = model.open.iter().filter(|exchange| {
@@ -749,13 +761,12 @@ mod tests {
                 let awaited = model.open.iter().filter(is_awaited).count();
                 prop_assert_eq!((exchanges.len(), exchanges.awaited()), (model.open.len(), awaited));
                 for key in (0..3).map(KeyId::numbered) {
-                    let is_awaited = model.open.iter().any(|exchange| exchange.awaits == Some(key));
+                    let is_awaited = model.open.iter().any(|exchange| exchange.awaited_key() == Some(key));
                     prop_assert_eq!(exchanges.is_awaited(key), is_awaited);
                 }
-                for exchange in model.open.iter().filter(|exchange| exchange.awaits.is_none()) {
+                for exchange in model.open.iter().filter(|exchange| exchange.awaited_key().is_none()) {
                     let is = exchanges.get(exchange.recipient, exchange.conversation);
-                    let is = is.map(|is| Exchange { neighbours: Neighbours::default(), ..is.clone() });
-                    prop_assert_eq!(is.as_ref(), Some(exchange));
+                    prop_assert_eq!(is, Some(exchange));
                 }
                 let next_due = model.open.iter().map(Exchange::due).min();
                 prop_assert_eq!(exchanges.next_due(), next_due);
@@ -774,7 +785,6 @@ mod tests {
                 reply_to: ReplyTo::Request(conversation),
                 recipient: session,
                 conversation,
-                awaits: None,
                 registered: None,
                 takes_place: false,
                 standing: Standing::Awaited,
@@ -782,7 +792,6 @@ mod tests {
                 deadline: Moment(1),
                 guard: Moment(1),
                 bytes: 1,
-                neighbours: Neighbours::default(),
             });
         }
         assert!(exchanges.open.capacity() > ROOM);

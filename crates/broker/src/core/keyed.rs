@@ -10,7 +10,7 @@ use antiphon_protocol::wire::headers::{Header, Headers, MAX_KEY_CHARS};
 use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
 
 use super::aftermath::NEVER_DELIVERED;
-use super::exchanges::{Exchange, Neighbours, ReplyTo, Standing};
+use super::exchanges::{Exchange, ReplyTo, Standing};
 use super::outcome::Outcome;
 use super::parties::PartyKey;
 use super::path::NormalPath;
@@ -39,7 +39,7 @@ impl Broker {
         headers: &Headers<'_>,
         to: Option<SessionId>,
         path: NormalPath<'_>,
-    ) -> Result<Option<Name>, Refusal> {
+    ) -> Result<Option<Box<Name>>, Refusal> {
         if headers.get(Header::IdempotencyKey).is_empty() {
             return Ok(None);
         }
@@ -53,7 +53,7 @@ impl Broker {
             "" => Owner::Session(sender),
             principal => Owner::Principal(principal.into()),
         };
-        Ok(Some(Name { owner, session: to, path: path.as_str().into(), key: key.into() }))
+        Ok(Some(Box::new(Name { owner, session: to, path: path.as_str().into(), key: key.into() })))
     }
 
     /// Answers a request whose key is known, or lets it wait for what becomes of the first one: for as long as its sender says,
@@ -69,15 +69,13 @@ impl Broker {
                     reply_to,
                     recipient,
                     conversation,
-                    awaits: Some(key),
                     registered: None,
                     takes_place: false,
-                    standing: Standing::Awaited,
+                    standing: Standing::AwaitsKey(key),
                     opened: asker.now,
                     deadline: asker.deadline(timeout),
                     guard: asker.now + timeout,
                     bytes: 0,
-                    neighbours: Neighbours::default(),
                 });
             }
             Some(Known::Over(outcome)) => {
@@ -94,7 +92,8 @@ impl Broker {
         let Exchange { recipient, conversation, .. } = exchange;
         let key = self.repeats.begin(name, party, Delivery { recipient, conversation });
         self.exchanges.open_keyed(exchange.clone(), key);
-        self.wait_for(Exchange { awaits: Some(key), registered: None, takes_place: false, ..exchange });
+        let standing = Standing::AwaitsKey(key);
+        self.wait_for(Exchange { standing, registered: None, takes_place: false, ..exchange });
     }
 
     /// A request waits for what becomes of a delivery, if it wants an answer. Until its time is over, and for a while after that,

@@ -17,7 +17,7 @@ use antiphon_protocol::wire::services::{FilterResponseDelivery, MessagingReceive
 use antiphon_protocol::wire::{Decode, Reader};
 
 use super::choice::{Availability, Handler};
-use super::exchanges::{Exchange, Exchanges, Load, Neighbours, ReplyTo, Standing};
+use super::exchanges::{Exchange, Exchanges, Load, ReplyTo, Standing};
 use super::gate::Action;
 use super::headers::check_metadata;
 use super::path::NormalPath;
@@ -49,8 +49,8 @@ struct To {
     registered: Option<Arc<str>>,
     /// Whether that takes so many requests at a time.
     takes_place: bool,
-    /// What its key stands for, if it has one.
-    name: Option<Name>,
+    /// What its key stands for, if it has one: few have.
+    name: Option<Box<Name>>,
 }
 
 /// Why no handler gets a request now.
@@ -221,18 +221,16 @@ impl Broker {
             reply_to,
             recipient,
             conversation,
-            awaits: None,
             registered,
             takes_place,
             standing: Standing::Awaited,
             opened: asker.now,
             deadline,
             guard,
-            bytes: frame.len(),
-            neighbours: Neighbours::default(),
+            bytes: u32::try_from(frame.len()).unwrap_or(u32::MAX),
         };
         match name {
-            Some(name) => self.open_keyed(exchange, name),
+            Some(name) => self.open_keyed(exchange, *name),
             None => self.exchanges.open(exchange),
         }
         self.send_to(recipient, frame);
@@ -250,13 +248,14 @@ impl Broker {
         let exchange = self.exchanges.answer(recipient, conversation);
         // Perhaps also from what it has heard to be cancelled.
         self.has_more_room(recipient);
-        if let Some(exchange) = exchange {
+        // Not moved: it is large.
+        if let Some(exchange) = &exchange {
             self.probes.answered(recipient, now.since(exchange.opened));
-            self.is_closed(&exchange);
+            self.is_closed(exchange);
             if matches!(exchange.standing, Standing::Unwanted | Standing::Cancelled) {
                 self.late_answers += 1;
             }
-            self.settle(&exchange, answer);
+            self.settle(exchange, answer);
         } else if !self.pings.answered(recipient, conversation) && answer != Ok(&[]) {
             // An empty one acknowledges a filter response. Nothing is kept for these: not all clients acknowledge them
             // (section 8.4).
@@ -270,7 +269,7 @@ impl Broker {
         if let Standing::Keyed(key) = exchange.standing {
             self.give_up_key(key);
         }
-        if exchange.standing != Standing::Awaited {
+        if !exchange.is_awaited() {
             self.is_closed(&exchange);
             return self.has_more_room(exchange.recipient);
         }
@@ -283,7 +282,7 @@ impl Broker {
     /// Tells the sender what an exchange came to, if it waits for that.
     pub(super) fn settle(&mut self, exchange: &Exchange, answer: Result<&[u8], Failure<'_>>) {
         let key = match exchange.standing {
-            Standing::Awaited => None,
+            Standing::Awaited | Standing::AwaitsKey(_) => None,
             Standing::Keyed(key) => Some(key),
             Standing::Unwanted | Standing::Cancelled => return,
         };
