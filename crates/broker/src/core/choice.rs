@@ -153,7 +153,8 @@ impl Handlers {
             // One of the others, if there are any.
             let second = (first + 1 + random.below(drawn_from - 1)) % drawn_from;
             let look = |at: usize| availability(&self.handlers[at]);
-            let (found, other) = (look(first), look(second));
+            let found = look(first);
+            let other = if second == first { found } else { look(second) };
             let (found, at) = if other < found { (other, second) } else { (found, first) };
             let session = self.handlers[at].session;
             match found {

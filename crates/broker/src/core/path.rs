@@ -1,5 +1,7 @@
 //! A valid message path in its normal form.
 
+use std::iter;
+
 use antiphon_protocol::path::{self, InvalidPath};
 
 /// A message path in the form in which paths are compared: without a slash at either end.
@@ -22,7 +24,13 @@ impl<'a> NormalPath<'a> {
 
     /// Its parents, from the first segment on, then the path itself.
     pub fn beginnings(self) -> impl Iterator<Item = &'a str> {
-        let slashes = self.0.match_indices('/').map(|(at, _)| at);
-        slashes.chain([self.0.len()]).map(|end| &self.0[..end])
+        let path = self.0;
+        let mut next = Some(0);
+        iter::from_fn(move || {
+            let start = next?;
+            let slash = path.as_bytes()[start..].iter().position(|byte| *byte == b'/').map(|length| start + length);
+            next = slash.map(|slash| slash + 1);
+            Some(&path[..slash.unwrap_or(path.len())])
+        })
     }
 }

@@ -56,6 +56,13 @@ impl Changes {
     }
 }
 
+/// Names a place by where it is in the tables.
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    hash: u64,
+    index: usize,
+}
+
 /// A path, and the handlers there: at least one.
 #[derive(Debug)]
 struct Place {
@@ -121,8 +128,18 @@ impl Places {
         (hash >> 32) as usize % TABLES
     }
 
-    fn find(&self, hash: u64, path: &str) -> Option<&Place> {
-        self.table(hash).find(hash, |place| *place.path == *path)
+    /// Where a path is, if somebody is registered there: true until something is registered or taken out.
+    fn bucket(&self, hash: u64, path: &str) -> Option<Bucket> {
+        let index = self.table(hash).find_bucket_index(hash, |place| *place.path == *path)?;
+        Some(Bucket { hash, index })
+    }
+
+    fn get(&self, Bucket { hash, index }: Bucket) -> Option<&Place> {
+        self.table(hash).get_bucket(index)
+    }
+
+    fn get_mut(&mut self, Bucket { hash, index }: Bucket) -> Option<&mut Place> {
+        self.table_mut(hash).get_bucket_mut(index)
     }
 
     fn find_mut(&mut self, hash: u64, path: &str) -> Option<&mut Place> {
@@ -242,8 +259,8 @@ impl Registry {
     /// The most specific path that is registered for `path`, and the number of handlers there. Those of a session that is over
     /// count until they are taken out.
     pub fn find(&self, path: NormalPath<'_>) -> Option<(&Arc<str>, usize)> {
-        let (hash, registered) = self.most_specific(path)?;
-        let place = self.by_path.find(hash, registered)?;
+        let (bucket, _) = self.most_specific(path)?;
+        let place = self.by_path.get(bucket)?;
         Some((&place.path, place.handlers.len()))
     }
 
@@ -271,9 +288,9 @@ impl Registry {
         random: &mut Random,
         availability: impl Fn(&Handler, &str) -> Availability,
     ) -> Chosen<'_> {
-        let (hash, registered, chosen) = loop {
-            let Some((hash, registered)) = self.most_specific(path) else { return Chosen::Nobody };
-            let Some(Place { path: at, handlers, .. }) = self.by_path.find_mut(hash, registered) else {
+        let (bucket, chosen) = loop {
+            let Some((bucket, registered)) = self.most_specific(path) else { return Chosen::Nobody };
+            let Some(Place { path: at, handlers, .. }) = self.by_path.get_mut(bucket) else {
                 return Chosen::Nobody;
             };
             let set_back = |session| {
@@ -283,12 +300,12 @@ impl Registry {
             };
             let chosen = handlers.choose(random, |handler| availability(handler, at), set_back);
             if !handlers.is_empty() {
-                break (hash, registered, chosen);
+                break (bucket, chosen);
             }
             // All were of sessions that are over.
-            self.by_path.remove(hash, registered);
+            self.by_path.remove(bucket.hash, registered);
         };
-        let Some(place) = self.by_path.find(hash, registered) else { return Chosen::Nobody };
+        let Some(place) = self.by_path.get(bucket) else { return Chosen::Nobody };
         let handler = chosen.and_then(|chosen| place.handlers.get(chosen));
         match handler {
             Some(handler) => Chosen::Handler(&place.path, handler),
@@ -296,16 +313,15 @@ impl Registry {
         }
     }
 
-    /// The longest beginning of `path` that somebody is registered at, and its hash. All of them are hashed in one go, so
+    /// The longest beginning of `path` that somebody is registered at, and where that is. All of them are hashed in one go, so
     /// the time is in proportion to the path, however many parents it has.
-    fn most_specific<'p>(&self, path: NormalPath<'p>) -> Option<(u64, &'p str)> {
+    fn most_specific<'p>(&self, path: NormalPath<'p>) -> Option<(Bucket, &'p str)> {
         let (mut hasher, mut hashed, mut found) = (self.hash.build_hasher(), 0, None);
         for beginning in path.beginnings() {
             hasher.write(&beginning.as_bytes()[hashed..]);
             hashed = beginning.len();
-            let hash = hasher.finish();
-            if self.by_path.find(hash, beginning).is_some() {
-                found = Some((hash, beginning));
+            if let Some(bucket) = self.by_path.bucket(hasher.finish(), beginning) {
+                found = Some((bucket, beginning));
             }
         }
         found
