@@ -242,12 +242,19 @@ impl Broker {
         if self.outputs.capacity() > ROOM {
             self.outputs = VecDeque::new();
         }
-        let expiry = self.sessions.next_expiry().map(|(at, _)| at);
-        let of_requests =
-            [self.pings.next_due(), self.exchanges.next_due(), self.queues.next_due(), self.turns.next_due()];
-        let of_sessions = [expiry, self.leases.next_due(), self.logins.next_due(), self.grace_ends()];
-        let others = [self.repeats.next_due(), self.next_notice(), self.probes.next_due()];
-        let next = of_requests.into_iter().chain(of_sessions).chain(others).flatten().min();
+        let next = earliest([
+            self.exchanges.next_due(),
+            self.queues.next_due(),
+            self.repeats.next_due(),
+            self.turns.next_due(),
+            self.probes.next_due(),
+            self.pings.next_due(),
+            self.leases.next_due(),
+            self.logins.next_due(),
+            self.sessions.next_expiry().map(|(at, _)| at),
+            self.next_notice(),
+            self.grace_ends(),
+        ]);
         if next == self.wake_at {
             return None;
         }
@@ -418,4 +425,10 @@ impl Broker {
     fn send(&mut self, connection: ConnectionId, frame: Vec<u8>) {
         self.outputs.push_back(Output::Send(connection, frame.into()));
     }
+}
+
+/// The first of some moments, if there are any that ever come.
+fn earliest<const N: usize>(moments: [Option<Moment>; N]) -> Option<Moment> {
+    let first = moments.iter().fold(Moment::NEVER, |first, at| first.min(at.unwrap_or(Moment::NEVER)));
+    Some(first).filter(|first| *first < Moment::NEVER)
 }
