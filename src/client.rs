@@ -6,7 +6,7 @@ use antiphon_protocol::client::{
     CallId, ClientConfig, ConnectionId, HandlerId, HandlerSettings, Patience, RequestId, Terms,
 };
 use antiphon_protocol::features::Features;
-use antiphon_protocol::time::Moment;
+use antiphon_protocol::time::{Moment, micros};
 use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::handshake::Credentials;
 use antiphon_protocol::wire::primitives::{InvalidSessionId, SessionId};
@@ -66,7 +66,7 @@ impl Client {
 
     /// Starts connecting; `elapsed` milliseconds of the time allowed have passed already.
     pub fn connect(&self, elapsed: f64) {
-        let elapsed = milliseconds(elapsed).as_micros() as u64;
+        let elapsed = micros(milliseconds(elapsed));
         self.session.change(|core, now| core.connect(Moment(now.0.saturating_sub(elapsed))));
     }
 

@@ -23,10 +23,16 @@ impl Add<Duration> for Moment {
 
     /// Saturates, so that "in a very long time" is a moment as well.
     fn add(self, delay: Duration) -> Self {
-        // Not by `as_micros`, whose 128 bits would be code for browsers to download.
-        let micros = delay.as_secs().saturating_mul(1_000_000).saturating_add(delay.subsec_micros().into());
-        Self(self.0.saturating_add(micros))
+        Self(self.0.saturating_add(micros(delay)))
     }
+}
+
+/// The microseconds in `duration`. Saturates: what is longer than 2^64 of them never passes.
+#[must_use]
+pub fn micros(duration: Duration) -> u64 {
+    let seconds = duration.as_secs();
+    // Not by `as_micros` or `saturating_mul`, whose 128 bits would be code for browsers to download.
+    if seconds < u64::MAX / 1_000_000 { seconds * 1_000_000 + u64::from(duration.subsec_micros()) } else { u64::MAX }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::text;
+use crate::time::micros;
 use crate::wire::DecodeError;
 use crate::wire::error_reason::ErrorReason;
 use crate::wire::handshake::ResponseCode;
@@ -88,9 +89,9 @@ pub struct FilterFault {
     pub column: i32,
 }
 
-/// For texts; what is longer than 2^64 ms never passes.
+/// For texts.
 pub(super) fn milliseconds(duration: Duration) -> u64 {
-    duration.as_secs().saturating_mul(1000).saturating_add(duration.subsec_millis().into())
+    micros(duration) / 1000
 }
 
 /// Whether the request may have been acted on: what a caller must know before sending it again.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::primitives::text_of;
 use super::{Decode, DecodeError, Encode, Reader};
 use crate::features::Features;
+use crate::time::micros;
 
 /// The first byte of a message with headers; no message of the protocol has it.
 const WITH_HEADERS: u8 = 61;
@@ -218,9 +219,7 @@ pub fn set_time_left(message: &mut [u8], left: Duration) {
 
 /// As it goes over the wire: rounded up, so that a little time is not none.
 fn told(left: Duration) -> [u8; 4] {
-    // Not by `as_micros`, whose 128 bits would be code for browsers to download.
-    let millis = left.as_secs().saturating_mul(1000).saturating_add(left.subsec_micros().div_ceil(1000).into());
-    u32::try_from(millis).unwrap_or(u32::MAX).to_be_bytes()
+    u32::try_from(micros(left).div_ceil(1000)).unwrap_or(u32::MAX).to_be_bytes()
 }
 
 #[cfg(test)]
