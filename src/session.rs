@@ -1,47 +1,44 @@
-//! A session at work: what the driver of `antiphon-client` needs of a browser, and whom it tells.
-//!
-//! No `RefCell` is borrowed while JavaScript runs: it may call us back.
+//! A session at work: what the driver of `antiphon-client` needs of a browser, and whom it tells. Socket and timer are
+//! JavaScript's, which is told what to do with them.
 
-use std::cell::RefCell;
-use std::rc::Rc;
+use std::cell::Cell;
 
 use antiphon_client::driver::{Driver, Host};
 use antiphon_protocol::client::{ClientConfig, ClientSession, ConnectionId, Event, State};
 use antiphon_protocol::inspect::{Direction, Inspected};
 use antiphon_protocol::recovery::Frame;
 use antiphon_protocol::time::Moment;
-use gloo_timers::callback::Timeout;
-use js_sys::{Array, Math, Reflect};
-use wasm_bindgen::prelude::*;
-use web_sys::WebSocket;
+use js_sys::Math;
 
 use crate::clock::now;
 use crate::listener::Listener;
 
-/// A session at work. Clones are the same session.
-#[derive(Clone)]
-pub struct Session(Rc<Inner>);
-
-struct Inner {
+/// A session at work.
+pub struct Session {
     driver: Driver,
     listener: Listener,
-    socket: RefCell<Option<WebSocket>>,
-    timer: RefCell<Option<(Moment, Timeout)>>,
+    /// When the timer rings, if it is set.
+    timer: Cell<Moment>,
 }
 
 impl Session {
     /// A session that is not connected yet. `address` ends where our query begins.
     pub fn new(listener: Listener, address: String, config: ClientConfig) -> Self {
-        let driver = Driver::new(address, config);
-        Self(Rc::new(Inner { driver, listener, socket: RefCell::default(), timer: RefCell::default() }))
+        Self { driver: Driver::new(address, config), listener, timer: Cell::new(Moment::NEVER) }
     }
 
     pub fn driver(&self) -> &Driver {
-        &self.0.driver
+        &self.driver
     }
 
     pub fn listener(&self) -> &Listener {
-        &self.0.listener
+        &self.listener
+    }
+
+    /// The timer has rung.
+    pub fn handle_timer(&self) {
+        self.timer.set(Moment::NEVER);
+        self.driver().handle_timeout(&mut &*self);
     }
 
     /// Changes the core and carries out what follows from it.
@@ -69,34 +66,17 @@ impl Host for &Session {
     }
 
     fn open(&mut self, connection: ConnectionId, url: String) {
-        let listener = self.listener();
-        let made = match listener.web_socket() {
-            Some(constructor) => Reflect::construct(&constructor, &Array::of1(&url.into())),
-            None => WebSocket::new(&url).map(JsValue::from),
-        };
-        let is_made = made.is_ok();
-        let socket = made.unwrap_or_else(|thrown| thrown);
-        if let Some(reason) = listener.listen(connection.0 as f64, &socket, is_made) {
+        if let Some(reason) = self.listener().open_socket(connection.0 as f64, &url) {
             // At once and without any network, as it would be again.
-            return self.driver().handle_failed(self, connection, &reason, false);
-        }
-        let socket = socket.unchecked_into();
-        // What ran while it was opened may have ended the session; nobody else would close the socket then.
-        if self.driver().with_core(|core| core.connection()) == Some(connection) {
-            self.0.socket.replace(Some(socket));
-        } else {
-            listener.close_socket(&socket);
+            self.driver().handle_failed(self, connection, &reason, false);
+        } else if self.driver().with_core(|core| core.connection()) != Some(connection) {
+            // What ran while it was opened has ended the session; nobody else would close the socket.
+            self.disconnect();
         }
     }
 
     fn send(&mut self, frame: Frame) {
-        // A clone: a socket that is not the browser's may call us back.
-        let socket = self.0.socket.borrow().clone();
-        if let Some(socket) = socket {
-            let sent = socket.send_with_js_u8_array(&self.listener().copy_of(&frame));
-            // Throws only while the socket is connecting, when the core sends nothing.
-            debug_assert!(sent.is_ok());
-        }
+        self.listener().send_frame(&frame);
     }
 
     fn flush_soon(&mut self) {
@@ -108,25 +88,18 @@ impl Host for &Session {
     }
 
     fn disconnect(&mut self) {
-        let socket = self.0.socket.take();
-        if let Some(socket) = socket {
-            self.listener().close_socket(&socket);
-        }
+        self.listener().close_socket();
     }
 
     fn wake_at(&mut self, at: Moment) {
         // A timer that rings early does no harm, and a wish is often replaced by a later one.
-        if self.0.timer.borrow().as_ref().is_some_and(|(set, _)| *set <= at) {
+        if self.timer.get() <= at {
             return;
         }
         // Rounded up: a timer must not ring before its time only to be set again.
         let delay = at.0.saturating_sub(now().0).div_ceil(1000).min(LONGEST_TIMER);
-        let session = self.clone();
-        let timer = Timeout::new(delay as u32, move || {
-            session.0.timer.take();
-            session.driver().handle_timeout(&mut &session);
-        });
-        self.0.timer.replace(Some((at, timer)));
+        self.timer.set(at);
+        self.listener().set_timer(delay as f64);
     }
 
     fn retry(&mut self, attempt: u32) {
@@ -138,9 +111,6 @@ impl Host for &Session {
     }
 
     fn deliver(&mut self, event: Event) {
-        if matches!(event, Event::ConnectFailed(_) | Event::Closed(_)) {
-            self.0.timer.take();
-        }
         let (max_message_size, features) = self.driver().with_core(|core| (core.max_message_size(), core.features()));
         self.listener().tell(event, max_message_size.map_or(f64::INFINITY, |size| size as f64), features);
     }
