@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use antiphon_protocol::time::Moment;
+use antiphon_protocol::time::{Moment, micros};
 use antiphon_protocol::wire::envelope::request_frame;
 use antiphon_protocol::wire::services::SystemPing;
 
@@ -20,7 +20,7 @@ const TIMES: u32 = 4;
 /// Bytes a second that give a client more time: what is sent to it may take a while to get there.
 const RATE: u32 = 32 << 10;
 /// The part of what is known of a session's answers that one more replaces: one of so many.
-const SMOOTHING: u32 = 8;
+const SMOOTHING: u64 = 8;
 
 /// What is known of the sessions that are asked.
 #[derive(Debug, Default)]
@@ -35,8 +35,8 @@ pub(super) struct Probes {
 /// What is known of one session.
 #[derive(Debug, Default)]
 struct Course {
-    /// How long its answers take, about.
-    usual: Duration,
+    /// How long its answers take, about, in microseconds.
+    usual: u64,
     heard: Moment,
     /// Bytes that were sent to it since.
     sent: usize,
@@ -112,7 +112,7 @@ impl Probes {
     /// A session has answered after this time.
     pub fn answered(&mut self, session: SessionKey, took: Duration) {
         if let Some(course) = self.by_session.get_mut(session) {
-            course.usual = (course.usual * (SMOOTHING - 1) + took) / SMOOTHING;
+            course.usual = course.usual - course.usual / SMOOTHING + micros(took) / SMOOTHING;
         }
     }
 
@@ -148,7 +148,10 @@ impl Probes {
         let Some(course) = self.by_session.get(session) else { return Due::Later(now + LEAST) };
         let (until, due) = match self.silent.get(&session) {
             Some(probed) => (*probed + timeout + course.way(), Due::Lost),
-            None => (owes_since.max(course.heard) + LEAST.max(course.usual * TIMES) + course.way(), Due::Probe),
+            None => (
+                owes_since.max(course.heard) + LEAST.max(Duration::from_micros(course.usual) * TIMES) + course.way(),
+                Due::Probe,
+            ),
         };
         if until <= now { due } else { Due::Later(until) }
     }
