@@ -25,7 +25,10 @@ function functionsOf(bytes) {
 
 /** The crate that a function comes from, by its name. */
 function crateOf(name) {
-  return /\b(antiphon_protocol|antiphon|talc|serde\w*|js_sys|wasm_bindgen\w*|base64ct)\b/.exec(name)?.[1] ?? "std";
+  return (
+    /\b(antiphon_protocol|antiphon|talc|serde\w*|js_sys|wasm_bindgen\w*|base64ct|gloo_timers)\b/.exec(name)?.[1] ??
+    "std"
+  );
 }
 
 function table(title, rows) {

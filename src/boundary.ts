@@ -56,8 +56,6 @@ export interface ClientPort {
 
   /** Sends what waits to be sent together. */
   flush(): void;
-  /** The time of `setTimer` has come. */
-  timerRang(): void;
 
   // What is sent is at the socket when these return; on a connection with batching, when what runs now is done.
 
@@ -131,8 +129,6 @@ export interface ClientListener {
   credentialsWanted(connection: ConnectionNumber): void;
   /** Asks for a call of `flush`, when what runs now is done. */
   flushSoon(): void;
-  /** Asks for a call of `timerRang` after so many milliseconds, and not at the time of before. */
-  setTimer(delay: number): void;
   /** Asks how long to wait before an attempt to reconnect, counted from 1; `retryAfter` answers. */
   retryWanted(attempt: number): void;
 
@@ -193,14 +189,19 @@ export interface ClientListener {
  * that no WebSocket says.
  */
 export interface SocketShim {
-  /** Opens a WebSocket, whose events are passed on to `SocketPort`. Returns what is wrong, if anything. */
-  openSocket(connection: ConnectionNumber, url: string): string | undefined;
-  /** Sends a message, which can be read until this returns. */
-  sendFrame(frame: Uint8Array): void;
+  /** The constructor that the application named. */
+  webSocket(): (new (url: string) => object) | undefined;
+  /**
+   * Passes the events of a WebSocket on to `SocketPort`; or, if it is not made, says what became of it because this was
+   * thrown. Returns what is wrong, if anything.
+   */
+  listen(connection: ConnectionNumber, socket: unknown, isMade: boolean): string | undefined;
+  /** A copy of a message that is to be sent. */
+  copyOf(frame: Uint8Array): Uint8Array;
   /** Posts a session token, which is a secret, if the WebSocket is not open: the page is left. */
   leave(token: string): void;
-  /** Closes the WebSocket, if there is one; nothing of it is passed on any more. */
-  closeSocket(): void;
+  /** Closes a WebSocket; nothing of it is passed on any more. */
+  closeSocket(socket: object): void;
 }
 
 /** What the shim calls. */

@@ -228,12 +228,6 @@ impl Client {
         self.session.driver().set_inspecting(is_wanted);
     }
 
-    /// The time of the timer has come.
-    #[wasm_bindgen(js_name = timerRang)]
-    pub fn timer_rang(&self) {
-        self.session.handle_timer();
-    }
-
     // What happens on a WebSocket.
 
     /// It is open.

@@ -7,8 +7,9 @@ use antiphon_protocol::client::{
 use antiphon_protocol::features::Features;
 use antiphon_protocol::inspect::{Direction, Inspected};
 use antiphon_protocol::value::DataType;
-use js_sys::Array;
+use js_sys::{Array, Function, Uint8Array};
 use wasm_bindgen::prelude::*;
+use web_sys::WebSocket;
 
 use crate::value::code_and_name;
 
@@ -101,20 +102,21 @@ extern "C" {
     #[wasm_bindgen(method, js_name = flushSoon)]
     pub fn flush_soon(this: &Listener);
 
-    /// Calls `Client::timer_rang` after so many milliseconds, and not at the time of before.
-    #[wasm_bindgen(method, js_name = setTimer)]
-    pub fn set_timer(this: &Listener, delay: f64);
-
     // What a WebSocket needs.
 
-    /// Opens one, whose events are passed on to class `Client`. Gives what is wrong, if anything.
-    #[wasm_bindgen(method, js_name = openSocket)]
-    pub fn open_socket(this: &Listener, connection: f64, url: &str) -> Option<String>;
-    #[wasm_bindgen(method, js_name = sendFrame)]
-    pub fn send_frame(this: &Listener, frame: &[u8]);
-    /// Closes it, if there is one. Nobody wants to hear of its events any more.
+    /// The constructor of WebSockets, if the application named one.
+    #[wasm_bindgen(method, js_name = webSocket)]
+    pub fn web_socket(this: &Listener) -> Option<Function>;
+    /// Passes the events of a WebSocket on to class `Client`; what is no socket, since it is not made, was thrown. Gives
+    /// what is wrong, if anything.
+    #[wasm_bindgen(method)]
+    pub fn listen(this: &Listener, connection: f64, socket: &JsValue, is_made: bool) -> Option<String>;
+    /// A copy of a message that is to be sent.
+    #[wasm_bindgen(method, js_name = copyOf)]
+    pub fn copy_of(this: &Listener, frame: &[u8]) -> Uint8Array;
+    /// Closes a WebSocket, of whose events nobody wants to hear any more.
     #[wasm_bindgen(method, js_name = closeSocket)]
-    pub fn close_socket(this: &Listener);
+    pub fn close_socket(this: &Listener, socket: &WebSocket);
     /// Posts a session token to the server, if the WebSocket is not open: the page is left.
     #[wasm_bindgen(method)]
     pub fn leave(this: &Listener, token: &str);

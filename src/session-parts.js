@@ -30,7 +30,6 @@ export class SessionParts {
   #options;
   #instance;
   #socketEvents;
-  #timer;
 
   /** `options` are those of `connect`, checked. */
   constructor(options) {
@@ -76,10 +75,6 @@ export class SessionParts {
         // Not by `queueMicrotask`, which tests with a clock of their own may have replaced.
         await undefined;
         this.client.port?.flush();
-      },
-      setTimer: (delay) => {
-        clearTimeout(this.#timer);
-        this.#timer = setTimeout(() => this.client.port?.timerRang(), delay);
       },
       retryWanted: (attempt) => this.client.port?.retryAfter(this.#retryDelay(attempt)),
     });
@@ -149,7 +144,6 @@ export class SessionParts {
 
   /** The client is not needed any more, and nobody is to be called. */
   #release() {
-    clearTimeout(this.#timer);
     this.handlers.clear();
     this.filterHandlers.clear();
     this.client.release();

@@ -1,44 +1,47 @@
-//! A session at work: what the driver of `antiphon-client` needs of a browser, and whom it tells. Socket and timer are
-//! JavaScript's, which is told what to do with them.
+//! A session at work: what the driver of `antiphon-client` needs of a browser, and whom it tells.
+//!
+//! No `RefCell` is borrowed while JavaScript runs: it may call us back.
 
-use std::cell::Cell;
+use std::cell::RefCell;
+use std::rc::Rc;
 
 use antiphon_client::driver::{Driver, Host};
 use antiphon_protocol::client::{ClientConfig, ClientSession, ConnectionId, Event, State};
 use antiphon_protocol::inspect::{Direction, Inspected};
 use antiphon_protocol::recovery::Frame;
 use antiphon_protocol::time::Moment;
-use js_sys::Math;
+use gloo_timers::callback::Timeout;
+use js_sys::{Array, Math, Reflect};
+use wasm_bindgen::prelude::*;
+use web_sys::WebSocket;
 
 use crate::clock::now;
 use crate::listener::Listener;
 
-/// A session at work.
-pub struct Session {
+/// A session at work. Clones are the same session.
+#[derive(Clone)]
+pub struct Session(Rc<Inner>);
+
+struct Inner {
     driver: Driver,
     listener: Listener,
-    /// When the timer rings, if it is set.
-    timer: Cell<Moment>,
+    socket: RefCell<Option<WebSocket>>,
+    timer: RefCell<Option<(Moment, Timeout)>>,
 }
 
 impl Session {
     /// A session that is not connected yet. `address` ends where our query begins.
     pub fn new(listener: Listener, address: String, config: ClientConfig) -> Self {
-        Self { driver: Driver::new(address, config), listener, timer: Cell::new(Moment::NEVER) }
+        let driver = Driver::new(address, config);
+        Self(Rc::new(Inner { driver, listener, socket: RefCell::default(), timer: RefCell::default() }))
     }
 
     pub fn driver(&self) -> &Driver {
-        &self.driver
+        &self.0.driver
     }
 
     pub fn listener(&self) -> &Listener {
-        &self.listener
-    }
-
-    /// The timer has rung.
-    pub fn handle_timer(&self) {
-        self.timer.set(Moment::NEVER);
-        self.driver().handle_timeout(&mut &*self);
+        &self.0.listener
     }
 
     /// Changes the core and carries out what follows from it.
@@ -66,17 +69,34 @@ impl Host for &Session {
     }
 
     fn open(&mut self, connection: ConnectionId, url: String) {
-        if let Some(reason) = self.listener().open_socket(connection.0 as f64, &url) {
+        let listener = self.listener();
+        let made = match listener.web_socket() {
+            Some(constructor) => Reflect::construct(&constructor, &Array::of1(&url.into())),
+            None => WebSocket::new(&url).map(JsValue::from),
+        };
+        let is_made = made.is_ok();
+        let socket = made.unwrap_or_else(|thrown| thrown);
+        if let Some(reason) = listener.listen(connection.0 as f64, &socket, is_made) {
             // At once and without any network, as it would be again.
-            self.driver().handle_failed(self, connection, &reason, false);
-        } else if self.driver().with_core(|core| core.connection()) != Some(connection) {
-            // What ran while it was opened has ended the session; nobody else would close the socket.
-            self.disconnect();
+            return self.driver().handle_failed(self, connection, &reason, false);
+        }
+        let socket = socket.unchecked_into();
+        // What ran while it was opened may have ended the session; nobody else would close the socket then.
+        if self.driver().with_core(|core| core.connection()) == Some(connection) {
+            self.0.socket.replace(Some(socket));
+        } else {
+            listener.close_socket(&socket);
         }
     }
 
     fn send(&mut self, frame: Frame) {
-        self.listener().send_frame(&frame);
+        // A clone: a socket that is not the browser's may call us back.
+        let socket = self.0.socket.borrow().clone();
+        if let Some(socket) = socket {
+            let sent = socket.send_with_js_u8_array(&self.listener().copy_of(&frame));
+            // Throws only while the socket is connecting, when the core sends nothing.
+            debug_assert!(sent.is_ok());
+        }
     }
 
     fn flush_soon(&mut self) {
@@ -88,18 +108,25 @@ impl Host for &Session {
     }
 
     fn disconnect(&mut self) {
-        self.listener().close_socket();
+        let socket = self.0.socket.take();
+        if let Some(socket) = socket {
+            self.listener().close_socket(&socket);
+        }
     }
 
     fn wake_at(&mut self, at: Moment) {
         // A timer that rings early does no harm, and a wish is often replaced by a later one.
-        if self.timer.get() <= at {
+        if self.0.timer.borrow().as_ref().is_some_and(|(set, _)| *set <= at) {
             return;
         }
         // Rounded up: a timer must not ring before its time only to be set again.
         let delay = at.0.saturating_sub(now().0).div_ceil(1000).min(LONGEST_TIMER);
-        self.timer.set(at);
-        self.listener().set_timer(delay as f64);
+        let session = self.clone();
+        let timer = Timeout::new(delay as u32, move || {
+            session.0.timer.take();
+            session.driver().handle_timeout(&mut &session);
+        });
+        self.0.timer.replace(Some((at, timer)));
     }
 
     fn retry(&mut self, attempt: u32) {
@@ -111,6 +138,9 @@ impl Host for &Session {
     }
 
     fn deliver(&mut self, event: Event) {
+        if matches!(event, Event::ConnectFailed(_) | Event::Closed(_)) {
+            self.0.timer.take();
+        }
         let (max_message_size, features) = self.driver().with_core(|core| (core.max_message_size(), core.features()));
         self.listener().tell(event, max_message_size.map_or(f64::INFINITY, |size| size as f64), features);
     }

@@ -13,30 +13,24 @@ export class SocketEvents {
 
   /** What the client wants done with a WebSocket: see `SocketShim` in boundary.ts. */
   shim = {
-    openSocket: (connection, url) => {
-      let socket;
+    webSocket: () => this.#webSocket,
+    listen: (connection, socket, isMade) => {
+      if (!isMade) return this.#describe(socket); // that is what was thrown
       try {
-        socket = new (this.#webSocket ?? WebSocket)(url);
         // No event will say so in Chromium.
         if (!this.#webSocket && socket.readyState === CLOSED) return REFUSED;
+        this.#socket = socket;
         socket.binaryType = "arraybuffer";
         Object.assign(socket, this.#handlers(connection, socket));
-        this.#socket = socket;
       } catch (error) {
-        if (socket) closeQuietly(socket);
+        closeQuietly(socket);
         return this.#describe(error);
       }
     },
-    sendFrame: (frame) => {
-      try {
-        // A copy: some platforms read it only later, when the memory of WebAssembly may have something else. An
-        // application's WebSocket may give away the buffer.
-        this.#socket?.send(this.#webSocket ? frame.slice() : copyOf(frame));
-      } catch {
-        // Only while it is connecting, when nothing is sent, unless it is the application's; there will be an event.
-      }
-    },
-    closeSocket: () => this.close(),
+    // Some platforms read it only later, when the memory of WebAssembly may have something else. An application's WebSocket
+    // may give away the buffer.
+    copyOf: (frame) => (this.#webSocket ? frame.slice() : copyOf(frame)),
+    closeSocket: closeQuietly,
     // Firefox has closed it by now.
     leave: (token) => this.#socket?.readyState === OPEN || navigator.sendBeacon?.(this.#door, token),
   };
@@ -50,11 +44,9 @@ export class SocketEvents {
     this.#describe = describe;
   }
 
-  /** Closes the WebSocket, if there is one; nothing of it is passed on any more. */
+  /** Closes what is left of a client that has failed. */
   close() {
-    const socket = this.#socket;
-    this.#socket = undefined;
-    if (socket) closeQuietly(socket);
+    if (this.#socket) closeQuietly(this.#socket);
   }
 
   #handlers(connection, { url }) {

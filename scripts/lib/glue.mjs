@@ -86,6 +86,11 @@ const REPLACED = new Map([
   // Nobody disposes of a client, and none is lost: its instance holds on to it until it is freed.
   [/if \(Symbol\.dispose\) Client.*;\n/, ""],
   [/const ClientFinalization = .*\n.*\n.*;\n/, ""],
+  // A timer may ring after the instance has failed.
+  [/(const real = )(\(\.\.\.args\) => \{[\s\S]*?\n {4}\})(;\n {4}real\._wbg)/, "$1guard($2)$3"],
+  // The Rust of the client has all its closures until it drops them.
+  [/const CLOSURE_DTORS = .*\n.*\n.*;\n/, ""],
+  [/ *CLOSURE_DTORS\.(un)?register\(.*\);\n/g, ""],
   [/function passStringToWasm0\([\s\S]*?\n\}\n/, ""],
   [STRING, "passString($1)"],
   // TextDecoder and TextEncoder take longer for a short text than a loop.
