@@ -36,12 +36,13 @@ test("every instruction of the WebAssembly is one that the build knows", () => {
 
 test("every link on a page in it leads to a file in it, or to an address", () => {
   const files = new Set(tarball.files.map(({ path }) => path));
-  for (const page of [...files].filter((path) => /\.(md|txt)$/.test(path))) {
+  const pages = [...files].filter((path) => /\.(md|txt)$/.test(path));
+  const broken = pages.flatMap((page) => {
     const text = readFileSync(join(installed, page), "utf8");
     const links = [...text.matchAll(/\]\((?!https?:)([^)#]+)/g)].map(([, link]) => link);
-    const broken = links.filter((link) => !files.has(posix.join(posix.dirname(page), link)));
-    assert.deepEqual(broken, [], page);
-  }
+    return links.filter((link) => !files.has(posix.join(posix.dirname(page), link))).map((link) => `${page}: ${link}`);
+  });
+  assert.deepEqual(broken, []);
 });
 
 test("installing it brings nothing else and runs nothing", () => {
