@@ -26,7 +26,7 @@ fn network(config: BrokerConfig) -> (Network, Client) {
     let features = Features::ALL | FEATURES;
     let mut network = Network::with(BrokerConfig { features, ping_period: Duration::ZERO, ..config });
     let worker = add(&mut network, "");
-    network.register(worker, "work", &[], Behaviour::Keep).expect("registered");
+    network.register(worker, "jobs", &[], Behaviour::Keep).expect("registered");
     (network, worker)
 }
 
@@ -93,12 +93,12 @@ fn k_1_a_repeat_is_delivered_to_nobody_and_gets_the_answer_that_comes_or_is_ther
     let (mut network, worker) = network(BrokerConfig::default());
     let caller = add(&mut network, "");
     for conversation in [1, 2] {
-        ask(&mut network, caller, conversation, "work/1", "a");
+        ask(&mut network, caller, conversation, "jobs/1", "a");
     }
     let received = network.received(worker).expect("the request");
     assert!(network.received(worker).is_none(), "the repeat is not delivered");
     answer(&mut network, worker, &received, "done");
-    ask(&mut network, caller, 3, "/work/1/", "a");
+    ask(&mut network, caller, 3, "/jobs/1/", "a");
     assert!(network.received(worker).is_none(), "nor is a later one");
     for conversation in [1, 2, 3] {
         assert_eq!(answers(&network, caller, conversation), ok("done"));
@@ -113,9 +113,9 @@ fn k_1_a_key_counts_for_one_path_or_one_session_and_for_whose_it_is() {
     let (anonymous, another) = (add(&mut network, ""), add(&mut network, ""));
     let mut asked = 0;
     for client in [ada, other, anonymous, another] {
-        ask(&mut network, client, 1, "work", "a");
-        ask(&mut network, client, 2, "work/below", "a");
-        ask(&mut network, client, 3, "work", "b");
+        ask(&mut network, client, 1, "jobs", "a");
+        ask(&mut network, client, 2, "jobs/below", "a");
+        ask(&mut network, client, 3, "jobs", "b");
         asked += 3;
     }
     assert_eq!(std::iter::from_fn(|| network.received(worker)).count(), asked);
@@ -125,11 +125,11 @@ fn k_1_a_key_counts_for_one_path_or_one_session_and_for_whose_it_is() {
 fn k_1_a_repeat_of_a_principal_comes_from_any_session_of_it() {
     let (mut network, worker) = network(BrokerConfig::default());
     let caller = add(&mut network, "client");
-    ask(&mut network, caller, 1, "work", "a");
+    ask(&mut network, caller, 1, "jobs", "a");
     let received = network.received(worker).expect("the request");
     network.close(caller);
     let again = add(&mut network, "client");
-    ask(&mut network, again, 7, "work", "a");
+    ask(&mut network, again, 7, "jobs", "a");
     answer(&mut network, worker, &received, "done");
     assert_eq!(answers(&network, again, 7), ok("done"));
     assert!(network.received(worker).is_none() && network.broker.late_answers() == 0);
@@ -158,17 +158,17 @@ fn k_2_when_no_answer_will_come_a_repeat_is_told_so_and_runs_nothing() {
     let (mut network, worker) = network(BrokerConfig::default());
     let caller = add(&mut network, "");
     for conversation in [1, 2] {
-        ask(&mut network, caller, conversation, "work", "a");
+        ask(&mut network, caller, conversation, "jobs", "a");
     }
     network.received(worker).expect("the request");
     network.close(worker);
     let next = add(&mut network, "");
-    network.answer(next, "work", "done again");
-    ask(&mut network, caller, 3, "work", "a");
+    network.answer(next, "jobs", "done again");
+    ask(&mut network, caller, 3, "jobs", "a");
     for conversation in [1, 2, 3] {
         assert_eq!(answers(&network, caller, conversation), [Err(ErrorReason::SESSION_CLOSED)]);
     }
-    ask(&mut network, caller, 4, "work", "b");
+    ask(&mut network, caller, 4, "jobs", "b");
     assert_eq!(answers(&network, caller, 4), ok("done again"));
 }
 
@@ -185,7 +185,7 @@ fn k_2_what_no_handler_has_seen_is_not_remembered() {
     network.set_reachable(false);
     network.cut(worker);
     for conversation in [3, 4] {
-        ask(&mut network, caller, conversation, "work", "a");
+        ask(&mut network, caller, conversation, "jobs", "a");
     }
     network.pass(Duration::from_secs(30));
     let key = network.session(worker).expect("open");
@@ -196,8 +196,8 @@ fn k_2_what_no_handler_has_seen_is_not_remembered() {
     }
     network.set_reachable(true);
     let next = add(&mut network, "");
-    network.answer(next, "work", "done");
-    ask(&mut network, caller, 5, "work", "a");
+    network.answer(next, "jobs", "done");
+    ask(&mut network, caller, 5, "jobs", "a");
     assert_eq!(answers(&network, caller, 5), ok("done"));
 }
 
@@ -227,14 +227,14 @@ fn k_2_a_handlers_error_is_an_answer() {
 fn k_3_when_a_callers_time_is_over_the_request_goes_on_and_a_repeat_gets_its_answer() {
     let (mut network, worker) = network(BrokerConfig::default());
     let caller = add(&mut network, "");
-    ask(&mut network, caller, 1, "work", "a");
+    ask(&mut network, caller, 1, "jobs", "a");
     let received = network.received(worker).expect("the request");
     network.pass(Duration::from_secs(61));
     assert_eq!(answers(&network, caller, 1), [Err(ErrorReason::REQUEST_TIME_OUT)]);
-    ask(&mut network, caller, 2, "work", "a");
+    ask(&mut network, caller, 2, "jobs", "a");
     network.pass(Duration::from_secs(30));
     answer(&mut network, worker, &received, "late");
-    ask(&mut network, caller, 3, "work", "a");
+    ask(&mut network, caller, 3, "jobs", "a");
     assert_eq!((answers(&network, caller, 2), answers(&network, caller, 3)), (ok("late"), ok("late")));
     assert!(network.received(worker).is_none() && network.broker.late_answers() == 0);
 }
@@ -247,20 +247,20 @@ fn k_3_the_time_left_is_the_callers_own_and_its_end_does_not_end_the_request() {
     headers.add_time_left(Duration::from_secs(1));
     headers.add(Header::IdempotencyKey, b"a");
     let value = text_value("please");
-    let request = SendToPath { path: "work", request: value.as_wire() };
+    let request = SendToPath { path: "jobs", request: value.as_wire() };
     let frame = request_frame::<MessagingSend>(ConversationId(1), &request, 0);
     network.inject(caller, headers.before(frame));
     let received = network.received(worker).expect("the request");
     network.pass(Duration::from_secs(1));
     assert_eq!(answers(&network, caller, 1), [Err(ErrorReason::REQUEST_TIME_OUT)]);
-    ask(&mut network, caller, 2, "work", "a");
+    ask(&mut network, caller, 2, "jobs", "a");
     cancel(&mut network, caller, 2, true);
     let told =
         network.frames(worker).iter().map(|frame| Headers::split(frame, Features::WITH_HEADERS).expect("headers").0);
     assert!(told.clone().any(|headers| headers.text(Header::IdempotencyKey) == Some("a")));
     assert!(told.clone().all(|headers| headers.time_left().is_none()) && cancellations(&network, worker) == 0);
     answer(&mut network, worker, &received, "late");
-    ask(&mut network, caller, 3, "work", "a");
+    ask(&mut network, caller, 3, "jobs", "a");
     assert_eq!((answers(&network, caller, 2), answers(&network, caller, 3)), (vec![], ok("late")));
 }
 
@@ -269,24 +269,24 @@ fn k_3_a_request_that_all_give_up_is_cancelled_and_repeats_are_told() {
     let (mut network, worker) = network(BrokerConfig::default());
     let caller = add(&mut network, "");
     for conversation in [1, 2] {
-        ask(&mut network, caller, conversation, "work", "a");
+        ask(&mut network, caller, conversation, "jobs", "a");
     }
     cancel(&mut network, caller, 1, false);
     assert_eq!(cancellations(&network, worker), 0, "another waits");
     cancel(&mut network, caller, 2, false);
     assert_eq!(cancellations(&network, worker), 1);
-    ask(&mut network, caller, 3, "work", "a");
+    ask(&mut network, caller, 3, "jobs", "a");
     assert_eq!(answers(&network, caller, 3), [Err(ErrorReason::CANCELLED)]);
     assert_eq!((answers(&network, caller, 1), answers(&network, caller, 2)), (vec![], vec![]));
     // What was not delivered yet is a new request.
     network.set_reachable(false);
     network.cut(worker);
-    ask(&mut network, caller, 4, "work", "b");
+    ask(&mut network, caller, 4, "jobs", "b");
     cancel(&mut network, caller, 4, false);
     network.set_reachable(true);
     network.pass(Duration::from_secs(1));
     while network.received(worker).is_some() {}
-    ask(&mut network, caller, 5, "work", "b");
+    ask(&mut network, caller, 5, "jobs", "b");
     assert!(network.received(worker).is_some());
 }
 
@@ -323,22 +323,22 @@ fn k_4_an_answer_is_remembered_for_two_minutes_and_what_never_ends_is_not_rememb
     let (mut network, worker) = network(BrokerConfig::default());
     let caller = add(&mut network, "");
     let minutes = |number: u64| Duration::from_secs(60 * number);
-    ask(&mut network, caller, 1, "work", "a");
+    ask(&mut network, caller, 1, "jobs", "a");
     let received = network.received(worker).expect("the request");
     answer(&mut network, worker, &received, "done");
     network.pass(minutes(2) - Duration::from_secs(1));
-    ask(&mut network, caller, 2, "work", "a");
+    ask(&mut network, caller, 2, "jobs", "a");
     assert_eq!(answers(&network, caller, 2), ok("done"));
     network.pass(Duration::from_secs(1));
-    ask(&mut network, caller, 3, "work", "a");
+    ask(&mut network, caller, 3, "jobs", "a");
     assert!(network.received(worker).is_some(), "it is a new request");
     // Nobody answers that. The broker waits a minute, and knows of it for two more.
     network.pass(minutes(3) - Duration::from_secs(1));
-    ask(&mut network, caller, 4, "work", "a");
+    ask(&mut network, caller, 4, "jobs", "a");
     assert!(network.received(worker).is_none());
     network.pass(minutes(3));
     assert_eq!(network.broker.open_conversations(), 0);
-    ask(&mut network, caller, 5, "work", "a");
+    ask(&mut network, caller, 5, "jobs", "a");
     assert!(network.received(worker).is_some());
 }
 
@@ -349,7 +349,7 @@ fn k_4_when_more_is_remembered_than_may_be_the_party_with_most_loses_its_oldest(
     let mut answered = 0;
     let mut settle = |network: &mut Network, client, key: &str, bytes: usize| {
         answered += 1;
-        ask(network, client, answered, "work", key);
+        ask(network, client, answered, "jobs", key);
         let received = network.received(worker);
         if let Some(received) = &received {
             answer(network, worker, received, &"x".repeat(bytes));
@@ -364,7 +364,7 @@ fn k_4_when_more_is_remembered_than_may_be_the_party_with_most_loses_its_oldest(
     assert!(settle(&mut network, greedy, "1", 0), "it is forgotten, and a new request");
     // What alone is too much is not given again, and does not run again either.
     assert!(settle(&mut network, modest, "large", 10_001));
-    ask(&mut network, modest, 100, "work", "large");
+    ask(&mut network, modest, 100, "jobs", "large");
     assert_eq!(answers(&network, modest, 100), [Err(ErrorReason::COMMUNICATION_FAILURE)]);
 }
 
@@ -372,9 +372,9 @@ fn k_4_when_more_is_remembered_than_may_be_the_party_with_most_loses_its_oldest(
 fn k_5_a_key_is_text_of_at_most_128_characters() {
     let (mut network, worker) = network(BrokerConfig::default());
     let caller = add(&mut network, "");
-    ask(&mut network, caller, 1, "work", &"ä".repeat(128));
+    ask(&mut network, caller, 1, "jobs", &"ä".repeat(128));
     assert!(network.received(worker).is_some());
-    ask(&mut network, caller, 2, "work", &"ä".repeat(129));
+    ask(&mut network, caller, 2, "jobs", &"ä".repeat(129));
     assert_eq!(answers(&network, caller, 2), [Err(ErrorReason::INVALID_DATA)]);
 }
 
@@ -383,16 +383,16 @@ fn k_2_a_recipient_that_lost_what_it_was_sent_gives_no_answer() {
     let recovery = RecoveryLimits { messages: 4, bytes: 100 };
     let (mut network, worker) = network(BrokerConfig { recovery, ..BrokerConfig::default() });
     let caller = add(&mut network, "");
-    ask(&mut network, caller, 1, "work", "a");
+    ask(&mut network, caller, 1, "jobs", "a");
     network.received(worker).expect("the request");
     network.set_reachable(false);
     network.cut(worker);
     let long = text_value(&"long".repeat(100));
-    let request = SendToPath { path: "work", request: long.as_wire() };
+    let request = SendToPath { path: "jobs", request: long.as_wire() };
     network.inject(caller, request_frame::<MessagingSend>(ConversationId(2), &request, 0));
     network.set_reachable(true);
     network.pass(Duration::from_secs(1));
-    ask(&mut network, caller, 3, "work", "a");
+    ask(&mut network, caller, 3, "jobs", "a");
     for conversation in [1, 3] {
         assert_eq!(answers(&network, caller, conversation), [Err(ErrorReason::SESSION_CLOSED)]);
     }
