@@ -1,6 +1,6 @@
 // The boundary between the JavaScript of a session and its client: what each may call of the other. Nothing but numbers,
 // strings, bytes and lists of them crosses it, and no call waits for what another one returns, so that a MessagePort
-// could carry it, with the client in a worker. Today class `Client` in `client.rs` is the port, and the listener is put
+// could carry it, with the client in a worker. Today the functions of `client.rs` are the port, and the listener is put
 // together in `session-parts.js`.
 
 /**

@@ -2,7 +2,7 @@
 //!
 //! In reading order:
 //!
-//! - `client`: class `Client`, what JavaScript calls.
+//! - `client`: what JavaScript calls.
 //! - `listener`: what JavaScript is told.
 //! - `session`: what the driver of `antiphon-client` needs of a browser.
 //! - `value`, `clock`: values and times between the two languages.
@@ -23,7 +23,6 @@ mod session;
 mod value;
 
 pub use antiphon_client::*;
-pub use client::Client;
 
 /// A third of the size of the one that Rust brings, which would be a tenth of the module.
 #[cfg(target_arch = "wasm32")]

@@ -107,7 +107,7 @@ extern "C" {
     /// The constructor of WebSockets, if the application named one.
     #[wasm_bindgen(method, js_name = webSocket)]
     pub fn web_socket(this: &Listener) -> Option<Function>;
-    /// Passes the events of a WebSocket on to class `Client`; what is no socket, since it is not made, was thrown. Gives
+    /// Passes the events of a WebSocket on to `client.rs`; what is no socket, since it is not made, was thrown. Gives
     /// what is wrong, if anything.
     #[wasm_bindgen(method)]
     pub fn listen(this: &Listener, connection: f64, socket: &JsValue, is_made: bool) -> Option<String>;

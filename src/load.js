@@ -97,7 +97,7 @@ async function instanceOf(source, imports) {
  * session it is let go of, and with it the memory that a large message took, which nothing else gives back.
  */
 class Instance {
-  /** Makes an object of class `Client`. */
+  /** Makes a client: a `ClientPort` of boundary.ts. */
   make;
   #sessions = new Set();
   #isDead = false;

@@ -3,22 +3,21 @@
 
 /**
  * The glue as a module that exports `bindings(guard)`. It gives the imports of an instance, and `start(instance)`, which
- * returns a function that makes a client, an object with the methods of class `Client`. `guard` is given each function
- * that begins something in the instance, and returns what is called instead.
+ * returns a function that makes a client, an object whose methods are the functions of `src/client.rs`, without the number
+ * of the client. `guard` is given each function that begins something in the instance, and returns what is called instead.
  */
 export function asFunction(glue) {
   const end = glue.indexOf("let wasmModule, wasmInstance, wasm;");
-  const classAt = glue.indexOf("class Client {");
-  const classEnd = glue.indexOf("\n}\n", classAt) + 3;
-  must(end > classEnd && classAt > 0 && !/^import /m.test(glue));
+  const imports = glue.indexOf("function __wbg_get_imports() {");
+  must(end > imports && imports > 0 && !/^(import|class) /m.test(glue));
   const rest = [...REPLACED].reduce(
     (code, [from, to]) => {
       must(from.test(code));
       return code.replace(from, to);
     },
-    glue.slice(classEnd, end).replace(/^export /gm, ""),
+    glue.slice(imports, end),
   );
-  const { made, methods } = calls(glue.slice(classAt, classEnd));
+  const { made, methods } = calls(glue.slice(0, imports));
   return `import { TextEncoder } from "./host.js";
 import { textAt } from "./value-reader.js";
 
@@ -34,10 +33,10 @@ return {
     return ${made};
   },
 };
-function client(pointer) {
+function client(number) {
   const methods = Object.entries({
 ${methods.alike.join("\n")}
-  }).map(([name, run]) => [name, guard((...args) => run(pointer, ...passed(args)))]);
+  }).map(([name, run]) => [name, guard((...args) => run(number, ...passed(args)))]);
   return {
     ...Object.fromEntries(methods),
 ${methods.other.join("\n")}
@@ -83,9 +82,6 @@ const STRING = /passStringToWasm0\((\w+), wasm\.__wbindgen_malloc, wasm\.__wbind
 
 /** What stands for what the generator writes for platforms that we do not run on, or takes more words for than we need. */
 const REPLACED = new Map([
-  // Nobody disposes of a client, and none is lost: its instance holds on to it until it is freed.
-  [/if \(Symbol\.dispose\) Client.*;\n/, ""],
-  [/const ClientFinalization = .*\n.*\n.*;\n/, ""],
   // A timer may ring after the instance has failed.
   [/(const real = )(\(\.\.\.args\) => \{[\s\S]*?\n {4}\})(;\n {4}real\._wbg)/, "$1guard($2)$3"],
   // The Rust of the client has all its closures until it drops them.
@@ -114,33 +110,31 @@ const REPLACED = new Map([
 ]);
 
 /**
- * The methods of the class, as members of an object. Those of which each argument shows by its kind how it is passed are
- * `alike`: named with the function of the instance that they call. The `other` ones are functions of their own; `made` is
- * the one that makes a client.
+ * The functions that take a client, as members of an object. Those of which each argument shows by its kind how it is passed
+ * are `alike`: named with the function of the instance that they call. The `other` ones are functions of their own; `made`
+ * is the one that makes a client.
  */
 function calls(text) {
   const methods = { alike: [], other: [] };
   let made;
   let docAt = 0;
-  for (const method of text.matchAll(/^ {4}(\w+)\((.*)\) \{\n([\s\S]*?)^ {4}\}\n/gm)) {
+  for (const method of text.matchAll(/^export function (\w+)\((.*)\) \{\n([\s\S]*?)^\}\n/gm)) {
     const [all, name, parameters, body] = method;
     const doc = text.slice(docAt, method.index);
     docAt = method.index + all.length;
-    if (name === "__destroy_into_raw") continue;
     const [, run, list] = /(wasm\.\w+)\((.*)\);/.exec(body.replace(/^.*\{ wasm\..*\}$/gm, "")) ?? [];
     must(run);
     // Each written where it is passed: the length of a text or of bytes follows it, and is that of the last one.
     const values = new Map([...body.matchAll(/(\w+) = \+?(.+);$/gm)].map(([, name, value]) => [name, value]));
     const passed = list.replace(/\b(val|ptr|len)\d+\b/g, (name) => values.get(name)).replace(STRING, "passString($1)");
-    if (name === "constructor") made = `(${parameters}) => client(guard(() => ${run}(${passed}))())`;
-    else if (name === "free" || passed === ["this.__wbg_ptr", ...byKind(doc)].join(", ")) {
-      methods.alike.push(`    ${name}: ${run},`);
-    } else {
-      const call = passed.replace("this.__wbg_ptr", "pointer");
-      methods.other.push(`    ${name}: guard((${parameters}) => ${run}(${call})),`);
+    if (name === "create") made = `(${parameters}) => client(guard(() => ${run}(${passed}))())`;
+    else if (passed === byKind(doc).join(", ")) methods.alike.push(`    ${name}: ${run},`);
+    else {
+      const [call, others] = [passed.replace(/^client\b/, "number"), parameters.replace(/^client, /, "")];
+      methods.other.push(`    ${name}: guard((${others}) => ${run}(${call})),`);
     }
   }
-  must(made);
+  must(made && methods.alike.length > 0);
   return { made, methods };
 }
 

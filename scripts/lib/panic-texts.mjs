@@ -8,7 +8,6 @@ export const panicTexts = [
   "capacity overflow",
   "RefCell already borrowed",
   "RefCell already mutably borrowed",
-  "null pointer passed to rust",
   "0123456789abcdef",
   "0x0123456789ABCDEF",
   Array.from({ length: 100 }, (_, number) => String(number).padStart(2, "0")).join(""),
