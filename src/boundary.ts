@@ -61,7 +61,7 @@ export interface ClientPort {
 
   /**
    * Sends a request; with `wait` it waits for a connection while there is none. With `isTimeTold` the recipient is told how
-   * much time is left.
+   * much time is left. `key` is its idempotency key, empty for none.
    */
   send(
     call: CallNumber,
@@ -73,6 +73,7 @@ export interface ClientPort {
     timeout: number,
     wait: boolean,
     isTimeTold: boolean,
+    key: string,
   ): void;
   invoke(call: CallNumber, service: number, body: Uint8Array): void;
   ping(call: CallNumber): void;
@@ -152,7 +153,7 @@ export interface ClientListener {
 
   /**
    * `respond` or `refuse` answers. `sender` is there unless the request is addressed to this session; `timeLeft` is infinite
-   * if the sender did not say.
+   * if the sender did not say. `key` is its idempotency key, if it has one.
    */
   requested(
     request: RequestNumber,
@@ -164,6 +165,7 @@ export interface ClientListener {
     name: string | undefined,
     bytes: Uint8Array,
     timeLeft: number,
+    key: string | undefined,
   ): void;
   /** The answer can no longer be delivered, or nobody waits for it any more. */
   requestAbandoned(request: RequestNumber, failure: Failure): void;

@@ -36,9 +36,9 @@ export class RequestContext {
 
   /**
    * `senderSessionId` is undefined for an addressed request, `properties` are keys and values if there are any, `timeLeft` is
-   * infinite if the sender did not say.
+   * infinite if the sender did not say, `idempotencyKey` is undefined if it named none.
    */
-  constructor(path, senderSessionId, properties, requestType, timeLeft) {
+  constructor(path, senderSessionId, properties, requestType, timeLeft, idempotencyKey) {
     this.path = path;
     // The broker says who asks only where it chose the handler.
     this.addressed = senderSessionId === undefined;
@@ -46,6 +46,7 @@ export class RequestContext {
     // Defines the keys: one called `__proto__` is a property like any other.
     this.sessionProperties = Object.fromEntries(properties ?? []);
     this.requestType = requestType;
+    if (idempotencyKey !== undefined) this.idempotencyKey = idempotencyKey;
     this.#end = timeLeft < Infinity ? performance.now() + timeLeft : Infinity;
   }
 

@@ -18,8 +18,9 @@ export class Handlers {
 
   /** What the client tells of requests: see `ClientListener` in boundary.ts. */
   listener = {
-    requested: (request, handler, path, sender, properties, code, name, bytes, timeLeft) => {
-      const context = new RequestContext(path, sender, properties, code === 0 ? name : typeName(code), timeLeft);
+    requested: (request, handler, path, sender, properties, code, name, bytes, timeLeft, key) => {
+      const requestType = code === 0 ? name : typeName(code);
+      const context = new RequestContext(path, sender, properties, requestType, timeLeft, key);
       this.#answering.set(request, context);
       const respond = (answer) => this.#respond(request, context, answer);
       this.#handlers.get(handler).answer(context, code, name, bytes, respond);

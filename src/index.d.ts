@@ -654,7 +654,9 @@ export interface Messaging<C extends Contract = AnyContract> {
     filter: string,
     path: P,
     request: IfOpen<C, Value, RequestOf<C, P>>,
-    options?: RequestOptions & { onResponse?: FilterResponseHandler<IfOpen<C, any, ResponseOf<C, P>>> },
+    options?: Omit<RequestOptions, "idempotencyKey"> & {
+      onResponse?: FilterResponseHandler<IfOpen<C, any, ResponseOf<C, P>>>;
+    },
   ): Promise<number>;
 
   /**
@@ -679,7 +681,7 @@ export interface Messaging<C extends Contract = AnyContract> {
     filter: string,
     path: PathTold<C, T>,
     request: RequestTold<C, T>,
-    options?: RequestOptions & { atLeast?: number },
+    options?: Omit<RequestOptions, "idempotencyKey"> & { atLeast?: number },
   ): Gathering<ResponseTold<C, T>>;
 
   /**
@@ -806,6 +808,21 @@ export interface RequestOptions {
    * console.log(await messaging.sendRequestToPath("total", 2, { timeout: 1000 })); // -> 6
    */
   within?: RequestContext;
+  /**
+   * A text of 1 to 128 characters, by which the request may be sent again without being handled twice: the broker
+   * remembers what became of it, for 2 minutes from its answer on, and whoever sends another one with this key, to the
+   * same path or session and as the same principal, gets the same answer. The keys of an anonymous session are its own.
+   * Only with a broker that remembers, `session.supports("idempotency")`, and not to a filter: else `INVALID_ARGUMENT`.
+   * Default: none.
+   *
+   * @example
+   * let cups = 0;
+   * await session.messaging.addRequestHandler("tea", () => (cups += 1));
+   * const options = { idempotencyKey: "tea at five" };
+   * console.log(await session.messaging.sendRequestToPath("tea", null, options)); // -> 1
+   * console.log(await session.messaging.sendRequestToPath("tea", null, options)); // -> 1
+   */
+  idempotencyKey?: string;
 }
 
 /**
@@ -1000,6 +1017,8 @@ export interface RequestContext {
   readonly requestType: string;
   /** Milliseconds until the sender stops waiting, 0 from then on; `Infinity` if it named no timeout. */
   readonly timeLeft: number;
+  /** The key under which the sender may send the request again, if it named one: {@link RequestOptions.idempotencyKey}. */
+  readonly idempotencyKey?: string;
   /**
    * Aborted when nobody waits for the answer any more, or it can no longer be delivered. The reason is a
    * {@link MessagingError}: with code `CANCELLED` if the sender gave up or is gone, `TIMED_OUT` if its time or the handler's

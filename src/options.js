@@ -76,16 +76,20 @@ function reconnection(reconnect) {
  * @param {string[]} names of the options that there are
  * @param {number} requestTimeout of requests that name no timeout, in milliseconds
  * @returns `timeout` in milliseconds, which the recipient is told if `isTimeTold`; `responseCode` is the number of the data
- *   type to convert the response to, 0 for none
+ *   type to convert the response to, 0 for none; `key` is the idempotency key, empty for none
  */
 export function prepareRequest(request, options, names, requestTimeout) {
-  const { type, responseType, timeout, signal, within, whenDisconnected, onResponse } = members(options, names);
+  const { type, responseType, timeout, signal, within, whenDisconnected, idempotencyKey, onResponse } = members(
+    options,
+    names,
+  );
   const given = {
     responseCode: typeCode(responseType),
     timeout: patience("timeout", timeout),
     signal: abortSignal(signal),
     wait: waits(whenDisconnected),
     within: optional("within", within, "the context of a request", isContext),
+    key: optional("idempotencyKey", idempotencyKey, "a text of 1 to 128 characters", isKey) ?? "",
     onResponse,
   };
   const { code, named, bytes } = encode(request, type);
@@ -103,6 +107,10 @@ export function prepareRequest(request, options, names, requestTimeout) {
 /** The context of a request that is being handled. By what it can do, as a signal. */
 function isContext(value) {
   return isAbortSignal(value?.signal) && isAtLeast(0)(value.timeLeft);
+}
+
+function isKey(value) {
+  return typeof value === "string" && /^\P{Surrogate}{1,128}$/u.test(value);
 }
 
 /** What `whenDisconnected` says: whether to wait for a connection. */
@@ -170,8 +178,10 @@ const MEANT = {
   token: "credentials",
   username: "principal",
 };
-export const REQUEST_OPTIONS = ["type", "responseType", "timeout", "signal", "within", "whenDisconnected"];
-export const FILTER_OPTIONS = [...REQUEST_OPTIONS, "onResponse"];
+/** Of a request to whomever. */
+export const ASK_OPTIONS = ["type", "responseType", "timeout", "signal", "within", "whenDisconnected"];
+export const REQUEST_OPTIONS = [...ASK_OPTIONS, "idempotencyKey"];
+export const FILTER_OPTIONS = [...ASK_OPTIONS, "onResponse"];
 /** Of a handler, or of its options. */
 export const TYPES = ["requestType", "responseType"];
 export const STREAM_OPTIONS = [...TYPES, "maxConcurrent", "timeout", "addressed", "signal"];

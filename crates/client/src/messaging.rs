@@ -4,8 +4,9 @@ use std::fmt;
 use std::future::IntoFuture;
 use std::time::Duration;
 
-use antiphon_protocol::client::{Patience, Response, Terms};
+use antiphon_protocol::client::{self as core, Patience, Response, Terms};
 use antiphon_protocol::time::Moment;
+use antiphon_protocol::wire::headers::MAX_KEY_CHARS;
 use antiphon_protocol::wire::primitives::SessionId;
 use futures_util::StreamExt;
 
@@ -168,6 +169,9 @@ where
     })
 }
 
+/// What is wrong with a key.
+const KEY_LENGTH: &str = "an idempotency key has 1 to 128 characters";
+
 /// A request before it is sent.
 struct Draft {
     path: String,
@@ -176,6 +180,8 @@ struct Draft {
     when_disconnected: WhenDisconnected,
     /// When the sender of the request within which this one is sent stops waiting.
     deadline: Option<Moment>,
+    /// As the program named it.
+    key: Option<String>,
 }
 
 impl Draft {
@@ -186,18 +192,25 @@ impl Draft {
             timeout: None,
             when_disconnected: WhenDisconnected::Fail,
             deadline: None,
+            key: None,
         }
     }
 
     /// The value to be sent, for how long to wait, and whether that is told.
     fn finish(self, handle: &Handle) -> Result<(String, Value, Terms), RequestError> {
-        let Self { path, request, timeout, when_disconnected, deadline } = self;
+        let Self { path, request, timeout, when_disconnected, deadline, key } = self;
         let left = deadline.map(|deadline| deadline.since(platform::now()));
         let is_named = timeout.is_some() || left.is_some();
         let timeout = timeout.unwrap_or(handle.shared.request_timeout).min(left.unwrap_or(Duration::MAX));
         let patience = Patience { timeout, wait: when_disconnected == WhenDisconnected::Wait };
         // Unlimited time is nothing to tell.
-        let terms = Terms::new(patience, is_named && timeout < Duration::MAX);
+        let mut terms = Terms::new(patience, is_named && timeout < Duration::MAX);
+        if let Some(key) = key {
+            if !(1..=MAX_KEY_CHARS).contains(&key.chars().count()) {
+                return Err(core::RequestError::InvalidArgument(KEY_LENGTH).into());
+            }
+            terms = terms.with_key(&key);
+        }
         Ok((path, request.map_err(RequestError::unsendable)?, terms))
     }
 }
@@ -237,6 +250,39 @@ pub struct Ask {
     /// None for whoever handles the path.
     session: Option<SessionId>,
     draft: Draft,
+}
+
+impl Ask {
+    /// Lets the request be sent again without being handled twice: the broker remembers what became of it under this key,
+    /// which has 1 to 128 characters, for 2 minutes from its answer on, and a repeat, at the same path and from the same
+    /// principal, gets that answer. The handler is told: [`Request::idempotency_key`].
+    ///
+    /// With a server that remembers nothing, for which [`Session::supports`] no [`IDEMPOTENCY`], it fails as `INVALID_ARGUMENT`,
+    /// and nothing is sent.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use antiphon_client::{Messaging, Outcome, RequestError};
+    /// # async fn example(messaging: Messaging) -> Result<(), RequestError> {
+    /// let order = || {
+    ///     let asked = messaging.send_request_to_path("orders", "one tea");
+    ///     asked.idempotency_key("order 17").timeout(Duration::from_secs(2))
+    /// };
+    /// let answer = match order().await {
+    ///     // There will be one tea, whatever became of the first request.
+    ///     Err(error) if error.outcome() == Outcome::Unknown => order().await?,
+    ///     other => other?,
+    /// };
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// [`Session::supports`]: crate::Session::supports
+    /// [`IDEMPOTENCY`]: crate::Features::IDEMPOTENCY
+    pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
+        self.draft.key = Some(key.into());
+        self
+    }
 }
 
 impl IntoFuture for Ask {

@@ -21,6 +21,7 @@ pub struct Request {
     value: Value,
     /// When the sender stops waiting.
     deadline: Option<Moment>,
+    key: Option<String>,
 }
 
 impl Request {
@@ -41,6 +42,14 @@ impl Request {
     #[must_use]
     pub fn time_left(&self) -> Option<Duration> {
         Some(self.deadline()?.since(platform::now()))
+    }
+
+    /// The idempotency key under which the sender may send the request again, if it named one: [`Ask::idempotency_key`].
+    ///
+    /// [`Ask::idempotency_key`]: crate::Ask::idempotency_key
+    #[must_use]
+    pub fn idempotency_key(&self) -> Option<&str> {
+        self.key.as_deref()
     }
 
     /// When the sender stops waiting.
@@ -73,7 +82,8 @@ impl Request {
 impl From<ReceivedRequest> for Request {
     fn from(request: ReceivedRequest) -> Self {
         let deadline = request.time_left.map(|left| platform::now() + left);
-        Self { path: request.path, sender: request.sender, value: request.request.into(), deadline }
+        let ReceivedRequest { path, sender, request, key, .. } = request;
+        Self { path, sender, value: request.into(), deadline, key }
     }
 }
 
@@ -273,7 +283,7 @@ mod tests {
 
     fn request() -> Request {
         let sender = Sender { session: SessionId { server: 1, value: 2 }, properties: Vec::new() };
-        Request { path: "a".to_owned(), sender: Some(sender), value: Value::int64(1), deadline: None }
+        Request { path: "a".to_owned(), sender: Some(sender), value: Value::int64(1), deadline: None, key: None }
     }
 
     /// One handler that answers one request at a time, and three requests.

@@ -37,6 +37,7 @@ impl Features {
             | Self::DEADLINES.0
             | Self::CANCELLING.0
             | Self::BUSY.0
+            | Self::IDEMPOTENCY.0
             | Self::UNACKNOWLEDGED.0
             | Self::RENEWAL.0,
     );

@@ -1,5 +1,5 @@
-//! How much time is left for requests, giving them up, and handlers that are busy: the client's core with a server that knows
-//! of these, and without.
+//! How much time is left for requests, giving them up, handlers that are busy, and idempotency keys: the client's core with a
+//! server that knows of these, and without.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use antiphon_protocol::wire::decode_all;
 use antiphon_protocol::wire::envelope::{Message, request_frame};
 use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::handshake::{ConnectResponse, ResponseCode, SessionToken};
-use antiphon_protocol::wire::headers::{HeaderBlock, Headers};
+use antiphon_protocol::wire::headers::{Header, HeaderBlock, Headers};
 use antiphon_protocol::wire::layouts::{Cancel, SendToPath, SerialisedValue};
 use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
 use antiphon_protocol::wire::services::{Cancellation, MessagingSend, Service};
@@ -24,7 +24,7 @@ const VALUE: SerialisedValue<'_> = SerialisedValue { type_name: "binary", bytes:
 
 /// All that this is about.
 fn known() -> Features {
-    Features::DEADLINES | Features::CANCELLING | Features::BUSY
+    Features::DEADLINES | Features::CANCELLING | Features::BUSY | Features::IDEMPOTENCY
 }
 
 /// A session that is open, and reconnects for a minute, with a server that knows these features.
@@ -37,13 +37,18 @@ fn open(features: Features) -> ClientSession {
 }
 
 fn accept(session: &mut ClientSession, now: Moment, code: ResponseCode, features: Features) {
+    accept_from(session, now, code, features, 0);
+}
+
+/// The server wants messages again, from this number on, if nothing was lost.
+fn accept_from(session: &mut ClientSession, now: Moment, code: ResponseCode, features: Features, from: i32) {
     let accepted = ConnectResponse::Accepted {
         version: 25,
         code,
         session: SessionId { server: 1, value: 2 },
         token: SessionToken::from_random([7; 18]),
         ping_period: 0,
-        tail: 0,
+        tail: from,
         features: Some(features),
     };
     let connection = session.connection().expect("connecting");
@@ -53,9 +58,14 @@ fn accept(session: &mut ClientSession, now: Moment, code: ResponseCode, features
 
 /// There is another connection, on which all that was known is lost.
 fn reconnect(session: &mut ClientSession, now: Moment, features: Features) {
+    retry(session, now);
+    accept(session, now, ResponseCode::RECONNECTED_WITH_MESSAGE_LOSS, features);
+}
+
+/// Another connection is being opened.
+fn retry(session: &mut ClientSession, now: Moment) {
     session.retry_after(now, Some(Duration::ZERO), 0.0);
     session.handle_timeout(now);
-    accept(session, now, ResponseCode::RECONNECTED_WITH_MESSAGE_LOSS, features);
 }
 
 fn cut(session: &mut ClientSession) {
@@ -308,5 +318,80 @@ fn a_request_that_is_one_too_many_to_answer_is_refused_as_busy_at_a_server_that_
             panic!("{frames:?}")
         };
         assert_eq!((frames.len(), conversation, failure.reason), (1, ConversationId(65_537), reason));
+    }
+}
+
+/// With a key, and waiting for a connection.
+fn keyed() -> Terms {
+    telling(SECOND).with_key("key")
+}
+
+/// The key that a request has.
+fn key_of(frame: &[u8]) -> Option<&str> {
+    request(frame).1.text(Header::IdempotencyKey)
+}
+
+/// What becomes of a request whose key means nothing.
+fn knows_no_keys(event: &Event) -> bool {
+    matches!(event, Event::CallEnded { call: CallId(1), outcome: Err(RequestError::InvalidArgument(_)) })
+}
+
+#[test]
+fn a_key_goes_along_with_a_request_and_its_handler_is_told() {
+    let mut session = open(known());
+    sent(&mut session);
+    send(&mut session, keyed());
+    let frame = sent(&mut session).pop().expect("sent");
+    assert_eq!((key_of(&frame), request(&frame).1.time_left()), (Some("key"), Some(SECOND)));
+    let mut headers = HeaderBlock::default();
+    headers.add(Header::IdempotencyKey, b"key");
+    assert_eq!(receive(&mut open(known()), &headers).key.as_deref(), Some("key"));
+    assert_eq!(receive(&mut open(known() & !Features::IDEMPOTENCY), &headers).key, None);
+    assert_eq!(receive(&mut open(known()), &HeaderBlock::default()).key, None);
+}
+
+#[test]
+fn a_request_with_a_key_is_never_sent_to_a_server_that_knows_no_keys() {
+    for features in [Features::NONE, known() & !Features::IDEMPOTENCY] {
+        let mut session = open(features);
+        outputs(&mut session);
+        send(&mut session, keyed());
+        let (frames, told) = outputs(&mut session);
+        assert!(frames.is_empty() && matches!(&told[..], [event] if knows_no_keys(event)), "{told:?}");
+    }
+    // Nor once there is a connection.
+    for (before, then, is_sent) in [(known(), Features::DEADLINES, false), (Features::NONE, known(), true)] {
+        let mut session = open(before);
+        cut(&mut session);
+        outputs(&mut session);
+        send(&mut session, keyed());
+        assert_eq!(sent(&mut session), Vec::<Vec<u8>>::new());
+        reconnect(&mut session, START, then);
+        let (frames, told) = outputs(&mut session);
+        assert_eq!((frames.len(), told.iter().any(knows_no_keys)), (usize::from(is_sent), !is_sent));
+        assert!(frames.iter().all(|frame| key_of(frame) == Some("key")));
+    }
+}
+
+#[test]
+fn a_request_with_a_key_that_is_sent_again_keeps_it_and_where_keys_mean_nothing_the_session_begins_anew() {
+    for (features, is_sent) in [(known(), true), (known() & !Features::IDEMPOTENCY, false), (Features::NONE, false)] {
+        let mut session = open(known());
+        outputs(&mut session);
+        send(&mut session, keyed());
+        sent(&mut session);
+        cut(&mut session);
+        retry(&mut session, START);
+        outputs(&mut session);
+        let connection = session.connection();
+        accept_from(&mut session, START, ResponseCode::RECONNECTED, features, 1);
+        let frames = sent(&mut session);
+        assert_eq!((frames.len(), session.connection() == connection), (usize::from(is_sent), is_sent));
+        assert!(frames.iter().all(|frame| key_of(frame) == Some("key")));
+        if !is_sent {
+            accept(&mut session, START, ResponseCode::OK, features);
+            let (frames, told) = outputs(&mut session);
+            assert!(frames.is_empty() && told.contains(&failed(RequestError::ConnectionLost)), "{told:?}");
+        }
     }
 }

@@ -5,6 +5,7 @@ import {
   BUSY,
   CANCELLING,
   DEADLINES,
+  IDEMPOTENCY,
   RENEWAL,
   readBatch,
   readFrame,
@@ -14,7 +15,7 @@ import { broker, scripted } from "../reconnection/support.mjs";
 import { open } from "../support/client.mjs";
 import { connectPeer } from "../support/endpoint.mjs";
 
-export const ALL = BATCHING | DEADLINES | CANCELLING | BUSY | UNACKNOWLEDGED | RENEWAL;
+export const ALL = BATCHING | DEADLINES | CANCELLING | BUSY | IDEMPOTENCY | UNACKNOWLEDGED | RENEWAL;
 
 /** Our client at a scripted server, with the connection as the server has it. */
 export async function openScripted(t, response, given) {

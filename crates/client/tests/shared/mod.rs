@@ -3,6 +3,7 @@
 //!
 //! A test that is not in the list at the end is code that is never used, of which the compiler tells.
 
+pub mod along;
 pub mod deadlines;
 pub mod examples;
 pub mod filters;
@@ -108,6 +109,10 @@ macro_rules! every_test {
                 a_handler_is_dropped_when_the_request_is
                 a_handler_is_dropped_when_its_senders_time_is_over
                 a_request_within_another_one_has_no_more_time_than_that
+            }
+            along(broker) {
+                a_request_that_is_repeated_under_its_key_is_handled_once
+                a_key_that_is_none_is_an_error_that_says_so
             }
             filters(broker) {
                 a_request_to_a_filter_gives_the_count_and_then_every_response

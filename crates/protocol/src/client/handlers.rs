@@ -238,7 +238,8 @@ impl ClientSession {
         }
         let Some(id) = self.received.add(now, conversation, timeout, time_left) else { return };
         let (path, request) = (path.to_owned(), request.into());
-        self.deliver(Event::RequestReceived(ReceivedRequest { id, handler, path, sender, request, time_left }));
+        let key = headers.text(Header::IdempotencyKey).map(str::to_owned);
+        self.deliver(Event::RequestReceived(ReceivedRequest { id, handler, path, sender, request, time_left, key }));
     }
 
     /// The sender of a request does not wait for the answer any more.

@@ -24,6 +24,8 @@ pub struct ReceivedRequest {
     pub request: Value,
     /// How long its sender waits for the answer, from when the request came. None if it did not say.
     pub time_left: Option<Duration>,
+    /// The idempotency key under which its sender may send it again; none if it has none.
+    pub key: Option<String>,
 }
 
 /// The sender of a request.

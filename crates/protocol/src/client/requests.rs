@@ -179,7 +179,7 @@ impl ClientSession {
     ) {
         let frame = headers.before(frame);
         let mut call = Call::new(now, timeout, purpose, Some(conversation));
-        match self.connection.way_for(frame.len(), wait && self.calls.may_wait()) {
+        match self.way_for(&frame, wait && self.calls.may_wait()) {
             Ok(Way::Open) => {
                 self.calls.open(id, call);
                 self.send_request(frame, timeout);
@@ -190,6 +190,16 @@ impl ClientSession {
             }
             Err(error) => self.report(id, purpose, Err(error)),
         }
+    }
+
+    /// How a request gets to the server, or why it does not; `may_wait` says whether it may take its time.
+    fn way_for(&self, frame: &[u8], may_wait: bool) -> Result<Way, RequestError> {
+        let way = self.connection.way_for(frame.len(), may_wait)?;
+        // Which features there will be, is known only on a connection.
+        if way == Way::Open && !headers::may_go(frame, self.features()) {
+            return Err(RequestError::InvalidArgument("this server knows no idempotency keys, send without one"));
+        }
+        Ok(way)
     }
 
     /// Sends a request, which says how much time it has left if it says so at all.
@@ -207,9 +217,9 @@ impl ClientSession {
                 continue;
             }
             let Some((frame, deadline)) = self.calls.take_unsent(call) else { continue };
-            match self.connection.way_for(frame.len(), false) {
+            match self.way_for(&frame, false) {
                 Ok(_) => self.send_request(frame, deadline.since(now)),
-                // The server takes smaller messages than the one that was there before.
+                // The server takes smaller messages than the one that was there before, or knows no keys.
                 Err(error) => self.end_call(call, Err(error)),
             }
         }

@@ -26,4 +26,12 @@ impl Terms {
         terms.headers.add(Header::TimeLeft, if is_time_told { &[0; 4] } else { &[] });
         terms
     }
+
+    /// With an idempotency key, of 1 to 128 characters, under which the server remembers what becomes of the request; with
+    /// none if it is empty. To a server that remembers nothing, the request is not sent.
+    #[must_use]
+    pub fn with_key(mut self, key: &str) -> Self {
+        self.headers.add(Header::IdempotencyKey, key.as_bytes());
+        self
+    }
 }

@@ -204,6 +204,15 @@ pub fn surplus(message: &[u8], features: Features) -> usize {
     Headers::split(message, Features::WITH_HEADERS).map_or(0, |(_, rest)| message.len() - rest.len())
 }
 
+/// Whether a message may go out on a connection with these features: one with a key would be no repeat where keys mean
+/// nothing, and be handled again.
+#[must_use]
+pub fn may_go(message: &[u8], features: Features) -> bool {
+    features.has(Features::IDEMPOTENCY)
+        || Headers::split(message, Features::IDEMPOTENCY)
+            .is_ok_and(|(headers, _)| headers.get(Header::IdempotencyKey).is_empty())
+}
+
 /// Sets the time that is left, in a message that says one already: it has waited to be sent.
 pub fn set_time_left(message: &mut [u8], left: Duration) {
     let [WITH_HEADERS, rest @ ..] = message else { return };
@@ -280,6 +289,17 @@ mod tests {
         assert_eq!(HeaderBlock::default().before(vec![29]), [29]);
         assert_eq!(Headers::split(&[29], Features::WITH_HEADERS), Ok((Headers::NONE, &[29][..])));
         assert_eq!(Headers::split(&[], Features::WITH_HEADERS), Ok((Headers::NONE, &[][..])));
+    }
+
+    #[test]
+    fn a_message_with_a_key_goes_only_where_keys_mean_something() {
+        let mut block = HeaderBlock::default();
+        block.add_time_left(Duration::ZERO);
+        assert!(may_go(&[29], Features::NONE) && may_go(&block.before(vec![29]), Features::DEADLINES));
+        block.add(Header::IdempotencyKey, b"key");
+        let message = block.before(vec![29]);
+        assert!(may_go(&message, Features::IDEMPOTENCY));
+        assert!(!may_go(&message, Features::NONE) && !may_go(&message, Features::DEADLINES));
     }
 
     #[test]

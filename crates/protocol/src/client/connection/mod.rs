@@ -30,6 +30,7 @@ use crate::recovery::{Frame, RecoveryBuffer};
 use crate::text;
 use crate::time::Moment;
 use crate::wire::handshake::{Recovery, ResponseCode, SessionToken};
+use crate::wire::headers;
 use crate::wire::primitives::{ConversationId, SessionId};
 
 /// A consequence of an event on the connection, for the rest of the session to carry out.
@@ -376,11 +377,14 @@ impl Connection {
         let (session, before) = (accepted.session, recovering.last().session);
         let missed = match accepted.resend_from {
             Some(number) => {
-                let Some(missed) = self.sent.since(number) else {
-                    // It wants what we no longer have.
+                let missed: Option<Vec<Frame>> = self.sent.since(number).map(|frames| frames.cloned().collect());
+                let features = accepted.negotiated.features;
+                let missed = missed.filter(|missed| missed.iter().all(|frame| headers::may_go(frame, features)));
+                if missed.is_none() {
+                    // It wants what we no longer have, or what is not for it.
                     return recovering.start_afresh(now, &mut self.attempts, "the server wants what was not sent");
-                };
-                Some(missed.cloned().collect())
+                }
+                missed
             }
             None => {
                 // The counters start anew.

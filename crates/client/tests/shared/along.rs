@@ -1,0 +1,36 @@
+//! What goes along with requests: idempotency keys.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use antiphon_client::{Features, Outcome, Request};
+
+use super::{error_of, open, unique};
+
+pub async fn a_request_that_is_repeated_under_its_key_is_handled_once(broker: &str) {
+    let (session, messaging) = open(broker).await;
+    assert!(session.supports(Features::IDEMPOTENCY));
+    let (path, count) = (unique("repeated"), Arc::new(AtomicU32::new(0)));
+    let handler = move |request: Request| {
+        let number = count.fetch_add(1, Ordering::Relaxed);
+        async move { Ok((request.idempotency_key().map(str::to_owned), number)) }
+    };
+    messaging.add_request_handler(&path, handler).await.expect("registered");
+    for (key, expected) in [("one", 0), ("one", 0), ("two", 1)] {
+        let answer = messaging.send_request_to_path(&path, ()).idempotency_key(key).await.expect("answered");
+        assert_eq!(answer.decode(), Ok((Some(key.to_owned()), expected)));
+    }
+    let answer = messaging.send_request_to_path(&path, ()).await.expect("answered");
+    assert_eq!(answer.decode(), Ok((None::<String>, 2)));
+}
+
+pub async fn a_key_that_is_none_is_an_error_that_says_so(broker: &str) {
+    let (_session, messaging) = open(broker).await;
+    for key in [String::new(), "é".repeat(129)] {
+        let outcome = messaging.send_request_to_path("a", ()).idempotency_key(key).await;
+        assert!(outcome.as_ref().is_err_and(|error| error.to_string().contains("1 to 128 characters")), "{outcome:?}");
+        assert_eq!(error_of(outcome), ("INVALID_ARGUMENT".to_owned(), Outcome::NotSent));
+    }
+    let outcome = messaging.send_request_to_path(&unique("nobody"), ()).idempotency_key("é".repeat(128)).await;
+    assert_eq!(error_of(outcome).0, "UNHANDLED_MESSAGE");
+}
