@@ -61,7 +61,8 @@ export interface ClientPort {
 
   /**
    * Sends a request; with `wait` it waits for a connection while there is none. With `isTimeTold` the recipient is told how
-   * much time is left. `key` is its idempotency key, empty for none.
+   * much time is left. `key` is its idempotency key, and `metadata` what is said
+   * beside it, an object of strings as a json value; empty for none.
    */
   send(
     call: CallNumber,
@@ -74,6 +75,7 @@ export interface ClientPort {
     wait: boolean,
     isTimeTold: boolean,
     key: string,
+    metadata: Uint8Array,
   ): void;
   invoke(call: CallNumber, service: number, body: Uint8Array): void;
   ping(call: CallNumber): void;
@@ -153,7 +155,8 @@ export interface ClientListener {
 
   /**
    * `respond` or `refuse` answers. `sender` is there unless the request is addressed to this session; `timeLeft` is infinite
-   * if the sender did not say. `key` is its idempotency key, if it has one.
+   * if the sender did not say. `key` is its idempotency key, if it has one, `metadata` a json
+   * value, which should be an object of strings, or empty.
    */
   requested(
     request: RequestNumber,
@@ -166,6 +169,7 @@ export interface ClientListener {
     bytes: Uint8Array,
     timeLeft: number,
     key: string | undefined,
+    metadata: Uint8Array,
   ): void;
   /** The answer can no longer be delivered, or nobody waits for it any more. */
   requestAbandoned(request: RequestNumber, failure: Failure): void;

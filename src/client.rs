@@ -142,7 +142,7 @@ pub fn retry_after(client: u32, delay: Option<f64>) {
 /// Sends a request to whichever session handles `path` (`recipient` 0), to the session `whom` (1), or to those that the
 /// session filter `whom` matches (2). The value is of data type `code`; `timeout` is in milliseconds; with `wait` it
 /// waits for a connection while there is none. The recipient is told how much time is left with `is_time_told`.
-/// `key` is its idempotency key, empty for none.
+/// `key` is its idempotency key, and `metadata` what is said beside it, a json value; empty for none.
 #[expect(clippy::too_many_arguments, reason = "each crosses the boundary by itself")]
 #[wasm_bindgen]
 pub fn send(
@@ -157,6 +157,7 @@ pub fn send(
     wait: bool,
     is_time_told: bool,
     key: &str,
+    metadata: &[u8],
 ) {
     let (value, patience) = (as_wire(code, bytes), Patience { timeout: milliseconds(timeout), wait });
     let addressee = match recipient {
@@ -166,7 +167,7 @@ pub fn send(
     if recipient == TO_SESSION && addressee.is_none() {
         return session(client).listener().tell_invalid_argument(call, InvalidSessionId::MESSAGE);
     }
-    let terms = Terms::new(patience, is_time_told).with_key(key);
+    let terms = Terms::new(patience, is_time_told).with_key(key).with_metadata(metadata);
     session(client).change(|core, now| match (recipient, addressee) {
         (_, Some(addressee)) => core.send_to_session(now, id(call), addressee, path, value, terms),
         (TO_FILTER, _) => core.send_to_filter(now, id(call), whom, path, value, terms),

@@ -24,7 +24,10 @@ import {
   REASON_INVALID_DATA,
   REASON_REJECTED_REQUEST,
 } from "./tables.js";
-import { decode, encodeAnswer, typeCode } from "./value.js";
+import { decode, encodeAnswer, jsonIn, typeCode } from "./value.js";
+
+/** The first three bits of an object in CBOR. */
+const CBOR_OBJECT = 5;
 
 /** The context of a request: what its handler learns besides its value. */
 export class RequestContext {
@@ -36,9 +39,10 @@ export class RequestContext {
 
   /**
    * `senderSessionId` is undefined for an addressed request, `properties` are keys and values if there are any, `timeLeft` is
-   * infinite if the sender did not say, `idempotencyKey` is undefined if it named none.
+   * infinite if the sender did not say, `idempotencyKey` is undefined if it named none, `metadata` is
+   * a json value, readable only until this returns.
    */
-  constructor(path, senderSessionId, properties, requestType, timeLeft, idempotencyKey) {
+  constructor(path, senderSessionId, properties, requestType, timeLeft, idempotencyKey, metadata) {
     this.path = path;
     // The broker says who asks only where it chose the handler.
     this.addressed = senderSessionId === undefined;
@@ -47,6 +51,9 @@ export class RequestContext {
     this.sessionProperties = Object.fromEntries(properties ?? []);
     this.requestType = requestType;
     if (idempotencyKey !== undefined) this.idempotencyKey = idempotencyKey;
+    // What is no object, or no string in it, is not of our making.
+    const said = metadata[0] >> 5 === CBOR_OBJECT ? Object.entries(jsonIn(metadata) ?? {}) : [];
+    this.metadata = Object.freeze(Object.fromEntries(said.filter(([, value]) => typeof value === "string")));
     this.#end = timeLeft < Infinity ? performance.now() + timeLeft : Infinity;
   }
 

@@ -18,9 +18,9 @@ export class Handlers {
 
   /** What the client tells of requests: see `ClientListener` in boundary.ts. */
   listener = {
-    requested: (request, handler, path, sender, properties, code, name, bytes, timeLeft, key) => {
+    requested: (request, handler, path, sender, properties, code, name, bytes, timeLeft, key, metadata) => {
       const requestType = code === 0 ? name : typeName(code);
-      const context = new RequestContext(path, sender, properties, requestType, timeLeft, key);
+      const context = new RequestContext(path, sender, properties, requestType, timeLeft, key, metadata);
       this.#answering.set(request, context);
       const respond = (answer) => this.#respond(request, context, answer);
       this.#handlers.get(handler).answer(context, code, name, bytes, respond);

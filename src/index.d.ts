@@ -797,7 +797,7 @@ export interface RequestOptions {
   whenDisconnected?: "fail" | "wait";
   /**
    * The context of the request that is being handled when this one is sent: this one takes no longer than that has time
-   * left, and is given up with it. Default: none.
+   * left, is given up with it, and has its trace context: {@link metadata}. Default: none.
    *
    * @example
    * const { messaging } = session;
@@ -808,6 +808,18 @@ export interface RequestOptions {
    * console.log(await messaging.sendRequestToPath("total", 2, { timeout: 1000 })); // -> 6
    */
   within?: RequestContext;
+  /**
+   * Texts by key for whoever handles the request, beside its value: {@link RequestContext.metadata}. At most 8 KiB in all.
+   * `traceparent` and `tracestate` are the W3C trace context; those of the request that this one is {@link within} go along
+   * by themselves, unless this one names a `traceparent`. Dropped by brokers and clients that know of no metadata:
+   * `session.supports("metadata")`. Default: none.
+   *
+   * @example
+   * await session.messaging.addRequestHandler("tea", (_, { metadata }) => `for ${metadata.customer}`);
+   * const options = { metadata: { customer: "Ada" } };
+   * console.log(await session.messaging.sendRequestToPath("tea", null, options)); // -> for Ada
+   */
+  metadata?: Readonly<Record<string, string>>;
   /**
    * A text of 1 to 128 characters, by which the request may be sent again without being handled twice: the broker
    * remembers what became of it, for 2 minutes from its answer on, and whoever sends another one with this key, to the
@@ -1019,6 +1031,8 @@ export interface RequestContext {
   readonly timeLeft: number;
   /** The key under which the sender may send the request again, if it named one: {@link RequestOptions.idempotencyKey}. */
   readonly idempotencyKey?: string;
+  /** What the sender says beside the request: {@link RequestOptions.metadata}. Empty if it says nothing. */
+  readonly metadata: Readonly<Record<string, string>>;
   /**
    * Aborted when nobody waits for the answer any more, or it can no longer be delivered. The reason is a
    * {@link MessagingError}: with code `CANCELLED` if the sender gave up or is gone, `TIMED_OUT` if its time or the handler's

@@ -79,6 +79,7 @@ extern "C" {
         bytes: &[u8],
         time_left: f64,
         key: Option<&str>,
+        metadata: &[u8],
     );
     #[wasm_bindgen(method, js_name = requestAbandoned)]
     fn request_abandoned(this: &Listener, request: f64, failure: &JsValue);
@@ -195,7 +196,7 @@ impl Listener {
     }
 
     fn tell_request(&self, request: ReceivedRequest) {
-        let ReceivedRequest { id, handler, path, sender, request, time_left, key } = request;
+        let ReceivedRequest { id, handler, path, sender, request, time_left, key, metadata } = request;
         let session = sender.as_ref().map(|sender| sender.session.to_text());
         let properties = match sender {
             Some(sender) if !sender.properties.is_empty() => pairs(&sender.properties),
@@ -205,7 +206,8 @@ impl Listener {
         let (id, handler) = (id.0 as f64, handler.0 as f64);
         let time_left = time_left.map_or(f64::INFINITY, |left| left.as_secs_f64() * 1000.0);
         let (session, key) = (session.as_deref(), key.as_deref());
-        self.requested(id, handler, &path, session, &properties, code, name, &request.bytes, time_left, key);
+        let bytes = &request.bytes;
+        self.requested(id, handler, &path, session, &properties, code, name, bytes, time_left, key, &metadata);
     }
 
     /// A message of `size` bytes passes.

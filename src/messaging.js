@@ -120,7 +120,7 @@ export class Messaging {
       }
       const names = isToFilter ? FILTER_OPTIONS : REQUEST_OPTIONS;
       const prepared = prepareRequest(request, options, names, requestTimeout);
-      const { code, bytes, timeout, wait, isTimeTold, key, responseCode, signal, within } = prepared;
+      const { code, bytes, timeout, wait, isTimeTold, key, metadata, responseCode, signal, within } = prepared;
       const fault = client.tooLarge(bytes);
       if (fault) throw messagingError("MESSAGE_TOO_LARGE", fault, "not-sent");
       call.responseCode = responseCode;
@@ -130,7 +130,7 @@ export class Messaging {
       if (within) calls.abortBy(within.signal, call, abandon);
       if (inspectors.isWatched) call.measure(to);
       const { port } = this.#parts;
-      port.send(call.number, recipient, who, to, code, bytes, timeout, wait, isTimeTold, key);
+      port.send(call.number, recipient, who, to, code, bytes, timeout, wait, isTimeTold, key, metadata);
     };
     return calls.make(send, isToFilter ? FilterCall : Call);
   }

@@ -2,7 +2,7 @@
 
 import { ConnectError, MessagingError } from "./error.js";
 import { reasonOf } from "./platform.js";
-import { FEATURES } from "./tables.js";
+import { FEATURES, TYPE_JSON } from "./tables.js";
 import { encode, typeCode } from "./value.js";
 import { bytesOf } from "./value-writer.js";
 
@@ -33,11 +33,10 @@ export function connectOptions(options) {
       "a number from 22 to 29",
       (version) => Number.isInteger(version) && version > 21 && version < 30,
     ) ?? 25;
-  // Keys and values alternate.
-  const isSaid = properties.some((key, index) => index % 2 === 0 && key === ENVIRONMENT);
-  if (!isSaid) properties.push(ENVIRONMENT, environment());
+  if (!properties.some(([key]) => key === ENVIRONMENT)) properties.push([ENVIRONMENT, environment()]);
   return {
-    config: [principal, properties, version, connectTimeout, timeout, requestTimeout, maxMessageSize, batching],
+    // Keys and values of properties alternate.
+    config: [principal, properties.flat(), version, connectTimeout, timeout, requestTimeout, maxMessageSize, batching],
     principal: principal ?? "",
     connectTimeout,
     credentials: isFunction(given.credentials) ? given.credentials : checkedCredentials(given.credentials),
@@ -76,13 +75,12 @@ function reconnection(reconnect) {
  * @param {string[]} names of the options that there are
  * @param {number} requestTimeout of requests that name no timeout, in milliseconds
  * @returns `timeout` in milliseconds, which the recipient is told if `isTimeTold`; `responseCode` is the number of the data
- *   type to convert the response to, 0 for none; `key` is the idempotency key, empty for none
+ *   type to convert the response to, 0 for none; `key` is the idempotency key, and
+ *   `metadata` the bytes of what is said beside the request, both empty for none
  */
 export function prepareRequest(request, options, names, requestTimeout) {
-  const { type, responseType, timeout, signal, within, whenDisconnected, idempotencyKey, onResponse } = members(
-    options,
-    names,
-  );
+  const { type, responseType, timeout, signal, within, whenDisconnected, metadata, idempotencyKey, onResponse } =
+    members(options, names);
   const given = {
     responseCode: typeCode(responseType),
     timeout: patience("timeout", timeout),
@@ -90,6 +88,7 @@ export function prepareRequest(request, options, names, requestTimeout) {
     wait: waits(whenDisconnected),
     within: optional("within", within, "the context of a request", isContext),
     key: optional("idempotencyKey", idempotencyKey, "a text of 1 to 128 characters", isKey) ?? "",
+    metadata: metadataBytes(metadata, within?.metadata),
     onResponse,
   };
   const { code, named, bytes } = encode(request, type);
@@ -107,6 +106,21 @@ export function prepareRequest(request, options, names, requestTimeout) {
 /** The context of a request that is being handled. By what it can do, as a signal. */
 function isContext(value) {
   return isAbortSignal(value?.signal) && isAtLeast(0)(value.timeLeft);
+}
+
+/**
+ * The bytes of metadata, empty for none; with the trace context of the request that this one is within, whose metadata is
+ * `outer`, unless it names one itself.
+ */
+function metadataBytes(metadata, outer) {
+  if (isMissing(metadata) && !outer) return NONE;
+  const own = Object.fromEntries(stringEntries("metadata", metadata ?? {}));
+  const { traceparent, tracestate } = (own.traceparent === undefined && outer) || {};
+  const { bytes } = encode({ traceparent, tracestate, ...own }, TYPE_JSON);
+  // What brokers take.
+  if (bytes.length > 8192) throw invalid(`metadata has ${bytes.length} bytes, at most 8192 are sent`);
+  // An object without members has two.
+  return bytes.length > 2 ? bytes : NONE;
 }
 
 function isKey(value) {
@@ -179,7 +193,8 @@ const MEANT = {
   username: "principal",
 };
 /** Of a request to whomever. */
-export const ASK_OPTIONS = ["type", "responseType", "timeout", "signal", "within", "whenDisconnected"];
+export const ASK_OPTIONS = ["type", "responseType", "timeout", "signal", "within", "whenDisconnected", "metadata"];
+const NONE = new Uint8Array();
 export const REQUEST_OPTIONS = [...ASK_OPTIONS, "idempotencyKey"];
 export const FILTER_OPTIONS = [...ASK_OPTIONS, "onResponse"];
 /** Of a handler, or of its options. */
@@ -258,11 +273,12 @@ export function strings(name, value) {
   return items.map((item) => text(name, item));
 }
 
-/** The keys and values of an object of strings, alternating. */
+/** The keys and values of an object of strings. */
 function stringEntries(name, value) {
-  const items = readable(name, () => typeof value === "object" && Object.entries(value).flat());
-  if (!areStrings(items)) throw invalid(`${name} must be an object of strings`);
-  return items.map((item) => text(name, item));
+  const entries = readable(name, () => typeof value === "object" && Object.entries(value));
+  if (!entries || !areStrings(entries.flat())) throw invalid(`${name} must be an object of strings`);
+  for (const item of entries.flat()) text(name, item);
+  return entries;
 }
 
 function areStrings(items) {

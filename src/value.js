@@ -244,6 +244,15 @@ export function decode(code, name, bytes, wanted) {
   return result;
 }
 
+/** The json value that goes along with a message; undefined if there is none, or none that can be read. */
+export function jsonIn(bytes) {
+  try {
+    return read(TYPE_JSON, bytes);
+  } catch {
+    return undefined;
+  }
+}
+
 function incompatible(text) {
   throw new MessagingError("INCOMPATIBLE_DATATYPE", text, "failed");
 }

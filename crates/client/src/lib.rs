@@ -6,7 +6,8 @@
 //! - [`Messaging`]: the six operations and `gather`; in `messaging.rs`, what they give in `registration.rs`, `responses.rs`
 //!   and `gather.rs`.
 //! - [`Value`], [`IntoValue`]: what is sent; in `value/`.
-//! - [`Request`], [`Rejection`]: what a handler is given, and what it may say; in `requests.rs`.
+//! - [`Request`], [`Rejection`]: what a handler is given, and what it may say; in `requests.rs`. `metadata.rs`: what goes
+//!   along with a request.
 //! - [`RequestError`]: why there is no response, with code and outcome; in `error.rs`.
 //! - [`Events`]: what happens to a session; in `events.rs`.
 //!
@@ -30,6 +31,7 @@ mod gather;
 mod handle;
 mod lock;
 mod messaging;
+mod metadata;
 mod options;
 mod platform;
 mod registration;

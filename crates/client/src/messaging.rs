@@ -15,6 +15,7 @@ use crate::error::{RequestError, unexpected};
 use crate::gather::Gathering;
 use crate::handle::Handle;
 use crate::lock::Ref;
+use crate::metadata::{self, Metadata};
 use crate::options::WhenDisconnected;
 use crate::platform::{self, BoxFuture, MaybeSend, MaybeSync};
 use crate::registration::{AddRequestHandler, AddStreamHandler, FilterRegistration};
@@ -182,6 +183,9 @@ struct Draft {
     deadline: Option<Moment>,
     /// As the program named it.
     key: Option<String>,
+    metadata: Metadata,
+    /// That of the request within which this one is sent.
+    outer: Metadata,
 }
 
 impl Draft {
@@ -193,24 +197,29 @@ impl Draft {
             when_disconnected: WhenDisconnected::Fail,
             deadline: None,
             key: None,
+            metadata: Metadata::new(),
+            outer: Metadata::new(),
         }
     }
 
     /// The value to be sent, for how long to wait, and whether that is told.
     fn finish(self, handle: &Handle) -> Result<(String, Value, Terms), RequestError> {
-        let Self { path, request, timeout, when_disconnected, deadline, key } = self;
+        let Self { path, request, timeout, when_disconnected, deadline, key, mut metadata, outer } = self;
+        metadata::inherit(&mut metadata, &outer);
         let left = deadline.map(|deadline| deadline.since(platform::now()));
         let is_named = timeout.is_some() || left.is_some();
         let timeout = timeout.unwrap_or(handle.shared.request_timeout).min(left.unwrap_or(Duration::MAX));
         let patience = Patience { timeout, wait: when_disconnected == WhenDisconnected::Wait };
         // Unlimited time is nothing to tell.
         let mut terms = Terms::new(patience, is_named && timeout < Duration::MAX);
+        let metadata = metadata::written(&metadata)?;
         if let Some(key) = key {
             if !(1..=MAX_KEY_CHARS).contains(&key.chars().count()) {
                 return Err(core::RequestError::InvalidArgument(KEY_LENGTH).into());
             }
             terms = terms.with_key(&key);
         }
+        terms = terms.with_metadata(&metadata);
         Ok((path, request.map_err(RequestError::unsendable)?, terms))
     }
 }
@@ -232,9 +241,19 @@ macro_rules! draft_options {
                 self
             }
 
-            /// The request that is being answered when this one is sent: this one takes no longer than its sender waits.
+            /// The request that is being answered when this one is sent: this one takes no longer than its sender waits, and
+            /// has its trace context, `traceparent` and `tracestate` of its [metadata](Request::metadata), unless it names a
+            /// `traceparent`.
             pub fn within(mut self, request: &Request) -> Self {
                 self.draft.deadline = request.deadline();
+                self.draft.outer.clone_from(request.metadata());
+                self
+            }
+
+            /// Texts by key for whoever handles the request, at most 8 KiB in all: [`Request::metadata`]. Dropped where server or
+            /// handler do not know of metadata. Names of later calls replace those of earlier ones.
+            pub fn metadata<K: Into<String>, V: Into<String>>(mut self, metadata: impl IntoIterator<Item = (K, V)>) -> Self {
+                self.draft.metadata.extend(metadata.into_iter().map(|(key, text)| (key.into(), text.into())));
                 self
             }
         })*

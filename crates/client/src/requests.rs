@@ -10,6 +10,7 @@ use antiphon_protocol::wire::error_reason::ErrorReason;
 use futures_util::future::{AbortHandle, AbortRegistration};
 use serde::Deserialize;
 
+use crate::metadata::{self, Metadata};
 use crate::platform::{self, BoxFuture, SharedFn};
 use crate::value::{Value, ValueError};
 
@@ -22,6 +23,7 @@ pub struct Request {
     /// When the sender stops waiting.
     deadline: Option<Moment>,
     key: Option<String>,
+    metadata: Metadata,
 }
 
 impl Request {
@@ -50,6 +52,12 @@ impl Request {
     #[must_use]
     pub fn idempotency_key(&self) -> Option<&str> {
         self.key.as_deref()
+    }
+
+    /// What the sender says beside the request, by key; `traceparent` and `tracestate` are the W3C trace context.
+    #[must_use]
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.metadata
     }
 
     /// When the sender stops waiting.
@@ -82,8 +90,8 @@ impl Request {
 impl From<ReceivedRequest> for Request {
     fn from(request: ReceivedRequest) -> Self {
         let deadline = request.time_left.map(|left| platform::now() + left);
-        let ReceivedRequest { path, sender, request, key, .. } = request;
-        Self { path, sender, value: request.into(), deadline, key }
+        let ReceivedRequest { path, sender, request, key, metadata, .. } = request;
+        Self { path, sender, value: request.into(), deadline, key, metadata: metadata::read(metadata) }
     }
 }
 
@@ -283,7 +291,14 @@ mod tests {
 
     fn request() -> Request {
         let sender = Sender { session: SessionId { server: 1, value: 2 }, properties: Vec::new() };
-        Request { path: "a".to_owned(), sender: Some(sender), value: Value::int64(1), deadline: None, key: None }
+        Request {
+            path: "a".to_owned(),
+            sender: Some(sender),
+            value: Value::int64(1),
+            deadline: None,
+            key: None,
+            metadata: Metadata::new(),
+        }
     }
 
     /// One handler that answers one request at a time, and three requests.

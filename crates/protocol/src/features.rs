@@ -38,6 +38,7 @@ impl Features {
             | Self::CANCELLING.0
             | Self::BUSY.0
             | Self::IDEMPOTENCY.0
+            | Self::METADATA.0
             | Self::UNACKNOWLEDGED.0
             | Self::RENEWAL.0,
     );

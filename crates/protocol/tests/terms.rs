@@ -1,5 +1,5 @@
-//! How much time is left for requests, giving them up, handlers that are busy, and idempotency keys: the client's core with a
-//! server that knows of these, and without.
+//! How much time is left for requests, giving them up, handlers that are busy, idempotency keys and metadata: the client's
+//! core with a server that knows of these, and without.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ const VALUE: SerialisedValue<'_> = SerialisedValue { type_name: "binary", bytes:
 
 /// All that this is about.
 fn known() -> Features {
-    Features::DEADLINES | Features::CANCELLING | Features::BUSY | Features::IDEMPOTENCY
+    Features::DEADLINES | Features::CANCELLING | Features::BUSY | Features::IDEMPOTENCY | Features::METADATA
 }
 
 /// A session that is open, and reconnects for a minute, with a server that knows these features.
@@ -393,5 +393,24 @@ fn a_request_with_a_key_that_is_sent_again_keeps_it_and_where_keys_mean_nothing_
             let (frames, told) = outputs(&mut session);
             assert!(frames.is_empty() && told.contains(&failed(RequestError::ConnectionLost)), "{told:?}");
         }
+    }
+}
+
+#[test]
+fn metadata_goes_along_and_is_dropped_where_nobody_knows_of_it() {
+    let mut headers = HeaderBlock::default();
+    headers.add(Header::Metadata, b"texts");
+    for (features, expected) in [(known(), &b"texts"[..]), (known() & !Features::METADATA, b""), (Features::NONE, b"")]
+    {
+        let mut session = open(features);
+        sent(&mut session);
+        send(&mut session, telling(SECOND).with_metadata(b"texts"));
+        let frame = sent(&mut session).pop().expect("sent");
+        let (headers_sent, _) = Headers::split(&frame, features).expect("well formed");
+        assert_eq!(headers_sent.get(Header::Metadata), expected);
+        if features != Features::NONE {
+            assert_eq!(receive(&mut session, &headers).metadata, expected);
+        }
+        assert_eq!(receive(&mut open(features), &HeaderBlock::default()).metadata, b"");
     }
 }

@@ -6,6 +6,7 @@ import {
   CANCELLING,
   DEADLINES,
   IDEMPOTENCY,
+  METADATA,
   RENEWAL,
   readBatch,
   readFrame,
@@ -15,7 +16,7 @@ import { broker, scripted } from "../reconnection/support.mjs";
 import { open } from "../support/client.mjs";
 import { connectPeer } from "../support/endpoint.mjs";
 
-export const ALL = BATCHING | DEADLINES | CANCELLING | BUSY | IDEMPOTENCY | UNACKNOWLEDGED | RENEWAL;
+export const ALL = BATCHING | DEADLINES | CANCELLING | BUSY | IDEMPOTENCY | METADATA | UNACKNOWLEDGED | RENEWAL;
 
 /** Our client at a scripted server, with the connection as the server has it. */
 export async function openScripted(t, response, given) {

@@ -3,19 +3,21 @@
 //! - [`Value`]: a data type and bytes, and what it can be made of.
 //! - [`IntoValue`]: what can be sent: whatever serde can serialise, and values with a type of their own.
 //! - `writer`, `reader`: serde's data model as CBOR, one half in each.
-//! - `js`: values of JavaScript, in a browser; by way of `item`, whatever json can say.
+//! - `item`: whatever json can say.
+//! - `js`: values of JavaScript, in a browser.
 //! - `vectors`: tests by the recorded values of other clients.
 
+mod item;
 mod reader;
 mod writer;
 
-#[cfg(any(target_arch = "wasm32", test))]
-mod item;
 #[cfg(target_arch = "wasm32")]
 mod js;
 
 #[cfg(target_arch = "wasm32")]
 pub use js::{JsAnswer, js_handler};
+
+pub(crate) use item::Item;
 
 use std::borrow::Cow;
 use std::fmt;

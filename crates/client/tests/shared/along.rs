@@ -1,5 +1,6 @@
-//! What goes along with requests: idempotency keys.
+//! What goes along with requests: idempotency keys and metadata.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -33,4 +34,28 @@ pub async fn a_key_that_is_none_is_an_error_that_says_so(broker: &str) {
     }
     let outcome = messaging.send_request_to_path(&unique("nobody"), ()).idempotency_key("é".repeat(128)).await;
     assert_eq!(error_of(outcome).0, "UNHANDLED_MESSAGE");
+}
+
+pub async fn metadata_reaches_the_handler_and_a_trace_goes_on_with_requests_within_it(broker: &str) {
+    let (session, messaging) = open(broker).await;
+    assert!(session.supports(Features::METADATA));
+    let (outer, inner) = (unique("outer"), unique("inner"));
+    messaging.add_request_handler(&inner, async |request: Request| Ok(request.metadata().clone())).await.expect("ok");
+    let (asking, below) = (messaging.clone(), inner.clone());
+    let handler = move |request: Request| {
+        let (asking, inner) = (asking.clone(), below.clone());
+        async move {
+            let asked = asking.send_request_to_path(&inner, ()).metadata([("step", "2")]).within(&request);
+            Ok(asked.await?)
+        }
+    };
+    messaging.add_request_handler(&outer, handler).await.expect("registered");
+    let trace = [("traceparent", "00-1-2-01"), ("tracestate", "a=b"), ("step", "1")];
+    for (path, step) in [(inner, "1"), (outer, "2")] {
+        let answer = messaging.send_request_to_path(&path, ()).metadata(trace).await.expect("answered");
+        let expected = [("step", step), ("traceparent", "00-1-2-01"), ("tracestate", "a=b")];
+        assert_eq!(answer.decode(), Ok(BTreeMap::from(expected)));
+    }
+    let outcome = messaging.gather("all", "a", ()).metadata([("a", "x".repeat(8192))]).await.map(drop);
+    assert_eq!(error_of(outcome), ("INVALID_ARGUMENT".to_owned(), Outcome::NotSent));
 }

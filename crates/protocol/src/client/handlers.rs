@@ -239,7 +239,9 @@ impl ClientSession {
         let Some(id) = self.received.add(now, conversation, timeout, time_left) else { return };
         let (path, request) = (path.to_owned(), request.into());
         let key = headers.text(Header::IdempotencyKey).map(str::to_owned);
-        self.deliver(Event::RequestReceived(ReceivedRequest { id, handler, path, sender, request, time_left, key }));
+        let metadata = headers.get(Header::Metadata).to_vec();
+        let received = ReceivedRequest { id, handler, path, sender, request, time_left, key, metadata };
+        self.deliver(Event::RequestReceived(received));
     }
 
     /// The sender of a request does not wait for the answer any more.

@@ -26,6 +26,8 @@ pub struct ReceivedRequest {
     pub time_left: Option<Duration>,
     /// The idempotency key under which its sender may send it again; none if it has none.
     pub key: Option<String>,
+    /// What its sender says beside it: a json value in CBOR, which should be an object of strings; empty if there is none.
+    pub metadata: Vec<u8>,
 }
 
 /// The sender of a request.

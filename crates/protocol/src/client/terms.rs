@@ -34,4 +34,11 @@ impl Terms {
         self.headers.add(Header::IdempotencyKey, key.as_bytes());
         self
     }
+
+    /// With texts by key for whoever handles the request: an object of strings as a json value in CBOR; none if it is empty.
+    #[must_use]
+    pub fn with_metadata(mut self, metadata: &[u8]) -> Self {
+        self.headers.add(Header::Metadata, metadata);
+        self
+    }
 }
