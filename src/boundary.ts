@@ -25,13 +25,14 @@ type Recipient = 0 | 1 | 2;
 type Features = number;
 /** Keys and values. */
 type Properties = [key: string, value: string][];
-/** What a `MessagingError` is made of; `faults` are those of a session filter. */
+/** What a `MessagingError` is made of; `faults` are those of a session filter, `details` a json value. */
 type Failure = [
   code: string,
   message: string,
   outcome: "not-sent" | "refused" | "failed" | "unknown",
   reason?: number,
   faults?: [message: string, line: number, column: number][],
+  details?: Uint8Array,
 ];
 
 /** What JavaScript calls. Times are in milliseconds. */
@@ -105,7 +106,8 @@ export interface ClientPort {
   addStream(handler: HandlerNumber, path: string, addressed: boolean, timeout: number): void;
   removeStream(handler: HandlerNumber): void;
   respond(request: RequestNumber, type: TypeCode, bytes: Uint8Array): void;
-  refuse(request: RequestNumber, reason: number, text: string): void;
+  /** `details` are a json value, empty for none. */
+  refuse(request: RequestNumber, reason: number, text: string, details: Uint8Array): void;
 
   /** Whether `inspected` is called. */
   inspect(isWanted: boolean): void;

@@ -1,9 +1,9 @@
 // Calls: what an application has started and waits for, each under the number by which the client in Rust knows it.
 
-import { callSite, MessagingError, messagingError, seenFrom } from "./error.js";
+import { callSite, MessagingError, seenFrom } from "./error.js";
 import { isFunction } from "./options.js";
 import { Deferred, whenAborted } from "./platform.js";
-import { decode } from "./value.js";
+import { decode, errorOf } from "./value.js";
 
 /** One call; its promise is what the application has. */
 export class Call extends Deferred {
@@ -101,14 +101,14 @@ export class Calls {
     },
     callFailed: (number, error) => {
       const call = this.#remove(number);
-      const failed = messagingError(...error);
+      const failed = errorOf(error);
       call?.fail(failed);
       call?.end(failed);
     },
     filterAnswered: (number, ...response) => this.#open.get(number)?.respond(...response),
     filterFailed: (number, session, received, expected, error) =>
-      this.#open.get(number)?.respondNot(session, received, expected, messagingError(...error)),
-    filterEnded: (number, error) => this.#remove(number)?.end(error && messagingError(...error)),
+      this.#open.get(number)?.respondNot(session, received, expected, errorOf(error)),
+    filterEnded: (number, error) => this.#remove(number)?.end(error && errorOf(error)),
   };
 
   /**

@@ -259,10 +259,10 @@ pub fn respond(client: u32, request: f64, code: u8, bytes: &[u8]) {
     session(client).act(|core| core.respond(RequestId(request as u64), Ok(as_wire(code, bytes))));
 }
 
-/// Answers a request with an error.
+/// Answers a request with an error; `details` are a json value, empty for none.
 #[wasm_bindgen]
-pub fn refuse(client: u32, request: f64, reason: i32, text: &str) {
-    session(client).act(|core| core.respond(RequestId(request as u64), Err((ErrorReason(reason), text))));
+pub fn refuse(client: u32, request: f64, reason: i32, text: &str, details: &[u8]) {
+    session(client).act(|core| core.respond(RequestId(request as u64), Err((ErrorReason(reason), text, details))));
 }
 
 /// Whether the listener is told of messages as they pass.

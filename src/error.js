@@ -6,20 +6,22 @@ export class MessagingError extends Error {
    * @param {string} code for programs, e.g. `TIMED_OUT`
    * @param {string} message for people
    * @param {"not-sent" | "refused" | "failed" | "unknown"} outcome whether the request may have been acted on
-   * @param {{ reason?: number, cause?: unknown }} [details] `reason` is the number that the other side gave
+   * @param {{ reason?: number, cause?: unknown, details?: unknown }} [more] `reason` is the number that the other side gave,
+   *   `details` what it said beside the message
    */
-  constructor(code, message, outcome, details) {
-    super(message, details?.cause === undefined ? undefined : { cause: details.cause });
+  constructor(code, message, outcome, { reason, cause, details } = {}) {
+    super(message, cause === undefined ? undefined : { cause });
     this.code = code;
     this.outcome = outcome;
-    if (details?.reason !== undefined) this.reason = details.reason;
+    if (reason !== undefined) this.reason = reason;
+    if (details !== undefined) this.details = details;
   }
 }
 
 /** The session filter does not parse; `errors` says where. */
 export class InvalidFilterError extends MessagingError {
-  constructor(message, errors, details) {
-    super("INVALID_FILTER", message, "refused", details);
+  constructor(message, errors) {
+    super("INVALID_FILTER", message, "refused");
     this.errors = errors;
   }
 }
@@ -91,11 +93,12 @@ export function seenFrom(site, error) {
   return error;
 }
 
-/** What was thrown: its text, if it has one; and of a request handler, whether it declined or complained. */
+/** What was thrown: its text, if it has one; and of a request handler, whether it declined, with which details, or complained. */
 export function describeThrown(thrown) {
   let rejected = false;
   let invalid = false;
   let text = "";
+  let details;
   try {
     // By name too: an application may have this package twice, by different entries for example.
     rejected = thrown instanceof RejectedRequestError || thrown?.name === "RejectedRequestError";
@@ -103,10 +106,11 @@ export function describeThrown(thrown) {
     const message = thrown?.message;
     const isObject = typeof thrown === "object" && thrown !== null;
     text = typeof message === "string" ? message : String(isObject ? JSON.stringify(thrown) : thrown);
+    if (rejected) details = thrown.details;
   } catch {
     // Something that throws when it is looked at, or has no text.
   }
-  return { rejected, invalid, text };
+  return { rejected, invalid, text, details };
 }
 
 /** The text of something that was thrown. */
@@ -118,10 +122,10 @@ export function textOf(thrown) {
  * How Rust makes a `MessagingError`; what is missing is `undefined`. `faults` are those of a session filter: message,
  * line and column of each.
  */
-export function messagingError(code, message, outcome, reason, faults, cause) {
+export function messagingError(code, message, outcome, reason, faults, cause, details) {
   if (faults) {
     const errors = faults.map(([message, line, column]) => ({ message, line, column }));
     return new InvalidFilterError(message, errors);
   }
-  return new MessagingError(code, message, outcome, { reason, cause });
+  return new MessagingError(code, message, outcome, { reason, cause, details });
 }

@@ -151,7 +151,7 @@ export class Handler {
    * @param {number} code data type of the request, 0 if it is one that we do not know, called `name`
    * @param {Uint8Array} bytes the request, readable only until this returns
    * @param {(answer) => void} respond is called once, with a value `{ code, bytes }`, which is to be read at once, or with
-   *   a refusal `{ reason, text, thrown }`, where `thrown` is there if the handler failed
+   *   a refusal `{ reason, text, details, thrown }`, where `thrown` is there if the handler failed
    */
   answer(context, code, name, bytes, respond) {
     let request;
@@ -245,8 +245,8 @@ function invoke(callback, request, context) {
 
 /** What the sender is told about something that was thrown. */
 function refusal(thrown) {
-  const { rejected, invalid, text: said } = describeThrown(thrown);
+  const { rejected, invalid, text: said, details } = describeThrown(thrown);
   const text = said || "the request handler threw without a message";
-  if (rejected) return { reason: REASON_REJECTED_REQUEST, text };
+  if (rejected) return { reason: REASON_REJECTED_REQUEST, text, details };
   return invalid ? { reason: REASON_INVALID_DATA, text } : { reason: REASON_CALLBACK_EXCEPTION, text, thrown };
 }

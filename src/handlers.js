@@ -4,8 +4,12 @@
 import { messagingError } from "./error.js";
 import { RequestContext } from "./handler.js";
 import { ERROR, WARN } from "./platform.js";
-import { REASON_CALLBACK_EXCEPTION, REASON_INVALID_DATA } from "./tables.js";
-import { typeName } from "./value.js";
+import { REASON_CALLBACK_EXCEPTION, REASON_INVALID_DATA, TYPE_JSON } from "./tables.js";
+import { encode, typeName } from "./value.js";
+
+/** Most bytes of the details of an error, which brokers pass on. */
+const MAX_DETAILS = 65_536;
+const NONE = new Uint8Array();
 
 /** The handlers of a session. */
 export class Handlers {
@@ -75,7 +79,7 @@ export class Handlers {
     RequestContext.abandon(context, reason);
   }
 
-  #respond(request, context, { reason = REASON_CALLBACK_EXCEPTION, text, thrown, code, bytes }) {
+  #respond(request, context, { reason = REASON_CALLBACK_EXCEPTION, text, details, thrown, code, bytes }) {
     this.#answering.delete(request);
     const { port } = this.#client;
     const refusal = bytes ? this.#client.tooLarge(bytes) : text;
@@ -89,6 +93,19 @@ export class Handlers {
     else if (reason === REASON_CALLBACK_EXCEPTION && !RequestContext.isStopped(context, thrown)) {
       this.#log(ERROR, failed, thrown ?? refusal);
     }
-    port?.refuse(request, reason, refusal);
+    port?.refuse(request, reason, refusal, details === undefined ? NONE : this.#bytesOf(details, failed));
+  }
+
+  /** The bytes of the details of an error; none of what cannot be sent, which must not keep the error from its sender. */
+  #bytesOf(details, failed) {
+    try {
+      const { bytes } = encode(details, TYPE_JSON);
+      const { length } = bytes;
+      if (length <= MAX_DETAILS) return bytes;
+      throw new RangeError(`${length} bytes, at most ${MAX_DETAILS} are sent`);
+    } catch (error) {
+      this.#log(ERROR, failed, "its details were left out:", error);
+      return NONE;
+    }
   }
 }

@@ -1574,7 +1574,16 @@ export class MessagingError extends Error {
   readonly outcome: Outcome;
   /** The error of your own code, if that was the cause: what a schema, a getter or a `credentials` function threw. */
   readonly cause?: unknown;
-  /** Further data from the handler's error, if the other side could send it. */
+  /**
+   * What the handler's {@link RejectedRequestError.details} were, if it had some and they could be sent: a json value of at most
+   * 64 KiB, between clients that know of details, `session.supports("details")`.
+   *
+   * @example
+   * await session.messaging.addRequestHandler("tea", () => {
+   *   throw new RejectedRequestError("sold out", { details: { left: ["coffee"] } });
+   * });
+   * await session.messaging.sendRequestToPath("tea", null).catch(({ details }) => console.log(details)); // -> { left: [ 'coffee' ] }
+   */
   readonly details?: unknown;
 }
 
@@ -1619,7 +1628,7 @@ export class RejectedRequestError extends Error {
    * Creates the error.
    *
    * @param message what the sender is told, at most 1024 characters of it
-   * @param options `details`: a json value for the sender's error; `cause`: not sent
+   * @param options `details`: a json value for the sender's error, {@link RejectedRequestError.details}; `cause`: not sent
    * @example
    * await session.messaging.addRequestHandler("closed", async () => {
    *   throw new RejectedRequestError("we are closed today", { details: { opens: "Monday" } });
@@ -1627,7 +1636,8 @@ export class RejectedRequestError extends Error {
    */
   constructor(message: string, options?: { details?: Value; cause?: unknown });
   /**
-   * Further data for the sender.
+   * Further data for the sender, for its {@link MessagingError.details}. What is no json value or has more than 64 KiB is left
+   * out, which the console of this side shows.
    *
    * @example
    * console.log(new RejectedRequestError("sold out", { details: { left: 0 } }).details); // -> { left: 0 }

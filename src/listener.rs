@@ -229,7 +229,7 @@ impl Listener {
     }
 }
 
-/// What a `MessagingError` is made of: code, message, outcome, reason, faults of a session filter.
+/// What a `MessagingError` is made of: code, message, outcome, reason, faults of a session filter, details.
 #[cold]
 fn failure(error: &RequestError) -> JsValue {
     let faults = match error {
@@ -244,6 +244,11 @@ fn failure(error: &RequestError) -> JsValue {
     let list = Array::of3(&(*error.code()).into(), &(*error.message()).into(), &error.outcome().as_str().into());
     list.push(&error.reason().map(|reason| reason.0).into());
     list.push(&faults);
+    if let RequestError::Refused { details, .. } = error
+        && !details.is_empty()
+    {
+        list.push(&Uint8Array::from(&details[..]));
+    }
     list.into()
 }
 

@@ -6,7 +6,7 @@
 // application runs while they are written, which may use the same memory; and from there into the message, whose head has
 // to come first. What may have to be sent again is that message, and the WebSocket gets a copy of it: some read it later.
 
-import { MessagingError } from "./error.js";
+import { MessagingError, messagingError } from "./error.js";
 import { named, shown } from "./platform.js";
 import { TYPE_BINARY, TYPE_DOUBLE, TYPE_INT64, TYPE_JSON, TYPE_NAMES, TYPE_RECORD_V2, TYPE_STRING } from "./tables.js";
 import { read } from "./value-reader.js";
@@ -251,6 +251,11 @@ export function jsonIn(bytes) {
   } catch {
     return undefined;
   }
+}
+
+/** The error that a `Failure` of boundary.ts is. */
+export function errorOf([code, message, outcome, reason, faults, details]) {
+  return messagingError(code, message, outcome, reason, faults, undefined, details && jsonIn(details));
 }
 
 function incompatible(text) {

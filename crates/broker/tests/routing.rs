@@ -224,7 +224,7 @@ fn errors_of_a_handler_reach_the_sender_as_they_are() {
     ] {
         network.register(handler, path, &[], Behaviour::Refuse(reason, text.into())).expect("registered");
         let response = network.request(sender, path, "any");
-        let refused = RequestError::Refused { reason, detail: text.into() };
+        let refused = RequestError::Refused { reason, detail: text.into(), details: Vec::new() };
         assert_eq!(network.settle(response), Err(refused));
     }
 }

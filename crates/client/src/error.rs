@@ -5,9 +5,10 @@ use std::fmt;
 
 use antiphon_protocol::client as core;
 use antiphon_protocol::client::{FilterFault, Outcome};
+use antiphon_protocol::value::DataType;
 use antiphon_protocol::wire::error_reason::ErrorReason;
 
-use crate::value::ValueError;
+use crate::value::{Value, ValueError};
 
 /// Why a request, or something else that was asked of a session, did not come to a response.
 ///
@@ -80,6 +81,20 @@ impl RequestError {
     pub fn reason(&self) -> Option<ErrorReason> {
         match &self.0 {
             Cause::Session(error) => error.reason(),
+            _ => None,
+        }
+    }
+
+    /// What the handler's error says beside its text, if it does and the server passed it on: `details` in JavaScript,
+    /// [`Rejection::with_details`] here.
+    ///
+    /// [`Rejection::with_details`]: crate::Rejection::with_details
+    #[must_use]
+    pub fn details(&self) -> Option<Value> {
+        match &self.0 {
+            Cause::Session(core::RequestError::Refused { details, .. }) if !details.is_empty() => {
+                Some(Value::new(DataType::Json, details.clone()))
+            }
             _ => None,
         }
     }

@@ -7,8 +7,9 @@ use std::time::Duration;
 use antiphon_protocol::client::{HandlerId, ReceivedRequest, RequestId, Sender};
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::error_reason::ErrorReason;
+use antiphon_protocol::wire::headers::MAX_DETAILS_BYTES;
 use futures_util::future::{AbortHandle, AbortRegistration};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::metadata::{self, Metadata};
 use crate::platform::{self, BoxFuture, SharedFn};
@@ -111,6 +112,8 @@ impl From<ReceivedRequest> for Request {
 pub struct Rejection {
     pub(crate) reason: ErrorReason,
     pub(crate) text: String,
+    /// In wire form; empty for none.
+    pub(crate) details: Vec<u8>,
 }
 
 impl Rejection {
@@ -122,7 +125,29 @@ impl Rejection {
 
     /// The request is refused with another reason.
     pub fn with_reason(reason: ErrorReason, text: impl Into<String>) -> Self {
-        Self { reason, text: text.into() }
+        Self { reason, text: text.into(), details: Vec::new() }
+    }
+
+    /// With what the one who asks may want to know besides, whatever serde can serialise, at most 64 KiB of it:
+    /// [`RequestError::details`]. Dropped where server or asker do not know of details. If it cannot be sent, the text says so.
+    ///
+    /// ```
+    /// # use antiphon_client::Rejection;
+    /// let rejection = Rejection::new("sold out").with_details(&[("tea", 0), ("coffee", 2)]);
+    /// ```
+    ///
+    /// [`RequestError::details`]: crate::RequestError::details
+    #[must_use]
+    pub fn with_details(mut self, details: &(impl Serialize + ?Sized)) -> Self {
+        let most = format!("they have more than {MAX_DETAILS_BYTES} bytes");
+        match Value::json(details).map(Value::into_bytes) {
+            Ok(bytes) if bytes.len() <= MAX_DETAILS_BYTES => self.details = bytes,
+            unsendable => {
+                let why = unsendable.map_or_else(|error| error.to_string(), |_| most);
+                self.text = format!("{} (details were left out: {why})", self.text);
+            }
+        }
+        self
     }
 }
 

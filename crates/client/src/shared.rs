@@ -147,7 +147,7 @@ impl Shared {
     pub fn respond(&self, id: RequestId, answer: &Answer) {
         self.change(|core, _| match answer {
             Ok(value) => core.respond(id, Ok(value.as_wire())),
-            Err(Rejection { reason, text }) => core.respond(id, Err((*reason, text))),
+            Err(Rejection { reason, text, details }) => core.respond(id, Err((*reason, text, details))),
         });
     }
 

@@ -39,6 +39,7 @@ impl Features {
             | Self::BUSY.0
             | Self::IDEMPOTENCY.0
             | Self::METADATA.0
+            | Self::DETAILS.0
             | Self::UNACKNOWLEDGED.0
             | Self::RENEWAL.0,
     );

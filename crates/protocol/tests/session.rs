@@ -908,7 +908,8 @@ fn a_request_that_is_one_too_many_to_answer_is_refused_and_no_handler_has_run() 
         assert_eq!(forward(&mut session, conversation, number, "a"), Ok(HandlerId(1)));
     }
     assert_eq!(forward(&mut session, 70_000, number, "a"), Err(ErrorReason::CLUSTER_ROUTING));
-    let error = RequestError::Refused { reason: ErrorReason::CLUSTER_ROUTING, detail: String::new() };
+    let error =
+        RequestError::Refused { reason: ErrorReason::CLUSTER_ROUTING, detail: String::new(), details: Vec::new() };
     assert_eq!(error.outcome(), Outcome::Refused);
     session.respond(RequestId(1), Ok(VALUE));
     sent(&mut session);

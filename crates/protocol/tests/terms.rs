@@ -1,5 +1,5 @@
-//! How much time is left for requests, giving them up, handlers that are busy, idempotency keys and metadata: the client's
-//! core with a server that knows of these, and without.
+//! How much time is left for requests, giving them up, handlers that are busy, idempotency keys, metadata and details of
+//! errors: the client's core with a server that knows of these, and without.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use antiphon_protocol::wire::envelope::{Message, request_frame};
 use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::handshake::{ConnectResponse, ResponseCode, SessionToken};
 use antiphon_protocol::wire::headers::{Header, HeaderBlock, Headers};
-use antiphon_protocol::wire::layouts::{Cancel, SendToPath, SerialisedValue};
+use antiphon_protocol::wire::layouts::{Cancel, SendToPath, SerialisedValue, ServiceFailure};
 use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
 use antiphon_protocol::wire::services::{Cancellation, MessagingSend, Service};
 
@@ -24,7 +24,7 @@ const VALUE: SerialisedValue<'_> = SerialisedValue { type_name: "binary", bytes:
 
 /// All that this is about.
 fn known() -> Features {
-    Features::DEADLINES | Features::CANCELLING | Features::BUSY | Features::IDEMPOTENCY | Features::METADATA
+    Features::WITH_HEADERS | Features::CANCELLING
 }
 
 /// A session that is open, and reconnects for a minute, with a server that knows these features.
@@ -40,15 +40,15 @@ fn accept(session: &mut ClientSession, now: Moment, code: ResponseCode, features
     accept_from(session, now, code, features, 0);
 }
 
-/// The server wants messages again, from this number on, if nothing was lost.
-fn accept_from(session: &mut ClientSession, now: Moment, code: ResponseCode, features: Features, from: i32) {
+/// The server wants messages again, from number `tail` on, if nothing was lost; else it takes messages of so many bytes.
+fn accept_from(session: &mut ClientSession, now: Moment, code: ResponseCode, features: Features, tail: i32) {
     let accepted = ConnectResponse::Accepted {
         version: 25,
         code,
         session: SessionId { server: 1, value: 2 },
         token: SessionToken::from_random([7; 18]),
         ping_period: 0,
-        tail: from,
+        tail,
         features: Some(features),
     };
     let connection = session.connection().expect("connecting");
@@ -60,6 +60,14 @@ fn accept_from(session: &mut ClientSession, now: Moment, code: ResponseCode, fea
 fn reconnect(session: &mut ClientSession, now: Moment, features: Features) {
     retry(session, now);
     accept(session, now, ResponseCode::RECONNECTED_WITH_MESSAGE_LOSS, features);
+}
+
+/// The same, and the server takes messages of so many bytes.
+fn reconnect_with_limit(session: &mut ClientSession, limit: i32) {
+    cut(session);
+    retry(session, START);
+    accept_from(session, START, ResponseCode::RECONNECTED_WITH_MESSAGE_LOSS, known(), limit);
+    outputs(session);
 }
 
 /// Another connection is being opened.
@@ -412,5 +420,35 @@ fn metadata_goes_along_and_is_dropped_where_nobody_knows_of_it() {
             assert_eq!(receive(&mut session, &headers).metadata, expected);
         }
         assert_eq!(receive(&mut open(features), &HeaderBlock::default()).metadata, b"");
+    }
+}
+
+#[test]
+fn details_come_with_an_error_where_they_are_known() {
+    let mut headers = HeaderBlock::default();
+    headers.add(Header::Details, b"more");
+    for (features, expected) in [(known(), &b"more"[..]), (known() & !Features::DETAILS, b"")] {
+        let mut session = open(features);
+        send(&mut session, patience(SECOND));
+        let (conversation, _) = request(&sent(&mut session).pop().expect("sent"));
+        let failure = ServiceFailure { description: "no", reason: ErrorReason::REJECTED_REQUEST };
+        handle(&mut session, START, &headers.before(Message::ServiceError { conversation, failure }.to_frame()));
+        let (reason, detail, details) = (ErrorReason::REJECTED_REQUEST, "no".to_owned(), expected.to_vec());
+        assert_eq!(told(&mut session), [failed(RequestError::Refused { reason, detail, details })]);
+    }
+}
+
+#[test]
+fn details_go_along_with_an_error_unless_they_are_too_much_for_the_server() {
+    for (length, limit, is_sent) in [(4, 0, true), (10_000, 20_000, true), (19_000, 20_000, false)] {
+        let mut session = open(known());
+        reconnect_with_limit(&mut session, limit);
+        receive(&mut session, &HeaderBlock::default());
+        let details = vec![7; length];
+        session.respond(RequestId(1), Err((ErrorReason::REJECTED_REQUEST, "no", &details)));
+        let frame = sent(&mut session).pop().expect("an answer");
+        let (headers, message) = Headers::split(&frame, known()).expect("well formed");
+        assert_eq!(headers.get(Header::Details), if is_sent { &details[..] } else { &[] });
+        assert!(matches!(Message::decode(message), Ok(Message::ServiceError { conversation: ConversationId(9), .. })));
     }
 }

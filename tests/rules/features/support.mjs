@@ -5,6 +5,7 @@ import {
   BUSY,
   CANCELLING,
   DEADLINES,
+  DETAILS,
   IDEMPOTENCY,
   METADATA,
   RENEWAL,
@@ -16,7 +17,8 @@ import { broker, scripted } from "../reconnection/support.mjs";
 import { open } from "../support/client.mjs";
 import { connectPeer } from "../support/endpoint.mjs";
 
-export const ALL = BATCHING | DEADLINES | CANCELLING | BUSY | IDEMPOTENCY | METADATA | UNACKNOWLEDGED | RENEWAL;
+export const ALL =
+  BATCHING | DEADLINES | CANCELLING | BUSY | IDEMPOTENCY | METADATA | DETAILS | UNACKNOWLEDGED | RENEWAL;
 
 /** Our client at a scripted server, with the connection as the server has it. */
 export async function openScripted(t, response, given) {

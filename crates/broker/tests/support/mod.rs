@@ -665,7 +665,7 @@ impl Wires for Network {
                 match &peer.behaviours[request.handler.0 as usize] {
                     Behaviour::Text(text) => peer.core.respond(id, Ok(text_value(text).as_wire())),
                     Behaviour::Echo => peer.core.respond(id, Ok(request.request.as_wire())),
-                    Behaviour::Refuse(reason, text) => peer.core.respond(id, Err((*reason, text))),
+                    Behaviour::Refuse(reason, text) => peer.core.respond(id, Err((*reason, text, &[]))),
                     Behaviour::Keep => peer.received.push_back(request),
                 }
             }

@@ -1,10 +1,10 @@
-//! What goes along with requests: idempotency keys and metadata.
+//! What goes along with requests, idempotency keys and metadata, and with errors.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use antiphon_client::{Features, Outcome, Request};
+use antiphon_client::{Features, Outcome, Rejection, Request, Value};
 
 use super::{error_of, open, unique};
 
@@ -58,4 +58,24 @@ pub async fn metadata_reaches_the_handler_and_a_trace_goes_on_with_requests_with
     }
     let outcome = messaging.gather("all", "a", ()).metadata([("a", "x".repeat(8192))]).await.map(drop);
     assert_eq!(error_of(outcome), ("INVALID_ARGUMENT".to_owned(), Outcome::NotSent));
+}
+
+pub async fn the_details_of_an_error_reach_the_one_who_asks(broker: &str) {
+    let (session, messaging) = open(broker).await;
+    assert!(session.supports(Features::DETAILS));
+    let path = unique("details");
+    let handler = async |request: Request| match request.decode::<u32>()? {
+        0 => Err(Rejection::new("no")),
+        most => Err::<(), _>(Rejection::new("no").with_details(&"x".repeat(most as usize))),
+    };
+    messaging.add_request_handler(&path, handler).await.expect("registered");
+    for (length, expected) in [(0, None), (4, Some(4)), (60_000, Some(60_000)), (70_000, None)] {
+        let error = messaging.send_request_to_path(&path, length).await.expect_err("rejected");
+        let details = error.details().map(|details| details.decode::<String>().expect("a text").len());
+        assert_eq!((&*error.code(), details), ("REJECTED_REQUEST", expected));
+        let text = error.to_string();
+        assert!(text.starts_with("no") && text.contains("left out") == (length == 70_000), "{text}");
+    }
+    let error = messaging.send_request_to_path(&unique("nobody"), Value::int64(1)).await.expect_err("refused");
+    assert_eq!(error.details(), None);
 }

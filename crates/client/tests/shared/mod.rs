@@ -114,6 +114,7 @@ macro_rules! every_test {
                 a_request_that_is_repeated_under_its_key_is_handled_once
                 a_key_that_is_none_is_an_error_that_says_so
                 metadata_reaches_the_handler_and_a_trace_goes_on_with_requests_within_it
+                the_details_of_an_error_reach_the_one_who_asks
             }
             filters(broker) {
                 a_request_to_a_filter_gives_the_count_and_then_every_response

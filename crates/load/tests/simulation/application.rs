@@ -624,7 +624,7 @@ impl World {
                 !is_unsent
             }
             RequestError::SessionClosed { sent: true } => self.clients[client].core.state() == State::Closed,
-            RequestError::Refused { reason, detail } => match *reason {
+            RequestError::Refused { reason, detail, .. } => match *reason {
                 ErrorReason::CALLBACK_EXCEPTION | ErrorReason::REJECTED_REQUEST => *detail == id.0.to_string(),
                 ErrorReason::SESSION_CLOSED => !is_lossless,
                 ErrorReason::REQUEST_TIME_OUT => {
@@ -737,7 +737,7 @@ impl World {
         let value = Value::new(DataType::Binary, stamp.to_bytes(SIZE));
         let text = stamp.request.0.to_string();
         self.act(client, |core| match reason {
-            Some(reason) => core.respond(received_as, Err((reason, &text))),
+            Some(reason) => core.respond(received_as, Err((reason, &text, &[]))),
             None => core.respond(received_as, Ok(value.as_wire())),
         });
     }

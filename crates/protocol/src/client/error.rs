@@ -8,6 +8,7 @@ use crate::time::micros;
 use crate::wire::DecodeError;
 use crate::wire::error_reason::ErrorReason;
 use crate::wire::handshake::ResponseCode;
+use crate::wire::headers::{Header, Headers};
 
 /// Why a request, or another conversation with the server, did not produce a response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +21,8 @@ pub enum RequestError {
         reason: ErrorReason,
         /// For people; may be empty.
         detail: String,
+        /// What the peer says beside it: a json value in CBOR; empty if there is none.
+        details: Vec<u8>,
     },
     /// Something that the application wants cannot be done, for a reason that people can read; nothing was sent.
     InvalidArgument(&'static str),
@@ -121,11 +124,17 @@ impl Outcome {
 }
 
 impl RequestError {
+    /// An error that came with these headers.
+    #[inline(never)]
+    pub(super) fn refused(reason: ErrorReason, text: &str, headers: &Headers<'_>) -> Self {
+        Self::Refused { reason, detail: text.to_owned(), details: headers.get(Header::Details).to_vec() }
+    }
+
     /// For people.
     #[must_use]
     pub fn message(&self) -> Cow<'_, str> {
         Cow::Borrowed(match self {
-            Self::Refused { reason, detail } if detail.is_empty() => {
+            Self::Refused { reason, detail, .. } if detail.is_empty() => {
                 return Cow::Owned(text!["refused with ", reason.to_text()]);
             }
             Self::Refused { detail, .. } => detail,

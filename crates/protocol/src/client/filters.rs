@@ -3,6 +3,7 @@
 use super::calls::{Purpose, Response};
 use super::error::{FilterFault, RequestError};
 use super::ids::CallId;
+use super::messages::Arrival;
 use super::terms::Terms;
 use super::{ClientSession, Event, FilterResponseReceived};
 use crate::time::Moment;
@@ -54,9 +55,8 @@ impl ClientSession {
     }
 
     /// A session that the filter matched has answered, or the server says that it will not.
-    /// `size` is that of the whole message, in bytes.
-    pub(super) fn handle_filter_response(&mut self, response: FilterResponse<'_>, size: usize) {
-        let fits = self.check_size(size, ());
+    pub(super) fn handle_filter_response(&mut self, arrival: Arrival<'_>, response: FilterResponse<'_>) {
+        let fits = self.check_size(arrival.size, ());
         let conversation = ConversationId(response.filter_conversation.0.wrapping_add(1));
         // For a request that nobody waits for any more it is only acknowledged.
         let Some(call) = self.calls.in_conversation(conversation) else { return };
@@ -65,9 +65,7 @@ impl ClientSession {
         let (received, expected) = (*received, expected.unwrap_or(0));
         let outcome = match response.answer {
             FilterAnswer::Response(value) => fits.map(|()| value.into()),
-            FilterAnswer::Error(error) => {
-                Err(RequestError::Refused { reason: error.reason, detail: error.description.to_owned() })
-            }
+            FilterAnswer::Error(error) => Err(RequestError::refused(error.reason, error.description, &arrival.headers)),
         };
         let session = response.session;
         self.deliver(Event::FilterResponseReceived(FilterResponseReceived {

@@ -128,9 +128,10 @@ impl ClientSession {
         self.registrations.remove_stream(handler);
     }
 
-    /// Answer a request: with a value, or with an error reason and a text for people. The first answer counts; one
-    /// that can no longer be delivered is dropped.
-    pub fn respond(&mut self, request: RequestId, answer: Result<SerialisedValue<'_>, (ErrorReason, &str)>) {
+    /// Answer a request: with a value, or with an error reason, a text for people, and a json value beside it, in CBOR, which
+    /// may be empty for none. The first answer counts; one that can no longer be delivered is dropped. So is the value beside an
+    /// error, if there is more of it than the server takes.
+    pub fn respond(&mut self, request: RequestId, answer: Result<SerialisedValue<'_>, (ErrorReason, &str, &[u8])>) {
         let Some(conversation) = self.received.answer(request) else { return };
         match answer {
             Ok(value) => {
@@ -143,9 +144,14 @@ impl ClientSession {
                     _ => self.send(frame),
                 }
             }
-            Err((reason, text)) => {
+            Err((reason, text, details)) => {
                 let end = text.char_indices().nth(MAX_ERROR_TEXT).map_or(text.len(), |(at, _)| at);
-                self.refuse(conversation, reason, text.get(..end).unwrap_or(text));
+                let mut headers = HeaderBlock::default();
+                // Beside the longest text.
+                if self.connection.way_for(details.len() + 4 * MAX_ERROR_TEXT + 32, true).is_ok() {
+                    headers.add(Header::Details, details);
+                }
+                self.refuse_with(conversation, reason, text.get(..end).unwrap_or(text), &headers);
             }
         }
     }
@@ -175,7 +181,7 @@ impl ClientSession {
             }
             FilterResponseDelivery::ID => decode_all(body).map(|response| {
                 self.acknowledge(conversation);
-                self.handle_filter_response(response, size);
+                self.handle_filter_response(arrival, response);
             }),
             _ => {
                 let text = text!["this client does not offer service ", service];
@@ -255,9 +261,19 @@ impl ClientSession {
 
     /// Answers a service request with an error, unless nobody waits for an answer.
     fn refuse(&mut self, conversation: ConversationId, reason: ErrorReason, description: &str) {
+        self.refuse_with(conversation, reason, description, &HeaderBlock::default());
+    }
+
+    fn refuse_with(
+        &mut self,
+        conversation: ConversationId,
+        reason: ErrorReason,
+        description: &str,
+        headers: &HeaderBlock,
+    ) {
         if conversation != ConversationId::ONE_WAY {
             let failure = ServiceFailure { description, reason };
-            self.send(Message::ServiceError { conversation, failure }.to_frame());
+            self.send(headers.before(Message::ServiceError { conversation, failure }.to_frame()));
         }
     }
 

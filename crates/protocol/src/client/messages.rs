@@ -74,11 +74,8 @@ impl ClientSession {
                 self.handle_response(now, conversation, answer);
             }
             Ok(Message::ServiceError { conversation, failure: ServiceFailure { reason, description } }) => {
-                self.handle_response(
-                    now,
-                    conversation,
-                    Err(RequestError::Refused { reason, detail: description.to_owned() }),
-                );
+                let error = RequestError::refused(reason, description, &headers);
+                self.handle_response(now, conversation, Err(error));
             }
             Ok(Message::Topic | Message::Abort) => {}
             Ok(Message::CloseRequest) => {
