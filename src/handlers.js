@@ -8,7 +8,7 @@ import { REASON_CALLBACK_EXCEPTION, REASON_INVALID_DATA, TYPE_JSON } from "./tab
 import { encode, typeName } from "./value.js";
 
 /** Most bytes of the details of an error, which brokers pass on. */
-const MAX_DETAILS = 65_536;
+const MAX_DETAILS_BYTES = 65_536;
 const NONE = new Uint8Array();
 
 /** The handlers of a session. */
@@ -101,8 +101,8 @@ export class Handlers {
     try {
       const { bytes } = encode(details, TYPE_JSON);
       const { length } = bytes;
-      if (length <= MAX_DETAILS) return bytes;
-      throw new RangeError(`${length} bytes, at most ${MAX_DETAILS} are sent`);
+      if (length <= MAX_DETAILS_BYTES) return bytes;
+      throw new RangeError(`${length} bytes, at most ${MAX_DETAILS_BYTES} are sent`);
     } catch (error) {
       this.#log(ERROR, failed, "its details were left out:", error);
       return NONE;

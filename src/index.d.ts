@@ -1015,6 +1015,11 @@ export const RequestHandler: RequestHandlerConstructor;
  * await session.messaging.addRequestHandler("about", handler, { sessionProperties: ["$Transport"] });
  * console.log(await session.messaging.sendRequestToPath("about/this", "x", { responseType: "json" }));
  * // -> [ 'about/this', false, true, 'WEBSOCKET', 'string', false, false ]
+ *
+ * const pay: RequestHandler = (_, { idempotencyKey, metadata }) => `${metadata.customer} pays ${idempotencyKey}`;
+ * await session.messaging.addRequestHandler("pay", pay);
+ * const options = { idempotencyKey: "bill 17", metadata: { customer: "Ada" } };
+ * console.log(await session.messaging.sendRequestToPath("pay", null, options)); // -> Ada pays bill 17
  */
 export interface RequestContext {
   /** The path as the sender wrote it; the registered path or one below it. */

@@ -117,10 +117,12 @@ function metadataBytes(metadata, outer) {
   const own = Object.fromEntries(stringEntries("metadata", metadata ?? {}));
   const { traceparent, tracestate } = (own.traceparent === undefined && outer) || {};
   const { bytes } = encode({ traceparent, tracestate, ...own }, TYPE_JSON);
-  // What brokers take.
-  if (bytes.length > 8192) throw invalid(`metadata has ${bytes.length} bytes, at most 8192 are sent`);
+  const { length } = bytes;
+  if (length > MAX_METADATA_BYTES) {
+    throw invalid(`metadata has ${length} bytes, at most ${MAX_METADATA_BYTES} are sent`);
+  }
   // An object without members has two.
-  return bytes.length > 2 ? bytes : NONE;
+  return length > 2 ? bytes : NONE;
 }
 
 function isKey(value) {
@@ -194,6 +196,8 @@ const MEANT = {
 };
 /** Of a request to whomever. */
 export const ASK_OPTIONS = ["type", "responseType", "timeout", "signal", "within", "whenDisconnected", "metadata"];
+/** Most bytes of metadata, which brokers take. */
+const MAX_METADATA_BYTES = 8192;
 const NONE = new Uint8Array();
 export const REQUEST_OPTIONS = [...ASK_OPTIONS, "idempotencyKey"];
 export const FILTER_OPTIONS = [...ASK_OPTIONS, "onResponse"];

@@ -6,13 +6,13 @@
 //! - [`Messaging`]: the six operations and `gather`; in `messaging.rs`, what they give in `registration.rs`, `responses.rs`
 //!   and `gather.rs`.
 //! - [`Value`], [`IntoValue`]: what is sent; in `value/`.
-//! - [`Request`], [`Rejection`]: what a handler is given, and what it may say; in `requests.rs`. `metadata.rs`: what goes
-//!   along with a request.
+//! - [`Request`], [`Rejection`]: what a handler is given, and what it may say; in `requests.rs`.
 //! - [`RequestError`]: why there is no response, with code and outcome; in `error.rs`.
 //! - [`Events`]: what happens to a session; in `events.rs`.
 //!
 //! Below that:
 //!
+//! - `draft`: a request before it is sent; `metadata`: the texts that go along with it.
 //! - `handle`, `shared`, `calls`: what keeps a session open, its state, who waits for what.
 //! - `task`: the task of a session, which has the connection and the timer; `signal` wakes it.
 //! - [`driver`]: carries out what the protocol core asks; the JavaScript face stands on it as well.
@@ -24,6 +24,7 @@
 #![warn(missing_docs)]
 
 mod calls;
+mod draft;
 pub mod driver;
 mod error;
 mod events;

@@ -4,25 +4,23 @@ use std::fmt;
 use std::future::IntoFuture;
 use std::time::Duration;
 
-use antiphon_protocol::client::{self as core, Patience, Response, Terms};
-use antiphon_protocol::time::Moment;
-use antiphon_protocol::wire::headers::MAX_KEY_CHARS;
+use antiphon_protocol::client::Response;
 use antiphon_protocol::wire::primitives::SessionId;
 use futures_util::StreamExt;
 
 use crate::calls::FilterOutcome;
+use crate::draft::Draft;
 use crate::error::{RequestError, unexpected};
 use crate::gather::Gathering;
 use crate::handle::Handle;
 use crate::lock::Ref;
-use crate::metadata::{self, Metadata};
 use crate::options::WhenDisconnected;
-use crate::platform::{self, BoxFuture, MaybeSend, MaybeSync};
+use crate::platform::{BoxFuture, MaybeSend, MaybeSync};
 use crate::registration::{AddRequestHandler, AddStreamHandler, FilterRegistration};
 use crate::requests::{HandlerFn, Rejection, Request};
 use crate::responses::{FilterResponse, ResponseFn};
 use crate::shared::Call;
-use crate::value::{IntoValue, Value, ValueError};
+use crate::value::{IntoValue, Value};
 
 /// Requests and responses between sessions. Clones are of the same session.
 ///
@@ -168,60 +166,6 @@ where
         let answer = handler(request);
         Box::pin(async move { Ok(answer.await?.into_value(data_type)?) })
     })
-}
-
-/// What is wrong with a key.
-const KEY_LENGTH: &str = "an idempotency key has 1 to 128 characters";
-
-/// A request before it is sent.
-struct Draft {
-    path: String,
-    request: Result<Value, ValueError>,
-    timeout: Option<Duration>,
-    when_disconnected: WhenDisconnected,
-    /// When the sender of the request within which this one is sent stops waiting.
-    deadline: Option<Moment>,
-    /// As the program named it.
-    key: Option<String>,
-    metadata: Metadata,
-    /// That of the request within which this one is sent.
-    outer: Metadata,
-}
-
-impl Draft {
-    fn new(path: &str, request: impl IntoValue) -> Self {
-        Self {
-            path: path.to_owned(),
-            request: request.into_value(None),
-            timeout: None,
-            when_disconnected: WhenDisconnected::Fail,
-            deadline: None,
-            key: None,
-            metadata: Metadata::new(),
-            outer: Metadata::new(),
-        }
-    }
-
-    /// The value to be sent, for how long to wait, and whether that is told.
-    fn finish(self, handle: &Handle) -> Result<(String, Value, Terms), RequestError> {
-        let Self { path, request, timeout, when_disconnected, deadline, key, mut metadata, outer } = self;
-        metadata::inherit(&mut metadata, &outer);
-        let left = deadline.map(|deadline| deadline.since(platform::now()));
-        let is_named = timeout.is_some() || left.is_some();
-        let timeout = timeout.unwrap_or(handle.shared.request_timeout).min(left.unwrap_or(Duration::MAX));
-        let patience = Patience { timeout, wait: when_disconnected == WhenDisconnected::Wait };
-        // Unlimited time is nothing to tell.
-        let mut terms = Terms::new(patience, is_named && timeout < Duration::MAX);
-        let metadata = metadata::written(&metadata)?;
-        if let Some(key) = key {
-            if !(1..=MAX_KEY_CHARS).contains(&key.chars().count()) {
-                return Err(core::RequestError::InvalidArgument(KEY_LENGTH).into());
-            }
-            terms = terms.with_key(&key);
-        }
-        terms = terms.with_metadata(&metadata);
-        Ok((path, request.map_err(RequestError::unsendable)?, terms))
-    }
 }
 
 /// The options that all requests have.
