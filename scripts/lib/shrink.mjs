@@ -30,7 +30,7 @@ const FORMATTING = [
  * debug information.
  */
 export function shrunk(bytes, glue) {
-  const module = binaryen.readBinary(bytes);
+  const module = withoutUncalled(binaryen.readBinary(bytes));
   removeUnused(module, glue);
   const addresses = addressesIn(module);
   silencePanics(module);
@@ -55,6 +55,29 @@ export function emitted(module) {
   return { published, named };
 }
 
+/** What JavaScript calls if it has such a closure, and what wakes tasks, of which there are none. */
+const UNCALLED = /^"?(wasm_bindgen(\[\w+\])?::convert::closures::_::invoke|js_sys(\[\w+\])?::futures::)/;
+
+/** The same module, in whose table of functions a trap stands for those that nothing calls: all others would keep them. */
+function withoutUncalled(module) {
+  const trap = "uncalled";
+  module.addFunction(trap, binaryen.none, binaryen.none, [], module.unreachable());
+  const text = module
+    .emitText()
+    .replace(/^ \(elem .*$/gm, (elements) =>
+      elements.replace(/\$("(?:[^"\\]|\\.)*"|[^\s()]+)/g, (all, name) =>
+        UNCALLED.test(readableName(name)) ? `$${trap}` : all,
+      ),
+    );
+  const result = binaryen.parseText(text);
+  result.setFeatures(module.getFeatures());
+  return result;
+}
+
+function readableName(name) {
+  return name.replace(/\\([0-9a-f]{2})/g, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16)));
+}
+
 /** Nor do the checks of the bindings show what they say: they throw where JavaScript takes a trap for the same. */
 const THROW = /^wasm_bindgen(\[\w+\])?::__wbindgen_throw::/;
 
@@ -63,7 +86,7 @@ function silencePanics(module) {
   for (let index = module.getNumFunctions() - 1; index >= 0; index--) {
     const pointer = module.getFunctionByIndex(index);
     const { name, params, results, module: imported } = binaryen.getFunctionInfo(pointer);
-    const readable = name.replace(/\\([0-9a-f]{2})/g, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16)));
+    const readable = readableName(name);
     const matches = (pattern) => pattern.test(readable);
     const body = PANICS.some(matches)
       ? module.unreachable()
@@ -103,6 +126,7 @@ function optimise(module) {
   binaryen.setOptimizeStackIR(true);
   module.optimize();
   module.runPasses(["flatten", "rereloop"]);
+  module.optimize();
   module.optimize();
   // What the rounds have left alike at the ends of branches, and locals that can be shared.
   module.runPasses(["code-folding", "coalesce-locals", "reorder-locals"]);
