@@ -2,9 +2,14 @@
 // of a crate that the client is built from, never one of the client itself. `{}` stands for what a message tells.
 
 export const panicTexts = [
-  "assertion `left {} right` failed: {}\n  left: {}\n right: {}",
+  "assertion `left {} right` failed\n  left: {}\n right: {}",
   "insertion index (is {}) should be <= len (is {})",
   "index out of bounds: the len is {} but the index is {}",
+  "slice index starts at {} but ends at {}",
+  "range start index {} out of range for slice of length {}",
+  "range end index {} out of range for slice of length {}",
+  "FnOnce called more than once",
+  "closure invoked recursively or after being dropped",
   "capacity overflow",
   "RefCell already borrowed",
   "RefCell already mutably borrowed",

@@ -30,9 +30,10 @@ const FORMATTING = [
  * debug information.
  */
 export function shrunk(bytes, glue) {
-  const module = withoutUncalled(binaryen.readBinary(bytes));
+  const whole = binaryen.readBinary(bytes);
+  const addresses = addressesIn(whole);
+  const module = withoutUncalled(whole);
   removeUnused(module, glue);
-  const addresses = addressesIn(module);
   silencePanics(module);
   const formats = formatting(module);
   if (formats) throw new Error(`${formats} formats by core::fmt, which a release does without: use text! there`);
