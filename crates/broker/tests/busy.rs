@@ -261,6 +261,23 @@ fn what_waits_waits_no_longer_than_its_time_and_not_for_who_has_given_up() {
 }
 
 #[test]
+fn what_has_waited_too_long_is_not_delivered_although_a_place_is_free_first() {
+    let mut wire = wire();
+    let [sender, handler] = [wire.connect(EVERYTHING), wire.connect(EVERYTHING)];
+    wire.register(handler, "a", &takes(1, 2));
+    wire.send_to_path(sender, 1, "a", &none());
+    let conversation = wire.delivery(handler).conversation;
+    wire.send_to_path(sender, 2, "a", &time_left(100));
+    wire.send_to_path(sender, 3, "a", &none());
+    // Nobody has woken the broker yet.
+    wire.now = wire.now + Duration::from_millis(100);
+    wire.respond(handler, conversation, "done");
+    let timed_out = Got::Error(2, ErrorReason::REQUEST_TIME_OUT, String::new());
+    assert_eq!(wire.got(sender), [Got::Answer(1, "done".into()), timed_out]);
+    assert_eq!(texts(&mut wire, handler), ["3"]);
+}
+
+#[test]
 fn what_waits_counts_for_its_sender() {
     let mut wire = Wire::new(BrokerConfig { max_outstanding_requests: 3, ..BrokerConfig::default() });
     let [sender, handler] = [wire.connect(EVERYTHING), wire.connect(EVERYTHING)];

@@ -185,3 +185,31 @@ fn the_time_of_a_request_that_waits_for_its_turn_counts_from_its_arrival() {
         .collect();
     assert_eq!(deliveries, [("to filter".into(), Some(milliseconds(50))), ("3".into(), Some(milliseconds(700)))]);
 }
+
+#[test]
+fn the_time_of_a_request_that_waits_for_its_turn_is_over_when_it_is_over() {
+    let mut wire = Wire::new(BrokerConfig {
+        request_timeout: Duration::from_secs(10),
+        turn_recipients: 1,
+        turn_pause: milliseconds(100),
+        ..BrokerConfig::default()
+    });
+    let [sender, recipient] = [wire.connect(EVERYTHING), wire.connect(EVERYTHING)];
+    wire.register(recipient, "a", &HeaderBlock::default());
+    wire.put(sender, to_filter(1, "all"));
+    for (conversation, left) in [(2, 30), (3, 20), (4, 1_000)] {
+        wire.put(sender, time_left(left).before(support::raw::to_path(conversation, "a")));
+    }
+    wire.got(sender);
+    wire.pass(milliseconds(20) - Duration::from_micros(1));
+    assert_eq!(wire.got(sender), []);
+    for conversation in [3, 2] {
+        wire.pass(Duration::from_micros(1));
+        assert_eq!(wire.got(sender), [Got::Error(conversation, TIMED_OUT, String::new())]);
+        wire.pass(milliseconds(10) - Duration::from_micros(1));
+    }
+    wire.got(recipient);
+    wire.pass(milliseconds(500));
+    let asked: Vec<_> = wire.got(recipient).into_iter().filter(|got| matches!(got, Got::Request(_))).collect();
+    assert!(matches!(&asked[..], [.., Got::Request(last)] if last.text == "4"), "{asked:?}");
+}

@@ -108,9 +108,10 @@ use probes::Probes;
 use queues::Queues;
 use registry::Registry;
 use repeats::Repeats;
+use serve::Asker;
 use sessions::Sessions;
 use stopping::Phase;
-use turns::Turns;
+use turns::{HeldRequest, Turns};
 use watches::Watches;
 
 /// Outputs for which there is always room. What a larger burst took is given back after it.
@@ -374,6 +375,12 @@ impl Broker {
             && let Some(waiting) = self.queues.pop_due(now)
         {
             self.refuse(waiting.asker, &places::NO_PLACE_IN_TIME.into());
+        }
+        while self.work - before < cost::TURN
+            && let Some((session, HeldRequest { conversation, due, .. }, intake)) = self.turns.pop_due(now)
+        {
+            self.refuse(Asker { now, session, conversation, due }, &routing::TOO_LATE.into());
+            self.regulate(session, intake);
         }
         if self.queues.has_ready() {
             self.serve_queues(now);

@@ -84,8 +84,12 @@ impl Broker {
 
     /// Delivers a request that has waited, or tells its sender that it is not; returns it if it has to go on waiting.
     fn deliver_waiting(&mut self, now: Moment, taken: Taken) -> Option<Taken> {
-        let Waiting { asker, headers, body, .. } = &taken.waiting;
+        let Waiting { asker, deadline, headers, body } = &taken.waiting;
         let asker = Asker { now, ..*asker };
+        if *deadline <= now {
+            self.refuse(asker, &NO_PLACE_IN_TIME.into());
+            return None;
+        }
         // Both were read before it was made to wait.
         let request = decode_all::<SendToPath<'_>>(body).ok()?;
         let path = NormalPath::new(request.path).ok()?;

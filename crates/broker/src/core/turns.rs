@@ -24,6 +24,7 @@ use super::per_session::{Numbered, SessionKey};
 use super::registry::Leftover;
 use super::search::Search;
 use super::serve::Asker;
+use super::timers::Timers;
 
 /// Requests of a session that wait for their turn; with more, nothing is read from its connection until half of them are
 /// done.
@@ -106,6 +107,11 @@ impl HeldRequest {
     fn len(&self) -> usize {
         self.headers.len() + self.body.len()
     }
+
+    /// When its sender is told that no answer came, if it said how long it waits for one.
+    fn deadline(&self) -> Option<Moment> {
+        self.due.filter(|_| SENDING.contains(&self.service))
+    }
 }
 
 /// Whether more is to be read of what a client sends.
@@ -119,6 +125,8 @@ pub(super) enum Intake {
 #[derive(Debug)]
 pub(super) struct Turns {
     tasks: BTreeMap<SessionKey, Tasks>,
+    /// When the time of requests among them is over, by their numbers.
+    deadlines: Timers<(SessionKey, i64)>,
     /// The parties that have tasks, in the order of their turns.
     order: VecDeque<PartyKey>,
     /// The one that has its turn.
@@ -138,13 +146,26 @@ pub(super) struct Turns {
 
 #[derive(Debug, Default)]
 struct Tasks {
-    queue: VecDeque<Task>,
+    /// By numbers that are in order.
+    queue: BTreeMap<i64, Task>,
     held: usize,
     held_bytes: usize,
     is_paused: bool,
 }
 
 impl Tasks {
+    fn push_front(&mut self, task: Task) {
+        let number = self.queue.first_key_value().map_or(0, |(first, _)| first - 1);
+        self.queue.insert(number, task);
+    }
+
+    /// Returns its number.
+    fn push_back(&mut self, task: Task) -> i64 {
+        let number = self.queue.last_key_value().map_or(0, |(last, _)| last + 1);
+        self.queue.insert(number, task);
+        number
+    }
+
     fn is_beyond(&self, requests: usize, bytes: usize) -> bool {
         self.held > requests || (self.held_bytes > bytes && self.held > 1)
     }
@@ -168,6 +189,7 @@ impl Turns {
     pub fn new(pause: Duration, most: usize) -> Self {
         Self {
             tasks: BTreeMap::new(),
+            deadlines: Timers::default(),
             order: VecDeque::new(),
             current: None,
             waiting: Numbered::default(),
@@ -198,12 +220,12 @@ impl Turns {
     pub fn go_on(&mut self, now: Moment, party: PartyKey, session: SessionKey, fan_out: Box<FanOut>) {
         let pause = self.pause;
         self.bytes += fan_out.len();
-        self.tasks_of(Some(now + pause), party, session).queue.push_front(Task::FanOut(fan_out));
+        self.tasks_of(Some(now + pause), party, session).push_front(Task::FanOut(fan_out));
     }
 
     /// The same of a count.
     pub fn count(&mut self, party: PartyKey, session: SessionKey, count: Box<Count>) {
-        self.tasks_of(None, party, session).queue.push_front(Task::Count(count));
+        self.tasks_of(None, party, session).push_front(Task::Count(count));
     }
 
     /// Lets a request wait for its turn. Whether more may be read.
@@ -213,30 +235,57 @@ impl Turns {
         let tasks = self.tasks_of(None, party, session);
         tasks.held += 1;
         tasks.held_bytes += request.len();
-        tasks.queue.push_back(Task::Held(request));
-        tasks.regulate()
+        let deadline = request.deadline();
+        let number = tasks.push_back(Task::Held(request));
+        let intake = tasks.regulate();
+        if let Some(deadline) = deadline {
+            self.deadlines.insert(deadline, (session, number));
+        }
+        intake
+    }
+
+    /// A request whose time is over before it had its turn, earliest first, and whether more may be read.
+    pub fn pop_due(&mut self, now: Moment) -> Option<(SessionKey, HeldRequest, Option<Intake>)> {
+        let (session, number) = self.deadlines.pop_due(now)?;
+        let Task::Held(request) = self.remove(session, number)? else { return None };
+        let intake = self.tasks.get_mut(&session).and_then(Tasks::regulate);
+        Some((session, request, intake))
+    }
+
+    fn remove(&mut self, session: SessionKey, number: i64) -> Option<Task> {
+        let tasks = self.tasks.get_mut(&session)?;
+        let task = tasks.queue.remove(&number)?;
+        self.bytes -= task.bytes();
+        if let Task::Held(request) = &task {
+            tasks.held -= 1;
+            tasks.held_bytes -= request.len();
+            if let Some(deadline) = request.deadline() {
+                self.deadlines.remove(deadline, (session, number));
+            }
+        }
+        Some(task)
     }
 
     /// Senders are told later that they will get no answers from a session.
     pub fn fail(&mut self, party: PartyKey, session: SessionKey, failing: Failing) {
-        self.tasks_of(None, party, session).queue.push_back(Task::Failing(failing));
+        self.tasks_of(None, party, session).push_back(Task::Failing(failing));
     }
 
     /// Recipients are told later that a session waits no more for their answers.
     pub fn let_go(&mut self, party: PartyKey, session: SessionKey, given_up: GivenUp) {
-        self.tasks_of(None, party, session).queue.push_back(Task::LettingGo(given_up));
+        self.tasks_of(None, party, session).push_back(Task::LettingGo(given_up));
     }
 
     /// Those that wait for what a request with a key came to are told later.
     pub fn answer(&mut self, party: PartyKey, session: SessionKey, answering: Answering) {
-        self.tasks_of(None, party, session).queue.push_back(Task::Answering(answering));
+        self.tasks_of(None, party, session).push_back(Task::Answering(answering));
     }
 
     /// Request handlers of a session that is over are taken out later: before its party gets anything else done, since its
     /// other sessions may register as many meanwhile.
     pub fn take_out(&mut self, party: PartyKey, session: SessionKey, paths: Leftover) {
         let is_first = !self.has_tasks(session);
-        self.tasks_of(None, party, session).queue.push_back(Task::TakingOut(paths));
+        self.tasks_of(None, party, session).push_back(Task::TakingOut(paths));
         if is_first && let Some(waiting) = self.waiting.get_mut(&party) {
             // It is the last one.
             waiting.rotate_right(1);
@@ -279,20 +328,15 @@ impl Turns {
 
     /// The session of a party that is to go on in its turn, and what with.
     pub fn take(&mut self, party: PartyKey) -> Option<(SessionKey, Task)> {
-        let waiting = self.waiting.get_mut(&party)?;
-        while let Some(session) = waiting.pop_front() {
+        while let Some(session) = self.waiting.get_mut(&party)?.pop_front() {
             // It may be over.
-            let Some(tasks) = self.tasks.get_mut(&session) else { continue };
-            let Some(task) = tasks.queue.pop_front() else {
-                // What it asked for was withdrawn.
+            let Some(tasks) = self.tasks.get(&session) else { continue };
+            let Some((number, _)) = tasks.queue.first_key_value() else {
+                // What it asked for was withdrawn, or its time is over.
                 self.tasks.remove(&session);
                 continue;
             };
-            self.bytes -= task.bytes();
-            if let Task::Held(request) = &task {
-                tasks.held -= 1;
-                tasks.held_bytes -= request.len();
-            }
+            let task = self.remove(session, *number)?;
             return Some((session, task));
         }
         None
@@ -306,7 +350,7 @@ impl Turns {
             self.tasks.remove(&session);
         } else {
             let waiting = self.waiting.entry(party).or_default();
-            if goes_on || matches!(tasks.queue.front(), Some(Task::TakingOut(_))) {
+            if goes_on || matches!(tasks.queue.first_key_value(), Some((_, Task::TakingOut(_)))) {
                 waiting.push_front(session);
             } else {
                 waiting.push_back(session);
@@ -329,37 +373,35 @@ impl Turns {
     /// A session has given a request up, before it had its turn or while it has some. Returns how many tasks were looked at, and
     /// whether more may be read.
     pub fn withdraw(&mut self, session: SessionKey, request: ConversationId) -> (usize, Option<Intake>) {
-        let Some(tasks) = self.tasks.get_mut(&session) else { return (0, None) };
+        let Some(tasks) = self.tasks.get(&session) else { return (0, None) };
         let looked_at = tasks.queue.len();
-        let Tasks { queue, held, held_bytes, .. } = tasks;
-        queue.retain(|task| {
-            let is_it = task.is_request(request);
-            if is_it {
-                self.bytes -= task.bytes();
-                if let Task::Held(request) = task {
-                    *held -= 1;
-                    *held_bytes -= request.len();
-                }
-            }
-            !is_it
-        });
-        (looked_at, tasks.regulate())
+        self.remove_all(session, |task| task.is_request(request));
+        (looked_at, self.tasks.get_mut(&session).and_then(Tasks::regulate))
     }
 
     /// Nobody wants any more what a session asked for. What others are to be told of it remains.
     pub fn forget(&mut self, session: SessionKey) {
+        self.remove_all(session, |task| matches!(task, Task::FanOut(_) | Task::Held(_)));
         let Some(tasks) = self.tasks.get_mut(&session) else { return };
-        self.bytes -= tasks.queue.iter().map(Task::bytes).sum::<usize>();
-        tasks.queue.retain(|task| !matches!(task, Task::FanOut(_) | Task::Held(_)));
-        (tasks.held, tasks.held_bytes, tasks.is_paused) = (0, 0, false);
+        tasks.is_paused = false;
         if tasks.queue.is_empty() {
             self.tasks.remove(&session);
         }
     }
 
-    /// When the next turn is; nothing if there are no tasks.
+    fn remove_all(&mut self, session: SessionKey, is_unwanted: impl Fn(&Task) -> bool) {
+        let Some(tasks) = self.tasks.get(&session) else { return };
+        let unwanted: Vec<_> =
+            tasks.queue.iter().filter(|(_, task)| is_unwanted(task)).map(|(number, _)| *number).collect();
+        for number in unwanted {
+            self.remove(session, number);
+        }
+    }
+
+    /// When the next turn is, or the time of a request is over; nothing if there are no tasks.
     pub fn next_due(&self) -> Option<Moment> {
-        (!self.is_empty()).then(|| self.due.unwrap_or_default())
+        let turn = (!self.is_empty()).then(|| self.due.unwrap_or_default())?;
+        Some(self.deadlines.first().map_or(turn, |(deadline, _)| deadline.min(turn)))
     }
 
     pub fn is_empty(&self) -> bool {
@@ -368,7 +410,7 @@ impl Turns {
 
     /// Number of requests that were not delivered yet, or whose senders are still to be told that they fail.
     pub fn undelivered(&self) -> usize {
-        self.tasks.values().flat_map(|tasks| &tasks.queue).map(Task::undelivered).sum()
+        self.tasks.values().flat_map(|tasks| tasks.queue.values()).map(Task::undelivered).sum()
     }
 }
 
