@@ -278,6 +278,18 @@ fn what_has_waited_too_long_is_not_delivered_although_a_place_is_free_first() {
 }
 
 #[test]
+fn what_goes_along_with_a_request_that_waits_counts_among_the_bytes_that_do() {
+    let mut wire = Wire::new(BrokerConfig { max_waiting_bytes: 1_000, ..BrokerConfig::default() });
+    let [sender, handler] = [wire.connect(EVERYTHING), wire.connect(EVERYTHING)];
+    wire.register(handler, "a", &takes(1, 9));
+    let metadata = with_header(Header::Metadata, &[0xf6; 400]);
+    for conversation in 1..=4 {
+        wire.send_to_path(sender, conversation, "a", &metadata);
+    }
+    assert_eq!(wire.got(sender), [Got::Error(4, ErrorReason::CLUSTER_ROUTING, String::new())]);
+}
+
+#[test]
 fn what_waits_counts_for_its_sender() {
     let mut wire = Wire::new(BrokerConfig { max_outstanding_requests: 3, ..BrokerConfig::default() });
     let [sender, handler] = [wire.connect(EVERYTHING), wire.connect(EVERYTHING)];

@@ -45,7 +45,7 @@ impl Broker {
         check_metadata(headers)?;
         // Before anything of it is kept.
         self.check_memory()?;
-        self.check_waiting(request.request.bytes.len())?;
+        self.check_waiting(request.request.bytes.len() + headers.get(Header::Metadata).len())?;
         let before = self.work;
         let (filter, work) = Filter::parse_counted(request.filter);
         self.spend(work);

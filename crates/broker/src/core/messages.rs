@@ -78,10 +78,10 @@ impl Broker {
             return self.handle_request(asker, headers, service, body);
         }
         let Some(party) = self.sessions.party_of(session) else { return };
-        if let Err(refusal) = self.check_waiting(body.len()) {
+        let held = HeldRequest { service, conversation, due, headers: headers.to_block(), body: body.into() };
+        if let Err(refusal) = self.check_waiting(held.len()) {
             return self.refuse(asker, &refusal);
         }
-        let held = HeldRequest { service, conversation, due, headers: headers.to_block(), body: body.into() };
         let intake = self.turns.hold(party, session, held);
         self.regulate(session, intake);
     }

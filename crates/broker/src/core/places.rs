@@ -41,10 +41,10 @@ impl Broker {
         if self.queues.len_at(at) as u64 >= most {
             return Err(HANDLERS_ARE_FULL.into());
         }
-        self.check_waiting(request.request.bytes.len())?;
         let deadline = asker.deadline(self.config.timeout_for(path));
-        let body = encoded(request).into();
-        self.queues.push(at, Waiting { asker, deadline, headers: headers.to_block(), body });
+        let waiting = Waiting { asker, deadline, headers: headers.to_block(), body: encoded(request).into() };
+        self.check_waiting(waiting.len())?;
+        self.queues.push(at, waiting);
         Ok(())
     }
 

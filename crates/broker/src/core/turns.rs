@@ -104,7 +104,8 @@ pub(super) struct HeldRequest {
 }
 
 impl HeldRequest {
-    fn len(&self) -> usize {
+    /// Bytes of it.
+    pub fn len(&self) -> usize {
         self.headers.len() + self.body.len()
     }
 

@@ -79,7 +79,8 @@ pub(super) struct Taken {
 }
 
 impl Waiting {
-    fn len(&self) -> usize {
+    /// Bytes of it.
+    pub fn len(&self) -> usize {
         self.headers.len() + self.body.len()
     }
 }
