@@ -24,6 +24,9 @@ const STREAM_ID: HandlerId = HandlerId(1);
 /// Sizes of requests and answers, in bytes, at least.
 const SIZE: usize = 32;
 
+/// Most requests that a handler takes at a time, or lets wait, if it takes no more than so many.
+const MOST_AT_A_TIME: u32 = 3;
+
 /// Of one story, with those whose sessions are over.
 const MAX_CLIENTS: usize = 6;
 
@@ -71,17 +74,21 @@ pub enum PendingCall {
     Answer(EntryId),
     /// Of a request to a session filter; first the number of sessions, then the responses.
     Responses(EntryId),
-    /// Of this handler at this path; with [`World::losses`] when it was sent.
-    Registration(HandlerId, String, u64),
+    /// Of this handler at this path, which takes so much; with [`World::losses`] when it was sent.
+    Registration(HandlerId, String, Capacity, u64),
     Deregistration,
     Ping,
     /// Of the token.
     Renewal,
 }
 
+/// How many requests a handler takes at a time, if it does not take all that come, and how many more may wait.
+type Capacity = Option<(u32, u32)>;
+
 #[derive(Debug)]
 pub struct Handler {
     path: String,
+    capacity: Capacity,
     /// When the server said so, and [`World::losses`] when it was asked.
     since: Moment,
     losses: u64,
@@ -169,7 +176,7 @@ impl Client {
     }
 
     fn is_registering(&self, handler: HandlerId, path: &str) -> bool {
-        let is_it = |call: &PendingCall| matches!(call, PendingCall::Registration(id, at, _) if *id == handler && path.starts_with(at));
+        let is_it = |call: &PendingCall| matches!(call, PendingCall::Registration(id, at, ..) if *id == handler && path.starts_with(at));
         self.waiting.values().any(is_it)
     }
 
@@ -330,9 +337,21 @@ impl World {
         self.log(|| format!("client {client} registers {path}"));
         self.clients[client].handler_ids += 1;
         let handler = HandlerId(self.clients[client].handler_ids);
-        let waiting = PendingCall::Registration(handler, path.to_owned(), self.losses);
         let wait = chance(&mut self.random, 30);
-        let settings = HandlerSettings { timeout: HANDLER_TIMEOUT, wait, ..HandlerSettings::default() };
+        let is_limited = chance(&mut self.random, 40);
+        let capacity = is_limited.then(|| (self.random.u32(1..=MOST_AT_A_TIME), self.random.u32(0..=MOST_AT_A_TIME)));
+        if is_limited {
+            self.limited.insert(path.to_owned());
+        }
+        let waiting = PendingCall::Registration(handler, path.to_owned(), capacity, self.losses);
+        let (max_concurrent, max_queued) = capacity.unwrap_or_default();
+        let settings = HandlerSettings {
+            timeout: HANDLER_TIMEOUT,
+            max_concurrent,
+            max_queued,
+            wait,
+            ..HandlerSettings::default()
+        };
         self.call(client, waiting, |core, call| core.register_handler(now, call, handler, path, settings));
     }
 
@@ -477,11 +496,11 @@ impl World {
                 self.ledger.matched(request, count);
                 self.requests[request.0 as usize].expected = Some(count);
             }
-            (PendingCall::Registration(id, path, losses), Ok(Response::Registered)) => {
-                let handler = Handler { path, since: self.now, losses };
+            (PendingCall::Registration(id, path, capacity, losses), Ok(Response::Registered)) => {
+                let handler = Handler { path, capacity, since: self.now, losses };
                 self.clients[client].handlers.insert(id, handler);
             }
-            (PendingCall::Registration(_, path, _), Err(error)) => {
+            (PendingCall::Registration(_, path, ..), Err(error)) => {
                 if matches!(error, RequestError::TimedOut(_)) {
                     self.clients[client].unwanted.insert(path, None);
                 }
@@ -645,12 +664,12 @@ impl World {
                         || !self.clients.iter().flat_map(|client| client.handlers.values()).any(is_there)
                 }
                 ErrorReason::NO_SUCH_SESSION => self.losses > 0,
-                ErrorReason::BUSY => self.plan.is_tight,
+                ErrorReason::BUSY => self.plan.is_tight || self.may_be_busy(request),
                 // It waited for a session that ended, or came back without what was sent to it. Which of many that was,
                 // the ledger knows.
                 ErrorReason::CLUSTER_ROUTING => {
                     let is_unhandled = request.handled.is_none() || request.expected.is_some();
-                    self.plan.is_tight || !is_lossless && is_unhandled
+                    self.plan.is_tight || self.may_be_busy(request) || !is_lossless && is_unhandled
                 }
                 _ => false,
             },
@@ -668,6 +687,8 @@ impl World {
         let calm_since = calm_since.max(request.sent_at);
         let ready = match (&request.path, request.handled) {
             (_, Some((_, Work::Nothing))) => return false,
+            // It may have waited for handlers that were busy.
+            (Some(_), None) if self.may_be_busy(request) => return false,
             // It was neither delivered nor refused.
             (Some(_), None) => calm_since,
             // Of one to a session or to a filter, too little is known here.
@@ -675,6 +696,12 @@ impl World {
             (_, Some((handled_at, _))) => request.answered_at.unwrap_or(handled_at + LONGEST_WORK).max(calm_since),
         };
         request.losses == self.losses && ready + LONGEST_WAY < self.now
+    }
+
+    /// Whether a request may have found handlers that took no more.
+    fn may_be_busy(&self, request: &Request) -> bool {
+        let is_above = |limited: &String| request.path.as_ref().is_some_and(|path| path.starts_with(limited));
+        self.limited.iter().any(is_above)
     }
 
     /// A handler is given a request.
@@ -748,12 +775,19 @@ impl World {
         shared.chain((0..self.clients.len()).map(|client| format!("own/{client}"))).collect()
     }
 
-    /// Sends a request to a path, which has to be answered, once everything is as it should be.
-    pub fn ask_handlers(&mut self, path: String) {
+    /// Sends as many requests to a path as its handlers take, all at once, which have to be answered, once everything is as it
+    /// should be: whatever there was before, every place is free.
+    pub fn ask_handlers(&mut self, path: &str) {
         let open: Vec<_> = (0..self.clients.len()).filter(|client| !self.clients[*client].is_over).collect();
         let Some(client) = self.random.choice(open) else { return };
-        let wanted = self.handlers_of(&path);
-        self.send_to_path(client, path, AT_LAST, Some(wanted));
+        let (mut wanted, mut requests) = (Vec::new(), 0);
+        for (recipient, capacity) in self.handlers_of(path) {
+            wanted.push(recipient);
+            requests += capacity.map_or(MOST_AT_A_TIME, |(at_a_time, waiting)| at_a_time + waiting);
+        }
+        for _ in 0..requests.max(1) {
+            self.send_to_path(client, path.to_owned(), AT_LAST, Some(wanted.clone()));
+        }
     }
 
     /// The same to all sessions, by each of them.
@@ -764,13 +798,13 @@ impl World {
         }
     }
 
-    /// Who has to answer a request to a path.
-    fn handlers_of(&self, path: &str) -> Vec<usize> {
+    /// Who has to answer a request to a path, and how many each takes.
+    fn handlers_of(&self, path: &str) -> Vec<(usize, Capacity)> {
         let mut longest = Some(path);
         while let Some(path) = longest {
             let at_path = |client: &Client| {
                 let mut handlers = client.handlers.values().filter(|handler| handler.path == path);
-                handlers.next().and_then(|_| client.recipient())
+                handlers.next().and_then(|handler| Some((client.recipient()?, handler.capacity)))
             };
             let found: Vec<_> = self.clients.iter().filter_map(at_path).collect();
             if !found.is_empty() {

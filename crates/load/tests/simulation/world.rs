@@ -1,6 +1,6 @@
 //! Simulated time and network, and the loop that runs events in order.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use antiphon_broker::core::access::Access;
@@ -131,6 +131,8 @@ pub struct World {
     pub requests: Vec<Request>,
     /// Requests that have not come to their end.
     pub open_requests: usize,
+    /// Paths at which there was ever a handler that takes no more than so many at a time.
+    pub limited: BTreeSet<String>,
     /// From here on nothing goes wrong, handlers answer, and tokens are renewed.
     pub is_over: bool,
     pub fault: Option<String>,
@@ -185,6 +187,7 @@ impl World {
             tap: Tap::default(),
             requests: Vec::new(),
             open_requests: 0,
+            limited: BTreeSet::new(),
             is_over: false,
             fault: None,
             tally: Tally::default(),
@@ -228,7 +231,7 @@ impl World {
         self.wait_until("idle", RECOVERY, Self::what_is_open)?;
         // One after the other: a tight broker takes no more at a time.
         for path in self.paths() {
-            self.ask_handlers(path);
+            self.ask_handlers(&path);
             self.wait_until("answered", Duration::from_secs(15), Self::what_is_pending)?;
         }
         self.ask_sessions();
