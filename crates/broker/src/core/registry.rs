@@ -39,10 +39,30 @@ pub(super) type Leftover = btree_set::IntoIter<Arc<str>>;
 /// All paths at which somebody is registered, in many small tables: one that grows moves what is in it, and everybody waits
 /// for that.
 #[derive(Debug)]
-struct Places(Box<[HashTable<Place>; TABLES]>);
+struct Places {
+    tables: Box<[HashTable<Place>; TABLES]>,
+    lengths: Lengths,
+}
 
 /// Of a million paths, less than a millisecond's work is in each of so many tables.
 const TABLES: usize = 256;
+
+/// How many paths there are of each length, of those that are equal modulo their number: most beginnings of a path are as long
+/// as no path at which somebody is registered, and need not be looked for.
+#[derive(Debug)]
+struct Lengths([u32; LENGTHS]);
+
+const LENGTHS: usize = 64;
+
+impl Lengths {
+    fn of(&mut self, path: &str) -> &mut u32 {
+        &mut self.0[path.len() % LENGTHS]
+    }
+
+    fn has(&self, path: &str) -> bool {
+        self.0[path.len() % LENGTHS] > 0
+    }
+}
 
 /// The paths at which handlers were registered or taken out, while somebody wants to know.
 #[derive(Debug, Default)]
@@ -112,15 +132,16 @@ pub(super) enum NotRegistered {
 
 impl Places {
     fn new() -> Self {
-        Self(Box::new(std::array::from_fn(|_| HashTable::new())))
+        let tables = Box::new(std::array::from_fn(|_| HashTable::new()));
+        Self { tables, lengths: Lengths([0; LENGTHS]) }
     }
 
     fn table(&self, hash: u64) -> &HashTable<Place> {
-        &self.0[Self::number(hash)]
+        &self.tables[Self::number(hash)]
     }
 
     fn table_mut(&mut self, hash: u64) -> &mut HashTable<Place> {
-        &mut self.0[Self::number(hash)]
+        &mut self.tables[Self::number(hash)]
     }
 
     /// By bits that the table itself makes no use of while it is small.
@@ -147,8 +168,12 @@ impl Places {
     }
 
     fn find_or_insert(&mut self, hash: u64, path: &str) -> &mut Place {
-        let new = || Place { hash, path: Arc::from(path), handlers: Handlers::default() };
-        let table = self.table_mut(hash);
+        let Self { tables, lengths } = self;
+        let new = || {
+            *lengths.of(path) += 1;
+            Place { hash, path: Arc::from(path), handlers: Handlers::default() }
+        };
+        let table = &mut tables[Self::number(hash)];
         table.entry(hash, |place| *place.path == *path, |place| place.hash).or_insert_with(new).into_mut()
     }
 
@@ -157,6 +182,8 @@ impl Places {
         let table = self.table_mut(hash);
         if let Ok(entry) = table.find_entry(hash, |place| *place.path == *path) {
             entry.remove();
+            *self.lengths.of(path) -= 1;
+            let table = self.table_mut(hash);
             if table.is_empty() || table.len() < table.capacity() / 4 {
                 table.shrink_to(2 * table.len(), |place| place.hash);
             }
@@ -320,7 +347,9 @@ impl Registry {
         for beginning in path.beginnings() {
             hasher.write(&beginning.as_bytes()[hashed..]);
             hashed = beginning.len();
-            if let Some(bucket) = self.by_path.bucket(hasher.finish(), beginning) {
+            if self.by_path.lengths.has(beginning)
+                && let Some(bucket) = self.by_path.bucket(hasher.finish(), beginning)
+            {
                 found = Some((bucket, beginning));
             }
         }
