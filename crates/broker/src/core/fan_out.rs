@@ -173,8 +173,7 @@ impl Broker {
                 Task::Held(request) => {
                     let HeldRequest { service, conversation, due, body, .. } = &request;
                     // Nothing was read from it because there was so much of it.
-                    self.pings.heard(now, session);
-                    self.probes.heard(now, session);
+                    self.hear(now, session);
                     let asker = Asker { now, session, conversation: *conversation, due: *due };
                     self.handle_request(asker, &Headers::of(&request.headers), *service, body);
                 }

@@ -82,7 +82,8 @@ impl Broker {
         tracing::info!(%session, principal, client = arrival.client_ip, "session opened");
         self.send_accepted(ResponseCode::OK, key);
         self.pings.start(now, key);
-        self.probes.start(now, key);
+        self.probes.start(key);
+        self.hear(now, key);
         self.leases.start(now, key, identity.expiry);
         Ok(())
     }
@@ -171,7 +172,8 @@ impl Broker {
             self.outputs.push_back(Output::Close(old));
         }
         self.pings.start(now, key);
-        self.probes.start(now, key);
+        self.probes.start(key);
+        self.hear(now, key);
         if self.exchanges.owes_since(key).is_some() {
             self.await_answer(now, key);
         }
@@ -223,10 +225,11 @@ impl Broker {
             .retain(|output| !matches!(output, Output::Send(to, _) | Output::SendTogether(to, _) if *to == connection));
     }
 
-    /// Pings a session, or gives its connection up.
-    pub(super) fn ping(&mut self, now: Moment, key: SessionKey, is_silent: bool) {
+    /// Pings a session; or gives its connection up, if nothing at all came from it since an `unanswered` ping was sent. One that
+    /// is merely too busy to answer says something else.
+    pub(super) fn ping(&mut self, now: Moment, key: SessionKey, unanswered: Option<Moment>) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        if !is_silent {
+        if unanswered.is_none_or(|sent_at| session.pulse().heard >= sent_at) {
             let conversation = session.next_conversation();
             self.pings.sent(now, key, conversation);
             return self.send_to(key, request_frame::<SystemPing>(conversation, &(), 0));

@@ -386,9 +386,9 @@ impl Broker {
             self.serve_queues(now);
         }
         while self.work - before < cost::TURN
-            && let Some((key, is_silent)) = self.pings.pop_due(now)
+            && let Some((key, unanswered)) = self.pings.pop_due(now)
         {
-            self.ping(now, key, is_silent);
+            self.ping(now, key, unanswered);
         }
         while self.work - before < cost::TURN
             && let Some(key) = self.probes.pop_due(now)
@@ -411,18 +411,24 @@ impl Broker {
     fn heard(&mut self, now: Moment, connection: ConnectionId) -> Option<SessionKey> {
         self.now = now;
         let key = self.sessions.with_connection(connection)?;
-        self.pings.heard(now, key);
-        if self.probes.heard(now, key) {
+        self.hear(now, key);
+        Some(key)
+    }
+
+    /// The client of a session has given a sign of life.
+    fn hear(&mut self, now: Moment, key: SessionKey) {
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.hear(now);
+        }
+        if self.probes.heard(key) {
             self.has_more_room(key);
         }
-        Some(key)
     }
 
     /// Sends a message of a session, now or when it has a connection again.
     fn send_to(&mut self, key: SessionKey, frame: Vec<u8>) {
         let frame = Bytes::from(frame);
         self.spend(cost::message(frame.len()));
-        self.probes.sent(key, frame.len());
         if let Some(connection) = self.sessions.record_sent(key, &frame) {
             self.outputs.push_back(connection.output(frame));
         }

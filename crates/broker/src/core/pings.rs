@@ -20,7 +20,6 @@ pub(super) struct Pings {
 #[derive(Debug, Default)]
 struct Pinged {
     next: Moment,
-    last_heard: Moment,
     /// The last ping, if it was not answered, and when it was sent.
     unanswered: Option<(ConversationId, Moment)>,
 }
@@ -37,7 +36,7 @@ impl Pings {
         }
         let pinged = self.by_session.get_or_default(session);
         self.due.remove(pinged.next, session);
-        (pinged.next, pinged.last_heard) = (now + self.period, now);
+        pinged.next = now + self.period;
         self.due.insert(pinged.next, session);
     }
 
@@ -48,26 +47,17 @@ impl Pings {
         }
     }
 
-    /// Something came from a session.
-    pub fn heard(&mut self, now: Moment, session: SessionKey) {
-        if let Some(pinged) = self.by_session.get_mut(session) {
-            pinged.last_heard = now;
-        }
-    }
-
     /// Whether this is the answer to a ping.
     pub fn answered(&mut self, session: SessionKey, conversation: ConversationId) -> bool {
         let Some(pinged) = self.by_session.get_mut(session) else { return false };
         pinged.unanswered.take_if(|(ping, _)| *ping == conversation).is_some()
     }
 
-    /// A session that is to be pinged now, and whether nothing at all came from it since the last ping. That is not
-    /// merely a client that is too busy to answer.
-    pub fn pop_due(&mut self, now: Moment) -> Option<(SessionKey, bool)> {
+    /// A session that is to be pinged now, and when the last ping was sent if it was not answered.
+    pub fn pop_due(&mut self, now: Moment) -> Option<(SessionKey, Option<Moment>)> {
         let session = self.due.pop_due(now)?;
         let pinged = self.by_session.get_or_default(session);
-        let is_silent = pinged.unanswered.is_some_and(|(_, sent_at)| pinged.last_heard < sent_at);
-        Some((session, is_silent))
+        Some((session, pinged.unanswered.map(|(_, sent_at)| sent_at)))
     }
 
     /// A ping was sent. The next one comes after a period, whatever the traffic.

@@ -10,6 +10,7 @@ use antiphon_protocol::wire::services::SystemPing;
 
 use super::ending::Ending;
 use super::per_session::{PerSession, SessionKey};
+use super::sessions::Pulse;
 use super::timers::Timers;
 use super::{Broker, Output};
 
@@ -37,18 +38,13 @@ pub(super) struct Probes {
 struct Course {
     /// How long its answers take, about, in microseconds.
     usual: u64,
-    heard: Moment,
-    /// Bytes that were sent to it since.
-    sent: usize,
     /// When it is looked at next, if it is.
     next: Option<Moment>,
 }
 
-impl Course {
-    /// How much time it has for what was sent to it.
-    fn way(&self) -> Duration {
-        Duration::from_secs_f64(self.sent as f64 / f64::from(RATE))
-    }
+/// How much time a client has for what was sent to it since something came from it.
+fn way(pulse: Pulse) -> Duration {
+    Duration::from_secs_f64(pulse.bytes_since as f64 / f64::from(RATE))
 }
 
 /// What is to be done about a session.
@@ -64,10 +60,9 @@ enum Due {
 
 impl Probes {
     /// A session has a new connection.
-    pub fn start(&mut self, now: Moment, session: SessionKey) {
+    pub fn start(&mut self, session: SessionKey) {
         self.silent.remove(&session);
-        let course = self.by_session.get_or_default(session);
-        (course.heard, course.sent) = (now, 0);
+        self.by_session.get_or_default(session);
     }
 
     /// A session has no connection any more.
@@ -86,18 +81,8 @@ impl Probes {
         self.by_session.remove(session);
     }
 
-    /// Something was sent to a session.
-    pub fn sent(&mut self, session: SessionKey, bytes: usize) {
-        if let Some(course) = self.by_session.get_mut(session) {
-            course.sent += bytes;
-        }
-    }
-
     /// Something came from a session. Returns whether it was thought to be silent.
-    pub fn heard(&mut self, now: Moment, session: SessionKey) -> bool {
-        if let Some(course) = self.by_session.get_mut(session) {
-            (course.heard, course.sent) = (now, 0);
-        }
+    pub fn heard(&mut self, session: SessionKey) -> bool {
         !self.silent.is_empty() && self.silent.remove(&session).is_some()
     }
 
@@ -144,12 +129,12 @@ impl Probes {
     }
 
     /// What to do about a session that has owed an answer since then; one that was probed has this time for a sign of life.
-    fn judge(&self, now: Moment, session: SessionKey, owes_since: Moment, timeout: Duration) -> Due {
+    fn judge(&self, now: Moment, session: SessionKey, pulse: Pulse, owes_since: Moment, timeout: Duration) -> Due {
         let Some(course) = self.by_session.get(session) else { return Due::Later(now + LEAST) };
         let (until, due) = match self.silent.get(&session) {
-            Some(probed) => (*probed + timeout + course.way(), Due::Lost),
+            Some(probed) => (*probed + timeout + way(pulse), Due::Lost),
             None => (
-                owes_since.max(course.heard) + LEAST.max(Duration::from_micros(course.usual) * TIMES) + course.way(),
+                owes_since.max(pulse.heard) + LEAST.max(Duration::from_micros(course.usual) * TIMES) + way(pulse),
                 Due::Probe,
             ),
         };
@@ -178,7 +163,7 @@ impl Broker {
             // What it says is not read.
             return self.probes.look_at(key, now + LEAST);
         }
-        match self.probes.judge(now, key, owes_since, timeout) {
+        match self.probes.judge(now, key, session.pulse(), owes_since, timeout) {
             Due::Later(at) => self.probes.look_at(key, at),
             Due::Lost => self.find_silent(now, key),
             Due::Probe => {

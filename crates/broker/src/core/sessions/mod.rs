@@ -22,7 +22,7 @@ use super::permissions::GrantsByRoles;
 use super::properties::TooLarge;
 use super::proposals::Proposals;
 use super::timers::Timers;
-pub(super) use session::{Connection, NewSession, Session};
+pub(super) use session::{Connection, NewSession, Pulse, Session};
 
 /// All open sessions, with those that have no connection at the moment.
 ///
@@ -156,6 +156,7 @@ impl Sessions {
     /// is kept is gone: they will learn that messages were lost, if they lose their connections now.
     pub fn record_sent(&mut self, key: SessionKey, frame: &Bytes) -> Option<Connection> {
         let session = find(&mut self.open, key)?;
+        session.count_sent(frame.len());
         let connection = session.connection();
         if session.is_kept() {
             let before = session.kept_bytes();

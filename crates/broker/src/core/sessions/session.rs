@@ -42,8 +42,16 @@ pub(in crate::core) struct Session {
     /// What was sent, for the case that the connection is lost.
     sent: RecoveryBuffer<Bytes>,
     pub received: Received,
+    pulse: Pulse,
     /// The last conversation that the broker began with it.
     last_conversation: i64,
+}
+
+/// When something came from a client last, and how much was sent to it since.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::core) struct Pulse {
+    pub heard: Moment,
+    pub bytes_since: usize,
 }
 
 /// How a session is reached.
@@ -141,6 +149,11 @@ impl Session {
         }
     }
 
+    /// Whose it is.
+    pub fn party(&self) -> PartyKey {
+        self.party
+    }
+
     pub fn is_connected(&self) -> bool {
         matches!(self.attachment, Attachment::Attached(_))
     }
@@ -179,6 +192,15 @@ impl Session {
         ConversationId(self.last_conversation)
     }
 
+    pub fn pulse(&self) -> Pulse {
+        self.pulse
+    }
+
+    /// Something came from its client, or it has a new connection.
+    pub fn hear(&mut self, now: Moment) {
+        self.pulse = Pulse { heard: now, bytes_since: 0 };
+    }
+
     /// What a client that reconnects has not received, if that and what it sent can be made good without a gap.
     pub fn missed_by(&self, client: &Recovery) -> Option<Vec<Bytes>> {
         // What was sent to a session that was not to be kept was not even counted.
@@ -204,13 +226,9 @@ impl Session {
             party,
             sent: RecoveryBuffer::new(new.recovery),
             received: Received::default(),
+            pulse: Pulse::default(),
             last_conversation: 0,
         }
-    }
-
-    /// Whose it is.
-    pub(super) fn party(&self) -> PartyKey {
-        self.party
     }
 
     pub(super) fn set_party(&mut self, party: PartyKey) {
@@ -267,6 +285,11 @@ impl Session {
     /// Number of bytes that are kept of what was sent.
     pub(super) fn kept_bytes(&self) -> usize {
         self.sent.bytes()
+    }
+
+    /// A message of so many bytes is sent to it.
+    pub(super) fn count_sent(&mut self, bytes: usize) {
+        self.pulse.bytes_since += bytes;
     }
 
     /// Keeps a message that is sent.
