@@ -22,18 +22,19 @@ use super::refusal::{Failure, Refusal};
 use super::sessions::Session;
 
 impl Broker {
-    /// The headers of a request to a session: the time that is left, if its sender said so, and what is passed on.
-    pub(super) fn headers_to(
+    /// A request to a session with its headers: the time that is left, if its sender said so, and what is passed on.
+    pub(super) fn with_headers(
         &self,
         recipient: SessionKey,
         time_left: Option<Duration>,
         headers: &Headers<'_>,
-    ) -> HeaderBlock {
+        frame: Vec<u8>,
+    ) -> Vec<u8> {
         let features = self.sessions.get(recipient).map_or(Features::NONE, Session::features);
-        let mut block = HeaderBlock::default();
         if !features.has_any(Features::WITH_HEADERS) {
-            return block;
+            return frame;
         }
+        let mut block = HeaderBlock::default();
         if let Some(left) = time_left.filter(|_| features.has(Features::DEADLINES)) {
             block.add_time_left(left);
         }
@@ -42,7 +43,7 @@ impl Broker {
                 block.add(header, headers.get(header));
             }
         }
-        block
+        block.before(frame)
     }
 
     /// A message that goes out on another connection than it was meant for: what it says of the time is true again.

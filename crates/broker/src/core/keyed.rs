@@ -33,6 +33,7 @@ pub(super) struct Answering {
 
 impl Broker {
     /// What the key of a request stands for, if it has one. `to` is the session that it is addressed to.
+    #[inline]
     pub(super) fn name_of(
         &self,
         sender: SessionKey,
@@ -40,9 +41,16 @@ impl Broker {
         to: Option<SessionId>,
         path: NormalPath<'_>,
     ) -> Result<Option<Box<Name>>, Refusal> {
-        if headers.get(Header::IdempotencyKey).is_empty() {
-            return Ok(None);
-        }
+        if headers.get(Header::IdempotencyKey).is_empty() { Ok(None) } else { self.name(sender, headers, to, path) }
+    }
+
+    fn name(
+        &self,
+        sender: SessionKey,
+        headers: &Headers<'_>,
+        to: Option<SessionId>,
+        path: NormalPath<'_>,
+    ) -> Result<Option<Box<Name>>, Refusal> {
         let key = headers.text(Header::IdempotencyKey).filter(|key| key.chars().count() <= MAX_KEY_CHARS);
         let Some(key) = key else {
             let text = format!("an idempotency key must be text of at most {MAX_KEY_CHARS} characters");

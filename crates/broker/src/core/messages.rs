@@ -14,7 +14,6 @@ use super::per_session::SessionKey;
 use super::received::Occurrence;
 use super::refusal::Failure;
 use super::serve::Asker;
-use super::sessions::Session;
 use super::turns::HeldRequest;
 use super::{Broker, ConnectionId};
 
@@ -22,12 +21,12 @@ impl Broker {
     /// A binary WebSocket message arrived: a message of the session, or a batch of them.
     pub fn handle_frame(&mut self, now: Moment, connection: ConnectionId, frame: &[u8]) {
         let Some(key) = self.heard(now, connection) else { return self.give_up_early(connection) };
-        let Some(attached) = self.sessions.get(key).and_then(Session::connection) else { return };
-        let Some(party) = self.sessions.party_of(key) else { return };
-        for message in batch::messages(frame, attached.negotiated.features) {
+        let Some(session) = self.sessions.get(key) else { return };
+        let (features, party) = (session.features(), session.party());
+        for message in batch::messages(frame, features) {
             let before = self.work;
             match message {
-                Ok(message) => self.handle_message(now, key, message),
+                Ok(message) => self.handle_message(now, key, features, message),
                 Err(_) => self.abort(key, Ending::Violation),
             }
             self.sessions.charge(party, self.work - before);
@@ -41,10 +40,9 @@ impl Broker {
         }
     }
 
-    fn handle_message(&mut self, now: Moment, key: SessionKey, message: &[u8]) {
+    fn handle_message(&mut self, now: Moment, key: SessionKey, features: Features, message: &[u8]) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.received.count_message();
-        let features = session.connection().map_or(Features::NONE, |connection| connection.negotiated.features);
         let Ok((headers, bare)) = Headers::split(message, features) else {
             return self.abort(key, Ending::Violation);
         };

@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
-use antiphon_protocol::time::Moment;
+use antiphon_protocol::time::{Moment, micros};
 
 use super::per_session::{Numbered, SessionKey, give_back};
 use super::timers::Timers;
@@ -148,8 +148,7 @@ impl Parties {
         let allowance = self.allowance;
         let Some(party) = self.by_key.get_mut(&key) else { return true };
         let credit = &mut party.credit;
-        let time = now.since(credit.at).as_micros();
-        let earned = time.saturating_mul(allowance.per_second as u128) / 1_000_000;
+        let earned = micros(now.since(credit.at)).saturating_mul(allowance.per_second as u64) / 1_000_000;
         if earned > 0 {
             credit.at = now;
             let earned = i64::try_from(earned).unwrap_or(i64::MAX);

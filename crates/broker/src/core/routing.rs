@@ -212,7 +212,7 @@ impl Broker {
         let deadline = asker.deadline(timeout);
         // A request with a key goes on when its time is over.
         let time_left = asker.due.filter(|_| name.is_none()).map(|_| deadline.since(asker.now));
-        let frame = self.headers_to(recipient, time_left, headers).before(frame);
+        let frame = self.with_headers(recipient, time_left, headers, frame);
         let (from, to) = (self.sessions.id_of(asker.session), self.sessions.id_of(recipient));
         tracing::trace!(sender = %from, recipient = %to, delivery = conversation.0, "request forwarded");
         self.await_answer(asker.now, recipient);

@@ -60,7 +60,9 @@ impl Broker {
         self.spend(cost::request(body.len()));
         let answer = match ServiceRequest::decode(service, body) {
             Ok(Some(request)) => {
-                self.trace_request(asker, service, &request);
+                if tracing::enabled!(tracing::Level::TRACE) {
+                    self.trace_request(asker, service, &request);
+                }
                 self.serve(asker, headers, request)
             }
             Ok(None) => Err(not_offered(service)),

@@ -58,8 +58,8 @@ const ROOM: usize = 1024;
 impl Exchanges {
     /// A request was forwarded; its sender waits.
     pub fn open(&mut self, exchange: Exchange) {
-        self.asked.add(self.open.vacant_key(), &exchange);
-        self.insert(exchange);
+        let index = self.insert(exchange);
+        self.asked.add(index, &self.open[index]);
     }
 
     /// Keeps an exchange that was closed, since nobody waits for it any more, on the list of its recipient: until the
@@ -76,28 +76,28 @@ impl Exchanges {
     }
 
     /// Adds an exchange on the side of its recipient, or of the key that it waits for.
-    fn insert(&mut self, exchange: Exchange) {
-        let entry = self.open.vacant_entry();
-        let index = entry.key();
+    fn insert(&mut self, exchange: Exchange) -> usize {
+        let index = self.open.insert(exchange);
+        let exchange = &self.open[index];
         self.deadlines.insert(exchange.due(), index);
         match exchange.awaited_key() {
             Some(key) => self.keys.add(key, index),
             None => {
-                self.owed.add(index, &exchange);
-                self.places.take(&exchange);
+                self.owed.add(index, exchange);
+                self.places.take(exchange);
             }
         }
-        entry.insert(exchange);
+        index
     }
 
     /// The recipient answered. Nothing if there is no such exchange, or no longer. What was sent to it before that was read,
     /// so it has heard of whatever was cancelled there.
     pub fn answer(&mut self, recipient: SessionKey, conversation: ConversationId) -> Option<Exchange> {
-        for index in self.owed.take_heard(recipient, conversation) {
+        let (index, heard) = self.owed.answer(recipient, conversation);
+        for index in heard {
             self.take(index);
         }
-        let index = self.owed.remove(recipient, conversation)?;
-        Some(self.take(index))
+        Some(self.take(index?))
     }
 
     /// The sender waits no more for the answers to one of its requests: closes all exchanges of it.

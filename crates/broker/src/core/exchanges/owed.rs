@@ -57,14 +57,16 @@ impl Owed {
         self.by_recipient.get_mut(recipient)?.remove(conversation)
     }
 
-    /// Takes those out that were cancelled before a conversation in which the recipient has answered: it has read of that.
-    pub fn take_heard(&mut self, recipient: SessionKey, conversation: ConversationId) -> Vec<usize> {
-        let Some(owing) = self.by_recipient.get_mut(recipient) else { return Vec::new() };
+    /// Takes out the one that a recipient has answered, if it is there, and those that were cancelled before it: it has read of
+    /// that. Returns their indices.
+    pub fn answer(&mut self, recipient: SessionKey, conversation: ConversationId) -> (Option<usize>, Vec<usize>) {
+        let Some(owing) = self.by_recipient.get_mut(recipient) else { return (None, Vec::new()) };
+        let answered = owing.remove(conversation);
         if owing.cancelled.is_empty() {
-            return Vec::new();
+            return (answered, Vec::new());
         }
         let heard: Vec<_> = owing.cancelled.range(..conversation).copied().collect();
-        heard.into_iter().filter_map(|earlier| owing.remove(earlier)).collect()
+        (answered, heard.into_iter().filter_map(|earlier| owing.remove(earlier)).collect())
     }
 
     /// Takes all out that a session has to answer, in the order in which they were opened.
@@ -104,7 +106,9 @@ impl Owing {
     fn remove(&mut self, conversation: ConversationId) -> Option<usize> {
         let Entry { index, bytes } = self.to_answer.close(conversation)?;
         self.bytes -= bytes as usize;
-        self.cancelled.remove(&conversation);
+        if !self.cancelled.is_empty() {
+            self.cancelled.remove(&conversation);
+        }
         Some(index)
     }
 }
