@@ -24,7 +24,7 @@ use super::routing::no_room;
 use super::search::Search;
 use super::serve::{Answer, Asker, not_offered};
 use super::sessions::Session;
-use super::turns::Count;
+use super::tasks::Count;
 use super::watches::{Found, Watch};
 use super::{Broker, cost};
 

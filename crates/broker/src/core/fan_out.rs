@@ -20,7 +20,8 @@ use super::refusal::{Failure, Refusal};
 use super::routing::{RECIPIENT_IS_FULL, TOO_LATE, check_time, no_room};
 use super::search::Search;
 use super::serve::{Answer, Asker};
-use super::turns::{FanOut, HeldRequest, Intake, Stage, Task};
+use super::tasks::{FanOut, HeldRequest, Stage, Task};
+use super::turns::Intake;
 use super::{Broker, Output, cost};
 
 /// Bytes of deliveries after which others are served.

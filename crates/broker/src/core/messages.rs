@@ -14,7 +14,7 @@ use super::per_session::SessionKey;
 use super::received::Occurrence;
 use super::refusal::Failure;
 use super::serve::Asker;
-use super::turns::HeldRequest;
+use super::tasks::HeldRequest;
 use super::{Broker, ConnectionId};
 
 impl Broker {

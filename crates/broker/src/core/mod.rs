@@ -9,7 +9,7 @@
 //! - `registry`: which session handles which path.
 //! - `watches`: who is told when the handlers for a path change.
 //! - `exchanges`: requests that were forwarded and not answered yet; `repeats`: what became of those with a key, `outcome`: what
-//!   that is; `queues`: those that wait for a handler; `turns`: what is done a part at a time.
+//!   that is; `queues`: those that wait for a handler; `turns`: whose turn it is, for `tasks`, which are done a part at a time.
 //! - `received`: what came from a client; `pings`: who is pinged when; `probes`: who is asked for a
 //!   sign of life; `timers`: what is due when.
 //! - [`config`]: how the broker behaves; [`timeouts`]: how long recipients may take to answer.
@@ -78,6 +78,7 @@ mod serve;
 mod session_services;
 mod sessions;
 mod stopping;
+mod tasks;
 pub mod timeouts;
 mod timers;
 mod turns;
@@ -111,7 +112,8 @@ use repeats::Repeats;
 use serve::Asker;
 use sessions::Sessions;
 use stopping::Phase;
-use turns::{HeldRequest, Turns};
+use tasks::HeldRequest;
+use turns::Turns;
 use watches::Watches;
 
 /// Outputs for which there is always room. What a larger burst took is given back after it.
