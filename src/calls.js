@@ -15,15 +15,22 @@ export class Call extends Deferred {
   read;
   /** Called if it fails. */
   failed;
+  /** What it fails with if the session ends before it begins again. */
+  lastError;
   /** Gives a value that arrived, or a promise of it, if it is what was agreed. */
   check;
+  number;
   #stopListening;
 
   /** `site` is where the application called. */
-  constructor(number, site) {
+  constructor(site) {
     super();
-    this.number = number;
     this.site = site;
+  }
+
+  /** Begins again, later, because of an error; or returns the error with which it fails. */
+  tryAgain(error) {
+    return error;
   }
 
   /** A value has arrived. */
@@ -100,10 +107,12 @@ export class Calls {
       call?.resolve(call.read ? call.read(response) : response);
     },
     callFailed: (number, error) => {
-      const call = this.#remove(number);
-      const failed = errorOf(error);
-      call?.fail(failed);
-      call?.end(failed);
+      const call = this.#open.get(number);
+      const failed = call?.tryAgain(errorOf(error));
+      if (!failed) return;
+      this.#remove(number);
+      call.fail(failed);
+      call.end(failed);
     },
     filterAnswered: (number, ...response) => this.#open.get(number)?.respond(...response),
     filterFailed: (number, session, received, expected, error) =>
@@ -119,8 +128,19 @@ export class Calls {
    * @param site where the application called, if that is not under way
    */
   make(start, Type = Call, site = callSite()) {
+    const call = new Type(site);
+    this.#begin(call, start);
+    return call.promise;
+  }
+
+  /** Begins a call again, under another number, unless it has come to its end. */
+  again(call, start) {
+    if (this.#remove(call.number)) this.#begin(call, start);
+  }
+
+  #begin(call, start) {
     this.#last += 1;
-    const call = new Type(this.#last, site);
+    call.number = this.#last;
     this.#open.set(call.number, call);
     try {
       start(call);
@@ -129,7 +149,6 @@ export class Calls {
       call.fail(error);
       call.end(error);
     }
-    return call.promise;
   }
 
   /** From now on the signal ends the call; `abandon` is told of that, with its number. */
@@ -141,11 +160,12 @@ export class Calls {
     });
   }
 
-  /** No call comes to anything any more; each gets an error of its own. */
+  /** No call comes to anything any more; `error` makes an error for each. Without it, all have failed that do not wait to begin again. */
   failAll(error) {
     for (const call of this.#open.values()) {
-      call.fail(error());
-      call.end(error());
+      const failed = error ? error() : call.lastError;
+      call.fail(failed);
+      call.end(failed);
     }
     this.#open.clear();
   }

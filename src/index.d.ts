@@ -835,6 +835,26 @@ export interface RequestOptions {
    * console.log(await session.messaging.sendRequestToPath("tea", null, options)); // -> 1
    */
   idempotencyKey?: string;
+  /**
+   * Sends the request again when it has failed and that does no harm: as `NOT_CONNECTED`, as `BUSY`, and, if it has an
+   * `idempotencyKey`, with outcome `unknown`, as long as the broker remembers the key. All attempts together have the
+   * request's `timeout`, and its `signal` ends them. `attempts` counts the first one, and `backoff` is told how many were
+   * made; by default the wait is random, up to 100 ms, doubling up to 5 s. If nothing helps, the promise rejects with the last error, or with the one that leaves open
+   * whether the request was handled. Default: one attempt.
+   *
+   * @example
+   * const { messaging } = session;
+   * await messaging.addRequestHandler("paint", (colour) => `painted ${colour}`, { maxConcurrent: 1 });
+   * const retry = { attempts: 10, backoff: (attempt: number) => 10 * attempt };
+   * const paint = (colour: string) => messaging.sendRequestToPath("paint", colour, { retry });
+   * console.log(await Promise.all(["red", "blue"].map(paint))); // -> [ 'painted red', 'painted blue' ]
+   */
+  retry?: {
+    /** How often the request is sent at most. */
+    attempts: number;
+    /** Milliseconds to wait after so many attempts. */
+    backoff?: (attempt: number) => number;
+  };
 }
 
 /**

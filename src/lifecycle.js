@@ -9,6 +9,8 @@ export class Lifecycle {
   principal;
   state = "connecting";
   closed = new Deferred();
+  /** Another number whenever a broker may not know any more which keys were used (rules K-9). */
+  keeper = 0;
   /** What went wrong when a connection was opened, if that is known; the `cause` of an error about that. */
   cause;
   #emitter = new Emitter(["statechange", "disconnect", "close", "reconnect", "messageloss"]);
@@ -50,10 +52,15 @@ export class Lifecycle {
     },
     messagesLost: (requests, handlers) => this.#emitter.emit("messageloss", { requests, handlers }),
     reconnected: (id, maxMessageSize, features, lossless, newSession) => {
+      if (newSession) {
+        // The first half is the broker's.
+        const isSameBroker = id.startsWith(this.id.slice(0, 17));
+        if (!(isSameBroker && this.principal && this.principal === this.#principal)) this.keeper += 1;
+        // It is opened with the same options as the first.
+        this.principal = this.#principal;
+      }
       this.id = id;
       this.#client.agreed(maxMessageSize, features);
-      // A new one is opened with the same options as the first.
-      if (newSession) this.principal = this.#principal;
       this.#log(INFO, `session ${id} is connected again`);
       this.#emitter.emit("reconnect", { lossless, newSession });
     },

@@ -16,6 +16,7 @@ import {
   text,
 } from "./options.js";
 import { bindMembers, named, reasonOf } from "./platform.js";
+import { sendRepeatedly } from "./retry.js";
 import { ServiceLocator } from "./services.js";
 import { bytesOf } from "./value-writer.js";
 
@@ -120,7 +121,9 @@ export class Messaging {
       }
       const names = isToFilter ? FILTER_OPTIONS : REQUEST_OPTIONS;
       const prepared = prepareRequest(request, options, names, requestTimeout);
-      const { code, bytes, timeout, wait, isTimeTold, key, metadata, responseCode, signal, within } = prepared;
+      const { code, isTimeTold, key, metadata, responseCode, signal, within, retry } = prepared;
+      // They may be the application's own, which may change them meanwhile.
+      const bytes = retry ? prepared.bytes.slice() : prepared.bytes;
       const fault = client.tooLarge(bytes);
       if (fault) throw messagingError("MESSAGE_TOO_LARGE", fault, "not-sent");
       call.responseCode = responseCode;
@@ -129,8 +132,12 @@ export class Messaging {
       if (signal) calls.abortBy(signal, call, abandon);
       if (within) calls.abortBy(within.signal, call, abandon);
       if (inspectors.isWatched) call.measure(to);
-      const { port } = this.#parts;
-      port.send(call.number, recipient, who, to, code, bytes, timeout, wait, isTimeTold, key, metadata);
+      const attempt = (timeout, wait) => {
+        const { port } = this.#parts;
+        port.send(call.number, recipient, who, to, code, bytes, timeout, wait, isTimeTold, key, metadata);
+      };
+      if (retry) sendRepeatedly(this.#parts, call, prepared, attempt);
+      else attempt(prepared.timeout, prepared.wait);
     };
     return calls.make(send, isToFilter ? FilterCall : Call);
   }

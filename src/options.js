@@ -76,10 +76,11 @@ function reconnection(reconnect) {
  * @param {number} requestTimeout of requests that name no timeout, in milliseconds
  * @returns `timeout` in milliseconds, which the recipient is told if `isTimeTold`; `responseCode` is the number of the data
  *   type to convert the response to, 0 for none; `key` is the idempotency key, and
- *   `metadata` the bytes of what is said beside the request, both empty for none
+ *   `metadata` the bytes of what is said beside the request, both empty for none; `retry` is missing if it is not to be
+ *   repeated
  */
 export function prepareRequest(request, options, names, requestTimeout) {
-  const { type, responseType, timeout, signal, within, whenDisconnected, metadata, idempotencyKey, onResponse } =
+  const { type, responseType, timeout, signal, within, whenDisconnected, metadata, idempotencyKey, retry, onResponse } =
     members(options, names);
   const given = {
     responseCode: typeCode(responseType),
@@ -89,6 +90,7 @@ export function prepareRequest(request, options, names, requestTimeout) {
     within: optional("within", within, "the context of a request", isContext),
     key: optional("idempotencyKey", idempotencyKey, "a text of 1 to 128 characters", isKey) ?? "",
     metadata: metadataBytes(metadata, within?.metadata),
+    retry: isMissing(retry) ? undefined : repetition(retry),
     onResponse,
   };
   const { code, named, bytes } = encode(request, type);
@@ -127,6 +129,15 @@ function metadataBytes(metadata, outer) {
 
 function isKey(value) {
   return typeof value === "string" && /^\P{Surrogate}{1,128}$/u.test(value);
+}
+
+/** How often, and when, to send a request that came to nothing. */
+function repetition(retry) {
+  const { attempts, backoff } = members(retry, ["attempts", "backoff"], "retry.");
+  return {
+    attempts: optional("retry.attempts", attempts ?? 0, "a number, at least 1", isAtLeast(1)),
+    backoff: optional("retry.backoff", backoff, "a function", isFunction),
+  };
 }
 
 /** What `whenDisconnected` says: whether to wait for a connection. */
@@ -195,7 +206,16 @@ const MEANT = {
   username: "principal",
 };
 /** Of a request to whomever. */
-export const ASK_OPTIONS = ["type", "responseType", "timeout", "signal", "within", "whenDisconnected", "metadata"];
+export const ASK_OPTIONS = [
+  "type",
+  "responseType",
+  "timeout",
+  "signal",
+  "within",
+  "whenDisconnected",
+  "metadata",
+  "retry",
+];
 /** Most bytes of metadata, which brokers take. */
 const MAX_METADATA_BYTES = 8192;
 const NONE = new Uint8Array();
@@ -214,7 +234,7 @@ export function optional(name, value, expected, isUsable) {
   return value;
 }
 
-function milliseconds(name, value) {
+export function milliseconds(name, value) {
   return optional(name, value, "a number of milliseconds, not negative", isAtLeast(0));
 }
 

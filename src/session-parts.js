@@ -135,15 +135,15 @@ export class SessionParts {
   fail(cause) {
     const text = `the WebAssembly of this client has failed (${textOf(cause)}); connect again, which starts it afresh`;
     const failure = () => messagingError("INTERNAL", text, "unknown", undefined, undefined, cause);
-    this.#release();
-    this.calls.failAll(failure);
+    this.#release(failure);
     this.handlers.abandonAll(failure());
     this.life.fail(text, cause);
     this.#socketEvents.close();
   }
 
-  /** The client is not needed any more, and nobody is to be called. */
-  #release() {
+  /** The client is not needed any more, and nobody is to be called. If it has failed, `failure` makes an error for each call. */
+  #release(failure) {
+    this.calls.failAll(failure);
     this.handlers.clear();
     this.filterHandlers.clear();
     this.client.release();

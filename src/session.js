@@ -97,9 +97,15 @@ export class Session {
 
   changePrincipal(principal, credentials) {
     const { calls, life } = this.#parts;
+    const change = () => {
+      life.keeper += 1;
+    };
     return calls.make((call) => {
       const name = text("principal", principal);
       const checked = checkedCredentials(credentials);
+      // As whom requests are sent is not known before it has come to its end.
+      change();
+      call.promise.then(change, change);
       call.read = (changed) => {
         if (changed) life.principal = name;
         return changed;

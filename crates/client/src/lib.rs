@@ -8,6 +8,7 @@
 //! - [`Value`], [`IntoValue`]: what is sent; in `value/`.
 //! - [`Request`], [`Rejection`]: what a handler is given, and what it may say; in `requests.rs`.
 //! - [`RequestError`]: why there is no response, with code and outcome; in `error.rs`.
+//! - [`Retry`]: when a request is sent again; in `retry.rs`.
 //! - [`Events`]: what happens to a session; in `events.rs`.
 //!
 //! Below that:
@@ -38,6 +39,7 @@ mod platform;
 mod registration;
 mod requests;
 mod responses;
+mod retry;
 mod session;
 mod shared;
 mod signal;
@@ -60,6 +62,7 @@ pub use options::{Options, WhenDisconnected};
 pub use registration::{AddRequestHandler, AddStreamHandler, FilterRegistration, Registration};
 pub use requests::{Rejection, Request};
 pub use responses::FilterResponse;
+pub use retry::Retry;
 pub use session::{Session, connect};
 pub use value::{IntoValue, Value, ValueError};
 #[cfg(target_arch = "wasm32")]

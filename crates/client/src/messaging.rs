@@ -19,6 +19,7 @@ use crate::platform::{BoxFuture, MaybeSend, MaybeSync};
 use crate::registration::{AddRequestHandler, AddStreamHandler, FilterRegistration};
 use crate::requests::{HandlerFn, Rejection, Request};
 use crate::responses::{FilterResponse, ResponseFn};
+use crate::retry::{Attempts, Retry};
 use crate::shared::Call;
 use crate::value::{IntoValue, Value};
 
@@ -65,7 +66,7 @@ impl Messaging {
     }
 
     fn ask(&self, session: Option<SessionId>, path: &str, request: impl IntoValue) -> Ask {
-        Ask { handle: self.0.clone(), session, draft: Draft::new(path, request) }
+        Ask { handle: self.0.clone(), session, draft: Draft::new(path, request), retry: None }
     }
 
     /// Send `request` to every session that `filter` matches, for its stream handler at exactly `path`, and wait until
@@ -213,6 +214,7 @@ pub struct Ask {
     /// None for whoever handles the path.
     session: Option<SessionId>,
     draft: Draft,
+    retry: Option<Retry>,
 }
 
 impl Ask {
@@ -246,6 +248,17 @@ impl Ask {
         self.draft.key = Some(key.into());
         self
     }
+
+    /// Sends the request again when it has failed and that does no harm: as `NOT_CONNECTED`, as `BUSY`, and, if it has a
+    /// [key](Self::idempotency_key), with [`Outcome::Unknown`], as long as the broker remembers that. All attempts together have
+    /// the [`timeout`](Self::timeout) of the request. If nothing helps, it fails with the last error, or with the one that
+    /// leaves open whether the request was handled. Default: one attempt.
+    ///
+    /// [`Outcome::Unknown`]: crate::Outcome::Unknown
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.retry = Some(retry);
+        self
+    }
 }
 
 impl IntoFuture for Ask {
@@ -254,18 +267,39 @@ impl IntoFuture for Ask {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let Self { handle, session, draft } = self;
+            let Self { handle, session, draft, retry } = self;
+            let is_keyed = draft.key.is_some();
             let (path, request, terms) = draft.finish(&handle)?;
-            let call = handle.shared.call(|core, now, call| match session {
-                Some(session) => core.send_to_session(now, call, session, &path, request.as_wire(), terms),
-                None => core.send_to_path(now, call, &path, request.as_wire(), terms),
-            })?;
-            // What was sent is not kept until the answer is here.
-            drop((path, request));
-            match call.await? {
-                Response::Value(value) => Ok(value.into()),
-                _ => Err(unexpected()),
+            let mut attempts = Attempts::new(retry, is_keyed, terms.patience());
+            let mut kept = Some((path, request));
+            while let Some((path, request)) = &kept {
+                let mut begun = Ok(());
+                let call = handle.shared.call(|core, now, call| {
+                    let patience = attempts.begin(core, &handle.shared.identity.get());
+                    begun = patience.map(|patience| {
+                        let (request, terms) = (request.as_wire(), terms.clone().within(patience));
+                        match session {
+                            Some(session) => core.send_to_session(now, call, session, path, request, terms),
+                            None => core.send_to_path(now, call, path, request, terms),
+                        }
+                    });
+                });
+                begun?;
+                if !attempts.has_more() {
+                    // What was sent is not kept until the answer is here.
+                    kept = None;
+                }
+                let outcome = match call {
+                    Ok(call) => call.await,
+                    Err(error) => Err(error),
+                };
+                match outcome {
+                    Ok(Response::Value(value)) => return Ok(value.into()),
+                    Ok(_) => return Err(unexpected()),
+                    Err(error) => attempts.wait_after(&handle.shared, error).await?,
+                }
             }
+            Err(unexpected())
         })
     }
 }

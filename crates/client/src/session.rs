@@ -148,11 +148,15 @@ impl Session {
     /// As [`Self::ping`].
     pub async fn change_principal(&self, principal: &str, credentials: Credentials) -> Result<bool, RequestError> {
         let shared = &self.0.shared;
+        shared.identity.get().changes += 1;
         let call = shared.call(|core, now, call| core.change_principal(now, call, principal, &credentials))?;
-        match call.await? {
+        let outcome = call.await;
+        let mut identity = shared.identity.get();
+        identity.changes += 1;
+        match outcome? {
             Response::PrincipalChanged(changed) => {
                 if changed {
-                    shared.identity.get().principal = Some(principal.to_owned());
+                    identity.principal = Some(principal.to_owned());
                 }
                 Ok(changed)
             }

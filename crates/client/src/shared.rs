@@ -49,13 +49,15 @@ pub(crate) struct Identity {
     /// None before it is open.
     pub session: Option<SessionId>,
     pub principal: Option<String>,
+    /// How often the principal has begun to change, or has changed.
+    pub changes: u64,
 }
 
 impl Shared {
     pub fn new(address: String, options: &Options, closed: oneshot::Receiver<Closed>) -> Self {
         let config = options.config.clone();
         Self {
-            identity: Lock::new(Identity { session: None, principal: config.principal.clone() }),
+            identity: Lock::new(Identity { session: None, principal: config.principal.clone(), changes: 0 }),
             request_timeout: config.request_timeout,
             driver: Driver::new(address, config),
             changed: Signal::default(),

@@ -12,6 +12,9 @@ pub use examples as examples_of_recovery;
 pub mod handlers;
 pub mod recovery;
 pub mod requests;
+pub mod retries;
+/// Those that take the network down.
+pub use retries as retries_of_recovery;
 pub mod sessions;
 pub mod values;
 
@@ -115,6 +118,17 @@ macro_rules! every_test {
                 a_key_that_is_none_is_an_error_that_says_so
                 metadata_reaches_the_handler_and_a_trace_goes_on_with_requests_within_it
                 the_details_of_an_error_reach_the_one_who_asks
+            }
+            retries(broker) {
+                a_request_that_meets_busy_handlers_is_sent_again
+                attempts_are_all_that_are_made
+                what_was_handled_is_not_sent_again
+                an_attempt_that_would_come_too_late_is_not_waited_for
+                what_waits_for_its_next_attempt_fails_when_the_session_closes
+                what_may_have_been_handled_is_not_sent_again_without_a_key
+            }
+            retries_of_recovery(network) {
+                a_request_that_finds_no_connection_is_sent_when_there_is_one
             }
             filters(broker) {
                 a_request_to_a_filter_gives_the_count_and_then_every_response

@@ -40,6 +40,7 @@ use std::time::Duration;
 
 pub use calls::{Patience, Response};
 pub use config::ClientConfig;
+pub use connection::reconnect_delay;
 pub use error::{CloseCode, Closed, ConnectCode, ConnectError, FilterFault, Outcome, RequestError};
 pub use handlers::HandlerSettings;
 pub use ids::{CallId, ConnectionId, HandlerId, RequestId};

@@ -27,6 +27,19 @@ impl Terms {
         terms
     }
 
+    /// For how long it may take, as far as this says.
+    #[must_use]
+    pub fn patience(&self) -> Patience {
+        self.patience
+    }
+
+    /// The same, but it may take another time.
+    #[must_use]
+    pub fn within(mut self, patience: Patience) -> Self {
+        self.patience = patience;
+        self
+    }
+
     /// With an idempotency key, of 1 to 128 characters, under which the server remembers what becomes of the request; with
     /// none if it is empty. To a server that remembers nothing, the request is not sent.
     #[must_use]

@@ -17,6 +17,7 @@ mod recovering;
 use std::mem;
 use std::time::Duration;
 
+pub use backoff::delay as reconnect_delay;
 use handshake::{Accepted, Refusal};
 use idle::IdleCheck;
 use recovering::Recovering;

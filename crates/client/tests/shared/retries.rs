@@ -1,0 +1,170 @@
+//! Requests that are sent again by themselves (rules K-8, K-9).
+
+use std::future::{IntoFuture, pending};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use antiphon_client::{Messaging, Options, Outcome, Rejection, Request, Retry, SessionEvent};
+use futures_channel::{mpsc, oneshot};
+use futures_util::{StreamExt, join};
+
+use super::{LONG, Network, error_of, open, open_with, unique, until};
+
+const AT_ONCE: Duration = Duration::ZERO;
+
+/// A handler that takes one request at a time; gives what answers each.
+async fn slow(messaging: &Messaging, path: &str) -> mpsc::UnboundedReceiver<oneshot::Sender<u32>> {
+    let (told, telling) = mpsc::unbounded();
+    let handler = move |_| {
+        let (answer, answered) = oneshot::channel();
+        let _ = told.unbounded_send(answer);
+        async { Ok(answered.await?) }
+    };
+    messaging.add_request_handler(path, handler).max_concurrent(1).await.expect("registered");
+    telling
+}
+
+pub async fn a_request_that_meets_busy_handlers_is_sent_again(broker: &str) {
+    let (_session, messaging) = open(broker).await;
+    let path = unique("busy");
+    let mut asked = slow(&messaging, &path).await;
+    let first = messaging.send_request_to_path(&path, ()).into_future();
+    let (tried, mut tries) = mpsc::unbounded();
+    let backoff = move |attempt| {
+        let _ = tried.unbounded_send(attempt);
+        Duration::from_millis(1)
+    };
+    let second = messaging.send_request_to_path(&path, ()).retry(Retry::attempts(u32::MAX).backoff(backoff));
+    let answering = async {
+        let answer = asked.next().await.expect("asked");
+        // It has been refused twice by then.
+        assert_eq!((tries.next().await, tries.next().await), (Some(1), Some(2)));
+        answer.send(1).expect("waited for");
+        asked.next().await.expect("asked again").send(2).expect("waited for");
+    };
+    // In this order: the first one has the place.
+    let (first, second, ()) = join!(first, second.into_future(), answering);
+    assert_eq!([first, second].map(|answer| answer.expect("answered").decode()), [Ok(1), Ok(2)]);
+}
+
+pub async fn attempts_are_all_that_are_made(broker: &str) {
+    let (_session, messaging) = open(broker).await;
+    let path = unique("attempts");
+    let mut asked = slow(&messaging, &path).await;
+    let first = messaging.send_request_to_path(&path, ()).into_future();
+    let tries = Arc::new(AtomicU32::new(0));
+    let counted = tries.clone();
+    let backoff = move |attempt| {
+        counted.store(attempt, Ordering::Relaxed);
+        AT_ONCE
+    };
+    let trying = async {
+        let answer = asked.next().await.expect("asked");
+        let outcome = messaging.send_request_to_path(&path, ()).retry(Retry::attempts(3).backoff(backoff)).await;
+        drop(answer);
+        outcome
+    };
+    let outcome = until(first, trying).await;
+    assert_eq!(error_of(outcome), ("BUSY".to_owned(), Outcome::Refused));
+    assert_eq!(tries.load(Ordering::Relaxed), 2);
+}
+
+pub async fn what_was_handled_is_not_sent_again(broker: &str) {
+    let (_session, messaging) = open(broker).await;
+    let (path, count) = (unique("handled"), Arc::new(AtomicU32::new(0)));
+    let counted = count.clone();
+    let handler = move |_: Request| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        async { Err::<(), _>(Rejection::new("no")) }
+    };
+    messaging.add_request_handler(&path, handler).await.expect("registered");
+    let asked = messaging.send_request_to_path(&path, ()).idempotency_key("key");
+    let outcome = asked.retry(Retry::attempts(5).backoff(|_| AT_ONCE)).await;
+    assert_eq!(error_of(outcome).0, "REJECTED_REQUEST");
+    assert_eq!(count.load(Ordering::Relaxed), 1);
+}
+
+pub async fn an_attempt_that_would_come_too_late_is_not_waited_for(broker: &str) {
+    let (_session, messaging) = open(broker).await;
+    let path = unique("late");
+    let mut asked = slow(&messaging, &path).await;
+    let first = messaging.send_request_to_path(&path, ()).into_future();
+    let trying = async {
+        let answer = asked.next().await.expect("asked");
+        for (timeout, wait) in [(LONG, LONG), (Duration::MAX, Duration::MAX)] {
+            let trying = messaging.send_request_to_path(&path, ()).timeout(timeout);
+            let outcome = trying.retry(Retry::attempts(3).backoff(move |_| wait)).await;
+            assert_eq!(error_of(outcome).0, "BUSY");
+        }
+        drop(answer);
+    };
+    until(first, trying).await;
+}
+
+pub async fn what_waits_for_its_next_attempt_fails_when_the_session_closes(broker: &str) {
+    let (session, messaging) = open(broker).await;
+    let path = unique("closed");
+    let mut asked = slow(&messaging, &path).await;
+    let first = messaging.send_request_to_path(&path, ()).into_future();
+    let (tried, mut tries) = mpsc::unbounded();
+    let backoff = move |attempt| {
+        let _ = tried.unbounded_send(attempt);
+        LONG
+    };
+    let trying = async {
+        let _answer = asked.next().await.expect("asked");
+        let trying = messaging.send_request_to_path(&path, ()).timeout(Duration::MAX);
+        let trying = trying.retry(Retry::attempts(3).backoff(backoff)).into_future();
+        let closing = async {
+            tries.next().await.expect("refused");
+            session.close().await;
+        };
+        join!(trying, closing).0
+    };
+    let (_, outcome) = join!(first, trying);
+    assert_eq!(error_of(outcome).0, "BUSY");
+}
+
+pub async fn a_request_that_finds_no_connection_is_sent_when_there_is_one(network: &impl Network) {
+    let (session, messaging) = open(&network.url()).await;
+    let path = unique("found");
+    messaging.add_request_handler(&path, async |_| Ok("here")).await.expect("registered");
+    let mut events = session.events();
+    network.take_down();
+    while !matches!(events.next().await.expect("an open session"), SessionEvent::Disconnected { .. }) {}
+    let (tried, mut tries) = mpsc::unbounded();
+    let backoff = move |attempt| {
+        let _ = tried.unbounded_send(attempt);
+        Duration::from_millis(1)
+    };
+    let asking = messaging.send_request_to_path(&path, ()).timeout(LONG);
+    let bringing_up = async {
+        assert_eq!(tries.next().await, Some(1));
+        network.bring_up();
+    };
+    let asking = asking.retry(Retry::attempts(u32::MAX).backoff(backoff)).into_future();
+    let (answer, ()) = join!(asking, bringing_up);
+    assert_eq!(answer.expect("answered").decode(), Ok("here".to_owned()));
+}
+
+pub async fn what_may_have_been_handled_is_not_sent_again_without_a_key(broker: &str) {
+    let path = unique("gone");
+    let (told, mut telling) = mpsc::unbounded();
+    let handler = move |_: Request| {
+        let _ = told.unbounded_send(());
+        pending::<Result<(), Rejection>>()
+    };
+    let (_session, messaging) = open_with(broker, Options::new().principal("control").password("password")).await;
+    for retry in [Retry::attempts(1), Retry::attempts(4).backoff(|_| AT_ONCE)] {
+        let (answering, of_answering) = open(broker).await;
+        of_answering.add_request_handler(&path, handler.clone()).await.expect("registered");
+        let asking = messaging.send_request_to_path(&path, ()).retry(retry).into_future();
+        let closing = async {
+            telling.next().await.expect("asked");
+            answering.close().await;
+        };
+        let (outcome, _) = join!(asking, closing);
+        assert_eq!(error_of(outcome), ("SESSION_CLOSED".to_owned(), Outcome::Unknown));
+    }
+}

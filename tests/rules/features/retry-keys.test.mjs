@@ -1,0 +1,152 @@
+// Rule K-9 at the client's end: where it repeats what may have been handled, with a server that is scripted.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { BUSY, IDEMPOTENCY, SEND_TO_PATH, text } from "../../support/wire.mjs";
+import { connectionLost, next, notConnected, OTHER_ID, soon } from "../reconnection/support.mjs";
+import { assertError, fails } from "../support/client.mjs";
+import { SCRIPTED_ID } from "../support/endpoint.mjs";
+import { openScripted } from "./support.mjs";
+
+const KNOWN = { features: BUSY | IDEMPOTENCY };
+const gone = { code: "SESSION_CLOSED", reason: 101, outcome: "unknown" };
+const invalid = { code: "INVALID_ARGUMENT", outcome: "not-sent" };
+/** Another session of the same broker: the first half of the ID is the broker's. */
+const NEXT_ID = SCRIPTED_ID.replace(/1$/, "2");
+
+/** Repeats at once. */
+const keyed = { idempotencyKey: "key", retry: { attempts: 3, backoff: () => 0 } };
+const request = { service: SEND_TO_PATH };
+
+const ask = ({ messaging }, options) => messaging.sendRequestToPath("a", "question", options);
+
+/** Loses the connection with what is under way; gives the next one, which is the session's by the time it is here. */
+async function lose({ server, session, connection }, number = 1) {
+  const back = next(session, "reconnect");
+  connection.socket.terminate();
+  const another = await server.connection(number);
+  await back;
+  return another;
+}
+
+/** Asserts that no request comes any more. */
+async function assertNoMore(session, connection) {
+  const pinged = session.ping();
+  connection.respond(await connection.next({ service: 56 }));
+  await pinged;
+  assert.equal(connection.take(request), undefined);
+}
+
+// The broker of a key is known by the first half of the session's ID.
+const ada = { principal: "ada", credentials: "password" };
+for (const [what, response, options, isRepeated] of [
+  ["in the same session, anonymous", { code: 106 }, {}, true],
+  ["in the same session, of a principal", { code: 106 }, ada, true],
+  ["in another session of the principal at the same broker", { id: NEXT_ID }, ada, true],
+  ["in another anonymous session", { id: NEXT_ID }, {}, false],
+  ["at another broker", { id: OTHER_ID }, ada, false],
+]) {
+  test(`K-9 what may have been handled is ${isRepeated ? "sent again" : "not sent again"} ${what}`, async (t) => {
+    const script = [KNOWN, ...(response.id ? [{ code: 117 }] : []), { ...KNOWN, ...response }];
+    const opened = await openScripted(t, script, { ...options, reconnect: soon });
+    const sent = ask(opened.session, keyed);
+    sent.catch(() => {});
+    const first = await opened.connection.next(request);
+    const again = await lose(opened, script.length - 1);
+    if (isRepeated) {
+      const second = await again.next(request);
+      assert.deepEqual([second.headers, second.body], [first.headers, first.body]);
+      again.respond(second, text("answer"));
+      assert.equal(await sent, "answer");
+    } else {
+      await fails(sent, connectionLost);
+      await assertNoMore(opened.session, again);
+    }
+  });
+}
+
+test("K-9 what was refused, or not sent, is sent again wherever the session is", async (t) => {
+  const script = [KNOWN, { code: 117 }, { id: OTHER_ID, ...KNOWN }];
+  const opened = await openScripted(t, script, { reconnect: soon });
+  const sent = ask(opened.session, { ...keyed, retry: { attempts: 1000, backoff: () => 1 } });
+  opened.connection.fail(await opened.connection.next(request), 10001);
+  const again = await lose(opened, 2);
+  again.respond(await again.next(request), text("answer"));
+  assert.equal(await sent, "answer");
+});
+
+test("K-9 what may have been handled is not sent again as another principal", async (t) => {
+  for (const isChanged of [true, false]) {
+    const { session, connection } = await openScripted(t, KNOWN, ada);
+    const sent = ask(session, keyed);
+    const first = await connection.next(request);
+    const changing = session.changePrincipal("bob", "password");
+    connection.fail(first, 101);
+    await fails(sent, gone);
+    // Which principal it is sent as is not known either before the answer is here.
+    const between = ask(session, keyed);
+    const second = await connection.next(request);
+    connection.respond(await connection.next({ service: 5 }), Buffer.of(isChanged ? 1 : 0));
+    assert.equal(await changing, isChanged);
+    connection.fail(second, 101);
+    await fails(between, gone);
+    const after = ask(session, keyed);
+    connection.fail(await connection.next(request), 101);
+    connection.respond(await connection.next(request), text("answer"));
+    assert.equal(await after, "answer");
+  }
+});
+
+test("K-9 what may have been handled keeps that outcome when there is no connection", async (t) => {
+  const { session, connection } = await openScripted(t, [KNOWN, null], { ...ada, reconnect: { delay: () => 60_000 } });
+  // Their next attempts come when the test says so.
+  const { setTimeout } = globalThis;
+  const attempts = [];
+  t.mock.method(globalThis, "setTimeout", (run, ms, ...given) =>
+    ms === 1234 ? attempts.push(run) : setTimeout(run, ms, ...given),
+  );
+  const retry = { attempts: 2, backoff: () => 1234 };
+  // With `wait` an attempt would be sent to whoever is the broker then.
+  const failed = [
+    fails(ask(session, { ...keyed, retry, whenDisconnected: "wait" }), gone),
+    fails(ask(session, { ...keyed, retry }), gone),
+    fails(ask(session, { retry }), notConnected),
+  ];
+  for (const reason of [101, 101, 10001]) connection.fail(await connection.next(request), reason);
+  await assertNoMore(session, connection);
+  const lost = next(session, "disconnect");
+  connection.socket.terminate();
+  await lost;
+  for (const attempt of attempts) attempt();
+  await Promise.all(failed);
+  assert.equal(attempts.length, 3);
+});
+
+test("K-9 what may have been handled is not sent again when the broker may have forgotten the key", async (t) => {
+  const { session, connection } = await openScripted(t, KNOWN);
+  const now = performance.now.bind(performance);
+  let later = 0;
+  t.mock.method(performance, "now", () => now() + later);
+  for (const [passed, isRepeated] of [
+    [119_000, true],
+    [120_000, false],
+  ]) {
+    later = 0;
+    const backoff = () => {
+      later = passed;
+      return 0;
+    };
+    const sent = ask(session, { ...keyed, timeout: 0, retry: { attempts: 3, backoff } });
+    connection.fail(await connection.next(request), 101);
+    if (isRepeated) connection.respond(await connection.next(request), text("answer"));
+    const outcome = await sent.catch((error) => assertError(error, gone).code);
+    assert.equal(outcome, isRepeated ? "answer" : "SESSION_CLOSED");
+  }
+  await assertNoMore(session, connection);
+});
+
+test("K-9 a broker that knows no keys gets none, at the first attempt or later", async (t) => {
+  const { session, connection } = await openScripted(t, { features: BUSY });
+  await fails(ask(session, keyed), invalid);
+  await assertNoMore(session, connection);
+});
