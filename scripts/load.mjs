@@ -2,11 +2,14 @@
 // minutes and prints its figures; run it on an idle machine. `node scripts/load.mjs NAME...` runs only the tests whose names
 // contain one of these.
 
-import { main, must } from "./lib/run.mjs";
+import { faults } from "./lib/crates.mjs";
+import { cargo, main, must } from "./lib/run.mjs";
 import { nodeModules, rust } from "./lib/setup.mjs";
 
 const TESTS = ["--release", "--locked", "-p", "antiphon-load", "--test", "recovery"];
 const BOUNDS = ["bounds", "broker-memory", "logins"].map((name) => `tests/rules/${name}.test.mjs`);
+/** Rules K-8, K-9: connections of the client for JavaScript are cut. */
+const CUTS = "tests/e2e/cuts.test.mjs";
 const ROUND_TRIP = ["--release", "--locked", "-p", "antiphon-protocol", "--test", "round_trip"];
 const env = { ANTIPHON_LOAD: "long" };
 
@@ -21,7 +24,8 @@ async function load() {
   await must("npm", ["run", "build"]);
   await must("cargo", ["build", "--release", "--locked", "-p", "antiphon-broker", "-p", "antiphon-load"]);
   const patterns = names.map((name) => `--test-name-pattern=${name}`);
-  await must("node", ["--test", "--test-concurrency=1", ...patterns, ...BOUNDS], { env });
+  await cargo(...faults);
+  await must("node", ["--test", "--test-concurrency=1", ...patterns, ...BOUNDS, CUTS], { env });
 }
 
 await main(load);

@@ -121,6 +121,7 @@ async fn run(options: Options) -> Result<ExitCode, Complaint> {
         url: options.url,
         sessions: options.sessions,
         handlers: options.handlers,
+        handlers_url: None,
         rate: match options.rate {
             RateOption::Max => Rate::InFlight(options.in_flight),
             RateOption::PerSecond(rate) => Rate::PerSecond(rate),
@@ -129,6 +130,7 @@ async fn run(options: Options) -> Result<ExitCode, Complaint> {
         reconnect: options.reconnect,
         batching: !options.no_batching,
         timeout: options.timeout,
+        attempts: None,
         value_size: options.value_size,
         kinds: options.kind,
         filter: options.filter,

@@ -89,12 +89,14 @@ fn plan(url: String, seed: u64, duration: Duration) -> Plan {
         url: if seed.is_multiple_of(2) { url.replace("/diffusion", "/antiphon") } else { url },
         sessions: 100,
         handlers: 10,
+        handlers_url: None,
         rate: Rate::PerSecond(if cfg!(debug_assertions) { 500.0 } else { 2000.0 }),
         duration,
         reconnect: RECONNECT,
         // Some runs have it, others do not.
         batching: !seed.is_multiple_of(3),
         timeout: LONG,
+        attempts: None,
         value_size: 256,
         // Requests to filters make as many answers as there are sessions.
         kinds: [vec![Kind::Path; 20], vec![Kind::Session; 19], vec![Kind::Filter]].concat(),
@@ -206,6 +208,26 @@ async fn a_broker_that_forgets_sessions_loses_requests_and_none_without_an_error
     // Not always a new one: a client that comes back before the broker has noticed the cut finds its session still there.
     assert!(0 < recovery.new_sessions && recovery.new_sessions <= recovery.disconnections, "{report}");
     assert!(slowest(&report) <= SETTLED, "{report}");
+}
+
+/// Rules K-8, K-9: the sessions end with their connections, and those of the handlers stay.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_keys_and_retries_every_request_has_an_answer_and_none_is_handled_twice() {
+    let _alone = alone().await;
+    let cuts = if is_long() { 1000 } else { 60 };
+    let broker = broker(Duration::ZERO).await;
+    let proxy = proxy(&broker.url, Faults { endings: Ending::ALL.to_vec(), ..Faults::default() }).await;
+    let duration = Duration::from_secs_f64(cuts as f64 / 20.0 + 1.0);
+    let plan = plan(url(proxy.address()), 6, duration);
+    let (kinds, handlers_url) = (vec![Kind::Path], Some(broker.url.clone()));
+    let plan = Plan { kinds, handlers_url, attempts: Some(1000), ..plan };
+    let load = Load::open(&plan).await.expect("sessions");
+    let schedule = Schedule { per_second: 20.0, at_once: 1, most: Some(cuts) };
+    let (report, ()) = tokio::join!(load.run(), proxy.cut_some(schedule));
+    println!("{report}");
+    assert!(report.holds(), "{report}");
+    assert_eq!((proxy.cut(), errors(&report), report.sessions_lost), (cuts, 0, 0), "{report}");
+    assert!(report.recovery.new_sessions > 0, "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -13,6 +13,8 @@ pub struct Plan {
     pub sessions: usize,
     /// Further sessions, with a request handler each, all at the same path.
     pub handlers: usize,
+    /// Where these connect, if that is somewhere else.
+    pub handlers_url: Option<String>,
     /// How fast to send.
     pub rate: Rate,
     /// How long to send. What is pending then is waited for.
@@ -24,6 +26,9 @@ pub struct Plan {
     pub batching: bool,
     /// What each request is allowed.
     pub timeout: Duration,
+    /// Each request to a path or a session has a key, and is sent so often at most, as a principal of the development
+    /// profile; nothing for no keys, one attempt, and anonymous sessions.
+    pub attempts: Option<u32>,
     /// Of requests and responses, in bytes; at least [`Stamp::SIZE`](crate::ledger::Stamp::SIZE).
     pub value_size: usize,
     /// What is sent: one of these at a time, each as likely as it occurs here. Not empty.

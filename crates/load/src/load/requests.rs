@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use antiphon_client::{Messaging, Outcome, RequestError, Value, WhenDisconnected};
+use antiphon_client::{Ask, Messaging, Outcome, RequestError, Retry, Value, WhenDisconnected};
 use fastrand::Rng;
 use futures_util::StreamExt;
 
@@ -24,6 +24,9 @@ pub(super) struct Requests {
     filter: String,
     timeout: Duration,
     when_disconnected: WhenDisconnected,
+    attempts: Option<u32>,
+    /// What all keys of this load begin with.
+    seed: u64,
     value_size: usize,
     tallies: Mutex<BTreeMap<Kind, RequestTally>>,
 }
@@ -38,6 +41,8 @@ impl Requests {
             filter: plan.filter.clone().unwrap_or_else(|| format!("{PROPERTY} is '{}'", plan.seed)),
             timeout: plan.timeout,
             when_disconnected: if plan.reconnect.is_zero() { WhenDisconnected::Fail } else { WhenDisconnected::Wait },
+            attempts: plan.attempts,
+            seed: plan.seed,
             value_size: plan.value_size,
             tallies: Mutex::default(),
         }
@@ -50,15 +55,14 @@ impl Requests {
         let (entry, outcome) = match kind {
             Kind::Path => {
                 let (entry, value) = self.begin(Recipients::Any);
-                let asked = messaging.send_request_to_path(&self.path, value);
-                let outcome = asked.timeout(self.timeout).when_disconnected(self.when_disconnected).await;
+                let outcome = self.ask(entry, messaging.send_request_to_path(&self.path, value)).await;
                 (entry, outcome.map(|value| self.take_answer(kind, entry, &value, None)))
             }
             Kind::Session => {
                 let recipient = random.usize(..self.sessions.len());
                 let (entry, value) = self.begin(Recipients::One(recipient));
                 let asked = messaging.send_request_to_session(&self.path, self.sessions.get(recipient).id(), value);
-                let outcome = asked.timeout(self.timeout).when_disconnected(self.when_disconnected).await;
+                let outcome = self.ask(entry, asked).await;
                 (entry, outcome.map(|value| self.take_answer(kind, entry, &value, None)))
             }
             Kind::Filter => {
@@ -68,6 +72,13 @@ impl Requests {
             }
         };
         self.end(kind, entry, outcome);
+    }
+
+    async fn ask(&self, entry: EntryId, mut asked: Ask) -> Result<Value, RequestError> {
+        if let Some(attempts) = self.attempts {
+            asked = asked.idempotency_key(format!("{}/{}", self.seed, entry.0)).retry(Retry::attempts(attempts));
+        }
+        asked.timeout(self.timeout).when_disconnected(self.when_disconnected).await
     }
 
     /// What came of all of them so far.

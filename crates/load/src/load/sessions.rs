@@ -131,12 +131,16 @@ impl Sessions {
 
 /// Opens and prepares one session.
 async fn open(plan: &Plan, number: usize, path: &str, ledger: Arc<Ledger>) -> Result<Session, LoadError> {
-    let options = Options::new()
+    let mut options = Options::new()
         .connect_timeout(CONNECT_TIMEOUT)
         .reconnect_timeout(plan.reconnect)
         .batching(plan.batching)
         .property(PROPERTY, plan.seed.to_string());
-    let session = connect(&plan.url, options).await.map_err(LoadError::Connect)?;
+    if plan.attempts.is_some() {
+        options = options.principal("control").password("password");
+    }
+    let handlers_url = plan.handlers_url.as_ref().filter(|_| number >= plan.sessions);
+    let session = connect(handlers_url.unwrap_or(&plan.url), options).await.map_err(LoadError::Connect)?;
     let messaging = session.messaging();
     let size = plan.value_size;
     let handler = move |request: Request| ready(answer(&ledger, &request, number, size));
