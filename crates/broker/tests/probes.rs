@@ -7,7 +7,9 @@ use std::time::Duration;
 use antiphon_broker::core::BrokerConfig;
 use antiphon_protocol::client::Event;
 use antiphon_protocol::wire::envelope::Message;
+use antiphon_protocol::wire::headers::HeaderBlock;
 use antiphon_protocol::wire::services::{Service, SystemPing};
+use support::raw::{EVERYTHING, Got, Peer, Wire, to_filter, to_path};
 use support::{Behaviour, Client, Network, text_of};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -107,4 +109,61 @@ fn who_is_sent_much_has_time_for_it() {
     assert_eq!(pings(&network, handler), 0, "it has ten seconds for that");
     network.pass(2 * SECOND);
     assert_eq!(pings(&network, handler), 1);
+}
+
+#[test]
+fn whose_requests_have_waited_for_their_turn_is_heard_when_they_have_it_and_chosen_again() {
+    let mut wire = Wire::new(BrokerConfig {
+        turn_recipients: 1,
+        turn_pause: 5 * SECOND,
+        probe_timeout: 60 * SECOND,
+        request_timeout: 300 * SECOND,
+        ..BrokerConfig::default()
+    });
+    let sender = wire.connect(EVERYTHING);
+    let handlers @ [held, dead, other] = [wire.connect(EVERYTHING), wire.connect(EVERYTHING), wire.connect(EVERYTHING)];
+    for handler in handlers {
+        wire.register(handler, "a", &HeaderBlock::default());
+    }
+    // One of them owes an answer; what it asks for waits until two others are asked. The next one owes more, and is silent
+    // for good.
+    let two = [sender, wire.connect(EVERYTHING)].map(|peer| format!("$SessionId is '{}'", wire.session(peer)));
+    wire.put(held, to_filter(1, &two.join(" or ")));
+    wire.put(held, to_path(2, "nobody"));
+    for recipient in [held, dead, dead, dead] {
+        wire.send_to_session(sender, 3, recipient, &HeaderBlock::default());
+    }
+    wire.pass(4 * SECOND);
+    // How many of forty requests each of them gets; the living one answers at once.
+    let ask = |wire: &mut Wire| {
+        let mut asked = [0; 3];
+        for peer in handlers {
+            wire.got(peer);
+        }
+        for _ in 0..40 {
+            wire.send_to_path(sender, 4, "a", &HeaderBlock::default());
+            for (count, peer) in asked.iter_mut().zip(handlers) {
+                *count += answer(wire, peer, peer == other);
+            }
+        }
+        asked
+    };
+    assert_eq!(ask(&mut wire), [0, 0, 40], "two were asked for a sign of life");
+    wire.pass(6 * SECOND + SECOND / 2);
+    let [of_held, of_dead, _] = ask(&mut wire);
+    assert!(of_held > 0 && of_dead == 0, "{of_held} and {of_dead}");
+}
+
+/// The number of requests that came to a client, which answers them or not.
+fn answer(wire: &mut Wire, peer: Peer, answers: bool) -> usize {
+    let mut count = 0;
+    for got in wire.got(peer) {
+        if let Got::Request(request) = got {
+            count += 1;
+            if answers {
+                wire.respond(peer, request.conversation, "done");
+            }
+        }
+    }
+    count
 }

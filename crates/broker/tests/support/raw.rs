@@ -19,7 +19,7 @@ use antiphon_protocol::wire::layouts::{
 use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
 use antiphon_protocol::wire::services::{
     Cancellation, Deregistration, FilterResponseDelivery, MessagingFilterSender, MessagingReceiverClient,
-    MessagingReceiverServer, MessagingSend, Registration, Service, UserPing,
+    MessagingReceiverServer, MessagingSend, Registration, Service, SystemPing, UserPing,
 };
 
 /// All features that the broker has a part in, whether or not both ends have them by now.
@@ -44,6 +44,8 @@ pub enum Got {
     Error(i64, ErrorReason, String),
     /// One of the answers to a request to a filter: the number chosen for these, and the value, or reason and details.
     Response(i64, Result<String, (ErrorReason, String)>),
+    /// The broker wants a sign of life.
+    Ping,
 }
 
 /// A request as it was delivered.
@@ -347,6 +349,7 @@ fn read(frame: &[u8], features: Features) -> Got {
             };
             Got::Response(response.filter_conversation.0, outcome)
         }
+        Message::ServiceRequest { service: SystemPing::ID, .. } => Got::Ping,
         Message::ServiceResponse { conversation, body } => match body {
             [] => Got::Answer(conversation.0, String::new()),
             [0, count] => Got::Matched(conversation.0, (*count).into()),
