@@ -118,6 +118,12 @@ pub struct Request {
     wanted: Option<Vec<usize>>,
     /// Whether every recipient has to answer.
     is_for_everybody: bool,
+    /// The session that it is addressed to.
+    addressee: Option<SessionId>,
+    /// Whether it has a key, so that it can be sent again.
+    is_keyed: bool,
+    /// By whom the broker knows the key, if it was sent on a connection: the session, or all of one broker.
+    keeper: Option<SessionId>,
 }
 
 /// The way a handler treats a request.
@@ -262,6 +268,9 @@ impl World {
             expected: None,
             wanted: None,
             is_for_everybody: false,
+            addressee: None,
+            is_keyed: false,
+            keeper: None,
         });
         self.open_requests += 1;
         self.tally.requests += 1;
@@ -271,12 +280,69 @@ impl World {
 
     fn send_to_path(&mut self, client: usize, path: String, patience: Patience, wanted: Option<Vec<usize>>) {
         let request = self.new_request(client, Some(&path), Recipients::Any, patience);
+        let is_keyed = wanted.is_none() && self.is_to_be_keyed(request);
         self.requests[request.0 as usize].wanted = wanted;
-        let terms = self.terms(patience);
+        self.requests[request.0 as usize].is_keyed = is_keyed;
+        self.attempt(request, patience);
+    }
+
+    /// Whether a request is one of those that have a key.
+    fn is_to_be_keyed(&mut self, request: EntryId) -> bool {
+        let is_keyed = self.plan.has_keys && self.random.bool();
+        if is_keyed {
+            self.tap.knows_key_of(request);
+        }
+        is_keyed
+    }
+
+    /// Sends a request that one recipient has to answer, perhaps not for the first time.
+    fn attempt(&mut self, request: EntryId, patience: Patience) {
+        let mut terms = self.terms(patience);
+        let Request { client, is_keyed, addressee, ref path, .. } = self.requests[request.0 as usize];
+        let path = path.clone();
+        if is_keyed {
+            terms = terms.with_key(&request.0.to_string());
+        }
+        self.requests[request.0 as usize].keeper = self.keeper(client);
         let (now, value) = (self.now, question(request));
-        self.ask(client, request, PendingCall::Answer(request), |core, call| {
-            core.send_to_path(now, call, &path, value.as_wire(), terms);
+        self.ask(client, request, PendingCall::Answer(request), |core, call| match (addressee, path) {
+            (Some(session), _) => core.send_to_session(now, call, session, STREAM, value.as_wire(), terms),
+            (None, path) => core.send_to_path(now, call, &path.unwrap_or_default(), value.as_wire(), terms),
         });
+    }
+
+    /// By whom the broker knows keys that a client uses now; nothing while it has no connection.
+    fn keeper(&self, client: usize) -> Option<SessionId> {
+        let Client { core, session, .. } = &self.clients[client];
+        let session = session.filter(|_| core.state() == State::Connected)?;
+        // Whoever has a token is the same principal.
+        Some(if self.plan.token_life.is_some() { SessionId { value: 0, ..session } } else { session })
+    }
+
+    /// A request that may have been handled is sent again after a while, if there is time and the broker will know its key.
+    /// Whether it is.
+    fn is_repeated(&mut self, id: EntryId, error: &RequestError) -> bool {
+        let Request { is_keyed, keeper, sent_at, timeout, .. } = self.requests[id.0 as usize];
+        let at = self.now + milliseconds(&mut self.random, 0..2_000);
+        let is_in_time = at.since(sent_at) < timeout;
+        let is_repeated = is_keyed && is_in_time && keeper.is_some() && error.outcome() == Outcome::Unknown;
+        if is_repeated {
+            self.schedule(at, Turn::Repeat(id));
+        }
+        is_repeated
+    }
+
+    /// Sends a request again that may have been handled, unless its key may be unknown.
+    pub fn repeat(&mut self, id: EntryId) {
+        let Request { client, keeper, sent_at, timeout, .. } = self.requests[id.0 as usize];
+        if self.keeper(client) != keeper {
+            return self.settle(id, false);
+        }
+        let left = timeout.saturating_sub(self.now.since(sent_at));
+        self.log(|| format!("client {client} asks again: {id:?}, {left:?}"));
+        self.tally.repeats += 1;
+        self.requests[id.0 as usize].waits_since = None;
+        self.attempt(id, Patience { timeout: left, wait: false });
     }
 
     fn send_to_session(&mut self, client: usize, patience: Patience) {
@@ -284,11 +350,9 @@ impl World {
         let Some(session) = self.clients[recipient].session else { return };
         let to = Recipients::One(self::recipient(session));
         let request = self.new_request(client, None, to, patience);
-        let terms = self.terms(patience);
-        let (now, value) = (self.now, question(request));
-        self.ask(client, request, PendingCall::Answer(request), |core, call| {
-            core.send_to_session(now, call, session, STREAM, value.as_wire(), terms);
-        });
+        self.requests[request.0 as usize].addressee = Some(session);
+        self.requests[request.0 as usize].is_keyed = self.is_to_be_keyed(request);
+        self.attempt(request, patience);
     }
 
     fn send_to_filter(&mut self, client: usize, patience: Patience, expected: Option<u32>) {
@@ -604,7 +668,9 @@ impl World {
         if is_unhandled(error) {
             self.ledger.unhandled(request, None);
         }
-        self.settle(request, false);
+        if !self.is_repeated(request, error) {
+            self.settle(request, false);
+        }
     }
 
     fn check_wanted(&mut self, request: EntryId, recipient: Option<usize>) {
@@ -629,6 +695,8 @@ impl World {
                 Some(State::Recovering) => !request.wait,
                 _ => false,
             },
+            // The broker, or this client, knows no keys.
+            RequestError::InvalidArgument(_) => request.is_keyed,
             RequestError::SessionClosed { sent: false } => {
                 self.clients[client].core.state() == State::Closed
                     && (request.begun_in.is_some() || request.waits_since.is_some())
@@ -706,7 +774,7 @@ impl World {
 
     /// A handler is given a request.
     fn serve(&mut self, client: usize, received: ReceivedRequest) {
-        let ReceivedRequest { id: received_as, handler, path, sender, request, .. } = received;
+        let ReceivedRequest { id: received_as, handler, path, sender, request, key, .. } = received;
         let stamp = Stamp::from_bytes(&request.bytes);
         let is_right = match self.clients[client].handlers.get(&handler) {
             Some(handler) => sender.is_some() && path.starts_with(&handler.path),
@@ -722,6 +790,9 @@ impl World {
         };
         self.ledger.handled(stamp, recipient);
         let Some(Stamp { request: id, .. }) = stamp else { return };
+        if key.is_some_and(|key| key != id.0.to_string()) {
+            self.wrong(|| format!("{id:?} has the key of another one"));
+        }
         let work = match self.random.u32(0..100) {
             _ if self.is_over => Work::Answer,
             0..75 => Work::Answer,

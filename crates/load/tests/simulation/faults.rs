@@ -72,6 +72,9 @@ pub struct Plan {
     pub is_tight: bool,
     /// Whether messages may be lost although every session comes back in time.
     pub may_lose: bool,
+    /// Whether some requests have keys, and are sent again when they may have been handled. Then a broker knows keys on all
+    /// connections of a client, or on none, as it has to (section 18.10).
+    pub has_keys: bool,
     /// How long a token is good, by which each session is opened; nothing if they are anonymous.
     pub token_life: Option<Duration>,
 }
@@ -112,6 +115,8 @@ impl Plan {
             turn_pause: milliseconds(random, 0..3),
             turn_recipients: random.usize(1..4),
             turn_work: random.usize(1..4),
+            // Longer than any request takes, and short enough to see the end of it.
+            repeat_time: milliseconds(random, 30_000..40_000),
             seed: random.u64(..),
             ..BrokerConfig::default()
         };
@@ -140,6 +145,7 @@ impl Plan {
             lateness: Duration::from_millis(*random.choice(&[0, 0, 0, 800, 5_000]).expect("not empty")),
             is_tight,
             may_lose,
+            has_keys: random.bool(),
             token_life,
         }
     }

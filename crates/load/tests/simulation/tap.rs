@@ -21,11 +21,18 @@ pub struct Tap {
     /// The requests of each client, by conversation.
     asked: HashMap<(usize, ConversationId), EntryId>,
     given_up: HashSet<EntryId>,
+    /// Those with a key go on when their time is over, or their session (rules K-3).
+    keyed: HashSet<EntryId>,
     /// What was sent to whom, in which conversation: the same may be sent again on another connection.
     delivered: HashSet<(usize, ConversationId, EntryId)>,
 }
 
 impl Tap {
+    /// A request will have a key.
+    pub fn knows_key_of(&mut self, request: EntryId) {
+        self.keyed.insert(request);
+    }
+
     /// A frame of a client arrives at the broker.
     pub fn hear_asking(&mut self, client: usize, frame: &[u8]) {
         for (service, conversation, body) in requests(frame) {
@@ -49,12 +56,14 @@ impl Tap {
                 Ok(Message::ServiceRequest { service: Cancellation::ID, body, .. })
                     if features.has(Features::CANCELLING) =>
                 {
-                    let asked = read(body).and_then(|cancel: Cancel| self.asked.get(&(client, cancel.conversation)));
-                    self.given_up.extend(asked.copied());
+                    let Some(Cancel { conversation, is_timed_out }) = read(body) else { continue };
+                    let asked = self.asked.get(&(client, conversation));
+                    self.given_up.extend(asked.filter(|asked| !is_timed_out || !self.keyed.contains(asked)).copied());
                 }
                 Ok(Message::CloseRequest) => {
                     let of_client = self.asked.iter().filter(|((other, _), _)| *other == client);
-                    self.given_up.extend(of_client.map(|(_, request)| *request));
+                    let asked = of_client.map(|(_, request)| *request);
+                    self.given_up.extend(asked.filter(|request| !self.keyed.contains(request)));
                 }
                 _ => {}
             }

@@ -7,7 +7,7 @@ use antiphon_broker::core::access::Access;
 use antiphon_broker::core::identity::{Expiry, Identity, Login, Ticket, Verdict};
 use antiphon_broker::core::permissions::Permissions;
 use antiphon_broker::core::{Broker, BrokerConfig, ConnectionId};
-use antiphon_load::ledger::Ledger;
+use antiphon_load::ledger::{EntryId, Ledger};
 use antiphon_protocol::batch::{Batcher, MAX_BATCH_BYTES};
 use antiphon_protocol::client::{self, ClientConfig, ClientSession, Event, RequestId, State};
 use antiphon_protocol::features::Features;
@@ -26,6 +26,7 @@ pub struct Tally {
     pub requests: u64,
     pub answered: u64,
     pub failed: u64,
+    pub repeats: u64,
     pub faults: u64,
     pub lossless: u64,
     pub losses: u64,
@@ -50,6 +51,8 @@ pub enum Turn {
     Fault,
     /// A handler answers.
     Answer(usize, RequestId, Answer),
+    /// A request that may have been handled is sent again.
+    Repeat(EntryId),
     /// A broker, by its generation, is told who somebody is.
     Tell(u64, Ticket, Verdict),
     /// An application gets a fresh token.
@@ -127,7 +130,7 @@ pub struct World {
     /// How often a broker has ended a session, or has gone.
     pub ends: u64,
     pub ledger: Ledger,
-    tap: Tap,
+    pub tap: Tap,
     pub requests: Vec<Request>,
     /// Requests that have not come to their end.
     pub open_requests: usize,
@@ -148,11 +151,23 @@ const RECOVERY: Duration = Duration::from_secs(60);
 
 impl Tally {
     pub fn add(&mut self, other: &Self) {
-        let Self { requests, answered, failed, faults, lossless, losses, new_sessions, closed, renewals, turns } =
-            other;
+        let Self {
+            requests,
+            answered,
+            failed,
+            repeats,
+            faults,
+            lossless,
+            losses,
+            new_sessions,
+            closed,
+            renewals,
+            turns,
+        } = other;
         self.requests += requests;
         self.answered += answered;
         self.failed += failed;
+        self.repeats += repeats;
         self.faults += faults;
         self.lossless += lossless;
         self.losses += losses;
@@ -415,6 +430,7 @@ impl World {
             Turn::Act => self.do_something(),
             Turn::Fault => self.inject(),
             Turn::Answer(client, request, answer) => self.answer(client, request, answer),
+            Turn::Repeat(request) => self.repeat(request),
             Turn::Tell(generation, ticket, verdict) => {
                 let now = self.now;
                 if generation == self.generation {
@@ -538,7 +554,12 @@ impl World {
                 // Some brokers know of no features, and clients come from one to another.
                 let query = match self.random.u32(0..3) {
                     0 if self.plan.token_life.is_none() => {
-                        query.split('&').filter(|pair| !pair.starts_with("antiphon=")).collect::<Vec<_>>().join("&")
+                        let has_keys = self.plan.has_keys;
+                        query
+                            .split('&')
+                            .filter_map(|pair| without_features(pair, has_keys))
+                            .collect::<Vec<_>>()
+                            .join("&")
                     }
                     _ => query,
                 };
@@ -730,6 +751,14 @@ impl Wires for World {
         let at = self.now + milliseconds(&mut self.random, 0..50);
         self.schedule(at, Turn::Tell(self.generation, ticket, verdict));
     }
+}
+
+/// What is left of a parameter of a connection when a broker knows of no features, but perhaps of keys.
+fn without_features(pair: &str, has_keys: bool) -> Option<String> {
+    let Some(offered) = pair.strip_prefix("antiphon=") else { return Some(pair.to_owned()) };
+    let offered = offered.parse::<u32>().expect("a number");
+    let keys = offered & Features::IDEMPOTENCY.to_wire();
+    (has_keys && keys > 0).then(|| format!("antiphon={keys}"))
 }
 
 /// Whose token every client has, if they have any.
