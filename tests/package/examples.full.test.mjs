@@ -11,7 +11,7 @@ import { launchBrowser } from "../support/browser.mjs";
 import { copyExample, requirementsOf, runScript, toolOf } from "./support/examples.mjs";
 import { serveVite } from "./support/page.mjs";
 
-const examples = ["react", "vue", "sveltekit"];
+const desks = ["react", "vue", "sveltekit"];
 const screenshots = fromRoot("build", "screenshots");
 
 const [broker, browser] = await Promise.all([startBroker(), launchBrowser()]);
@@ -102,14 +102,16 @@ async function serveAndOrder(serving, asking) {
   assert.equal(await serving.getByRole("alert").count(), 0);
 }
 
-for (const name of examples) {
+for (const name of [...desks, "opentelemetry"]) {
   test(`${name}: its manifest asks for the versions that are tested`, () => {
     const tools = JSON.parse(readFileSync(fromRoot("tests", "package", "tools", "package.json"), "utf8"));
     for (const [wanted, version] of Object.entries(requirementsOf(name))) {
       assert.equal(version, tools.devDependencies[wanted], wanted);
     }
   });
+}
 
+for (const name of desks) {
   test(`${name}: built, and under the development server, two tabs talk and the console stays empty`, async (context) => {
     const app = await copyExample(name);
     const vite = toolOf(app, "vite");
@@ -123,3 +125,39 @@ for (const name of examples) {
     await inTabs([dev, dev], serveAndOrder);
   });
 }
+
+/** The spans that a tab lists, by name; waits until there are so many. */
+async function spansOf(tab, count) {
+  const items = tab.getByRole("list", { name: "Spans" }).getByRole("listitem");
+  await items.nth(count - 1).waitFor();
+  const spans = await items.evaluateAll((all) => all.map(({ dataset }) => ({ ...dataset })));
+  return Object.fromEntries(spans.map((span) => [span.name, span]));
+}
+
+test("opentelemetry: a tab asks another, whose handler asks on, and their spans are one trace", async (context) => {
+  const app = await copyExample("opentelemetry");
+  await runScript(app, "build", broker.url);
+  const url = await serveVite(context, app, toolOf(app, "vite"), "preview");
+  await inTabs([url, url], async (serving, ordering) => {
+    await serving.getByRole("button", { name: "Serve" }).click();
+    await serving.getByRole("status").getByText("serving").waitFor();
+    await ordering.bringToFront();
+    await ordering.getByRole("button", { name: "Order" }).click();
+    await ordering.getByText("tea: 3, 12 left").waitFor();
+    const asked = (await spansOf(ordering, 1))["ask orders"];
+    const spans = await spansOf(serving, 4);
+    assert.equal(asked.parent, "");
+    const parents = {
+      "handle orders": asked,
+      "ask prices": spans["handle orders"],
+      "handle prices": spans["ask prices"],
+      // The handler asked for it within the order, and said nothing of a trace.
+      "handle stock": asked,
+    };
+    assert.deepEqual(Object.keys(spans).sort(), Object.keys(parents).sort());
+    for (const [name, parent] of Object.entries(parents)) {
+      assert.equal(spans[name].traceId, asked.traceId, name);
+      assert.equal(spans[name].parent, parent.spanId, name);
+    }
+  });
+});
