@@ -85,6 +85,8 @@ impl Broker {
     pub(super) fn watch_handlers(&mut self, asker: Asker, request: &WatchHandlers<'_>) -> Result<Answer, Refusal> {
         let path = self.admit(asker.session, Action::FindHandlers, request.path)?;
         self.check_memory()?;
+        // Who asks again on another connection has no more than before.
+        self.watches.remove(asker.session, request.watch);
         let watches = self.watches.count(asker.session);
         if watches >= self.config.max_watches {
             return Err(no_room(format!("this session watches {watches} paths, no more are allowed")));
