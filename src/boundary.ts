@@ -21,6 +21,13 @@ type TypeCode = number;
  * (its ID), 2 for all that a session filter matches (the filter).
  */
 type Recipient = 0 | 1 | 2;
+/**
+ * What is looked for, by `whom`: 0 for the number of sessions that match (a session filter), 1 for the handlers that there
+ * are (a path), 2 for these whenever they change.
+ */
+type Sought = 0 | 1 | 2;
+/** The path that handlers are registered at, and how many they are; undefined if there are none. */
+type Found = [path: string, handlers: number] | undefined;
 /** What client and server agreed on: a bit for each of `FEATURES` in `tables.js`, and others. */
 type Features = number;
 /** Keys and values. */
@@ -79,6 +86,8 @@ export interface ClientPort {
     metadata: Uint8Array,
   ): void;
   invoke(call: CallNumber, service: number, body: Uint8Array): void;
+  /** If changes are looked for, each comes as `callEnded`, until the call is abandoned or fails. */
+  look(call: CallNumber, what: Sought, whom: string, timeout: number): void;
   ping(call: CallNumber): void;
   getProperties(call: CallNumber, keys: string[]): void;
   changePrincipal(call: CallNumber, principal: string, credentials: string | Uint8Array | undefined): void;
@@ -139,8 +148,8 @@ export interface ClientListener {
 
   /** `name` is there if `type` is 0. */
   callAnswered(call: CallNumber, type: TypeCode, name: string | undefined, bytes: Uint8Array): void;
-  /** With what is no value: a number of sessions, milliseconds, properties, whether the principal was changed. */
-  callEnded(call: CallNumber, response: number | boolean | Properties | undefined): void;
+  /** With what is no value: a number of sessions, milliseconds, properties, whether the principal was changed, handlers. */
+  callEnded(call: CallNumber, response: number | boolean | Properties | Found): void;
   callFailed(call: CallNumber, failure: Failure): void;
   filterAnswered(
     call: CallNumber,

@@ -13,7 +13,7 @@ export class Call extends Deferred {
   responseCode = 0;
   /** Makes of a response that is no value what was promised. */
   read;
-  /** Called if it fails. */
+  /** Called with why, if it fails. */
   failed;
   /** What it fails with if the session ends before it begins again. */
   lastError;
@@ -44,7 +44,7 @@ export class Call extends Deferred {
   /** Rejects the promise with an error that shows where the application called. */
   fail(error) {
     this.reject(seenFrom(this.site, error));
-    this.failed?.();
+    this.failed?.(error);
   }
 
   /** Nothing more will come of it: because of `error`, or because all has come. */
@@ -153,11 +153,14 @@ export class Calls {
 
   /** From now on the signal ends the call; `abandon` is told of that, with its number. */
   abortBy(signal, call, abandon) {
-    call.listenTo(signal, (reason) => {
-      this.#remove(call.number);
-      call.end(reason);
-      abandon(call.number);
-    });
+    call.listenTo(signal, (reason) => this.giveUp(call, abandon, reason));
+  }
+
+  /** Nothing more is to come of the call, because of `reason` if there is one. */
+  giveUp(call, abandon, reason) {
+    this.#remove(call.number);
+    call.end(reason);
+    abandon(call.number);
   }
 
   /** No call comes to anything any more; `error` makes an error for each. Without it, all have failed that do not wait to begin again. */

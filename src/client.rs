@@ -8,7 +8,7 @@ use std::cell::RefCell;
 
 use antiphon_client::driver::PageEvent;
 use antiphon_protocol::client::{
-    CallId, ClientConfig, ConnectionId, HandlerId, HandlerSettings, Patience, RequestId, Terms,
+    CallId, ClientConfig, ConnectionId, HandlerId, HandlerSettings, Patience, RequestId, Sought, Terms,
 };
 use antiphon_protocol::features::Features;
 use antiphon_protocol::time::{Moment, micros};
@@ -181,6 +181,18 @@ pub fn invoke(client: u32, call: f64, service: u32, body: &[u8]) {
     session(client).change(|core, now| core.invoke(now, id(call), service, body));
 }
 
+/// Asks how many sessions the session filter `whom` matches (`what` 0), or which handlers the path `whom` has (1), and
+/// whenever these change (2). The answer may take `timeout` milliseconds.
+#[wasm_bindgen]
+pub fn look(client: u32, call: f64, what: u8, whom: &str, timeout: f64) {
+    let sought = match what {
+        COUNT => Sought::Sessions,
+        FIND => Sought::Handlers,
+        _ => Sought::Changes,
+    };
+    session(client).change(|core, now| core.look(now, id(call), sought, whom, milliseconds(timeout)));
+}
+
 /// Measures a round trip.
 #[wasm_bindgen]
 pub fn ping(client: u32, call: f64) {
@@ -305,6 +317,10 @@ pub fn disconnected(client: u32, connection: f64, code: u16, reason: &str, can_p
 // Whom a request is for: `Recipient` in `boundary.ts`.
 const TO_SESSION: u8 = 1;
 const TO_FILTER: u8 = 2;
+
+// What is looked for: `Sought` in `boundary.ts`.
+const COUNT: u8 = 0;
+const FIND: u8 = 1;
 
 /// Numbers that count up from 1 in JavaScript, where a float holds them exactly.
 fn id(call: f64) -> CallId {

@@ -685,6 +685,52 @@ export interface Messaging<C extends Contract = AnyContract> {
   ): Gathering<ResponseTold<C, T>>;
 
   /**
+   * Counts the sessions that a filter matches, as {@link sendRequestToFilter} would. Only brokers of Antiphon know how.
+   *
+   * @param filter e.g. `$Principal is 'ops' and has room`
+   * @param options of this question
+   * @returns how many sessions match, and have a connection
+   * @throws {@link InvalidFilterError}, which says where, if the filter does not parse; {@link MessagingError}: `UNSUPPORTED`
+   *   if the broker does not have the feature `discovery`, `ACCESS_DENIED` without the permission `VIEW_SESSION`
+   * @example
+   * console.log(await session.messaging.countSessions("$SessionId is ''")); // -> 0
+   */
+  countSessions(filter: string, options?: CallOptions): Promise<number>;
+  /**
+   * Finds out where a request to `path` would go. Only brokers of Antiphon know that.
+   *
+   * @param path e.g. `orders/eu`
+   * @param options of this question
+   * @returns the handlers, `undefined` if there are none
+   * @throws {@link MessagingError}: `UNSUPPORTED` if the broker does not have the feature `discovery`, `ACCESS_DENIED` if
+   *   this session may not send requests there
+   * @example
+   * console.log(await session.messaging.findHandlers("nobody/here")); // -> undefined
+   */
+  findHandlers(path: string, options?: CallOptions): Promise<FoundHandlers | undefined>;
+  /**
+   * Watches where a request to `path` would go. Only brokers of Antiphon tell that.
+   *
+   * The listener is called with what there is, before the promise is kept, and at every change; changes that follow each
+   * other within about 50 ms are told together. Without a connection nothing is told; afterwards the broker is asked again by
+   * itself. What the listener throws is reported, and changes nothing. The watch ends with the session.
+   *
+   * @param path e.g. `orders/eu`
+   * @param listener takes the handlers, `undefined` if there are none
+   * @param options `signal` ends the watch
+   * @returns what ends the watch: `close` may be called again, and after it nothing is told
+   * @throws {@link MessagingError} as with {@link findHandlers}, within {@link ConnectOptions.requestTimeout}
+   * @example
+   * const watch = await session.messaging.watchHandlers("nobody/here", (found) => console.log(found)); // -> undefined
+   * await watch.close();
+   */
+  watchHandlers(
+    path: string,
+    listener: (found: FoundHandlers | undefined) => void,
+    options?: { signal?: AbortSignal },
+  ): Promise<HandlerWatch>;
+
+  /**
    * Registers a function that answers requests for `path` and everything below it.
    *
    * What the function returns, or its promise resolves with, is the response. If it throws, the sender's promise
@@ -750,6 +796,53 @@ export interface Messaging<C extends Contract = AnyContract> {
     handler: FilterResponseHandler,
     options?: FilterResponseOptions,
   ): FilterRegistration;
+}
+
+/**
+ * Where a request would go.
+ *
+ * @example
+ * await session.messaging.addRequestHandler("found", () => "response");
+ * const found: FoundHandlers | undefined = await session.messaging.findHandlers("found/below");
+ * console.log(found?.path, found?.handlers); // -> found 1
+ */
+export interface FoundHandlers {
+  /** The path that the handlers are registered at: the one asked for, or one above it. */
+  readonly path: string;
+  /** How many sessions have a handler there; at least 1. */
+  readonly handlers: number;
+}
+
+/**
+ * A watch of the handlers for a path.
+ *
+ * @example
+ * const watch: HandlerWatch = await session.messaging.watchHandlers("nobody/here", () => {});
+ * await watch.close();
+ */
+export interface HandlerWatch {
+  /**
+   * Ends the watch: nothing is told any more. It may be called again.
+   *
+   * @example
+   * const watch = await session.messaging.watchHandlers("nobody/here", () => {});
+   * await watch.close();
+   */
+  close(): Promise<void>;
+}
+
+/**
+ * Options of a question to the broker. All are optional.
+ *
+ * @example
+ * const options: CallOptions = { timeout: 1000, signal: AbortSignal.timeout(500) };
+ * console.log(await session.messaging.findHandlers("nobody/here", options)); // -> undefined
+ */
+export interface CallOptions {
+  /** Time limit in milliseconds; 0 for none. Default: {@link ConnectOptions.requestTimeout}. */
+  timeout?: number;
+  /** Stops waiting when it is aborted; the promise then rejects with the signal's reason. */
+  signal?: AbortSignal;
 }
 
 /**

@@ -1,8 +1,8 @@
 //! What JavaScript is told and asked: the one object that `session-parts.js` makes for a session (`boundary.ts`).
 
 use antiphon_protocol::client::{
-    CallId, Closed, ConnectError, Event, FilterFault, FilterResponseReceived, ReceivedRequest, RequestError, Response,
-    State,
+    CallId, Closed, ConnectError, Event, FilterFault, FilterResponseReceived, HandlersAt, ReceivedRequest,
+    RequestError, Response, State,
 };
 use antiphon_protocol::features::Features;
 use antiphon_protocol::inspect::{Direction, Inspected};
@@ -172,6 +172,10 @@ impl Listener {
             Ok(Response::Pong(time)) => (time.as_secs_f64() * 1000.0).into(),
             Ok(Response::Properties(properties)) => pairs(&properties),
             Ok(Response::PrincipalChanged(changed)) => changed.into(),
+            Ok(Response::Handlers(found)) => match found {
+                Some(HandlersAt { path, handlers }) => Array::of2(&path.into(), &handlers.into()).into(),
+                None => JsValue::UNDEFINED,
+            },
             Err(error) => return self.call_failed(call, &failure(&error)),
         };
         self.call_ended(call, &response);

@@ -10,12 +10,14 @@ import {
   callable,
   FILTER_OPTIONS,
   invalid,
+  isFunction,
   members,
+  patience,
   prepareRequest,
   REQUEST_OPTIONS,
   text,
 } from "./options.js";
-import { bindMembers, named, reasonOf } from "./platform.js";
+import { bindMembers, named, reasonOf, report, call as tell } from "./platform.js";
 import { sendRepeatedly } from "./retry.js";
 import { ServiceLocator } from "./services.js";
 import { bytesOf } from "./value-writer.js";
@@ -24,6 +26,13 @@ import { bytesOf } from "./value-writer.js";
 const TO_PATH = 0;
 const TO_SESSION = 1;
 const TO_FILTER = 2;
+
+// What is looked for: see `Sought` in boundary.ts.
+const COUNT = 0;
+const FIND = 1;
+const WATCH = 2;
+
+const asFound = (found) => found && { path: found[0], handlers: found[1] };
 
 /** The messaging component of a session. */
 export class Messaging {
@@ -104,6 +113,35 @@ export class Messaging {
     return { filter, close };
   }
 
+  countSessions(filter, options) {
+    return this.#look(COUNT, "filter", filter, options);
+  }
+
+  findHandlers(path, options) {
+    return this.#look(FIND, "path", path, options, (call) => {
+      call.read = asFound;
+    });
+  }
+
+  watchHandlers(path, listener, options) {
+    const { calls, life } = this.#parts;
+    return this.#look(WATCH, "path", path, options, (call, abandon) => {
+      if (!isFunction(listener)) throw invalid("the listener must be a function");
+      let told;
+      call.staysOpen = true;
+      call.read = (found) => {
+        // The broker is asked anew on each connection, and perhaps nothing has changed.
+        if (told !== `${found}`) {
+          told = `${found}`;
+          tell(listener, asFound(found));
+        }
+        // The promise is kept: nobody else hears of it. With the session it ends without a word.
+        call.failed = (error) => life.state === "closed" || report(error);
+        return { close: async () => calls.giveUp(call, abandon) };
+      };
+    });
+  }
+
   gather(filter, path, request, options) {
     return gather(this, callSite(), filter, path, request, options);
   }
@@ -140,6 +178,22 @@ export class Messaging {
       else attempt(prepared.timeout, prepared.wait);
     };
     return calls.make(send, isToFilter ? FilterCall : Call);
+  }
+
+  /** Asks the broker what there is, a `Sought` in boundary.ts; `prepare` says what becomes of the answer. */
+  #look(what, name, whom, options, prepare) {
+    const { calls, client, requestTimeout } = this.#parts;
+    return calls.make((call) => {
+      const sought = text(name, whom);
+      const given = members(options, what === WATCH ? ["signal"] : ["signal", "timeout"]);
+      const timeout = patience("timeout", given.timeout) ?? requestTimeout;
+      const signal = abortSignal(given.signal);
+      if (signal?.aborted) throw reasonOf(signal);
+      const abandon = (number) => client.port?.abandon(number);
+      if (signal) calls.abortBy(signal, call, abandon);
+      prepare?.(call, abandon);
+      this.#parts.port.look(call.number, what, sought, timeout);
+    });
   }
 
   #invoke(id, body, site) {

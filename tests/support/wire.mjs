@@ -21,6 +21,11 @@ export const REGISTER = 97;
 export const SEND_TO_FILTER = 102;
 export const FILTER_RESPONSE = 103;
 export const CANCEL = 1002;
+export const COUNT_SESSIONS = 1003;
+export const FIND_HANDLERS = 1004;
+export const WATCH_HANDLERS = 1005;
+export const HANDLERS_CHANGED = 1006;
+export const UNWATCH_HANDLERS = 1007;
 
 // ---- Writing (section 4.4) ----
 
@@ -109,6 +114,7 @@ export const BUSY = 8;
 export const IDEMPOTENCY = 16;
 export const METADATA = 32;
 export const DETAILS = 64;
+export const DISCOVERY = 128;
 export const UNACKNOWLEDGED = 256;
 export const RENEWAL = 512;
 
@@ -278,6 +284,26 @@ export function readDelivery(body) {
   const [registration, sender, path] = [reader.varint(), reader.sessionId(), reader.string()];
   const properties = Object.fromEntries(reader.list(() => [reader.string(), reader.string()]));
   return { registration, sender, path, properties, ...reader.value() };
+}
+
+/** Section 18.13: the handlers of a path, as they are written and read; undefined for none. */
+export const found = (handlers) =>
+  handlers ? join(Buffer.of(1), string(handlers.path), varint(handlers.handlers)) : Buffer.of(0);
+
+export function readFound(body) {
+  const reader = new Reader(body);
+  return reader.byte() === 1 ? { path: reader.string(), handlers: reader.count() } : undefined;
+}
+
+/** Section 18.13: a watch that begins, and what has changed for one. */
+export function readWatch(body) {
+  const reader = new Reader(body);
+  return { watch: reader.varint(), path: reader.string() };
+}
+
+export function readChange(body) {
+  const reader = new Reader(body);
+  return { watch: reader.varint(), found: readFound(reader.rest()) };
 }
 
 /** Section 18.8: what is given up. */

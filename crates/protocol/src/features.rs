@@ -40,6 +40,7 @@ impl Features {
             | Self::IDEMPOTENCY.0
             | Self::METADATA.0
             | Self::DETAILS.0
+            | Self::DISCOVERY.0
             | Self::UNACKNOWLEDGED.0
             | Self::RENEWAL.0,
     );

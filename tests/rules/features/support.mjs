@@ -6,6 +6,7 @@ import {
   CANCELLING,
   DEADLINES,
   DETAILS,
+  DISCOVERY,
   IDEMPOTENCY,
   METADATA,
   RENEWAL,
@@ -18,7 +19,7 @@ import { open } from "../support/client.mjs";
 import { connectPeer } from "../support/endpoint.mjs";
 
 export const ALL =
-  BATCHING | DEADLINES | CANCELLING | BUSY | IDEMPOTENCY | METADATA | DETAILS | UNACKNOWLEDGED | RENEWAL;
+  BATCHING | DEADLINES | CANCELLING | BUSY | IDEMPOTENCY | METADATA | DETAILS | DISCOVERY | UNACKNOWLEDGED | RENEWAL;
 
 /** Our client at a scripted server, with the connection as the server has it. */
 export async function openScripted(t, response, given) {

@@ -30,6 +30,17 @@ pub enum Response {
     Properties(Vec<(String, String)>),
     /// Whether the session has another principal now.
     PrincipalChanged(bool),
+    /// The handlers that a request to a path would go to; none if nobody handles it.
+    Handlers(Option<HandlersAt>),
+}
+
+/// The handlers that a request would go to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HandlersAt {
+    /// The path that they are registered at, e.g. `orders` for a request to `orders/eu`.
+    pub path: String,
+    /// How many there are; at least one.
+    pub handlers: u32,
 }
 
 /// How long a call may take, from its beginning to the response.
@@ -56,7 +67,8 @@ pub(super) struct Call {
     pub purpose: Purpose,
     /// Where its answer comes. None if it is not read from one: registrations say what becomes of theirs.
     pub conversation: Option<ConversationId>,
-    /// What it is to send, while it waits for a connection; nothing yet of a registration, which may wait for its turn too.
+    /// What it is to send on the next connection: while it waits for one, or, of a watch, on each. Nothing yet of a
+    /// registration, which may wait for its turn too.
     pub unsent: Option<Vec<u8>>,
 }
 
@@ -78,6 +90,11 @@ pub(super) enum Purpose {
     Registration(HandlerId),
     /// The registration of a request handler is to be taken back.
     Deregistration,
+    /// The handlers of a path are watched; its answers are as many as there are changes.
+    Watch {
+        /// Whether the first one has come. It has no deadline then.
+        is_answered: bool,
+    },
 }
 
 /// Reads the body of a response, which came after this time.
@@ -93,12 +110,22 @@ impl Call {
         matches!(self.purpose, Purpose::Request(_) | Purpose::Filter { .. })
     }
 
+    /// Whether the server has not got it.
+    pub fn is_unsent(&self) -> bool {
+        self.unsent.is_some() && !matches!(self.purpose, Purpose::Watch { .. })
+    }
+
     fn deadline(&self) -> Moment {
         self.started + self.timeout
     }
+
+    /// Whether it waits for too long when its deadline has come.
+    fn has_deadline(&self) -> bool {
+        !matches!(self.purpose, Purpose::Watch { is_answered: true })
+    }
 }
 
-/// Calls that may wait for a connection at the same time.
+/// Calls that may have something to send on the next connection at the same time.
 const MAX_UNSENT: usize = 10_000;
 
 /// All open calls.
@@ -108,7 +135,7 @@ pub(super) struct Calls {
     /// Whose answer comes in which conversation.
     conversations: Conversations<CallId>,
     deadlines: Deadlines,
-    /// How many wait for a connection.
+    /// How many have something to send on the next connection.
     unsent: usize,
 }
 
@@ -165,16 +192,23 @@ impl Calls {
         self.calls.numbers()
     }
 
-    /// Whether a call waits for a connection.
-    pub fn is_unsent(&self, id: CallId) -> bool {
+    /// Whether a call has something to send on the next connection.
+    pub fn is_kept(&self, id: CallId) -> bool {
         self.calls.get(id.0).is_some_and(|call| call.unsent.is_some())
     }
 
-    /// What a call is to send, if it waits for a connection, and when its time is over. It waits for its answer from now on.
+    /// What a call is to send on a connection that is there now, if anything, and when its time is over. It waits for its
+    /// answer from now on.
     pub fn take_unsent(&mut self, id: CallId) -> Option<(Vec<u8>, Moment)> {
         let call = self.calls.get_mut(id.0)?;
-        let frame = call.unsent.take()?;
-        self.unsent -= 1;
+        let frame = match call.purpose {
+            Purpose::Watch { .. } => call.unsent.clone()?,
+            _ => {
+                let frame = call.unsent.take()?;
+                self.unsent -= 1;
+                frame
+            }
+        };
         Some((frame, call.deadline()))
     }
 
@@ -184,7 +218,7 @@ impl Calls {
     }
 
     fn next(&mut self) -> Option<(Moment, u64)> {
-        self.deadlines.next(&|id| self.calls.get(id).is_some())
+        self.deadlines.next(&|id| self.calls.get(id).is_some_and(Call::has_deadline))
     }
 
     /// Takes out the one that [`Self::next_deadline`] is about.
@@ -230,7 +264,7 @@ mod tests {
             (calls.in_conversation(answered), calls.in_conversation(waiting)),
             (Some(CallId(1)), Some(CallId(2)))
         );
-        assert_eq!((calls.is_unsent(CallId(1)), calls.is_unsent(CallId(2)), calls.unsent), (false, true, 1));
+        assert_eq!((calls.is_kept(CallId(1)), calls.is_kept(CallId(2)), calls.unsent), (false, true, 1));
         let second = (vec![2], Moment(10));
         assert_eq!((calls.take_unsent(CallId(1)), calls.take_unsent(CallId(2))), (None, Some(second)));
         assert_eq!((calls.ids(), calls.unsent), (vec![1, 2], 0));

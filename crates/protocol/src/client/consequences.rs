@@ -78,12 +78,13 @@ impl ClientSession {
         self.register_again();
     }
 
-    /// Ends the calls whose answers will not come: all, or those that have been sent. Returns how many requests they are.
+    /// Ends the calls whose answers will not come: all, or those that send nothing on the next connection. Returns how many
+    /// requests they are.
     #[inline(never)]
-    fn settle_calls(&mut self, loss: Loss, with_unsent: bool) -> usize {
+    fn settle_calls(&mut self, loss: Loss, with_kept: bool) -> usize {
         let mut requests = 0;
         for id in self.calls.ids().into_iter().map(CallId) {
-            if (with_unsent || !self.calls.is_unsent(id))
+            if (with_kept || !self.calls.is_kept(id))
                 && let Some(call) = self.calls.end(id)
             {
                 requests += usize::from(call.is_request());

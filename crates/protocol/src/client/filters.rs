@@ -89,7 +89,7 @@ impl ClientSession {
 }
 
 /// What the server made of the filter.
-fn read_count(body: &[u8]) -> Result<u32, RequestError> {
+pub(super) fn read_count(body: &[u8]) -> Result<u32, RequestError> {
     let fault = |ErrorReport { message, line, column }| FilterFault { message: str::to_owned(message), line, column };
     match decode_all(body)? {
         FilterOutcome::Matched(count) => Ok(count),

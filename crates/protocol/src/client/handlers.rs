@@ -16,11 +16,11 @@ use crate::wire::decode_all;
 use crate::wire::envelope::{Message, request_frame, response_frame};
 use crate::wire::error_reason::ErrorReason;
 use crate::wire::headers::{Header, HeaderBlock};
-use crate::wire::layouts::{Cancel, ForwardedRequest, SendToPath, SerialisedValue, ServiceFailure};
+use crate::wire::layouts::{Cancel, ForwardedRequest, HandlersNow, SendToPath, SerialisedValue, ServiceFailure};
 use crate::wire::primitives::ConversationId;
 use crate::wire::services::{
-    self, Cancellation, CredentialsWanted, Deregistration, FilterResponseDelivery, MessagingReceiverClient,
-    MessagingSend, Service, SystemPing, UserPing,
+    self, Cancellation, CredentialsWanted, Deregistration, FilterResponseDelivery, HandlersChanged,
+    MessagingReceiverClient, MessagingSend, Service, SystemPing, UserPing,
 };
 
 /// Longest error text that is sent, in characters; the broker cuts there as well (rules M-18).
@@ -171,6 +171,9 @@ impl ClientSession {
             }
             MessagingReceiverClient::ID => decode_all(body).map(|request| self.dispatch(arrival, request)),
             MessagingSend::ID => decode_all(body).map(|request| self.dispatch_addressed(arrival, request)),
+            HandlersChanged::ID => {
+                HandlersNow::split(body).map(|(watch, found)| self.handle_response(now, watch, Ok(found)))
+            }
             Cancellation::ID => decode_all(body).map(|cancel| self.handle_cancel(cancel)),
             CredentialsWanted::ID => {
                 // The same question as when a connection begins, but to this one there is a session already.

@@ -10,7 +10,7 @@
 //! What an application and a server can do with them, by subject:
 //!
 //! - `requests`: sending, asking, and what comes of it; to session filters, in `filters`. `terms`: what a request is sent
-//!   with.
+//!   with. `discovery`: looking before one asks.
 //! - `handlers`: registering, dispatching and answering.
 //! - `messages`: what the server sends, taken apart.
 //! - `consequences`: what a step of the connection comes to for all of them.
@@ -23,6 +23,7 @@ mod config;
 mod connection;
 mod consequences;
 mod deadlines;
+mod discovery;
 mod error;
 mod filters;
 mod handlers;
@@ -38,9 +39,10 @@ mod terms;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-pub use calls::{Patience, Response};
+pub use calls::{HandlersAt, Patience, Response};
 pub use config::ClientConfig;
 pub use connection::reconnect_delay;
+pub use discovery::Sought;
 pub use error::{CloseCode, Closed, ConnectCode, ConnectError, FilterFault, Outcome, RequestError};
 pub use handlers::HandlerSettings;
 pub use ids::{CallId, ConnectionId, HandlerId, RequestId};

@@ -37,7 +37,8 @@ pub enum Event {
     Connected(SessionId),
     /// The session could not be opened. Nothing follows.
     ConnectFailed(ConnectError),
-    /// What a call came to. Comes exactly once for each, unless it was [abandoned](ClientSession::abandon).
+    /// What a call came to. Comes exactly once for each, unless it was [abandoned](ClientSession::abandon); but for a
+    /// [watch](super::Sought::Changes) again and again, until it fails.
     CallEnded {
         /// As the application named it.
         call: CallId,

@@ -20,8 +20,8 @@ use crate::wire::layouts::{
 };
 use crate::wire::primitives::{ConversationId, SessionId};
 use crate::wire::services::{
-    Cancellation, ChangeOwnPrincipal, GetProperties, MessagingReceiverServer, MessagingSend, ReAuthenticate, Service,
-    UserPing,
+    Cancellation, ChangeOwnPrincipal, GetProperties, HandlerUnwatch, MessagingReceiverServer, MessagingSend,
+    ReAuthenticate, Service, UserPing,
 };
 use crate::wire::{decode_all, encoded};
 
@@ -118,7 +118,7 @@ impl ClientSession {
     }
 
     /// Forget a call: its outcome is no longer of interest and will not be reported. Whoever handles a request that was sent
-    /// is told, if the server knows how.
+    /// is told, if the server knows how. A watch is over.
     pub fn abandon(&mut self, call: CallId) {
         if let Some(call) = self.calls.end(call) {
             self.cancel(&call, false);
@@ -126,16 +126,19 @@ impl ClientSession {
         }
     }
 
-    /// Tells the server that nobody waits for the answer to a request any more, if it has the request and wants to know.
+    /// Tells the server that nobody waits for the answer to a request any more, or watches handlers, if it has been asked and
+    /// wants to know.
     ///
-    /// Source: section 18.8.
+    /// Source: sections 18.8 and 18.13.
     pub(super) fn cancel(&mut self, call: &Call, is_timed_out: bool) {
-        if let Call { unsent: None, conversation: Some(conversation), .. } = *call
-            && call.is_request()
-            && self.features().has(Features::CANCELLING)
-        {
-            let body = encoded(&Cancel { conversation, is_timed_out });
-            let (service, conversation) = (Cancellation::ID, ConversationId::ONE_WAY);
+        let Some(conversation) = call.conversation else { return };
+        let (feature, service, body) = match call.purpose {
+            Purpose::Watch { .. } => (Features::DISCOVERY, HandlerUnwatch::ID, encoded(&conversation)),
+            _ if call.is_unsent() || !call.is_request() => return,
+            _ => (Features::CANCELLING, Cancellation::ID, encoded(&Cancel { conversation, is_timed_out })),
+        };
+        if self.features().has(feature) {
+            let conversation = ConversationId::ONE_WAY;
             self.send(Message::ServiceRequest { service, conversation, body: &body }.to_frame());
         }
     }
@@ -181,6 +184,9 @@ impl ClientSession {
         let mut call = Call::new(now, timeout, purpose, Some(conversation));
         match self.way_for(&frame, wait && self.calls.may_wait()) {
             Ok(Way::Open) => {
+                if let Purpose::Watch { .. } = purpose {
+                    call.unsent = Some(frame.clone());
+                }
                 self.calls.open(id, call);
                 self.send_request(frame, timeout);
             }
@@ -208,13 +214,17 @@ impl ClientSession {
         self.send(frame);
     }
 
-    /// Sends what has waited for a connection: registrations first.
+    /// Sends what has waited for a connection: registrations first. What is watched is asked for again, whatever became of
+    /// the last connection: the server may have forgotten it, or may not have known how to watch.
     pub(super) fn send_unsent(&mut self, now: Moment) {
         self.registrations.advance_all();
         self.follow_registrations();
+        let can_watch = self.features().has(Features::DISCOVERY);
         for call in self.calls.ids().into_iter().map(CallId) {
-            if matches!(self.calls.purpose_mut(call), Some(Purpose::Registration(_))) {
-                continue;
+            match self.calls.purpose_mut(call) {
+                Some(Purpose::Registration(_)) => continue,
+                Some(Purpose::Watch { .. }) if !can_watch => continue,
+                _ => {}
             }
             let Some((frame, deadline)) = self.calls.take_unsent(call) else { continue };
             match self.way_for(&frame, false) {
@@ -244,6 +254,7 @@ impl ClientSession {
                 let outcome = answer.and_then(|body| read(body, now.since(started)));
                 self.report(id, purpose, outcome);
             }
+            Some(Purpose::Watch { .. }) => self.handle_found(id, answer),
             // Counted already.
             _ => {}
         }
@@ -251,20 +262,18 @@ impl ClientSession {
 
     /// A call has waited for too long.
     pub(super) fn time_out(&mut self, id: CallId, call: Call) {
-        let Call { timeout, purpose, unsent, .. } = call;
+        let Call { timeout, purpose, .. } = call;
         self.stop_waiting(purpose);
-        let error = match unsent {
-            Some(_) => RequestError::NotSentInTime(timeout),
-            None => RequestError::TimedOut(timeout),
-        };
+        let error =
+            if call.is_unsent() { RequestError::NotSentInTime(timeout) } else { RequestError::TimedOut(timeout) };
         self.report(id, purpose, Err(error));
     }
 
     /// The end of a call whose answer will not come: what was under way is lost, or the session is over.
     pub(super) fn settle(&mut self, id: CallId, call: Call, loss: Loss) {
-        let Call { purpose, unsent, .. } = call;
+        let Call { purpose, .. } = call;
         self.stop_waiting(purpose);
-        let error = if unsent.is_some() { RequestError::SessionClosed { sent: false } } else { loss.error() };
+        let error = if call.is_unsent() { RequestError::SessionClosed { sent: false } } else { loss.error() };
         self.report(id, purpose, Err(error));
     }
 

@@ -365,6 +365,29 @@ impl ForwardedRequest<'_> {
 
 // Parts of bodies, for who does not need the rest: reading all of them would be a kilobyte in every page.
 
+/// The body of a [`CountSessions`] or a [`FindHandlers`]; with a watch, of a [`WatchHandlers`].
+#[must_use]
+pub fn question(watch: Option<ConversationId>, filter_or_path: &str) -> Vec<u8> {
+    let mut body = Vec::new();
+    if let Some(watch) = watch {
+        watch.encode(&mut body);
+    }
+    filter_or_path.encode(&mut body);
+    body
+}
+
+impl HandlersNow<'_> {
+    /// The watch, and what is left: as the answer to a [`WatchHandlers`], an `Option<FoundHandlers>`.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] if there is no watch.
+    pub fn split(body: &[u8]) -> Result<(ConversationId, &[u8]), DecodeError> {
+        let mut input = Reader::new(body);
+        Ok((ConversationId::decode(&mut input)?, input.rest()))
+    }
+}
+
 impl<'a> SendToPath<'a> {
     /// The path and the request of a [`SendToSession`].
     ///
@@ -442,5 +465,12 @@ mod tests {
             registration: ConversationId(1),
         });
         assert_eq!(RegisterHandler::path_in(&body), Ok("path"));
+        assert_eq!(question(None, "all"), encoded(&CountSessions { filter: "all" }));
+        assert_eq!(question(None, "path"), encoded(&FindHandlers { path: "path" }));
+        let watch = ConversationId(300);
+        assert_eq!(question(Some(watch), "path"), encoded(&WatchHandlers { watch, path: "path" }));
+        let found = Some(FoundHandlers { path: "path", handlers: 2 });
+        let body = encoded(&HandlersNow { watch: ConversationId(300), found: found.clone() });
+        assert_eq!(HandlersNow::split(&body), Ok((ConversationId(300), &*encoded(&found))));
     }
 }
