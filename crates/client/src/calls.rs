@@ -5,6 +5,9 @@ use std::collections::HashMap;
 use antiphon_protocol::client::{CallId, FilterResponseReceived, RequestError, Response};
 use futures_channel::{mpsc, oneshot};
 
+use crate::latest::Latest;
+use crate::lock::Ref;
+
 /// The outcome of a call.
 pub(crate) type Outcome = Result<Response, RequestError>;
 
@@ -28,6 +31,11 @@ enum PendingCall {
         count: Option<oneshot::Sender<Outcome>>,
         /// Bounded by that number: the core takes no more.
         responses: mpsc::UnboundedSender<FilterOutcome>,
+    },
+    Changes {
+        /// Until there is the first outcome.
+        first: Option<oneshot::Sender<Outcome>>,
+        latest: Ref<Latest<Outcome>>,
     },
 }
 
@@ -64,6 +72,11 @@ impl Calls {
         self.add_as(|count| PendingCall::Responses { count: Some(count), responses })
     }
 
+    /// A call that comes to one outcome after the other, until one is an error.
+    pub fn add_changing(&mut self, latest: Ref<Latest<Outcome>>) -> Option<(CallId, oneshot::Receiver<Outcome>)> {
+        self.add_as(|first| PendingCall::Changes { first: Some(first), latest })
+    }
+
     /// Nobody waits for this call any more. Whether somebody did.
     pub fn remove(&mut self, call: CallId) -> bool {
         self.pending.remove(&call).is_some()
@@ -74,9 +87,17 @@ impl Calls {
     pub fn end(&mut self, call: CallId, outcome: Outcome) {
         let reply = match self.pending.get_mut(&call) {
             Some(PendingCall::Responses { count, .. }) if outcome.is_ok() => count.take(),
+            Some(PendingCall::Changes { first, latest }) if outcome.is_ok() => {
+                latest.put(outcome.clone());
+                first.take()
+            }
             _ => match self.pending.remove(&call) {
                 Some(PendingCall::Reply(reply)) => Some(reply),
                 Some(PendingCall::Responses { count, .. }) => count,
+                Some(PendingCall::Changes { first, latest }) => {
+                    latest.put(outcome.clone());
+                    first
+                }
                 None => None,
             },
         };
@@ -101,7 +122,11 @@ impl Calls {
     /// The session is over: those who still wait are told by the end of their channels.
     pub fn close(&mut self) {
         self.is_over = true;
-        self.pending.clear();
+        for (_, call) in self.pending.drain() {
+            if let PendingCall::Changes { latest, .. } = call {
+                latest.end();
+            }
+        }
     }
 
     #[cfg(test)]

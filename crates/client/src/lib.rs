@@ -25,12 +25,14 @@
 #![warn(missing_docs)]
 
 mod calls;
+mod discovery;
 mod draft;
 pub mod driver;
 mod error;
 mod events;
 mod gather;
 mod handle;
+mod latest;
 mod lock;
 mod messaging;
 mod metadata;
@@ -47,13 +49,14 @@ mod task;
 mod value;
 
 pub use antiphon_protocol::client::{
-    CloseCode, Closed, ConnectCode, ConnectError, FilterFault, Outcome, Sender, State,
+    CloseCode, Closed, ConnectCode, ConnectError, FilterFault, HandlersAt, Outcome, Sender, State,
 };
 pub use antiphon_protocol::features::Features;
 pub use antiphon_protocol::value::DataType;
 pub use antiphon_protocol::wire::error_reason::ErrorReason;
 pub use antiphon_protocol::wire::handshake::Credentials;
 pub use antiphon_protocol::wire::primitives::SessionId;
+pub use discovery::{CountSessions, FindHandlers, HandlerWatch, WatchHandlers};
 pub use error::RequestError;
 pub use events::{Events, SessionEvent};
 pub use gather::{Gathered, Gathering};

@@ -40,7 +40,7 @@ use crate::value::{IntoValue, Value};
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Messaging(Ref<Handle>);
+pub struct Messaging(pub(crate) Ref<Handle>);
 
 impl Messaging {
     pub(crate) fn new(handle: Ref<Handle>) -> Self {

@@ -21,6 +21,7 @@ use crate::calls::{Calls, FilterOutcome, Outcome};
 use crate::driver::Driver;
 use crate::error::RequestError;
 use crate::events::Listeners;
+use crate::latest::Latest;
 use crate::lock::{Lock, Ref};
 use crate::options::Options;
 use crate::platform::{self, SharedFn, Spawner};
@@ -102,6 +103,20 @@ impl Shared {
         let (responses, received) = mpsc::unbounded();
         let added = self.calls.get().add_to_many(responses);
         Ok((self.start(added, start)?, received))
+    }
+
+    /// Starts a call that comes to one outcome after the other: each is the latest until it is taken.
+    ///
+    /// # Errors
+    ///
+    /// If the session is over.
+    pub fn call_changing(
+        self: &Ref<Self>,
+        start: impl FnOnce(&mut ClientSession, Moment, CallId),
+    ) -> Result<(Call, Ref<Latest<Outcome>>), RequestError> {
+        let latest = Ref::new(Latest::default());
+        let added = self.calls.get().add_changing(latest.clone());
+        Ok((self.start(added, start)?, latest))
     }
 
     fn start(

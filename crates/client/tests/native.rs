@@ -9,7 +9,9 @@ use std::future::{IntoFuture, pending};
 use std::time::Duration;
 
 use antiphon_broker::core::BrokerConfig;
-use antiphon_client::{CloseCode, ConnectCode, Messaging, Options, Rejection, RequestError, Session, Value, connect};
+use antiphon_client::{
+    CloseCode, ConnectCode, Features, Messaging, Options, Outcome, Rejection, RequestError, Session, Value, connect,
+};
 use futures_util::StreamExt;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -227,4 +229,15 @@ async fn a_session_can_be_used_from_threads_that_know_no_runtime() {
     });
     let answered = tokio::task::spawn_blocking(|| answered.join().expect("no panic")).await.expect("no panic");
     assert_eq!(answered, Ok((0, "answer".to_owned())));
+}
+
+#[tokio::test]
+async fn a_broker_that_does_not_know_how_to_look_is_not_asked() {
+    let broker = TestBroker::with(BrokerConfig { features: !Features::DISCOVERY, ..BrokerConfig::default() }).await;
+    let messaging = broker.connect().await.messaging();
+    let unsupported = ("UNSUPPORTED".into(), Outcome::Refused);
+    let of = |error: RequestError| (error.code(), error.outcome());
+    assert_eq!(messaging.count_sessions("all").await.map_err(of), Err(unsupported.clone()));
+    assert_eq!(messaging.find_handlers("a").await.map_err(of), Err(unsupported.clone()));
+    assert_eq!(messaging.watch_handlers("a").await.map(drop).map_err(of), Err(unsupported));
 }

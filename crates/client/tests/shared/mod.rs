@@ -5,6 +5,9 @@
 
 pub mod along;
 pub mod deadlines;
+pub mod discovery;
+/// Those that take the network down.
+pub use discovery as discovery_after_recovery;
 pub mod examples;
 pub mod filters;
 /// Those that take the network down.
@@ -129,6 +132,16 @@ macro_rules! every_test {
             }
             retries_of_recovery(network) {
                 a_request_that_finds_no_connection_is_sent_when_there_is_one
+            }
+            discovery(broker) {
+                sessions_are_counted_and_handlers_found
+                a_watch_has_what_there_is_and_each_change
+                of_changes_that_nobody_has_taken_there_is_the_last_one
+                a_watch_ends_with_its_session
+                a_question_has_a_time
+            }
+            discovery_after_recovery(network) {
+                a_watch_goes_on_after_a_lost_connection
             }
             filters(broker) {
                 a_request_to_a_filter_gives_the_count_and_then_every_response
