@@ -52,7 +52,7 @@ export class RequestContext {
     this.requestType = requestType;
     if (idempotencyKey !== undefined) this.idempotencyKey = idempotencyKey;
     // What is no object, or no string in it, is not of our making.
-    const said = metadata[0] >> 5 === CBOR_OBJECT ? Object.entries(jsonIn(metadata) ?? {}) : [];
+    const said = Object.entries((metadata[0] >> 5 === CBOR_OBJECT && jsonIn(metadata)) || {});
     this.metadata = Object.freeze(Object.fromEntries(said.filter(([, value]) => typeof value === "string")));
     this.#end = timeLeft < Infinity ? performance.now() + timeLeft : Infinity;
   }

@@ -3,13 +3,13 @@
 
 import { messagingError } from "./error.js";
 import { RequestContext } from "./handler.js";
+import { bytesAlong, NONE } from "./options.js";
 import { ERROR, WARN } from "./platform.js";
-import { REASON_CALLBACK_EXCEPTION, REASON_INVALID_DATA, TYPE_JSON } from "./tables.js";
-import { encode, typeName } from "./value.js";
+import { REASON_CALLBACK_EXCEPTION, REASON_INVALID_DATA } from "./tables.js";
+import { typeName } from "./value.js";
 
 /** Most bytes of the details of an error, which brokers pass on. */
 const MAX_DETAILS_BYTES = 65_536;
-const NONE = new Uint8Array();
 
 /** The handlers of a session. */
 export class Handlers {
@@ -93,19 +93,16 @@ export class Handlers {
     else if (reason === REASON_CALLBACK_EXCEPTION && !RequestContext.isStopped(context, thrown)) {
       this.#log(ERROR, failed, thrown ?? refusal);
     }
-    port?.refuse(request, reason, refusal, details === undefined ? NONE : this.#bytesOf(details, failed));
+    port?.refuse(request, reason, refusal, this.#bytesOf(details, failed));
   }
 
   /** The bytes of the details of an error; none of what cannot be sent, which must not keep the error from its sender. */
   #bytesOf(details, failed) {
     try {
-      const { bytes } = encode(details, TYPE_JSON);
-      const { length } = bytes;
-      if (length <= MAX_DETAILS_BYTES) return bytes;
-      throw new RangeError(`${length} bytes, at most ${MAX_DETAILS_BYTES} are sent`);
+      if (details !== undefined) return bytesAlong("details have", details, MAX_DETAILS_BYTES);
     } catch (error) {
-      this.#log(ERROR, failed, "its details were left out:", error);
-      return NONE;
+      this.#log(ERROR, failed, "details", error);
     }
+    return NONE;
   }
 }

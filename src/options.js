@@ -118,13 +118,17 @@ function metadataBytes(metadata, outer) {
   if (isMissing(metadata) && !outer) return NONE;
   const own = Object.fromEntries(stringEntries("metadata", metadata ?? {}));
   const { traceparent, tracestate } = (own.traceparent === undefined && outer) || {};
-  const { bytes } = encode({ traceparent, tracestate, ...own }, TYPE_JSON);
-  const { length } = bytes;
-  if (length > MAX_METADATA_BYTES) {
-    throw invalid(`metadata has ${length} bytes, at most ${MAX_METADATA_BYTES} are sent`);
-  }
+  const bytes = bytesAlong("metadata has", { traceparent, tracestate, ...own }, MAX_METADATA_BYTES);
   // An object without members has two.
-  return length > 2 ? bytes : NONE;
+  return bytes.length > 2 ? bytes : NONE;
+}
+
+/** The bytes of a json value that goes along with a message, if there are not too many. */
+export function bytesAlong(name, value, most) {
+  const { bytes } = encode(value, TYPE_JSON);
+  const { length } = bytes;
+  if (length > most) throw invalid(`the ${name} ${length} bytes, the server takes ${most} at most`);
+  return bytes;
 }
 
 function isKey(value) {
@@ -218,7 +222,8 @@ export const ASK_OPTIONS = [
 ];
 /** Most bytes of metadata, which brokers take. */
 const MAX_METADATA_BYTES = 8192;
-const NONE = new Uint8Array();
+/** No bytes. */
+export const NONE = new Uint8Array();
 export const REQUEST_OPTIONS = [...ASK_OPTIONS, "idempotencyKey"];
 export const FILTER_OPTIONS = [...ASK_OPTIONS, "onResponse"];
 /** Of a handler, or of its options. */

@@ -127,7 +127,7 @@ impl RequestError {
     /// An error that came with these headers.
     #[inline(never)]
     pub(super) fn refused(reason: ErrorReason, text: &str, headers: &Headers<'_>) -> Self {
-        Self::Refused { reason, detail: text.to_owned(), details: headers.get(Header::Details).to_vec() }
+        Self::Refused { reason, detail: text.to_owned(), details: headers.kept(Header::Details) }
     }
 
     /// For people.

@@ -107,6 +107,14 @@ impl<'a> Headers<'a> {
         value.ok().flatten().unwrap_or_default()
     }
 
+    /// The value of a header, to be kept.
+    // Not at each place where one is: that would be more code than all around it.
+    #[inline(never)]
+    #[must_use]
+    pub fn kept(&self, header: Header) -> Vec<u8> {
+        self.get(header).to_vec()
+    }
+
     /// [`Header::TimeLeft`] as a duration, if there is one.
     #[must_use]
     pub fn time_left(&self) -> Option<Duration> {
