@@ -36,6 +36,7 @@ export class RequestContext {
   #leave;
   /** When the sender stops waiting, by `performance.now`. */
   #end;
+  #metadata;
 
   /**
    * `senderSessionId` is undefined for an addressed request, `properties` are keys and values if there are any, `timeLeft` is
@@ -53,13 +54,18 @@ export class RequestContext {
     if (idempotencyKey !== undefined) this.idempotencyKey = idempotencyKey;
     // What is no object, or no string in it, is not of our making.
     const said = Object.entries((metadata[0] >> 5 === CBOR_OBJECT && jsonIn(metadata)) || {});
-    this.metadata = Object.freeze(Object.fromEntries(said.filter(([, value]) => typeof value === "string")));
+    this.#metadata = Object.freeze(Object.fromEntries(said.filter(([, value]) => typeof value === "string")));
     this.#end = timeLeft < Infinity ? performance.now() + timeLeft : Infinity;
   }
 
   /** Milliseconds until the sender stops waiting. */
   get timeLeft() {
     return Math.max(0, this.#end - performance.now());
+  }
+
+  /** What the sender says beside the request. */
+  get metadata() {
+    return this.#metadata;
   }
 
   /** Aborted when the answer can no longer be delivered, or nobody waits for it. */

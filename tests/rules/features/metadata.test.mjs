@@ -117,7 +117,10 @@ test("G-1 what is no object of strings, or too much, is not sent", async (t) => 
     await fails(ask(session, { metadata }), { ...invalid, message: /metadata/ });
   }
   const all = (length) => ({ a: "x".repeat(length) });
-  const error = await fails(ask(session, { metadata: all(8192) }), { ...invalid, message: /the server takes 8192 at most/ });
+  const error = await fails(ask(session, { metadata: all(8192) }), {
+    ...invalid,
+    message: /the server takes 8192 at most/,
+  });
   const around = Number(/has (\d+) bytes/.exec(error.message)[1]) - 8192;
   await fails(ask(session, { metadata: all(8193 - around) }), { ...invalid, message: /has 8193 bytes/ });
   assert.equal(connection.untaken, 0);

@@ -247,7 +247,7 @@ impl ClientSession {
         }
         let Some(id) = self.received.add(now, conversation, timeout, time_left) else { return };
         let (path, request) = (path.to_owned(), request.into());
-        let key = String::from_utf8(headers.kept(Header::IdempotencyKey)).ok().filter(|key| !key.is_empty());
+        let key = headers.text(Header::IdempotencyKey).map(str::to_owned);
         let metadata = headers.kept(Header::Metadata);
         let received = ReceivedRequest { id, handler, path, sender, request, time_left, key, metadata };
         self.deliver(Event::RequestReceived(received));
