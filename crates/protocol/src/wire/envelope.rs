@@ -87,47 +87,35 @@ impl<'a> Message<'a> {
     }
 
     /// The bytes of one WebSocket message. [`Message::Topic`] has none: we never send it.
+    // Inlined, so that a place that makes one kind of message has the code for that kind.
+    #[inline]
     #[must_use]
     pub fn to_frame(&self) -> Vec<u8> {
-        let size = match self {
-            Self::ServiceRequest { body, .. } | Self::ServiceResponse { body, .. } => body.len(),
-            _ => 0,
-        };
-        let mut frame = Vec::with_capacity(size + 16);
         match self {
             Self::ServiceRequest { service, conversation, body } => {
-                frame.push(SERVICE_REQUEST);
-                service.encode(&mut frame);
-                conversation.encode(&mut frame);
-                frame.extend_from_slice(body);
+                request_frame_of(*service, *conversation, body.len(), |frame| frame.extend_from_slice(body))
             }
             Self::ServiceResponse { conversation, body } => {
-                frame.push(SERVICE_RESPONSE);
-                conversation.encode(&mut frame);
+                let mut frame = answer_head(SERVICE_RESPONSE, *conversation, body.len());
                 frame.extend_from_slice(body);
+                frame
             }
             Self::ServiceError { conversation, failure } => {
-                frame.push(SERVICE_ERROR);
-                conversation.encode(&mut frame);
+                let mut frame = answer_head(SERVICE_ERROR, *conversation, SMALL);
                 failure.encode(&mut frame);
+                frame
             }
-            Self::Topic => {}
-            Self::Abort => frame.push(ABORT),
-            Self::CloseRequest => frame.push(CLOSE_REQUEST),
+            Self::Topic => Vec::new(),
+            Self::Abort => vec![ABORT],
+            Self::CloseRequest => vec![CLOSE_REQUEST],
         }
-        frame
     }
 }
 
 /// The message that asks `S` for `request`, encoded in one go. `capacity` is a guess at the length of the body.
 #[must_use]
 pub fn request_frame<S: Service>(conversation: ConversationId, request: &S::Request<'_>, capacity: usize) -> Vec<u8> {
-    let mut frame = Vec::with_capacity(capacity + 16);
-    frame.push(SERVICE_REQUEST);
-    S::ID.encode(&mut frame);
-    conversation.encode(&mut frame);
-    request.encode(&mut frame);
-    frame
+    request_frame_of(S::ID, conversation, capacity, |frame| request.encode(frame))
 }
 
 /// The same, by the number of the service, with a body that `encode` appends.
@@ -138,11 +126,18 @@ pub fn request_frame_of(
     capacity: usize,
     encode: impl FnOnce(&mut Vec<u8>),
 ) -> Vec<u8> {
+    let mut frame = request_head(service, conversation, capacity);
+    encode(&mut frame);
+    frame
+}
+
+/// What a request begins with, and room for so much more. One function for all services.
+#[inline(never)]
+fn request_head(service: u32, conversation: ConversationId, capacity: usize) -> Vec<u8> {
     let mut frame = Vec::with_capacity(capacity + 16);
     frame.push(SERVICE_REQUEST);
     service.encode(&mut frame);
     conversation.encode(&mut frame);
-    encode(&mut frame);
     frame
 }
 
@@ -152,9 +147,16 @@ const SMALL: usize = 64;
 /// The message that answers a request to `S` with `response`, encoded in one go.
 #[must_use]
 pub fn response_frame<S: Service>(conversation: ConversationId, response: &S::Response<'_>) -> Vec<u8> {
-    let mut frame = Vec::with_capacity(SMALL);
-    frame.push(SERVICE_RESPONSE);
-    conversation.encode(&mut frame);
+    let mut frame = answer_head(SERVICE_RESPONSE, conversation, SMALL);
     response.encode(&mut frame);
+    frame
+}
+
+/// What an answer begins with, and room for so much more.
+#[inline(never)]
+fn answer_head(kind: u8, conversation: ConversationId, capacity: usize) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(capacity + 16);
+    frame.push(kind);
+    conversation.encode(&mut frame);
     frame
 }
