@@ -54,12 +54,7 @@ impl DataType {
     /// The data type with this name on the wire; names compare without regard to case.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        // Names are sent in lower case nearly always.
-        Self::from_lower_case(name).or_else(|| Self::from_lower_case(&name.to_ascii_lowercase()))
-    }
-
-    fn from_lower_case(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|data_type| data_type.name() == name)
+        Self::ALL.iter().copied().find(|data_type| data_type.name().eq_ignore_ascii_case(name))
     }
 }
 
