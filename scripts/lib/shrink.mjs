@@ -117,7 +117,7 @@ function optimise(module) {
   binaryen.setOptimizeLevel(2);
   binaryen.setShrinkLevel(2);
   // Inlining less makes the module longer, and what is left of it after compression shorter, by 1.8 KB.
-  binaryen.setAlwaysInlineMaxSize(1);
+  binaryen.setAlwaysInlineMaxSize(3);
   binaryen.setFlexibleInlineMaxSize(5);
   binaryen.setOneCallerInlineMaxSize(20);
   // These and a second round with the code in another order are 0.8 KB together. Rust's stack is at the low end of the
