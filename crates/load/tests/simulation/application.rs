@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use antiphon_load::ledger::{EntryId, Recipients, Stamp};
 use antiphon_protocol::client::{
-    self, CallId, ClientSession, CloseCode, Event, FilterResponseReceived, HandlerId, HandlerSettings, Outcome,
-    Patience, ReceivedRequest, RequestError, Response, State, Terms,
+    self, CallId, ClientSession, CloseCode, Event, FilterResponseReceived, HandlerId, HandlerSettings, HandlersAt,
+    Outcome, Patience, ReceivedRequest, RequestError, Response, Sought, State, Terms,
 };
+use antiphon_protocol::features::Features;
 use antiphon_protocol::recovery::RecoveryLimits;
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::value::{DataType, Value};
@@ -60,6 +61,8 @@ pub struct Client {
     handler_ids: u64,
     /// Request handlers.
     pub handlers: BTreeMap<HandlerId, Handler>,
+    /// Paths whose handlers it watches.
+    pub watches: BTreeMap<CallId, Watch>,
     /// Paths of registrations that are over for the application and may hold for a while: when that ended, if it has.
     unwanted: BTreeMap<String, Option<Moment>>,
     /// What its handlers have to answer.
@@ -92,6 +95,14 @@ pub struct Handler {
     /// When the server said so, and [`World::losses`] when it was asked.
     since: Moment,
     losses: u64,
+}
+
+/// A path whose handlers are watched.
+#[derive(Debug)]
+pub struct Watch {
+    path: String,
+    /// What it was told last; nothing if it waits for that.
+    told: Option<Option<HandlersAt>>,
 }
 
 /// A request, beyond what the ledger knows of it.
@@ -158,6 +169,7 @@ impl Client {
             calls: 0,
             handler_ids: STREAM_ID.0,
             handlers: BTreeMap::new(),
+            watches: BTreeMap::new(),
             unwanted: BTreeMap::new(),
             received: BTreeMap::new(),
             unexplained: Vec::new(),
@@ -174,7 +186,7 @@ impl Client {
     /// Notices when the server has nothing that the application does not know of: once it has been told of everything, or
     /// calls that have ended at the same time would stand for others.
     pub fn settle_unwanted(&mut self, now: Moment) {
-        if self.core.open_conversations() == self.waiting.len() + self.handlers.len() {
+        if self.core.open_conversations() == self.waiting.len() + self.handlers.len() + self.watches.len() {
             for until in self.unwanted.values_mut() {
                 until.get_or_insert(now);
             }
@@ -201,7 +213,9 @@ impl World {
     pub fn do_something(&mut self) {
         let client = self.random.usize(0..self.clients.len());
         let now = self.now;
-        match self.random.u32(0..100) {
+        match self.random.u32(0..112) {
+            100..108 => self.watch(client),
+            108..112 => self.end_watch(client),
             0..60 => {
                 for _ in 0..self.random.usize(1..4) {
                     let wait = chance(&mut self.random, 30);
@@ -444,6 +458,71 @@ impl World {
         self.call(client, PendingCall::Renewal, |core, call| core.change_principal(now, call, BEARER, &token));
     }
 
+    fn watch(&mut self, client: usize) {
+        let path = self.any_path();
+        let timeout = milliseconds(&mut self.random, 500..8_000);
+        self.log(|| format!("client {client} watches {path}"));
+        let Client { calls, watches, .. } = &mut self.clients[client];
+        *calls += 1;
+        let (now, call) = (self.now, CallId(*calls));
+        watches.insert(call, Watch { path: path.clone(), told: None });
+        self.act(client, |core| core.look(now, call, Sought::Changes, &path, timeout));
+    }
+
+    fn end_watch(&mut self, client: usize) {
+        let watches: Vec<_> = self.clients[client].watches.keys().copied().collect();
+        let Some(call) = self.random.choice(watches) else { return };
+        self.log(|| format!("client {client} ends its watch {call:?}"));
+        self.clients[client].watches.remove(&call);
+        self.act(client, |core| core.abandon(call));
+    }
+
+    /// A client is told what there is for one that watches, or that it does not watch any more.
+    fn observe(&mut self, client: usize, call: CallId, outcome: Result<Response, RequestError>) {
+        let state = self.clients[client].core.state();
+        let Some(watch) = self.clients[client].watches.get_mut(&call) else { return };
+        match outcome {
+            Ok(Response::Handlers(found)) if state == State::Connected => {
+                watch.told = Some(found);
+                self.tally.told += 1;
+            }
+            Err(error) => {
+                let is_right = match error {
+                    RequestError::SessionClosed { .. } | RequestError::ConnectionLost => state == State::Closed,
+                    RequestError::NotConnected => matches!(state, State::Connecting | State::Recovering),
+                    RequestError::TimedOut(_) => true,
+                    RequestError::Refused { reason, .. } => reason == ErrorReason::UNSUPPORTED,
+                    _ => false,
+                };
+                let is_over = state == State::Closed;
+                // Once it is there, only the end of the session ends it.
+                let is_right = is_right && (watch.told.is_none() || is_over);
+                let watch = self.clients[client].watches.remove(&call);
+                if !is_right {
+                    self.wrong(|| format!("{watch:?} of client {client} ended with {error:?}"));
+                }
+            }
+            outcome => self.wrong(|| format!("client {client} is told of {call:?}: {outcome:?}")),
+        }
+    }
+
+    /// Whether somebody watches who was told last what is not so.
+    pub fn what_is_untold(&self) -> Option<String> {
+        for (index, client) in self.clients.iter().enumerate() {
+            // One that is at a broker without the feature hears nothing.
+            if client.is_over || !client.core.features().has(Features::DISCOVERY) {
+                continue;
+            }
+            for watch in client.watches.values() {
+                let found = self.found_at(&watch.path);
+                if watch.told.as_ref() != Some(&found) {
+                    return Some(format!("client {index} has {watch:?}, and there is {found:?}"));
+                }
+            }
+        }
+        None
+    }
+
     /// The application does not want to wait for a request any more.
     fn abort(&mut self, client: usize) {
         let waiting = self.clients[client].waiting.iter();
@@ -471,8 +550,15 @@ impl World {
                 self.clients[client].is_over = true;
                 self.clients[client].session = None;
                 self.clients[client].handlers.clear();
+                if let Some((call, watch)) = self.clients[client].watches.first_key_value() {
+                    let text = format!("client {client} was not told of the end of {call:?}: {watch:?}");
+                    self.wrong(|| text);
+                }
                 self.lose(client);
                 self.tally.closed += 1;
+            }
+            Event::CallEnded { call, outcome } if self.clients[client].watches.contains_key(&call) => {
+                self.observe(client, call, outcome);
             }
             Event::CallEnded { call, outcome } => self.conclude(client, call, outcome),
             Event::FilterCallEnded { call, outcome } => self.conclude_filter(client, call, outcome),
@@ -871,6 +957,17 @@ impl World {
 
     /// Who has to answer a request to a path, and how many each takes.
     fn handlers_of(&self, path: &str) -> Vec<(usize, Capacity)> {
+        self.most_specific(path).map_or(Vec::new(), |(_, handlers)| handlers)
+    }
+
+    /// What one who watches a path has to be told.
+    fn found_at(&self, path: &str) -> Option<HandlersAt> {
+        let (path, handlers) = self.most_specific(path)?;
+        Some(HandlersAt { path: path.to_owned(), handlers: handlers.len() as u32 })
+    }
+
+    /// Where a request to a path goes, and who is there.
+    fn most_specific<'a>(&self, path: &'a str) -> Option<(&'a str, Vec<(usize, Capacity)>)> {
         let mut longest = Some(path);
         while let Some(path) = longest {
             let at_path = |client: &Client| {
@@ -879,11 +976,11 @@ impl World {
             };
             let found: Vec<_> = self.clients.iter().filter_map(at_path).collect();
             if !found.is_empty() {
-                return found;
+                return Some((path, found));
             }
             longest = path.rsplit_once('/').map(|(parent, _)| parent);
         }
-        Vec::new()
+        None
     }
 
     /// The first thing that must not happen ends the story.

@@ -2,7 +2,8 @@
 //! everything that the applications do are drawn from a seed, so that a seed is a whole story that can be told again.
 //!
 //! What must hold whatever happens: each request comes to exactly one end, in time and with a true account of it; no
-//! handler sees a request twice, not even one that is sent again with its key; and soon after the last fault everything works again.
+//! handler sees a request twice, not even one that is sent again with its key; and soon after the last fault everything
+//! works again, and everybody who watches handlers has been told which there are.
 //!
 //! - `world`: time, the connections, and the loop that lets one thing happen after the other.
 //! - `faults`: what is drawn from the seed before the story begins, and what goes wrong in it.
@@ -68,8 +69,8 @@ fn whatever_happens_every_request_comes_to_one_end_and_every_session_recovers() 
     println!("{} seeds: {total:?}", last - first);
     if one.is_none() && last >= SEEDS {
         // Stories in which nothing happens would show nothing.
-        let Tally { answered, failed, repeats, lossless, losses, new_sessions, closed, renewals, .. } = total;
-        for figure in [answered, failed, repeats, lossless, losses, new_sessions, closed, renewals] {
+        let Tally { answered, failed, repeats, lossless, losses, new_sessions, closed, renewals, told, .. } = total;
+        for figure in [answered, failed, repeats, lossless, losses, new_sessions, closed, renewals, told] {
             assert!(figure > last / 10, "{total:?}");
         }
     }

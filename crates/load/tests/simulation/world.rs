@@ -33,6 +33,7 @@ pub struct Tally {
     pub new_sessions: u64,
     pub closed: u64,
     pub renewals: u64,
+    pub told: u64,
     pub turns: u64,
 }
 
@@ -162,6 +163,7 @@ impl Tally {
             new_sessions,
             closed,
             renewals,
+            told,
             turns,
         } = other;
         self.requests += requests;
@@ -174,6 +176,7 @@ impl Tally {
         self.new_sessions += new_sessions;
         self.closed += closed;
         self.renewals += renewals;
+        self.told += told;
         self.turns += turns;
     }
 }
@@ -244,6 +247,7 @@ impl World {
         }
         // What was given up counts for its recipient until that has shown to have read of it, or the time is over (B-3).
         self.wait_until("idle", RECOVERY, Self::what_is_open)?;
+        self.wait_until("told", Duration::from_secs(15), Self::what_is_untold)?;
         // One after the other: a tight broker takes no more at a time.
         for path in self.paths() {
             self.ask_handlers(&path);
@@ -310,9 +314,9 @@ impl World {
                 return Some(format!("client {index} waits for {waiting:?}"));
             }
             // Handlers that are being registered again, or taken back, have others.
-            let (open, handlers) = (client.core.open_conversations(), client.handlers.len());
-            if open != handlers {
-                return Some(format!("client {index} has {open} conversations and {handlers} handlers"));
+            let (open, known) = (client.core.open_conversations(), client.handlers.len() + client.watches.len());
+            if open != known {
+                return Some(format!("client {index} has {open} conversations, and {known} handlers and watches"));
             }
         }
         // It takes the session over when it arrives, although its client has given it up.
