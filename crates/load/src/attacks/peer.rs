@@ -185,6 +185,19 @@ impl Peer {
 ///
 /// If it is not opened.
 pub fn upgrade(broker: SocketAddr, wish: &Wish) -> io::Result<TcpStream> {
+    let mut stream = tcp(broker, wish)?;
+    stream.write_all(upgrade_request(broker, wish).as_bytes())?;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte)?;
+        head.push(byte[0]);
+    }
+    if head.starts_with(b"HTTP/1.1 101") { Ok(stream) } else { Err(failed(String::from_utf8_lossy(&head))) }
+}
+
+/// The HTTP request that opens a WebSocket.
+pub fn upgrade_request(broker: SocketAddr, wish: &Wish) -> String {
     let recovery = wish.token.clone().map(|token| Recovery { token, oldest_sent: 1, last_received: 0 });
     let request = ConnectRequest {
         client_type: "WB".into(),
@@ -197,20 +210,11 @@ pub fn upgrade(broker: SocketAddr, wish: &Wish) -> io::Result<TcpStream> {
         recovery,
         features: Features::NONE,
     };
-    let mut stream = tcp(broker, wish)?;
-    write!(
-        stream,
+    format!(
         "GET /diffusion?{} HTTP/1.1\r\nHost: {broker}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
         request.to_query()
-    )?;
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte)?;
-        head.push(byte[0]);
-    }
-    if head.starts_with(b"HTTP/1.1 101") { Ok(stream) } else { Err(failed(String::from_utf8_lossy(&head))) }
+    )
 }
 
 /// A connection over which nothing has been sent.

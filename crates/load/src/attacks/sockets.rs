@@ -1,15 +1,18 @@
 //! Attacks by what is sent or read, and when.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use antiphon_protocol::wire::layouts::{SendToPath, SendToSession, SerialisedValue};
 use antiphon_protocol::wire::services::{MessagingReceiverServer, MessagingSend, UserPing};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::task::JoinSet;
 
 use super::messages::{register, to_filter};
-use super::peer::{Peer, Wish, head, tcp, upgrade};
+use super::peer::{Peer, Wish, head, tcp, upgrade_request};
 use super::target::{Done, Target};
 
 const MIB: usize = 1 << 20;
@@ -215,25 +218,42 @@ pub fn declared(target: Target) -> io::Result<Done> {
     Ok(Done { times: peers.len() as u64, held: peers, ..Done::default() })
 }
 
-/// Connections without a session, each of which sends 16 MiB.
+/// Connections without a session, each of which sends 16 MiB. One thread has all of them: many would leave a neighbour on
+/// the same machine no processor, whatever the broker does.
 pub fn strangers(target: Target) -> io::Result<Done> {
-    let part = vec![0; MIB];
-    let stranger = |wish: &Wish| -> io::Result<Duration> {
-        let opened = Instant::now();
-        let mut stream = upgrade(target.broker, wish)?;
-        let head = head(BINARY, 16 * MIB);
-        // It is closed meanwhile.
-        let _ = stream.write_all(&head).and_then(|()| (0..16).try_for_each(|_| stream.write_all(&part)));
-        let _ = io::copy(&mut stream, &mut io::sink());
-        Ok(opened.elapsed())
+    let part: Arc<[u8]> = vec![0; MIB].into();
+    let wish = |at| Wish { principal: Some("stranger"), address: address(at), ..Wish::default() };
+    let all = async {
+        let strangers: JoinSet<_> =
+            (0..target.count(1000)).map(|at| stranger(target.broker, wish(at), part.clone())).collect();
+        strangers.join_all().await
     };
-    let wish = |at: usize| Wish { principal: Some("stranger"), address: address(at), ..Wish::default() };
-    let wishes: Vec<_> = (0..target.count(1000)).map(wish).collect();
-    let times: Vec<_> = thread::scope(|scope| {
-        let threads: Vec<_> = wishes.iter().map(|wish| scope.spawn(|| stranger(wish))).collect();
-        threads.into_iter().filter_map(|thread| thread.join().ok()?.ok()).collect()
-    });
+    let run = || io::Result::Ok(tokio::runtime::Builder::new_current_thread().enable_io().build()?.block_on(all));
+    let ends = thread::scope(|scope| scope.spawn(run).join()).map_err(|_| io::ErrorKind::Other)??;
+    let times: Vec<_> = ends.into_iter().filter_map(Result::ok).collect();
     Ok(Done { times: times.len() as u64, longest_open: times.into_iter().max(), ..Done::default() })
+}
+
+/// One of them; gives how long it was open.
+async fn stranger(broker: SocketAddr, wish: Wish, part: Arc<[u8]>) -> io::Result<Duration> {
+    let opened = Instant::now();
+    let stream = tcp(broker, &wish)?;
+    stream.set_nonblocking(true)?;
+    let mut stream = tokio::net::TcpStream::from_std(stream)?;
+    stream.write_all(upgrade_request(broker, &wish).as_bytes()).await?;
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        if stream.read_buf(&mut answer).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    // It is closed meanwhile.
+    let mut is_open = stream.write_all(&head(BINARY, 16 * MIB)).await.is_ok();
+    for _ in 0..16 {
+        is_open = is_open && stream.write_all(&part).await.is_ok();
+    }
+    let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+    Ok(opened.elapsed())
 }
 
 /// Connections that send the head of their request one byte a second, and come again when they are closed.
