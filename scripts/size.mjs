@@ -26,7 +26,8 @@ function functionsOf(bytes) {
 /** The crate that a function comes from, by its name. */
 function crateOf(name) {
   return (
-    /\b(antiphon_protocol|antiphon|serde\w*|js_sys|wasm_bindgen\w*|base64ct|gloo_timers)\b/.exec(name)?.[1] ?? "std"
+    /\b(antiphon_protocol|antiphon|talc|serde\w*|js_sys|wasm_bindgen\w*|base64ct|gloo_timers)\b/.exec(name)?.[1] ??
+    "std"
   );
 }
 

@@ -6,7 +6,6 @@
 //! - `listener`: what JavaScript is told.
 //! - `session`: what the driver of `antiphon-client` needs of a browser.
 //! - `value`, `clock`: values and times between the two languages.
-//! - `memory`: the allocator.
 //! - `debug`: what a panic says, in a build for finding out why.
 //!
 //! The boundary between the two languages is described in `boundary.ts`, for both.
@@ -20,14 +19,12 @@ mod clock;
 #[cfg(debug_assertions)]
 mod debug;
 mod listener;
-#[cfg(target_arch = "wasm32")]
-mod memory;
 mod session;
 mod value;
 
 pub use antiphon_client::*;
 
-/// A tenth of the size of the one that Rust brings, which would be a tenth of the module.
+/// A third of the size of the one that Rust brings, which would be a tenth of the module.
 #[cfg(target_arch = "wasm32")]
 #[global_allocator]
-static ALLOCATOR: memory::Blocks = memory::Blocks::new();
+static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();

@@ -3,7 +3,6 @@
 //!
 //! - `shared`: what is true of a session natively as well; the bodies are those of `crates/client/tests/shared/`.
 //! - `javascript`: values and handlers of JavaScript.
-//! - `memory`: the allocator.
 //! - `page`: what happens to the page.
 //! - `network`: a network that can be taken down.
 
@@ -12,7 +11,6 @@
 use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
 
 mod javascript;
-mod memory;
 mod network;
 mod page;
 #[macro_use]
