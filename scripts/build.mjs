@@ -18,7 +18,7 @@ import { cargo, Failure, isMain, main, must, say } from "./lib/run.mjs";
 import { bindgenTools, nodeModules, rust } from "./lib/setup.mjs";
 
 const THIS_FILE = fileURLToPath(import.meta.url);
-const TOOLS = ["shrink", "blank", "panic-texts", "order", "numbers", "locals", "deflate", "code", "names", "glue"];
+const TOOLS = ["shrink", "blank", "panic-texts", "order", "locals", "deflate", "code", "names", "glue"];
 /** The most that an entry may cost: bytes after gzip -9, WebAssembly and JavaScript together. */
 const BUDGETS = { antiphon: 57_765, "antiphon/inline": 60_594 };
 /** What is downloaded for an entry. */
@@ -76,7 +76,7 @@ async function generate() {
   const stampFile = join(GENERATED, "stamp");
   if (existsSync(stampFile) && readFileSync(stampFile, "utf8") === stamp) return;
 
-  say("wasm-bindgen, wasm-opt: generating the bindings and shrinking the module (about 20 s)");
+  say("wasm-bindgen, wasm-opt: generating the bindings and shrinking the module (about 15 s)");
   await bindgen(WASM, GENERATED);
   const [moduleFile, glueFile] = ["antiphon_bg.wasm", "antiphon.js"].map((name) => join(GENERATED, name));
   // Loaded only here: a warm build does not need the optimiser.
@@ -142,9 +142,7 @@ async function bundle(entry, { minify = true, format = "esm" } = {}) {
 /** The same code with names that compress well, unless they were found before. */
 async function wellNamed(entry, code) {
   const file = join(NAMED_ENTRIES, entry);
-  const tools = ["letters", "scopes", "numbers", "deflate"].map((name) =>
-    readFileSync(fromRoot("scripts", "lib", `${name}.mjs`)),
-  );
+  const tools = ["letters", "scopes", "deflate"].map((name) => readFileSync(fromRoot("scripts", "lib", `${name}.mjs`)));
   const stamp = hash([code, ...tools]);
   const stampFile = `${file}.stamp`;
   if (existsSync(stampFile) && readFileSync(stampFile, "utf8") === stamp) return readFileSync(file, "utf8");

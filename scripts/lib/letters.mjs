@@ -3,7 +3,6 @@
 
 import { gzipSync } from "node:zlib";
 import { Deflate } from "./deflate.mjs";
-import { numbers } from "./numbers.mjs";
 import { namesIn } from "./scopes.mjs";
 
 /** Each round knows better than the one before what bytes cost. */
@@ -189,7 +188,10 @@ function grouped(items, keyOf) {
 
 /** The same in another order, which is always the same one. */
 function shuffled(items) {
-  const places = numbers(2 ** 31);
-  const placed = items.map((item) => ({ item, place: places() }));
-  return placed.sort((a, b) => a.place - b.place).map(({ item }) => item);
+  let number = 1;
+  const keyed = items.map((item) => {
+    number = (number * 1_103_515_245 + 12_345) % 2 ** 31;
+    return { item, key: number };
+  });
+  return keyed.sort((a, b) => a.key - b.key).map(({ item }) => item);
 }

@@ -1,18 +1,14 @@
 // Puts the functions of a module in an order that compresses well: each is followed by the one, of those that are left,
-// that has most in common with it; then some are put elsewhere where that is better. That is half a kilobyte after gzip,
-// which looks back 32 KB and no further.
+// that has most in common with it. That is half a kilobyte after gzip, which looks back 32 KB and no further.
 
 import { gzipSync } from "node:zlib";
 import binaryen from "binaryen";
 import { bodiesOf } from "./code.mjs";
-import { numbers } from "./numbers.mjs";
 
 /** What two functions may have in common is so many bytes long. */
 const PIECE = 4;
 /** The order depends on where it begins: the best of so many is taken. */
 const BEGINNINGS = 40;
-/** So often it is tried to put a function elsewhere. */
-const MOVES = 1000;
 
 const FUNCTION = /^ \(func [\s\S]*?^ \)$/gm;
 
@@ -39,21 +35,10 @@ function goodOrder(all, start, end) {
   const common = inCommon(bodies.map(piecesOf));
   const bySize = bodies.map((_, index) => index).sort((a, b) => bodies[b].length - bodies[a].length);
   const orders = bySize.slice(0, BEGINNINGS).map((first) => chain(first, common));
-  const sizeOf = (order) => gzipSync(Buffer.concat(order.map((index) => bodies[index])), { level: 9 }).length;
-  const sizes = orders.map(sizeOf);
-  return moved(orders[sizes.indexOf(Math.min(...sizes))], sizeOf).map((index) => start + index);
-}
-
-function moved(order, sizeOf) {
-  let [best, least] = [order, sizeOf(order)];
-  const places = numbers(order.length);
-  for (let left = MOVES; left > 0; left--) {
-    const other = [...best];
-    other.splice(places(), 0, ...other.splice(places(), 1));
-    const size = sizeOf(other);
-    if (size < least) [best, least] = [other, size];
-  }
-  return best;
+  const sizes = orders.map(
+    (order) => gzipSync(Buffer.concat(order.map((index) => bodies[index])), { level: 9 }).length,
+  );
+  return orders[sizes.indexOf(Math.min(...sizes))].map((index) => start + index);
 }
 
 function piecesOf(body) {
