@@ -1,8 +1,7 @@
 // `npm run build`: Rust to WebAssembly to the npm package in `dist/`. Cargo builds the client, the bindings generator
 // writes the glue, wasm-opt shrinks the module, and the modules of `src/` are bundled with the glue, one file for each
-// entry, with names that compress well; then the size of what a browser downloads is printed and held against the budget.
-// The slow parts are skipped while their input is the same. `npm run build -- --debug` makes a large package whose panics
-// can be read.
+// entry; then the size of what a browser downloads is printed and held against the budget. The slow middle part is
+// skipped while its input is the same. `npm run build -- --debug` makes a large package whose panics can be read.
 
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -26,12 +25,9 @@ const ENTRIES = { antiphon: ["index.js", "antiphon_bg.wasm"], "antiphon/inline":
 /** The entries of the package, a file each. */
 const BUNDLES = ["index.js", "inline.js", "workerd.js", "edge-light.js"];
 const GENERATED = fromRoot("build", "wasm"); // the glue and the module
-const NAMED_ENTRIES = fromRoot("build", "entries"); // what is downloaded of the JavaScript, with its final names
 /** The same module with the names of its functions, for those who want to know what is in it. */
 export const NAMED = join(GENERATED, "named.wasm");
 export const MODULES = fromRoot("build", "js"); // all JavaScript, before it is bundled
-/** Stands for the WebAssembly, compressed and in Base64, while the entries that have it within them are made. */
-const INLINED = "antiphon_bg.wasm.gz";
 const WASM = join(target, "wasm32-unknown-unknown", "wasm", "antiphon.wasm");
 
 /** Builds `dist/`. */
@@ -108,16 +104,14 @@ async function assemble(generated, folder, options) {
   const sources = readdirSync(source).map((name) => [name, readFileSync(join(source, name))]);
   const modules = new Map(sources.filter(([name]) => name.endsWith(".js")));
   modules.set("antiphon.js", readFileSync(join(generated, "antiphon.js"), "utf8"));
-  modules.set("wasm.js", `export default "${INLINED}";\n`);
+  modules.set("wasm.js", `export default "${gzipSync(module, { level: 9 }).toString("base64")}";\n`);
   fillFolder(MODULES, modules);
 
   const files = new Map(sources.filter(([name]) => name.endsWith(".d.ts")));
   files.set("antiphon_bg.wasm", module);
-  for (const entry of BUNDLES) files.set(entry, await bundle(entry, options));
+  for (const entry of BUNDLES) files.set(entry, await bundle(join(MODULES, entry), options));
   // For `require`, with the same types, where TypeScript looks for them.
-  files.set("inline.cjs", await bundle("inline.js", { ...options, format: "cjs" }));
-  const inlined = gzipSync(module, { level: 9 }).toString("base64");
-  for (const name of ["inline.js", "inline.cjs"]) files.set(name, files.get(name).replace(INLINED, inlined));
+  files.set("inline.cjs", await bundle(join(MODULES, "inline.js"), { ...options, format: "cjs" }));
   files.set("index.d.cts", files.get("index.d.ts"));
   fillFolder(folder, files);
 }
@@ -126,34 +120,13 @@ async function assemble(generated, folder, options) {
 async function bundle(entry, { minify = true, format = "esm" } = {}) {
   const { rolldown } = await import("rolldown");
   const external = /\.wasm/;
-  const treeshake = { moduleSideEffects: true };
-  const input = await rolldown({ input: join(MODULES, entry), external, platform: "browser", treeshake });
+  const input = await rolldown({ input: entry, external, platform: "browser", treeshake: { moduleSideEffects: true } });
   const minified = { compress: true, mangle: true, mangleProps: { include: INTERNAL } };
   const { output } = await input.generate({ format, minify: minify && minified, codeSplitting: false });
   if (output.length !== 1) throw new Failure(`${entry} became ${output.length} files`);
   // Bundlers look for a string there, and not all of them know that this is one.
   const code = output[0].code.replaceAll("`antiphon_bg.wasm`", '"antiphon_bg.wasm"');
-  if (!minify) return code;
-  const bare = code.replace(/(\w?)\/\* @__PURE__ \*\/ /g, (_, before) => before && `${before} `);
-  const isDownloaded = format === "esm" && Object.values(ENTRIES).flat().includes(entry);
-  return isDownloaded ? wellNamed(entry, bare) : bare;
-}
-
-/** The same code with names that compress well, unless they were found before. */
-async function wellNamed(entry, code) {
-  const file = join(NAMED_ENTRIES, entry);
-  const tools = ["letters", "scopes", "deflate"].map((name) => readFileSync(fromRoot("scripts", "lib", `${name}.mjs`)));
-  const stamp = hash([code, ...tools]);
-  const stampFile = `${file}.stamp`;
-  if (existsSync(stampFile) && readFileSync(stampFile, "utf8") === stamp) return readFileSync(file, "utf8");
-
-  say(`choosing the names in ${entry} (about 10 s)`);
-  const { renamed } = await import("./lib/letters.mjs");
-  const result = renamed(code);
-  mkdirSync(NAMED_ENTRIES, { recursive: true });
-  writeFileSync(file, result);
-  writeFileSync(stampFile, stamp);
-  return result;
+  return minify ? code.replace(/(\w?)\/\* @__PURE__ \*\/ /g, (_, before) => before && `${before} `) : code;
 }
 
 /** Prints the size of what a browser downloads for each entry. */

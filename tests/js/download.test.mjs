@@ -1,5 +1,5 @@
-// What the build does to the WebAssembly (scripts/lib/blank.mjs, names.mjs and locals.mjs), on small modules; and to the
-// names of the JavaScript (letters.mjs and internal-names.mjs).
+// What the build does to the WebAssembly (scripts/lib/blank.mjs, names.mjs and locals.mjs), on small modules; and which names of the
+// JavaScript it may shorten.
 
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
@@ -11,11 +11,9 @@ import { addressesIn, blankPanics } from "../../scripts/lib/blank.mjs";
 import { bodyOf, functionsOf, localsOf, withBodies } from "../../scripts/lib/code.mjs";
 import { Deflate } from "../../scripts/lib/deflate.mjs";
 import { INTERNAL_NAMES } from "../../scripts/lib/internal-names.mjs";
-import { renamed } from "../../scripts/lib/letters.mjs";
 import { renumbered } from "../../scripts/lib/locals.mjs";
 import { shortenNames } from "../../scripts/lib/names.mjs";
 import { fromRoot } from "../../scripts/lib/paths.mjs";
-import { namesIn } from "../../scripts/lib/scopes.mjs";
 
 const START = 4096;
 
@@ -199,67 +197,6 @@ test("what was written before costs less", () => {
   deflate.restart();
   deflate.write(other);
   assert.ok(deflate.cost(text) > deflate.cost(other));
-});
-
-/** Functions in which the same letters stand for many things; each is called with 3 and 4. */
-const SHADOWS = `
-const a = 100, b = { a: 1, b: 2, c: [5, 6] };
-function c(a, d) { return a + d + e(a)(d); }
-function e(d) { return c => c * d + a; }
-function g() { return arguments.length; }
-class F { #a = 1; #b; static #c = a; static { F.d = F.#c + 1; } constructor(a) { this.#b = a; }
-  get sum() { return this.#a + this.#b + F.#c; } static has(a) { return #b in a; }
-  #d() { return a; } both(b) { return this.#d() + b; } }
-const G = class a extends F { #a = 7; c() { return [this.#a, new a(2).sum, typeof a]; } };
-export default {
-  parameters: (d, e = d, { a: c = e, d: [f] = [a] } = b, ...h) => [d, e, c, f, h.length, g(d)],
-  blocks: (d, e) => { let f = d; { let d = e; f += d; } { const e = f; f += e + a; } return f + d + e; },
-  loops: (d, e) => { let f = ""; for (let d = 0; d < e; d++) f += d; for (const e of b.c) f += e + d;
-    for (const a in b) f += a; return f; },
-  thrown: (d, e) => { try { null.f; } catch (e) { d += e instanceof TypeError; } try { throw d; } catch { e += a; }
-    return d + e; },
-  hoisted: (d, e) => { if (d) { var f = g(e); } return f; function g(d) { return d + a; } },
-  again: function (d) { var d, e = d; return [d, e]; },
-  named: function d(e) { return e > 0 ? d(e - 1) + a : 0; },
-  chosen: (d, e) => { switch (d) { case a: return e; case 3: let f = e; return f + d; } },
-  labelled: (d, e) => { a: for (;;) { for (;;) { if (d > e) break a; d++; continue a; } } return d + a; },
-  classes: (d, e) => [new F(d).sum, F.has(new F(e)), F.has({}), F.d, new F(d).both(e), new G(d).c()],
-  nested: (d, e) => [[d, e].map(e => [d].map(f => d + e + f + a)), c(d, e)],
-};
-`;
-
-async function results(code) {
-  const { default: functions } = await import(`data:text/javascript,${encodeURIComponent(code)}`);
-  return Object.entries(functions).map(([name, run]) => [name, run(3, 4)]);
-}
-
-test("a program does the same whatever its variables and private members are called", async () => {
-  const code = renamed(SHADOWS);
-  assert.notEqual(code, SHADOWS);
-  assert.deepEqual(await results(code), await results(SHADOWS));
-});
-
-test("functions that do the same are written alike", () => {
-  const bodies = ["e,t", "n,r", "t,e", "s,o"].map((list) => {
-    const [a, b] = list.split(",");
-    return `function(${a},${b}){for(const i of ${a}.items)${b}.push(i.first+${a}.offset,${b}.length);return ${b}}`;
-  });
-  const code = renamed(`export default[${bodies.join()}]`);
-  assert.equal(new Set(code.match(/function.*?return \w/g)).size, 1);
-});
-
-test("names of others stay, and properties do", () => {
-  const code = "const e={t:1,get n(){return e.t+globalThis.r}};export{e as o};console.log(e?.n,e[i])";
-  const isFixed = new Map(namesIn(code).map(({ named }) => [named.name, named.isFixed]));
-  assert.deepEqual(
-    [...isFixed],
-    [
-      ["e", false],
-      ["globalThis", true],
-      ["console", true],
-      ["i", true],
-    ],
-  );
 });
 
 test("only names that nobody else can know are shortened in the JavaScript", () => {
