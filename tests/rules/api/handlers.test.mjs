@@ -214,7 +214,6 @@ test("a handler that is an object is called as one, with the request among what 
     senderSessionId: asker.id,
     sessionProperties: {},
     requestType: "json",
-    metadata: {},
     request: { a: 1 },
     aborted: false,
   });

@@ -9,7 +9,7 @@ test("a request to a session is answered by its stream for exactly this path", a
   const registration = answerer.messaging.addStreamHandler(path, handler, { addressed: true });
   const ask = (path) => asker.messaging.sendRequestToSession(path, answerer.id, "Ada");
 
-  const context = { path, addressed: true, sessionProperties: {}, requestType: "string", metadata: {} };
+  const context = { path, addressed: true, sessionProperties: {}, requestType: "string" };
   same(await ask(path), { request: "Ada", ...context });
   await fails(ask(`${path}/below`), "UNHANDLED_MESSAGE", "refused");
   await fails(asker.messaging.sendRequestToPath(path, 1), "UNHANDLED_MESSAGE", "refused");

@@ -243,9 +243,7 @@ async fn stranger(broker: SocketAddr, wish: Wish, part: Arc<[u8]>) -> io::Result
     stream.write_all(upgrade_request(broker, &wish).as_bytes()).await?;
     let mut answer = Vec::new();
     while !answer.ends_with(b"\r\n\r\n") {
-        if stream.read_buf(&mut answer).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
+        answer.push(stream.read_u8().await?);
     }
     // It is closed meanwhile.
     let mut is_open = stream.write_all(&head(BINARY, 16 * MIB)).await.is_ok();
