@@ -2,7 +2,7 @@
 
 import { MessagingError, seenFrom } from "./error.js";
 import { Collector } from "./filter-calls.js";
-import { ASK_OPTIONS, isAbortSignal, members, optional } from "./options.js";
+import { isAbortSignal, members, optional, REQUEST_OPTIONS } from "./options.js";
 import { Deferred, whenAborted } from "./platform.js";
 
 /** Sends a request to a filter at once; returns its responses, to be iterated over as they arrive. `site` is the caller. */
@@ -48,7 +48,7 @@ export function gather(messaging, site, filter, path, request, options) {
   }
 
   function send() {
-    const { atLeast: enough, ...given } = members(options, [...ASK_OPTIONS, "atLeast"]);
+    const { atLeast: enough, ...given } = members(options, [...REQUEST_OPTIONS, "atLeast"]);
     const isCount = (number) => Number.isSafeInteger(number) && number > 0;
     atLeast = optional("atLeast", enough, "a whole number of responses, at least 1", isCount);
     if (isAbortSignal(given.signal) && !given.signal.aborted) {

@@ -404,8 +404,9 @@ export interface Session<C extends Contract = AnyContract> {
 /**
  * What this client and Antiphon's own broker can do beyond the protocol of official brokers ({@link Session.supports}).
  * `batching`: several messages in one WebSocket message; `deadlines`: handlers know how much time is left; `cancelling`:
- * they are told when the sender gives up; `busy`: the broker minds {@link HandlerOptions.maxConcurrent}. The other names are
- * reserved.
+ * they are told when the sender gives up; `busy`: the broker minds {@link HandlerOptions.maxConcurrent};
+ * `idempotency`: it remembers {@link RequestOptions.idempotencyKey}; `metadata`, `details`: {@link RequestOptions.metadata} and
+ * {@link MessagingError.details} are passed on; `discovery`: {@link Messaging.findHandlers} and the calls beside it.
  *
  * @example
  * const feature: Feature = "batching";
@@ -932,7 +933,7 @@ export interface RequestOptions {
    * Sends the request again when it has failed and that does no harm: as `NOT_CONNECTED`, as `BUSY`, and, if it has an
    * `idempotencyKey`, with outcome `unknown`, as long as the broker remembers the key. All attempts together have the
    * request's `timeout`, and its `signal` ends them. `attempts` counts the first one, and `backoff` is told how many were
-   * made; by default the wait is random, up to 100 ms, doubling up to 5 s. If nothing helps, the promise rejects with the last error, or with the one that leaves open
+   * made; by default the wait is random, up to 100 ms, doubling up to 5 s. If nothing helps, or the session is closed meanwhile, the promise rejects with the last error, or with the one that leaves open
    * whether the request was handled. Default: one attempt.
    *
    * @example
@@ -988,7 +989,8 @@ export interface HandlerOptions {
   /**
    * How many requests to handle at the same time. Antiphon's broker sends no more than that: it asks another handler of the
    * path, or tells the sender `BUSY`, unless {@link HandlerOptions.maxQueued} lets it wait. From other brokers, and of
-   * requests that are addressed to this session, further ones wait here, in order. Default: no limit.
+   * requests that are addressed to this session, further ones wait here, in order. A request that was given up, or whose
+   * time is over, does not count any more: let `signal` stop what is done for it. Default: no limit.
    */
   maxConcurrent?: number;
   /**

@@ -160,6 +160,7 @@ export class Messaging {
       const names = isToFilter ? FILTER_OPTIONS : REQUEST_OPTIONS;
       const prepared = prepareRequest(request, options, names, requestTimeout);
       const { code, isTimeTold, key, metadata, responseCode, signal, within, retry } = prepared;
+      if (key && isToFilter) throw invalid("a request to a filter has no idempotencyKey: each session would need one");
       // They may be the application's own, which may change them meanwhile.
       const bytes = retry ? prepared.bytes.slice() : prepared.bytes;
       const fault = client.tooLarge(bytes);

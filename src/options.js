@@ -97,6 +97,9 @@ export function prepareRequest(request, options, names, requestTimeout) {
   // Only now: what the application runs while its value is read may abort the request, or take its time.
   for (const aborting of [given.signal, within?.signal]) if (aborting?.aborted) throw reasonOf(aborting);
   const timeLeft = within?.timeLeft ?? Infinity;
+  if (timeLeft === 0) {
+    throw new MessagingError("TIMED_OUT", "the request that this one is within has no time left", "not-sent");
+  }
   given.isTimeTold = Math.min(given.timeout ?? Infinity, timeLeft) < Infinity;
   given.timeout = Math.min(given.timeout ?? requestTimeout, timeLeft);
   if (named) given.responseCode ||= code;
@@ -118,7 +121,15 @@ function metadataBytes(metadata, outer) {
   if (isMissing(metadata) && !outer) return NONE;
   const own = Object.fromEntries(stringEntries("metadata", metadata ?? {}));
   const { traceparent, tracestate } = (own.traceparent === undefined && outer) || {};
-  const bytes = bytesAlong("metadata has", { traceparent, tracestate, ...own }, MAX_METADATA_BYTES);
+  // What a sender says is not to keep its handler from sending.
+  const withTrace = outer
+    ? [
+        { traceparent, tracestate, ...own },
+        { traceparent, ...own },
+      ]
+    : [];
+  const fits = (along) => encode(along, TYPE_JSON).bytes.length <= MAX_METADATA_BYTES;
+  const bytes = bytesAlong("metadata has", withTrace.find(fits) ?? own, MAX_METADATA_BYTES);
   // An object without members has two.
   return bytes.length > 2 ? bytes : NONE;
 }
@@ -209,8 +220,8 @@ const MEANT = {
   token: "credentials",
   username: "principal",
 };
-/** Of a request to whomever. */
-export const ASK_OPTIONS = [
+/** Of a request. */
+export const REQUEST_OPTIONS = [
   "type",
   "responseType",
   "timeout",
@@ -218,14 +229,14 @@ export const ASK_OPTIONS = [
   "within",
   "whenDisconnected",
   "metadata",
+  "idempotencyKey",
   "retry",
 ];
 /** Most bytes of metadata, which brokers take. */
 const MAX_METADATA_BYTES = 8192;
 /** No bytes. */
 export const NONE = new Uint8Array();
-export const REQUEST_OPTIONS = [...ASK_OPTIONS, "idempotencyKey"];
-export const FILTER_OPTIONS = [...ASK_OPTIONS, "onResponse"];
+export const FILTER_OPTIONS = [...REQUEST_OPTIONS, "onResponse"];
 /** Of a handler, or of its options. */
 export const TYPES = ["requestType", "responseType"];
 export const STREAM_OPTIONS = [...TYPES, "maxConcurrent", "timeout", "addressed", "signal"];
@@ -304,7 +315,9 @@ export function strings(name, value) {
 
 /** The keys and values of an object of strings. */
 function stringEntries(name, value) {
-  const entries = readable(name, () => typeof value === "object" && Object.entries(value));
+  // Lists and maps have other entries, or none.
+  const isPlain = () => typeof value === "object" && !(Symbol.iterator in value);
+  const entries = readable(name, () => isPlain() && Object.entries(value));
   if (!entries || !areStrings(entries.flat())) throw invalid(`${name} must be an object of strings`);
   for (const item of entries.flat()) text(name, item);
   return entries;

@@ -22,10 +22,13 @@ export function sendRepeatedly({ calls, life }, call, { retry, key, timeout, wai
   const attempt = () => {
     // Nobody else knows the key.
     if (doubt && keeper !== life.keeper) throw doubt;
+    const remaining = left(Infinity);
+    // A timer may be late.
+    if (made > 0 && remaining <= 0) throw call.lastError;
     keeper = life.keeper;
     made += 1;
     // While it waits, the broker may become another one.
-    send(left(Infinity), wait && !doubt);
+    send(remaining, wait && !doubt);
   };
   call.tryAgain = (error) => {
     const { code, outcome } = error;
@@ -33,8 +36,10 @@ export function sendRepeatedly({ calls, life }, call, { retry, key, timeout, wai
     call.lastError = (outcome === "not-sent" && doubt) || error;
     if (made < retry.attempts && (doubt === error || code === "BUSY" || code === "NOT_CONNECTED")) {
       try {
-        const given = milliseconds("retry.backoff", retry.backoff?.(made));
-        const delay = given ?? Math.random() * Math.min(5000, 50 * 2 ** made);
+        const { backoff } = retry;
+        const delay = backoff
+          ? milliseconds("retry.backoff", backoff(made) ?? NaN)
+          : Math.random() * Math.min(5000, 50 * 2 ** made);
         if (delay < left(doubt ? REMEMBERED : LONGEST_WAIT)) {
           // Of Node.js: the session keeps the program running, and not what waits for nothing when it is over.
           setTimeout(() => calls.again(call, attempt), delay).unref?.();

@@ -195,3 +195,28 @@ test("G-3 a request within another one has its trace context, unless it names it
   const broken = { signal, timeLeft, metadata: { traceparent: Symbol("no") } };
   await fails(ask(session, { within: broken }), { code: "INVALID_DATA", outcome: "not-sent" });
 });
+
+test("G-3 a trace context that is too much beside the metadata of a request does not keep it from being sent", async (t) => {
+  const { session, connection } = await openScripted(t, KNOWN);
+  const { traceparent } = TRACE;
+  const context = (trace) => contextOf({ session, connection }, { metadata: trace });
+  const long = "s".repeat(8100);
+  for (const [trace, metadata, expected] of [
+    [{ traceparent, tracestate: long }, { a: "b".repeat(100) }, { traceparent, a: "b".repeat(100) }],
+    [TRACE, { a: long }, { ...TRACE, a: long }],
+    [TRACE, { a: `${long}${"b".repeat(60)}` }, { traceparent, a: `${long}${"b".repeat(60)}` }],
+    [TRACE, { a: `${long}${"b".repeat(85)}` }, { a: `${long}${"b".repeat(85)}` }],
+  ]) {
+    ask(session, { within: await context(trace), metadata }).catch(() => {});
+    assert.deepEqual((await connection.next({ service: SEND_TO_PATH })).headers.metadata, expected);
+  }
+});
+
+test("G-1 lists and maps are no objects of strings", async (t) => {
+  const { session, connection } = await openScripted(t, KNOWN);
+  const pairs = [["a", "b"]];
+  for (const metadata of [["a"], pairs, new Map(pairs), new Headers(pairs), new URLSearchParams(pairs)]) {
+    await fails(ask(session, { metadata }), { ...invalid, message: "metadata must be an object of strings" });
+  }
+  assert.equal(connection.untaken, 0);
+});

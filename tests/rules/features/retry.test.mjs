@@ -304,3 +304,29 @@ test("K-8 a gathering is repeated as other requests to a filter are", async (t) 
   connection.respond(await connection.next({ service: SEND_TO_FILTER }), Buffer.of(0, ...varint(0)));
   assert.equal(await gathering.expected, 0);
 });
+
+test("K-8 nothing is sent any more when the time is over, however late the timer is", async (t) => {
+  const { session, connection } = await openScripted(t, KNOWN);
+  const backoff = () => {
+    // Nothing else runs until the time is over.
+    const end = performance.now() + 150;
+    while (performance.now() < end);
+    return 0;
+  };
+  const late = () => {
+    queueMicrotask(backoff);
+    return 40;
+  };
+  const sent = rejection(ask(session, { timeout: 100, retry: { attempts: 5, backoff: late } }));
+  connection.fail(await connection.next(request), 10001);
+  const { code, reason, outcome } = await sent;
+  assert.deepEqual({ code, reason, outcome }, busy);
+  await assertNoMore(session, connection);
+});
+
+test("T-4 a request within one that has no time left is not sent", async (t) => {
+  const { session, connection } = await openScripted(t, KNOWN);
+  const { signal } = new AbortController();
+  await fails(ask(session, { within: { signal, timeLeft: 0 } }), { code: "TIMED_OUT", outcome: "not-sent" });
+  await assertNoMore(session, connection);
+});
