@@ -1,4 +1,4 @@
-// Rules K-6 and K-7: idempotency keys at the client's end, with a server that is scripted, and with our broker.
+// Rules K-1, K-6 and K-7: idempotency keys at the client's end, with a server that is scripted, and with our broker.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -171,6 +171,34 @@ test("K-7 a repeat at our broker gets the answer of the first, also of a session
     await session.close();
   }
   assert.deepEqual(handled, ["one"]);
+});
+
+test("K-1 a key is whose it was when the request came, also of one that waits while its sender becomes another", async (t) => {
+  const [handler, anonymous] = await openAll(t, broker, 2);
+  const as = (principal) => open(t, broker, { principal, credentials: "password" });
+  const [control, becomesAdmin] = [await as("control"), await as("control")];
+  const [admin, path] = [await as("admin"), unique("keys")];
+  const [begun, finished] = [gate(), gate()];
+  const handled = [];
+  const handle = async (request) => {
+    handled.push(request);
+    begun.open();
+    if (request === "long") await finished.opened;
+    return `${request} is done`;
+  };
+  await handler.messaging.addRequestHandler(path, handle, { maxConcurrent: 1, maxQueued: 9 });
+  const order = ({ messaging }, request) => messaging.sendRequestToPath(path, request, { idempotencyKey: "order 17" });
+  const long = handler.messaging.sendRequestToPath(path, "long");
+  await begun.opened;
+  const waiting = [order(becomesAdmin, "of control"), order(anonymous, "of nobody")];
+  await becomesAdmin.changePrincipal("admin", "password");
+  await anonymous.changePrincipal("control", "password");
+  finished.open();
+  assert.deepEqual(await Promise.all([long, ...waiting]), ["long is done", "of control is done", "of nobody is done"]);
+  assert.equal(await order(control, "again"), "of control is done");
+  assert.equal(await order(anonymous, "again"), "of control is done");
+  assert.equal(await order(admin, "of admin"), "of admin is done");
+  assert.deepEqual(handled, ["long", "of control", "of nobody", "of admin"]);
 });
 
 test("K-6 a request that was under way when the connection was lost is repeated without being handled twice", async (t) => {

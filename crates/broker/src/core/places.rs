@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use antiphon_protocol::time::Moment;
+use antiphon_protocol::wire::decode_all;
 use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::headers::Headers;
 use antiphon_protocol::wire::layouts::SendToPath;
-use antiphon_protocol::wire::{decode_all, encoded};
 
 use super::exchanges::Exchange;
 use super::path::NormalPath;
@@ -29,20 +29,10 @@ pub(super) const NO_PLACE_IN_TIME: Failure<'_> = Failure::new(
 
 impl Broker {
     /// Lets a request wait for a place at a handler that is registered at `at`, unless `most` do.
-    pub(super) fn wait_for_place(
-        &mut self,
-        asker: Asker,
-        headers: &Headers<'_>,
-        path: NormalPath<'_>,
-        request: &SendToPath<'_>,
-        at: &Arc<str>,
-        most: u64,
-    ) -> Result<(), Refusal> {
+    pub(super) fn wait_for_place(&mut self, waiting: Waiting, at: &Arc<str>, most: u64) -> Result<(), Refusal> {
         if self.queues.len_at(at) as u64 >= most {
             return Err(HANDLERS_ARE_FULL.into());
         }
-        let deadline = asker.deadline(self.config.timeout_for(path));
-        let waiting = Waiting { asker, deadline, headers: headers.to_block(), body: encoded(request).into() };
         self.check_waiting(waiting.len())?;
         self.queues.push(at, waiting);
         Ok(())
@@ -83,8 +73,8 @@ impl Broker {
     }
 
     /// Delivers a request that has waited, or tells its sender that it is not; returns it if it has to go on waiting.
-    fn deliver_waiting(&mut self, now: Moment, taken: Taken) -> Option<Taken> {
-        let Waiting { asker, deadline, headers, body } = &taken.waiting;
+    fn deliver_waiting(&mut self, now: Moment, mut taken: Taken) -> Option<Taken> {
+        let Waiting { asker, deadline, headers, body, name } = &mut taken.waiting;
         let asker = Asker { now, ..*asker };
         if *deadline <= now {
             self.refuse(asker, &NO_PLACE_IN_TIME.into());
@@ -94,11 +84,14 @@ impl Broker {
         let request = decode_all::<SendToPath<'_>>(body).ok()?;
         let path = NormalPath::new(request.path).ok()?;
         let headers = Headers::of(headers);
-        let refusal = match self.hand_out(asker, &headers, path, &request, Ok(()), true) {
+        let refusal = match self.hand_out(asker, &headers, path, &request, name, None) {
             Ok(()) => return None,
             Err(NotTaken::AllFull(at, _)) if at == taken.path => return Some(taken),
             // There is another handler by now, or none.
-            Err(NotTaken::AllFull(at, most)) => self.wait_for_place(asker, &headers, path, &request, &at, most).err(),
+            Err(NotTaken::AllFull(at, most)) => {
+                let deadline = asker.deadline(self.config.timeout_for(path));
+                self.wait_for_place(Waiting { asker, deadline, ..taken.waiting }, &at, most).err()
+            }
             Err(NotTaken::Refused(refusal)) => Some(refusal),
         };
         if let Some(refusal) = refusal {

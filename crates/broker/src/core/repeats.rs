@@ -29,6 +29,14 @@ pub(super) struct Name {
     pub key: Box<str>,
 }
 
+impl Name {
+    /// Bytes of its texts.
+    pub fn len(&self) -> usize {
+        let owner = if let Owner::Principal(principal) = &self.owner { principal.len() } else { 0 };
+        owner + self.path.len() + self.key.len()
+    }
+}
+
 /// Whose a key is: nobody else gets the answer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Owner {
@@ -220,8 +228,7 @@ impl Entry {
     /// Bytes that it takes to remember this answer.
     fn len(&self) -> usize {
         let answer = if let Known::Over(outcome) = &self.known { outcome.len() } else { 0 };
-        let owner = if let Owner::Principal(principal) = &self.name.owner { principal.len() } else { 0 };
-        OVERHEAD + owner + self.name.path.len() + self.name.key.len() + answer
+        OVERHEAD + self.name.len() + answer
     }
 }
 
@@ -297,9 +304,7 @@ mod tests {
 
         fn answer(&mut self, at: usize, now: u64, bytes: usize) {
             let mut item = self.0.remove(at);
-            let Name { owner, path, key, .. } = &item.name;
-            let owner = if let Owner::Principal(principal) = owner { principal.len() } else { 0 };
-            let needed = OVERHEAD + owner + path.len() + key.len();
+            let needed = OVERHEAD + item.name.len();
             let (outcome, len) = if needed + bytes > MEMORY.bytes {
                 (Outcome::of(&Err(TOO_LARGE)), TOO_LARGE.description.len())
             } else {

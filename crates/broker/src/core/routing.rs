@@ -14,7 +14,7 @@ use antiphon_protocol::wire::layouts::{
 };
 use antiphon_protocol::wire::primitives::ConversationId;
 use antiphon_protocol::wire::services::{FilterResponseDelivery, MessagingReceiverClient, MessagingSend, Service};
-use antiphon_protocol::wire::{Decode, Reader};
+use antiphon_protocol::wire::{Decode, Reader, encoded};
 
 use super::choice::{Availability, Handler};
 use super::exchanges::{Exchange, Exchanges, Load, ReplyTo, Standing};
@@ -23,6 +23,7 @@ use super::headers::check_metadata;
 use super::path::NormalPath;
 use super::per_session::SessionKey;
 use super::probes::Probes;
+use super::queues::Waiting;
 use super::refusal::{Failure, Refusal};
 use super::registry::Chosen;
 use super::repeats::Name;
@@ -76,28 +77,33 @@ impl Broker {
         check_time(asker)?;
         self.spend(path.as_str().len() / 4);
         let room = self.check_room(asker.session, 1, request.request.bytes.len());
-        match self.hand_out(asker, headers, path, request, room, false) {
+        let mut name = self.name_of(asker.session, headers, None, path)?;
+        match self.hand_out(asker, headers, path, request, &mut name, Some(room)) {
             Ok(()) => {}
             Err(NotTaken::Refused(refusal)) => return Err(refusal),
-            Err(NotTaken::AllFull(at, most)) => self.wait_for_place(asker, headers, path, request, &at, most)?,
+            Err(NotTaken::AllFull(at, most)) => {
+                let deadline = asker.deadline(self.config.timeout_for(path));
+                let (headers, body) = (headers.to_block(), encoded(request).into());
+                self.wait_for_place(Waiting { asker, deadline, headers, body, name }, &at, most)?;
+            }
         }
         Ok(Answer::Later)
     }
 
     /// Forwards a request to a handler that can take it, if there is one and there is room for it. Those that wait already
-    /// come first.
+    /// come first: `room` is nothing for one of them. `name` is taken if the request is delivered.
     pub(super) fn hand_out(
         &mut self,
         asker: Asker,
         headers: &Headers<'_>,
         path: NormalPath<'_>,
         request: &SendToPath<'_>,
-        room: Result<(), Refusal>,
-        has_waited: bool,
+        name: &mut Option<Box<Name>>,
+        room: Option<Result<(), Refusal>>,
     ) -> Result<(), NotTaken> {
         let timeout = self.config.timeout_for(path);
-        let name = self.name_of(asker.session, headers, None, path).map_err(NotTaken::Refused)?;
-        if let Some(name) = &name
+        let (has_waited, room) = (room.is_none(), room.unwrap_or(Ok(())));
+        if let Some(name) = name
             && self.repeat(asker, name, timeout).map_err(NotTaken::Refused)?
         {
             return Ok(());
@@ -140,7 +146,7 @@ impl Broker {
         let frame = request_frame_of(MessagingReceiverClient::ID, conversation, capacity, |out| {
             body.encode_with(&properties, out);
         });
-        let to = To { session: recipient, conversation, registered: Some(registered), takes_place, name };
+        let to = To { session: recipient, conversation, registered: Some(registered), takes_place, name: name.take() };
         self.forward(asker, ReplyTo::Request(asker.conversation), to, timeout, headers, frame);
         Ok(())
     }

@@ -175,6 +175,8 @@ struct ToPath {
     path: String,
     payload: Payload,
     key: Option<String>,
+    /// What that stands for, since it came.
+    name: Option<Name>,
     due: Option<Moment>,
 }
 
@@ -505,9 +507,10 @@ impl Model {
             }
             Sent::ToPath { conversation, path, request } => {
                 let (path, payload) = (path.clone(), request.clone());
-                let request = ToPath { sender: client, conversation: *conversation, path, payload, key: None, due };
+                let conversation = *conversation;
+                let request = ToPath { sender: client, conversation, path, payload, key: None, name: None, due };
                 if let Err(reason) = self.send_to_path(request) {
-                    self.reply(client, *conversation, error(reason));
+                    self.reply(client, conversation, error(reason));
                 }
             }
             Sent::ToSession { conversation, session, path, request } => {
@@ -615,8 +618,9 @@ impl Model {
     }
 
     /// M-3 and M-4: any handler of the longest path that the message path begins with, or a place in its queue (B-6).
-    fn send_to_path(&mut self, request: ToPath) -> Result<(), i32> {
-        self.admit(request.sender, &request.path, PathPermission::SendToMessageHandler)?;
+    fn send_to_path(&mut self, mut request: ToPath) -> Result<(), i32> {
+        let at = self.admit(request.sender, &request.path, PathPermission::SendToMessageHandler)?;
+        request.name = request.key.as_ref().map(|key| self.name_of(request.sender, None, &at, key));
         self.check_time(request.due)?;
         let limit = self.check_limit(request.sender, 1);
         match self.hand_out(&request, limit) {
@@ -629,8 +633,7 @@ impl Model {
     /// Delivers a request to a handler that can take it. Errors are in the order in which they come.
     fn hand_out(&mut self, request: &ToPath, limit: Result<(), i32>) -> Result<(), NotTaken> {
         let wanted = segments(&request.path).expect("a valid path");
-        let name = request.key.as_ref().map(|key| self.name_of(request.sender, None, &wanted, key));
-        if let Some(name) = &name
+        if let Some(name) = &request.name
             && self.repeat(request.sender, request.conversation, name, &request.path).map_err(NotTaken::Refused)?
         {
             return Ok(());
@@ -665,7 +668,7 @@ impl Model {
         };
         let (sender, place) = (request.sender, (handler.capacity.at_a_time > 0).then_some(at));
         let reply_to = ReplyTo::Request(request.conversation);
-        self.name = name;
+        self.name.clone_from(&request.name);
         let time_left = self.deliver(sender, reply_to, recipient, &request.path, &request.payload, place, request.due);
         // M-7: of the sender, at their values now. The path is as the sender wrote it (M-2).
         let frame = Frame::Handle {
@@ -777,8 +780,9 @@ impl Model {
         let (conversation, outcome) = match sent {
             Sent::ToPath { conversation, path, request } => {
                 let (path, payload, key) = (path.clone(), request.clone(), Some(key.to_owned()));
-                let request = ToPath { sender, conversation: *conversation, path, payload, key, due: None };
-                (*conversation, self.send_to_path(request))
+                let conversation = *conversation;
+                let request = ToPath { sender, conversation, path, payload, key, name: None, due: None };
+                (conversation, self.send_to_path(request))
             }
             Sent::ToSession { conversation, session, path, request } => {
                 let outcome = self.send_keyed_to_session(sender, *conversation, *session, path, request, key);

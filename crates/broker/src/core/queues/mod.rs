@@ -13,6 +13,7 @@ use antiphon_protocol::wire::headers::HeaderBlock;
 use antiphon_protocol::wire::primitives::ConversationId;
 
 use super::per_session::{PerSession, SessionKey, give_back};
+use super::repeats::Name;
 use super::serve::Asker;
 use super::timers::Timers;
 
@@ -25,6 +26,8 @@ pub(super) struct Waiting {
     pub headers: HeaderBlock,
     /// A `SendToPath`, in wire form.
     pub body: Box<[u8]>,
+    /// What its key stands for, if it has one: since it came, whoever its sender is by now.
+    pub name: Option<Box<Name>>,
 }
 
 /// All of them, by the path that the handlers are registered at.
@@ -81,7 +84,7 @@ pub(super) struct Taken {
 impl Waiting {
     /// Bytes of it.
     pub fn len(&self) -> usize {
-        self.headers.len() + self.body.len()
+        self.headers.len() + self.body.len() + self.name.as_ref().map_or(0, |name| name.len())
     }
 }
 

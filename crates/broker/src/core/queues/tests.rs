@@ -11,7 +11,7 @@ fn session(number: u64) -> SessionKey {
 fn waiting(sender: u64, conversation: i64, deadline: u64) -> Waiting {
     let asker =
         Asker { now: Moment(0), session: session(sender), conversation: ConversationId(conversation), due: None };
-    Waiting { asker, deadline: Moment(deadline), headers: HeaderBlock::default(), body: Box::new([0; 3]) }
+    Waiting { asker, deadline: Moment(deadline), headers: HeaderBlock::default(), body: Box::new([0; 3]), name: None }
 }
 
 #[derive(Clone, Debug)]
