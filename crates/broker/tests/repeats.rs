@@ -343,7 +343,7 @@ fn k_4_an_answer_is_remembered_for_two_minutes_and_what_never_ends_is_not_rememb
 }
 
 #[test]
-fn k_4_when_more_is_remembered_than_may_be_the_party_with_most_loses_its_oldest() {
+fn k_4_when_more_is_remembered_than_may_be_the_party_with_most_loses_its_oldest_answers_and_no_key() {
     let (mut network, worker) = network(BrokerConfig { repeat_memory: 10_000, ..BrokerConfig::default() });
     let (modest, greedy) = (add(&mut network, "client"), add(&mut network, "control"));
     let mut answered = 0;
@@ -361,11 +361,40 @@ fn k_4_when_more_is_remembered_than_may_be_the_party_with_most_loses_its_oldest(
         assert!(settle(&mut network, greedy, key, 2500));
     }
     assert!(!settle(&mut network, modest, "first", 0) && !settle(&mut network, greedy, "4", 0));
-    assert!(settle(&mut network, greedy, "1", 0), "it is forgotten, and a new request");
-    // What alone is too much is not given again, and does not run again either.
+    // What is lost, or alone is too much, is not given again, and does not run again either.
     assert!(settle(&mut network, modest, "large", 10_001));
-    ask(&mut network, modest, 100, "jobs", "large");
-    assert_eq!(answers(&network, modest, 100), [Err(ErrorReason::COMMUNICATION_FAILURE)]);
+    for (client, key) in [(greedy, "1"), (modest, "large")] {
+        assert!(!settle(&mut network, client, key, 0));
+    }
+    network.pass(Duration::from_secs(120));
+    assert!(settle(&mut network, greedy, "1", 0), "its time is over");
+    for (client, conversation) in [(greedy, 9), (modest, 10)] {
+        assert_eq!(answers(&network, client, conversation), [Err(ErrorReason::COMMUNICATION_FAILURE)]);
+    }
+    network.pass(Duration::from_secs(120));
+    assert_eq!(network.broker.remembered(), (0, 0));
+}
+
+#[test]
+fn k_4_a_party_with_very_many_keys_gets_no_more_and_runs_none_of_them_twice() {
+    let (mut network, worker) = network(BrokerConfig { repeat_memory: 9600, ..BrokerConfig::default() });
+    let (modest, greedy) = (add(&mut network, "client"), add(&mut network, "control"));
+    let mut handled = 0;
+    for conversation in 1..=200 {
+        ask(&mut network, greedy, conversation, "jobs", &(conversation % 100).to_string());
+        if let Some(received) = network.received(worker) {
+            handled += 1;
+            answer(&mut network, worker, &received, "done");
+        }
+    }
+    // Of 100 for which there is room, 8 times as many as are left then.
+    assert_eq!((handled, network.broker.remembered().0), (89, 89));
+    let of = |conversation| answers(&network, greedy, conversation);
+    assert_eq!((of(1), of(89)), (ok("done"), ok("done")));
+    assert_eq!(of(90), [Err(ErrorReason::CLUSTER_ROUTING)]);
+    assert_eq!(of(101), [Err(ErrorReason::COMMUNICATION_FAILURE)]);
+    ask(&mut network, modest, 1, "jobs", "1");
+    assert!(network.received(worker).is_some(), "another party finds room");
 }
 
 #[test]

@@ -16,13 +16,20 @@ use super::parties::PartyKey;
 use super::path::NormalPath;
 use super::per_session::SessionKey;
 use super::refusal::{Failure, Refusal};
-use super::repeats::{Delivery, KeyId, Known, Memory, Name, Owner};
-use super::routing::clipped;
+use super::repeats::{Delivery, Found, KeyId, Known, Memory, Name, Owner};
+use super::routing::{clipped, no_room};
 use super::serve::Asker;
 use super::{Broker, cost};
 
 /// What became of a request that was given up.
 const CANCELLED: Failure<'_> = Failure::new(ErrorReason::CANCELLED, "the sender gave the request up");
+
+/// Told instead of an answer for which there was no room.
+const LOST: Failure<'_> = Failure::new(
+    ErrorReason::COMMUNICATION_FAILURE,
+    "the request was answered, and the broker had no room to keep the answer for repeats",
+);
+const TOO_MANY: &str = "the broker remembers as many idempotency keys as it has room for, try again later";
 
 /// What a request with a key came to; some of those that wait for that are still to be told.
 #[derive(Debug)]
@@ -65,10 +72,21 @@ impl Broker {
     }
 
     /// Answers a request whose key is known, or lets it wait for what becomes of the first one: for as long as its sender says,
-    /// and `timeout` at most. Returns whether it is known.
+    /// and `timeout` at most. Returns whether it is known; if it is not, there is room to remember it.
     pub(super) fn repeat(&mut self, asker: Asker, name: &Name, timeout: Duration) -> Result<bool, Refusal> {
-        let Some(key) = self.repeats.find(name) else { return Ok(false) };
         let reply_to = ReplyTo::Request(asker.conversation);
+        let key = match self.repeats.find(name) {
+            Some(Found::Key(key)) => key,
+            Some(Found::Lost) => {
+                self.route_response(asker.session, asker.session, reply_to, Err(LOST));
+                return Ok(true);
+            }
+            None => {
+                let party = self.sessions.party_of(asker.session);
+                let has_room = party.is_none_or(|party| self.repeats.has_room(party, self.config.repeat_memory));
+                return if has_room { Ok(false) } else { Err(no_room(TOO_MANY)) };
+            }
+        };
         match self.repeats.get(key).cloned() {
             Some(Known::UnderWay(Delivery { recipient, conversation })) => {
                 self.check_outstanding(asker.session, 1, 0)?;
@@ -119,7 +137,7 @@ impl Broker {
         let Some(party) = self.repeats.party_of(key) else { return };
         let outcome = Arc::new(Outcome::of(&answer.map_err(clipped)));
         if outcome.is_refusal() {
-            self.repeats.forget(key);
+            self.repeats.give_up(key);
         } else {
             let memory = Memory { time: self.config.repeat_time, bytes: self.config.repeat_memory };
             self.repeats.end(self.now, key, outcome.clone(), memory);
@@ -129,7 +147,7 @@ impl Broker {
 
     /// Nobody will ever know what became of a delivery: who waits is told that there was no answer in time.
     pub(super) fn give_up_key(&mut self, key: KeyId) {
-        self.repeats.forget(key);
+        self.repeats.give_up(key);
         while let Some(exchange) = self.exchanges.pop_waiting(key) {
             self.time_out(exchange);
         }
