@@ -1,5 +1,5 @@
-// `npm run test:load`: the long form of the tests of recovery and of bounds that `npm test` runs in short. Takes about ten
-// minutes and prints its figures; run it on an idle machine. `node scripts/load.mjs NAME...` runs only the tests whose names
+// `npm run test:load`: the long form of the tests of recovery and of bounds that `npm test` runs in short. Takes a quarter
+// of an hour and prints its figures; run it on an idle machine. `node scripts/load.mjs NAME...` runs only the tests whose names
 // contain one of these.
 
 import { faults } from "./lib/crates.mjs";
