@@ -398,13 +398,21 @@ fn k_4_a_party_with_very_many_keys_gets_no_more_and_runs_none_of_them_twice() {
 }
 
 #[test]
-fn k_5_a_key_is_text_of_at_most_128_characters() {
+fn k_5_a_key_is_text_of_1_to_128_characters() {
     let (mut network, worker) = network(BrokerConfig::default());
     let caller = add(&mut network, "");
     ask(&mut network, caller, 1, "jobs", &"ä".repeat(128));
     assert!(network.received(worker).is_some());
     ask(&mut network, caller, 2, "jobs", &"ä".repeat(129));
-    assert_eq!(answers(&network, caller, 2), [Err(ErrorReason::INVALID_DATA)]);
+    let value = text_value("please");
+    let request = SendToPath { path: "jobs", request: value.as_wire() };
+    let frame = request_frame::<MessagingSend>(ConversationId(3), &request, 0);
+    // Nobody of ours writes an empty one.
+    network.inject(caller, [&[61, 2, Header::IdempotencyKey as u8, 0], &*frame].concat());
+    assert!(network.received(worker).is_none());
+    for conversation in [2, 3] {
+        assert_eq!(answers(&network, caller, conversation), [Err(ErrorReason::INVALID_DATA)]);
+    }
 }
 
 #[test]

@@ -48,7 +48,7 @@ impl Broker {
         to: Option<SessionId>,
         path: NormalPath<'_>,
     ) -> Result<Option<Box<Name>>, Refusal> {
-        if headers.get(Header::IdempotencyKey).is_empty() { Ok(None) } else { self.name(sender, headers, to, path) }
+        if headers.has(Header::IdempotencyKey) { self.name(sender, headers, to, path) } else { Ok(None) }
     }
 
     fn name(
@@ -60,7 +60,7 @@ impl Broker {
     ) -> Result<Option<Box<Name>>, Refusal> {
         let key = headers.text(Header::IdempotencyKey).filter(|key| key.chars().count() <= MAX_KEY_CHARS);
         let Some(key) = key else {
-            let text = format!("an idempotency key must be text of at most {MAX_KEY_CHARS} characters");
+            let text = format!("an idempotency key must be text of 1 to {MAX_KEY_CHARS} characters");
             return Err(Refusal::new(ErrorReason::INVALID_DATA, text));
         };
         let principal = self.sessions.get(sender).map_or("", |session| session.properties().principal());

@@ -95,9 +95,18 @@ impl<'a> Headers<'a> {
     pub fn to_block(&self) -> HeaderBlock {
         let mut block = HeaderBlock::default();
         for header in Header::ALL {
-            block.add(header, self.get(header));
+            if self.has(header) {
+                block.0.push(header as u8);
+                self.get(header).encode(&mut block.0);
+            }
         }
         block
+    }
+
+    /// Whether there is such a header, also an empty one.
+    #[must_use]
+    pub fn has(&self, header: Header) -> bool {
+        self.features.has(header.feature()) && matches!(find(self.block, header as u8), Ok(Some(_)))
     }
 
     /// The value of a header. Empty if there is none.
