@@ -5,11 +5,12 @@ mod support;
 use std::time::Duration;
 
 use antiphon_broker::core::BrokerConfig;
+use antiphon_protocol::batch::Batcher;
 use antiphon_protocol::features::Features;
 use antiphon_protocol::wire::error_reason::ErrorReason;
 use antiphon_protocol::wire::handshake::ResponseCode;
 use antiphon_protocol::wire::headers::{Header, HeaderBlock};
-use support::raw::{EVERYTHING, Got, Peer, Wire, time_left, with_header};
+use support::raw::{EVERYTHING, Got, Peer, Wire, cancel, time_left, with_header};
 
 const BUSY: ErrorReason = ErrorReason::BUSY;
 
@@ -338,6 +339,23 @@ fn forty_requests_to_a_handler_of_four_are_four_and_thirty_six_that_hear_busy() 
     }
     assert_eq!(texts(&mut wire, handler), ["1", "2", "3", "4"]);
     assert_eq!(wire.got(sender), (5..=40).map(busy).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_comes_together_is_cancelled_together_and_no_place_goes_to_what_is_cancelled_next() {
+    let mut wire = wire();
+    let [sender, handler] = [wire.connect(EVERYTHING), wire.connect(EVERYTHING)];
+    wire.register(handler, "a", &takes(1, 9));
+    for conversation in 1..=5 {
+        wire.send_to_path(sender, conversation, "a", &none());
+    }
+    assert_eq!(texts(&mut wire, handler), ["1"]);
+    let mut batch = Batcher::<Vec<u8>>::default();
+    for conversation in 1..=4 {
+        assert_eq!(batch.push(cancel(conversation, true), usize::MAX), None);
+    }
+    wire.send(sender, batch.take().expect("a batch"));
+    assert_eq!(texts(&mut wire, handler), ["5"]);
 }
 
 #[test]

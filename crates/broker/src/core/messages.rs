@@ -30,13 +30,14 @@ impl Broker {
                 Err(_) => self.abort(key, Ending::Violation),
             }
             self.sessions.charge(party, self.work - before);
-            if self.queues.has_ready() {
-                self.serve_queues(now);
-            }
             // One of them may have ended the session.
             if self.sessions.get(key).is_none() {
-                return;
+                break;
             }
+        }
+        // Not sooner: what one message cancels gives its place to no request that the next one cancels.
+        if self.queues.has_ready() {
+            self.serve_queues(now);
         }
     }
 
