@@ -1,6 +1,6 @@
 // Applications made of the recipes in docs/frameworks.md, whose files are edited while Vite's development server runs.
 
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { connect } from "antiphon";
@@ -40,7 +40,9 @@ export async function makeHotApp(context, name, recipes, files = {}) {
         if (!text.includes(from)) throw new Error(`${path} has no ${from}`);
         text = text.replaceAll(from, to);
       }
-      writeFileSync(join(app, path), text);
+      // Into its place in one step: a file that is emptied and written again may be noticed, and run, twice.
+      writeFileSync(`${app}.edited`, text);
+      renameSync(`${app}.edited`, join(app, path));
       edited = setTimeout(BETWEEN_EDITS);
     },
     /** What the application answers. */
