@@ -26,6 +26,11 @@ const EXAMPLES = {
   await new Promise((done) => setTimeout(done, 2000));
   return { done: true, path: context.path };
 }`,
+  "Stop if the sender gives up": `(request, { signal }) =>
+  new Promise((done, stop) => {
+    setTimeout(done, 2000, { done: true });
+    signal.addEventListener("abort", () => stop(signal.reason));
+  })`,
   Reject: `(request) => {
   throw new RejectedRequestError("we are closed today");
 }`,
@@ -79,6 +84,10 @@ async function answer(handler, request, context) {
     log("sent", `Answered ${context.path} in ${milliseconds(performance.now() - started)}`);
     return response;
   } catch (error) {
+    if (context.signal.aborted) {
+      log("notice", `Stopped answering ${context.path}: ${error?.message ?? error}`);
+      throw error;
+    }
     handler.failed += 1;
     const isRefusal = error instanceof RejectedRequestError;
     const verb = isRefusal ? "Rejected" : "Failed to answer";

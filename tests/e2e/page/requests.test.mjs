@@ -125,6 +125,16 @@ pageTest("a request without an answer shows TIMED_OUT, unknown, and not before i
   assert.ok(shown >= 250, `${shown} ms`);
 });
 
+pageTest("a handler that stops when the sender gives up is told so at once, and nothing failed", async (open) => {
+  const [answerer, asker] = await Promise.all([open(), open()]);
+  await answerPanel(answerer).getByLabel("Example function").selectOption("Stop if the sender gives up");
+  await register(answerer, "long/work");
+  await ask(asker, "long/work", { timeout: "250" });
+  await assertFailed(asker, "TIMED_OUT", "unknown");
+  await log(answerer).getByText("Stopped answering long/work: ").waitFor();
+  assert.doesNotMatch(await handlers(answerer).innerText(), /failed/);
+});
+
 pageTest("bigint, bytes and NaN in an answer are shown", async (open) => {
   const [answerer, asker] = await Promise.all([open(), open()]);
   await register(
