@@ -4,8 +4,10 @@
 //! where the last one ended. Nobody else writes its fields: the session tells it what happened, and it returns the [`Step`]
 //! that follows.
 //!
-//! - `recovering`: looking for another connection.
+//! - `step`: what follows, for the rest of the session to carry out.
 //! - `handshake`: what the first message of a server means.
+//! - `recovering`: looking for another connection.
+//! - `replay`: what is sent again there.
 //! - `idle`: noticing that nothing comes from the server any more, or asking whether something does.
 //! - `backoff`: how long to wait before an attempt to reconnect.
 
@@ -13,6 +15,8 @@ mod backoff;
 mod handshake;
 mod idle;
 mod recovering;
+mod replay;
+mod step;
 
 use std::mem;
 use std::time::Duration;
@@ -21,76 +25,19 @@ pub use backoff::delay as reconnect_delay;
 use handshake::{Accepted, Refusal};
 use idle::IdleCheck;
 use recovering::Recovering;
+use replay::Replay;
+pub use step::{Goodbye, Step, Way};
 
 use super::error::{CloseCode, Closed, ConnectCode, ConnectError, Loss, RequestError, milliseconds};
 use super::ids::ConnectionId;
 use super::{ClientConfig, State};
 use crate::features::Features;
 use crate::negotiated::Negotiated;
-use crate::recovery::{Frame, RecoveryBuffer};
+use crate::recovery::Frame;
 use crate::text;
 use crate::time::Moment;
 use crate::wire::handshake::{Recovery, ResponseCode, SessionToken};
-use crate::wire::headers;
 use crate::wire::primitives::{ConversationId, SessionId};
-
-/// A consequence of an event on the connection, for the rest of the session to carry out.
-#[derive(Debug)]
-pub(super) enum Step {
-    Nothing,
-    /// A connection is to be opened.
-    Open(ConnectionId),
-    /// The attempt is to be given up for another one, at once.
-    OpenAnother(ConnectionId),
-    /// There is no session, and there will be none.
-    NotOpened(ConnectError),
-    /// The session is open.
-    Opened(SessionId),
-    /// The connection is lost. Somebody has to choose how long to wait before this attempt.
-    Lost {
-        reason: String,
-        attempt: u32,
-    },
-    /// An attempt came to nothing. The same for the next one.
-    AttemptFailed {
-        attempt: u32,
-    },
-    /// Connected again. `missed` is to be sent again; if it is nothing, all that was under way is lost.
-    Reconnected {
-        now: Moment,
-        session: SessionId,
-        missed: Option<Vec<Frame>>,
-        new_session: bool,
-    },
-    /// The session is closing, and the server has to be told.
-    Goodbye(Goodbye),
-    /// The session is over; what is open is lost. `lost` says how it lost its connection, if that is why.
-    Ended {
-        closed: Closed,
-        loss: Loss,
-        lost: Option<String>,
-    },
-}
-
-/// How the server is told that a session is closed.
-#[derive(Debug)]
-pub(super) enum Goodbye {
-    /// At once.
-    Send,
-    /// As soon as this connection is open.
-    Open(ConnectionId),
-    /// As soon as the one that is being opened is.
-    Wait,
-}
-
-/// How a message gets to the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
-    /// At once.
-    Open,
-    /// When there is a connection again.
-    Later,
-}
 
 /// The connection of a session, whatever has become of it.
 #[derive(Debug)]
@@ -101,10 +48,7 @@ pub(super) struct Connection {
     reconnect_timeout: Duration,
     /// What the server is offered at every connection.
     offered: Features,
-    /// What was sent, for the case that the connection is lost.
-    sent: RecoveryBuffer<Frame>,
-    /// How many messages came from the server.
-    received: u64,
+    replay: Replay,
 }
 
 #[derive(Debug)]
@@ -185,8 +129,7 @@ impl Connection {
             attempts: Attempts { last: ConnectionId(0), timeout: config.connect_timeout },
             reconnect_timeout: config.reconnect_timeout,
             offered: config.features,
-            sent: RecoveryBuffer::new(config.recovery),
-            received: 0,
+            replay: Replay::new(config.recovery),
         }
     }
 
@@ -271,8 +214,7 @@ impl Connection {
             Phase::Closing(Closing { token: Some(token), .. }) => token,
             _ => return None,
         };
-        let token = token.as_text().to_owned();
-        Some(Recovery { token, oldest_sent: self.sent.first(), last_received: self.received })
+        Some(self.replay.recovery(token))
     }
 
     /// Whoever has it may take the session over, or end it. Nothing if there is no session.
@@ -289,12 +231,12 @@ impl Connection {
             Phase::Connected(Connected { idle, .. }) => {
                 idle.sent(frame.len());
                 if !self.reconnect_timeout.is_zero() {
-                    self.sent.push(frame.clone());
+                    self.replay.push(frame.clone());
                 }
                 Some(frame)
             }
             Phase::Recovering(_) => {
-                self.sent.push(frame);
+                self.replay.push(frame);
                 None
             }
             _ => None,
@@ -303,7 +245,7 @@ impl Connection {
 
     /// A message of the session came; to be called for each of them.
     pub fn count_received(&mut self) {
-        self.received += 1;
+        self.replay.count_received();
         if let Phase::Connected(Connected { is_proven, .. }) = &mut self.phase {
             *is_proven = true;
         }
@@ -378,19 +320,14 @@ impl Connection {
         let (session, before) = (accepted.session, recovering.last().session);
         let missed = match accepted.resend_from {
             Some(number) => {
-                let missed: Option<Vec<Frame>> = self.sent.since(number).map(|frames| frames.cloned().collect());
-                let features = accepted.negotiated.features;
-                let missed = missed.filter(|missed| missed.iter().all(|frame| headers::may_go(frame, features)));
+                let missed = self.replay.since(number, accepted.negotiated.features);
                 if missed.is_none() {
-                    // It wants what we no longer have, or what is not for it.
                     return recovering.start_afresh(now, &mut self.attempts, "the server wants what was not sent");
                 }
                 missed
             }
             None => {
-                // The counters start anew.
-                self.sent.reset();
-                self.received = 0;
+                self.replay.reset();
                 None
             }
         };
