@@ -28,7 +28,12 @@ export function sendRepeatedly({ calls, life }, call, { retry, key, timeout, wai
     keeper = life.keeper;
     made += 1;
     // While it waits, the broker may become another one.
-    send(remaining, wait && !doubt);
+    try {
+      send(remaining, wait && !doubt);
+    } catch (error) {
+      // It says that this attempt was not sent, and nothing of those before.
+      throw doubt ?? error;
+    }
   };
   call.tryAgain = (error) => {
     const { code, outcome } = error;
