@@ -30,11 +30,13 @@ function attempt() {
 }
 
 const start = performance.now();
-const timer = setInterval(() => {
+const catchUp = () => {
   const due = Math.floor(((performance.now() - start) * rate) / 1000);
   while (tried < due) attempt();
-}, 10);
+};
+const timer = setInterval(catchUp, 10);
 process.stdin.resume().on("end", () => {
+  catchUp();
   clearInterval(timer);
   process.stdout.write(JSON.stringify({ tried, answered }), () => process.exit());
 });
