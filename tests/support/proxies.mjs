@@ -3,11 +3,11 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fromRoot } from "../../scripts/lib/paths.mjs";
 import { haproxy, nginx, nginxStream } from "../../scripts/lib/setup.mjs";
+import { freePort } from "./ports.mjs";
 
 export const page = readFileSync(fromRoot("docs", "proxies.md"), "utf8");
 
@@ -18,15 +18,6 @@ const missing = (...files) => {
 export const withNginx = { skip: missing(nginx) };
 export const withNginxStream = { skip: missing(nginx, nginxStream) };
 export const withHaproxy = { skip: missing(haproxy) };
-
-async function freePort() {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address();
-  server.close();
-  await once(server, "close");
-  return port;
-}
 
 /** A folder for as long as the test, with a file of this content. */
 function folderWith(t, name, text) {

@@ -1,10 +1,9 @@
 // WebKitGTK's MiniBrowser, by WebDriver: commands are HTTP requests to WebKitWebDriver. It has to show its windows
 // somewhere, so a screen is made that nobody sees.
 
-import { once } from "node:events";
-import { createServer } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { findWebKit, findXvfb } from "../../../scripts/lib/browsers.mjs";
+import { freePort } from "../ports.mjs";
 import { start } from "./process.mjs";
 import { outcomeOf, sourceOf, textOf } from "./script.mjs";
 
@@ -76,17 +75,7 @@ async function send(method, url, body) {
   return value;
 }
 
-/** The driver does not say which port it took, so it is told one that was free a moment ago. */
-async function freePort() {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address();
-  server.close();
-  await once(server, "close");
-  return port;
-}
-
-/** It does not say when it listens either. */
+/** The driver does not say when it listens. */
 async function listening(port) {
   for (let attempt = 1; ; attempt += 1) {
     try {
