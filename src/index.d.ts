@@ -932,9 +932,8 @@ export interface RequestOptions {
   /**
    * Sends the request again when it has failed and that does no harm: as `NOT_CONNECTED`, as `BUSY`, and, if it has an
    * `idempotencyKey`, with outcome `unknown`, as long as the broker remembers the key. All attempts together have the
-   * request's `timeout`, and its `signal` ends them. `attempts` counts the first one, and `backoff` is told how many were
-   * made; by default the wait is random, up to 100 ms, doubling up to 5 s. If nothing helps, or the session is closed meanwhile, the promise rejects with the last error, or with the one that leaves open
-   * whether the request was handled. Default: one attempt.
+   * request's `timeout`, and its `signal` ends them. If nothing helps, or the session is closed meanwhile, the promise
+   * rejects with the last error, or with the one that leaves open whether the request was handled. Default: one attempt.
    *
    * @example
    * const { messaging } = session;
@@ -944,9 +943,12 @@ export interface RequestOptions {
    * console.log(await Promise.all(["red", "blue"].map(paint))); // -> [ 'painted red', 'painted blue' ]
    */
   retry?: {
-    /** How often the request is sent at most. */
+    /** How often the request is sent at most, the first time included; `Infinity`: as long as there is time. */
     attempts: number;
-    /** Milliseconds to wait after so many attempts. */
+    /**
+     * Gives the milliseconds to wait after so many attempts. Where it throws or gives no time, the promise rejects with
+     * `INVALID_ARGUMENT`. Default: at random, up to 100 ms after the first, doubling up to 5 s.
+     */
     backoff?: (attempt: number) => number;
   };
 }
