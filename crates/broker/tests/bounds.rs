@@ -196,11 +196,11 @@ async fn a_message_that_does_not_come_to_its_end_closes_the_connection_and_keeps
 #[tokio::test]
 async fn a_message_that_comes_steadily_may_take_its_time() {
     let _beside = ALONE.read().await;
-    let (message_patience, message_rate) = (Duration::from_millis(400), 100 << 10);
+    let (message_patience, message_rate) = (Duration::from_secs(1), 100 << 10);
     let port = broker(Traffic { message_patience, message_rate, ..Traffic::default() }).await;
     let mut client = Client::open(port).await;
-    // It takes 1.2 s.
-    for part in 0..40 {
+    // It takes 2.1 s.
+    for part in 0..70 {
         let opcode = if part == 0 { BINARY } else { CONTINUATION };
         client.write(&frame(opcode, &[0xEE; 32 << 10], false)).await;
         sleep(Duration::from_millis(30)).await;
@@ -208,11 +208,11 @@ async fn a_message_that_comes_steadily_may_take_its_time() {
     client.write(&frame(CONTINUATION, &[], true)).await;
     // It was no message of the protocol.
     assert_eq!(timeout(LONG, client.end()).await.expect("closed").map(|(code, _)| code), Some(1000));
-    // A stream of messages that never pauses between two of them.
+    // A stream of messages that never pauses between two of them, for 1.5 s.
     let mut client = Client::open(port).await;
     let ping = frame(BINARY, &Client::user_ping(1), true);
     client.write(&ping[..1]).await;
-    for _ in 0..30 {
+    for _ in 0..50 {
         client.write(&[&ping[1..], &ping[..1]].concat()).await;
         timeout(LONG, client.message()).await.expect("in time").expect("an answer");
         sleep(Duration::from_millis(30)).await;

@@ -140,7 +140,7 @@ async fn everything_settles_when_the_connection_is_cut() {
 
 #[tokio::test]
 async fn everything_settles_when_the_connection_goes_silent() {
-    let config = BrokerConfig { ping_period: Duration::from_millis(100), ..BrokerConfig::default() };
+    let config = BrokerConfig { ping_period: Duration::from_millis(500), ..BrokerConfig::default() };
     let broker = TestBroker::with(config).await;
     let cable = Cable::to(&broker).await;
     let session = connect(&cable.url, Options::new().reconnect_timeout(Duration::ZERO)).await.expect("connected");

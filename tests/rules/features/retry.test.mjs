@@ -169,7 +169,7 @@ test("K-8 what was refused for another reason, or handled, or is wrong from the 
 
 test("K-8 all attempts share the request's time, and say what is left of it", async (t) => {
   const { session, connection } = await openScripted(t, KNOWN);
-  const sent = ask(session, { timeout: 400, retry: { attempts: 3, backoff: () => 100 } });
+  const sent = ask(session, { timeout: 1500, retry: { attempts: 3, backoff: () => 100 } });
   const start = performance.now();
   const lefts = [];
   for (let attempt = 1; attempt <= 3; attempt += 1) {
@@ -179,9 +179,9 @@ test("K-8 all attempts share the request's time, and say what is left of it", as
   }
   await fails(sent, timedOut);
   const took = performance.now() - start;
-  assert.ok(took > 350 && took < 2000, `${took} ms`);
-  assert.equal(lefts[0], 400);
-  assert.ok(lefts[1] <= 300 && lefts[2] <= 200 && lefts[2] > 0, `${lefts}`);
+  assert.ok(took > 1450 && took < 3000, `${took} ms`);
+  assert.equal(lefts[0], 1500);
+  assert.ok(lefts[1] <= 1400 && lefts[2] <= 1300 && lefts[2] > 0, `${lefts}`);
 });
 
 test("K-8 no attempt that would come too late is waited for", async (t) => {
@@ -309,17 +309,16 @@ test("K-8 a gathering is repeated as other requests to a filter are", async (t) 
 
 test("K-8 nothing is sent any more when the time is over, however late the timer is", async (t) => {
   const { session, connection } = await openScripted(t, KNOWN);
+  const timeout = 1000;
+  const end = performance.now() + timeout + 50;
   const backoff = () => {
-    // Nothing else runs until the time is over.
-    const end = performance.now() + 150;
-    while (performance.now() < end);
-    return 0;
-  };
-  const late = () => {
-    queueMicrotask(backoff);
+    // Nothing else runs until the time is over, which was not when this was asked.
+    queueMicrotask(() => {
+      while (performance.now() < end);
+    });
     return 40;
   };
-  const sent = rejection(ask(session, { timeout: 100, retry: { attempts: 5, backoff: late } }));
+  const sent = rejection(ask(session, { timeout, retry: { attempts: 5, backoff } }));
   connection.fail(await connection.next(request), 10001);
   const { code, reason, outcome } = await sent;
   assert.deepEqual({ code, reason, outcome }, busy);

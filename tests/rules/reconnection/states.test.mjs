@@ -40,7 +40,7 @@ test("S-2 the token is presented to the broker, and shown to nobody else while t
     t.mock.method(console, level, (...args) => lines.push(args.map(String).join(" ")));
   }
   const between = await cutter(t);
-  const session = await open(t, between, { webSocket: Watched, log: "trace", reconnect: { timeout: 500, ...soon } });
+  const session = await open(t, between, { webSocket: Watched, log: "trace", reconnect: { timeout: 1500, ...soon } });
   const told = record(session);
   await cutAndReturn(between, session);
   const properties = await session.getProperties();
