@@ -54,6 +54,15 @@ export function record(session) {
   return told;
 }
 
+/** Asserts that requests, which are the numbers from 0 on, have their own answers, and that each was handled once. */
+export function assertEachOnce(answers, handled) {
+  assert.deepEqual(answers, [...answers.keys()]);
+  assert.deepEqual(
+    handled.toSorted((a, b) => a - b),
+    answers,
+  );
+}
+
 /** The next event of this name. */
 export function next(session, event) {
   return new Promise((resolve) => {
