@@ -7,7 +7,7 @@
 //!
 //! - `world`: time, the connections, and the loop that lets one thing happen after the other.
 //! - `faults`: what is drawn from the seed before the story begins, and what goes wrong in it.
-//! - `application`: what the applications ask for and answer, and what they check.
+//! - `application`: what the applications ask for, answer and are told, and what of it has to be so.
 //!
 //! `ANTIPHON_SIMULATION_SEEDS=1000000` tells more stories, `ANTIPHON_SEED=n` tells one.
 
