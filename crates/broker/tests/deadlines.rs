@@ -15,9 +15,18 @@ const fn milliseconds(count: u64) -> Duration {
     Duration::from_millis(count)
 }
 
-/// Its own limit is 10 seconds.
+/// A broker whose own limit is 10 seconds.
+fn config() -> BrokerConfig {
+    BrokerConfig { request_timeout: Duration::from_secs(10), ..BrokerConfig::default() }
+}
+
 fn wire() -> Wire {
-    Wire::new(BrokerConfig { request_timeout: Duration::from_secs(10), ..BrokerConfig::default() })
+    Wire::new(config())
+}
+
+/// One that delivers to one recipient in each turn, and takes 100 milliseconds from one to the next.
+fn in_short_turns() -> Wire {
+    Wire::new(BrokerConfig { turn_recipients: 1, turn_pause: milliseconds(100), ..config() })
 }
 
 const TIMED_OUT: ErrorReason = ErrorReason::REQUEST_TIME_OUT;
@@ -153,12 +162,7 @@ fn a_client_that_comes_back_without_features_gets_messages_without_headers() {
 
 #[test]
 fn the_time_of_a_request_that_waits_for_its_turn_counts_from_its_arrival() {
-    let mut wire = Wire::new(BrokerConfig {
-        request_timeout: Duration::from_secs(10),
-        turn_recipients: 1,
-        turn_pause: milliseconds(100),
-        ..BrokerConfig::default()
-    });
+    let mut wire = in_short_turns();
     let [sender, recipient] = [wire.connect(EVERYTHING), wire.connect(EVERYTHING)];
     // Three deliveries, one in each turn, and what was asked for after them.
     let third = wire.connect(EVERYTHING);
@@ -188,12 +192,7 @@ fn the_time_of_a_request_that_waits_for_its_turn_counts_from_its_arrival() {
 
 #[test]
 fn the_time_of_a_request_that_waits_for_its_turn_is_over_when_it_is_over() {
-    let mut wire = Wire::new(BrokerConfig {
-        request_timeout: Duration::from_secs(10),
-        turn_recipients: 1,
-        turn_pause: milliseconds(100),
-        ..BrokerConfig::default()
-    });
+    let mut wire = in_short_turns();
     let [sender, recipient] = [wire.connect(EVERYTHING), wire.connect(EVERYTHING)];
     wire.register(recipient, "a", &HeaderBlock::default());
     wire.put(sender, to_filter(1, "all"));
