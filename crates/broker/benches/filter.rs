@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use antiphon_broker::core::access::Access;
 use antiphon_broker::core::{Arrival, Broker, BrokerConfig, ConnectionId, Output};
-use antiphon_protocol::features::Features;
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::decode_all;
 use antiphon_protocol::wire::envelope::{Message, request_frame, response_frame};
@@ -50,15 +49,10 @@ impl Sessions {
         for number in 0..count {
             let admin = number == count / 2;
             let request = ConnectRequest {
-                client_type: "WB".into(),
-                version: 29,
-                capabilities: 8,
-                reconnect_timeout: 0,
                 principal: admin.then(|| "admin".into()),
                 credentials: if admin { Credentials::Password("password".into()) } else { Credentials::None },
                 properties: Some(vec![("Tier".into(), (number % 10).to_string())]),
-                recovery: None,
-                features: Features::NONE,
+                ..ConnectRequest::anonymous()
             };
             let arrival = Arrival { client_ip: "192.0.2.1".into(), start_time: 1_700_000_000_000, random: [7; 18] };
             broker.handle_connect(now, ConnectionId(number), &request, &arrival);

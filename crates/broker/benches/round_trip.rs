@@ -13,10 +13,9 @@ use std::time::{Duration, Instant};
 use antiphon_broker::core::access::Access;
 use antiphon_broker::core::permissions::{PathPermission, Permissions, Role};
 use antiphon_broker::core::{Arrival, Broker, BrokerConfig, ConnectionId, Output};
-use antiphon_protocol::features::Features;
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::envelope::{Message, request_frame, response_frame};
-use antiphon_protocol::wire::handshake::{ConnectRequest, Credentials};
+use antiphon_protocol::wire::handshake::ConnectRequest;
 use antiphon_protocol::wire::layouts::{RegisterHandler, SendToPath, SerialisedValue};
 use antiphon_protocol::wire::primitives::ConversationId;
 use antiphon_protocol::wire::services::{MessagingReceiverClient, MessagingSend, Registration, Service};
@@ -95,17 +94,7 @@ impl Sessions {
     }
 
     fn connect(&mut self, number: u64, reconnect_timeout: u64) {
-        let request = ConnectRequest {
-            client_type: "WB".into(),
-            version: 29,
-            capabilities: 8,
-            reconnect_timeout,
-            principal: None,
-            credentials: Credentials::None,
-            properties: None,
-            recovery: None,
-            features: Features::NONE,
-        };
+        let request = ConnectRequest { reconnect_timeout, ..ConnectRequest::anonymous() };
         let mut random = [7; 18];
         random[..8].copy_from_slice(&number.to_be_bytes());
         let arrival = Arrival { client_ip: "192.0.2.1".into(), start_time: 1_700_000_000_000, random };

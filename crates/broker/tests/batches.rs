@@ -12,7 +12,7 @@ use antiphon_protocol::wire::handshake::ConnectRequest;
 use antiphon_protocol::wire::layouts::{RegisterHandler, SendToFilter, SendToPath, SerialisedValue};
 use antiphon_protocol::wire::primitives::ConversationId;
 use antiphon_protocol::wire::services::{MessagingFilterSender, MessagingSend, Registration, UserPing};
-use opening::{arrival, connect_request};
+use opening::arrival;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -26,7 +26,7 @@ const BATCH: u8 = 62;
 fn with_sessions(features: Features) -> Broker {
     let mut broker = Broker::new(BrokerConfig::default(), Access::development());
     for (connection, features) in [(CLIENT, features), (OTHER, Features::NONE)] {
-        let request = ConnectRequest { features, ..connect_request() };
+        let request = ConnectRequest { features, ..ConnectRequest::anonymous() };
         broker.handle_connect(NOW, connection, &request, &arrival("192.0.2.1", connection.0));
     }
     while broker.poll_output().is_some() {}

@@ -21,7 +21,7 @@ use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
 use antiphon_protocol::wire::services::{
     FilterResponseDelivery, MessagingFilterSender, MessagingReceiverServer, MessagingSend, Service, UserPing,
 };
-use opening::{arrival, connect_request};
+use opening::arrival;
 
 const NOW: Moment = Moment(1_000_000);
 const TURN: usize = 4;
@@ -76,7 +76,7 @@ impl Sessions {
     }
 
     fn connect(&mut self, connection: u64, recovery: Option<Recovery>) {
-        let request = ConnectRequest { reconnect_timeout: KEPT, recovery, ..connect_request() };
+        let request = ConnectRequest { reconnect_timeout: KEPT, recovery, ..ConnectRequest::anonymous() };
         self.broker.handle_connect(NOW, ConnectionId(connection), &request, &arrival("192.0.2.1", connection));
         let Some(Output::Send(_, frame)) = self.broker.poll_output() else { panic!("no response") };
         match ConnectResponse::decode(&frame).expect("a connection response") {

@@ -26,7 +26,7 @@ use antiphon_protocol::wire::services::{
     Deregistration, FilterResponseDelivery, MessagingFilterSender, MessagingReceiverClient, MessagingSend,
     Registration, Service,
 };
-use opening::{arrival, connect_request};
+use opening::arrival;
 
 /// Counts the bytes that this thread has allocated and not freed, and the most there ever were.
 struct Counting;
@@ -112,7 +112,7 @@ impl Sessions {
 
     fn connect(&mut self, connection: ConnectionId) {
         let properties = Some(vec![("number".into(), connection.0.to_string())]);
-        let request = ConnectRequest { properties, ..connect_request() };
+        let request = ConnectRequest { properties, ..ConnectRequest::anonymous() };
         self.broker.handle_connect(self.now, connection, &request, &arrival("192.0.2.1", connection.0));
         self.discard_outputs();
     }

@@ -15,7 +15,7 @@ use antiphon_protocol::wire::handshake::{ConnectRequest, ConnectResponse, Recove
 use antiphon_protocol::wire::layouts::{FilterOutcome, SendToFilter, SendToSession, SerialisedValue};
 use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
 use antiphon_protocol::wire::services::{MessagingFilterSender, MessagingReceiverServer, Service, UserPing};
-use opening::{arrival, connect_request};
+use opening::arrival;
 
 const ATTACKER: &str = "192.0.2.66";
 const NEIGHBOUR: &str = "192.0.2.1";
@@ -46,7 +46,7 @@ impl World {
     fn connect(&mut self, address: &str, recovery: Option<Recovery>) -> Result<Client, ResponseCode> {
         self.connections += 1;
         let connection = ConnectionId(self.connections);
-        let request = ConnectRequest { reconnect_timeout: 300_000, recovery, ..connect_request() };
+        let request = ConnectRequest { reconnect_timeout: 300_000, recovery, ..ConnectRequest::anonymous() };
         self.broker.handle_connect(self.now, connection, &request, &arrival(address, self.connections));
         let response = self.said_to(connection).remove(0);
         match ConnectResponse::decode(&response).expect("a connection response") {

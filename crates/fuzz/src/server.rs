@@ -10,7 +10,7 @@ use antiphon_protocol::client::{CallId, ClientConfig, ClientSession, HandlerId, 
 use antiphon_protocol::features::Features;
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::envelope::Message;
-use antiphon_protocol::wire::handshake::{ConnectRequest, Credentials};
+use antiphon_protocol::wire::handshake::ConnectRequest;
 use antiphon_protocol::wire::headers::Headers;
 
 pub(crate) fn filter(bytes: &[u8]) {
@@ -63,15 +63,11 @@ pub(crate) fn broker(bytes: &[u8]) {
     let mut now = Moment(0);
     for id in [0, 1] {
         let request = ConnectRequest {
-            client_type: "WB".into(),
             version: 25,
-            capabilities: 8,
             reconnect_timeout: 60_000,
-            principal: None,
-            credentials: Credentials::None,
             properties: Some(vec![("name".into(), id.to_string())]),
-            recovery: None,
             features: Features::ALL,
+            ..ConnectRequest::anonymous()
         };
         let arrival = Arrival { client_ip: "127.0.0.1".into(), start_time: 0, random: [id; 18] };
         broker.handle_connect(now, ConnectionId(id.into()), &request, &arrival);

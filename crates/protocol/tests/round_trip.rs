@@ -199,11 +199,7 @@ proptest! {
 
     #[test]
     fn credentials_without_a_principal_go_with_the_empty_one(password in "\\PC+") {
-        let sent = ConnectRequest {
-            client_type: "WB".into(), version: 25, capabilities: 8, reconnect_timeout: 0, principal: None,
-            credentials: Credentials::Password(password), properties: None, recovery: None,
-            features: Features::NONE,
-        };
+        let sent = ConnectRequest { credentials: Credentials::Password(password), ..ConnectRequest::anonymous() };
         let arrives = ConnectRequest { principal: Some(String::new()), ..sent.clone() };
         prop_assert_eq!(ConnectRequest::from_query(&sent.to_query()), Ok(arrives));
     }

@@ -278,7 +278,7 @@ impl Broker {
 #[cfg(test)]
 mod tests {
     use antiphon_protocol::wire::envelope::request_frame;
-    use antiphon_protocol::wire::handshake::{ConnectResponse, Credentials};
+    use antiphon_protocol::wire::handshake::ConnectResponse;
     use antiphon_protocol::wire::layouts::{RegisterHandler, SendToPath, SendToSession, SerialisedValue};
     use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
     use antiphon_protocol::wire::services::{MessagingReceiverServer, MessagingSend, Registration, Service, UserPing};
@@ -305,17 +305,7 @@ mod tests {
             oldest_sent,
             last_received,
         });
-        let request = ConnectRequest {
-            client_type: "WB".into(),
-            version: 29,
-            capabilities: 8,
-            reconnect_timeout,
-            principal: None,
-            credentials: Credentials::None,
-            properties: None,
-            recovery,
-            features: Features::NONE,
-        };
+        let request = ConnectRequest { reconnect_timeout, recovery, ..ConnectRequest::anonymous() };
         let random = [u8::try_from(connection).expect("few"); 18];
         let arrival = Arrival { client_ip: "192.0.2.1".into(), start_time: 0, random };
         broker.handle_connect(NOW, ConnectionId(connection), &request, &arrival);

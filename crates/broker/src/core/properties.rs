@@ -249,10 +249,7 @@ fn client_type(letters: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use antiphon_protocol::features::Features;
     use std::time::Duration;
-
-    use antiphon_protocol::wire::handshake::Credentials;
 
     use super::*;
     use crate::core::identity::Expiry;
@@ -260,14 +257,9 @@ mod tests {
     fn new_session(client_type: &str, proposed: &[(&str, &str)], roles: &[&str]) -> SessionProperties {
         let request = ConnectRequest {
             client_type: client_type.into(),
-            version: 29,
-            capabilities: 8,
-            reconnect_timeout: 0,
             principal: Some("ada".into()),
-            credentials: Credentials::None,
             properties: Some(proposed.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect()),
-            recovery: None,
-            features: Features::NONE,
+            ..ConnectRequest::anonymous()
         };
         let arrival = Arrival { client_ip: "192.0.2.1".into(), start_time: 1_700_000_000_000, random: [7; 18] };
         let id = SessionId { server: 0xab, value: 1 };

@@ -170,9 +170,8 @@ pub(super) fn not_offered(service: u32) -> Refusal {
 
 #[cfg(test)]
 mod tests {
-    use antiphon_protocol::features::Features;
     use antiphon_protocol::wire::envelope::request_frame;
-    use antiphon_protocol::wire::handshake::{ConnectRequest, Credentials};
+    use antiphon_protocol::wire::handshake::ConnectRequest;
     use antiphon_protocol::wire::layouts::{
         ChangePrincipal, DeregisterHandler, GetSessionProperties, RegisterHandler, SendToFilter, SendToPath,
         SendToSession, SerialisedValue, WireCredentials,
@@ -232,19 +231,8 @@ mod tests {
     fn with_a_session(permissions: Permissions) -> Broker {
         let access = Access { permissions, ..Access::development() };
         let mut broker = Broker::new(BrokerConfig::default(), access);
-        let connect = ConnectRequest {
-            client_type: "WB".into(),
-            version: 29,
-            capabilities: 8,
-            reconnect_timeout: 0,
-            principal: None,
-            credentials: Credentials::None,
-            properties: None,
-            recovery: None,
-            features: Features::NONE,
-        };
         let arrival = Arrival { client_ip: "192.0.2.1".into(), start_time: 0, random: [7; 18] };
-        broker.handle_connect(Moment(0), CONNECTION, &connect, &arrival);
+        broker.handle_connect(Moment(0), CONNECTION, &ConnectRequest::anonymous(), &arrival);
         while broker.poll_output().is_some() {}
         broker
     }

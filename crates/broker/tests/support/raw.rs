@@ -10,7 +10,7 @@ use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::decode_all;
 use antiphon_protocol::wire::envelope::{Message, request_frame, response_frame};
 use antiphon_protocol::wire::error_reason::ErrorReason;
-use antiphon_protocol::wire::handshake::{ConnectRequest, ConnectResponse, Credentials, Recovery, ResponseCode};
+use antiphon_protocol::wire::handshake::{ConnectRequest, ConnectResponse, Recovery, ResponseCode};
 use antiphon_protocol::wire::headers::{Header, HeaderBlock, Headers};
 use antiphon_protocol::wire::layouts::{
     Cancel, DeregisterHandler, FilterAnswer, FilterResponse, ForwardedRequest, RegisterHandler, SendToFilter,
@@ -103,17 +103,8 @@ impl Wire {
     fn open(&mut self, peer: Peer, recovery: Option<Recovery>) -> ResponseCode {
         self.connections += 1;
         let connection = ConnectionId(self.connections);
-        let request = ConnectRequest {
-            client_type: "WB".into(),
-            version: 29,
-            capabilities: 8,
-            reconnect_timeout: 300_000,
-            principal: None,
-            credentials: Credentials::None,
-            properties: None,
-            recovery,
-            features: self.peers[peer.0].features,
-        };
+        let features = self.peers[peer.0].features;
+        let request = ConnectRequest { reconnect_timeout: 300_000, recovery, features, ..ConnectRequest::anonymous() };
         let random = [u8::try_from(peer.0).expect("few") + 1; 18];
         let arrival = Arrival { client_ip: "192.0.2.1".into(), start_time: 0, random };
         self.peers[peer.0].connection = Some(connection);

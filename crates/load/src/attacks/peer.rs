@@ -4,7 +4,6 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use antiphon_protocol::features::Features;
 use antiphon_protocol::wire::envelope::request_frame;
 use antiphon_protocol::wire::handshake::{ConnectRequest, ConnectResponse, Credentials, Recovery, ResponseCode};
 use antiphon_protocol::wire::primitives::{ConversationId, SessionId};
@@ -200,15 +199,12 @@ pub fn upgrade(broker: SocketAddr, wish: &Wish) -> io::Result<TcpStream> {
 pub fn upgrade_request(broker: SocketAddr, wish: &Wish) -> String {
     let recovery = wish.token.clone().map(|token| Recovery { token, oldest_sent: 1, last_received: 0 });
     let request = ConnectRequest {
-        client_type: "WB".into(),
-        version: 29,
-        capabilities: 8,
         reconnect_timeout: wish.keep,
         principal: wish.principal.map(str::to_owned),
         credentials: wish.principal.map_or(Credentials::None, |_| Credentials::Password("password".into())),
         properties: (!wish.properties.is_empty()).then(|| wish.properties.clone()),
         recovery,
-        features: Features::NONE,
+        ..ConnectRequest::anonymous()
     };
     format!(
         "GET /diffusion?{} HTTP/1.1\r\nHost: {broker}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\

@@ -114,6 +114,23 @@ fn escape_component(value: &str, out: &mut String) {
 }
 
 impl ConnectRequest {
+    /// Asks for the least, at the newest version: an anonymous session without properties and features, which ends with its
+    /// connection. Whoever wants more says so in the fields.
+    #[must_use]
+    pub fn anonymous() -> Self {
+        Self {
+            client_type: "WB".into(),
+            version: NEWEST_VERSION,
+            capabilities: CAPABILITY_UNIFIED,
+            reconnect_timeout: 0,
+            principal: None,
+            credentials: Credentials::None,
+            properties: None,
+            recovery: None,
+            features: Features::NONE,
+        }
+    }
+
     /// The query of the URL to open, without the question mark: what a browser can send.
     #[must_use]
     pub fn to_query(&self) -> String {
