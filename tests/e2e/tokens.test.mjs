@@ -9,7 +9,7 @@ import { launchBrowser } from "../support/browser.mjs";
 import { folderWith, Issuer, tokensTable } from "../support/identity.mjs";
 import { assembleBlankPages } from "./support/blank.mjs";
 
-const LIFE = 2; // s; of a token
+const LIFE = 4; // s; of a token
 
 const issuer = new Issuer();
 /** Where pages get their tokens: a server that knows who is logged in. */

@@ -50,7 +50,7 @@ async fn a_credentials_function_is_asked_in_time_and_the_session_goes_on() {
     let options = Options::new().principal("ada").credentials_from(move || {
         let number = counted.fetch_add(1, Ordering::Relaxed);
         // It fails once, and is asked again.
-        let given = if number == 1 { Err("not now") } else { Ok(token(Duration::from_secs(2 + 100 * number / 4))) };
+        let given = if number == 1 { Err("not now") } else { Ok(token(Duration::from_secs(4 + 100 * number / 4))) };
         async move { given.map(Credentials::Password) }
     });
     let session = connect(&broker.url, options).await.expect("connected");
@@ -74,7 +74,7 @@ async fn a_credentials_function_is_asked_in_time_and_the_session_goes_on() {
 #[tokio::test]
 async fn a_session_ends_with_its_token() {
     let broker = broker().await;
-    let options = Options::new().principal("ada").password(token(Duration::from_millis(500)));
+    let options = Options::new().principal("ada").password(token(Duration::from_secs(2)));
     let session = connect(&broker.url, options).await.expect("connected");
     let closed = timeout(LONG, session.closed()).await.expect("it ends");
     assert_eq!(closed.code, CloseCode::ClosedByServer);

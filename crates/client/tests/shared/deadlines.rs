@@ -60,7 +60,7 @@ pub async fn a_handler_is_dropped_when_its_senders_time_is_over(broker: &str) {
     let (_session, messaging) = open(broker).await;
     let path = unique("over");
     let mut telling = silent(&messaging, &path).await;
-    let outcome = messaging.send_request_to_path(&path, ()).timeout(Duration::from_millis(50)).await;
+    let outcome = messaging.send_request_to_path(&path, ()).timeout(SECOND).await;
     assert_eq!(error_of(outcome).1, Outcome::Unknown);
     assert_eq!((telling.next().await, telling.next().await), (Some("begun"), Some("dropped")));
 }
