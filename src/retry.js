@@ -3,6 +3,10 @@
 import { MessagingError, textOf } from "./error.js";
 import { milliseconds } from "./options.js";
 
+/** After which errors another attempt may come to something else. */
+const REPEATED = ["NOT_CONNECTED", "BUSY"];
+/** The same of requests with a key: what the broker remembers of it is not this. */
+const REPEATED_WITH_KEY = ["CONNECTION_LOST", "REQUEST_TIME_OUT", ...REPEATED];
 /** For how long a broker remembers what became of a key, at least, in milliseconds (rules K-4). */
 const REMEMBERED = 120_000;
 /** In milliseconds; timers cannot be set to much more. */
@@ -39,7 +43,7 @@ export function sendRepeatedly({ calls, life }, call, { retry, key, timeout, wai
     const { code, outcome } = error;
     if (key && outcome === "unknown") doubt = error;
     call.lastError = (outcome === "not-sent" && doubt) || error;
-    if (made < retry.attempts && (doubt === error || code === "BUSY" || code === "NOT_CONNECTED")) {
+    if (made < retry.attempts && (key ? REPEATED_WITH_KEY : REPEATED).includes(code)) {
       try {
         const { backoff } = retry;
         const delay = backoff

@@ -82,6 +82,12 @@ pub(crate) struct Attempts {
     doubt: Option<RequestError>,
 }
 
+/// After which errors another attempt may come to something else.
+const REPEATED: [&str; 2] = ["NOT_CONNECTED", "BUSY"];
+
+/// The same of requests with a key, besides: what the broker remembers of it is not these.
+const REPEATED_WITH_KEY: [&str; 2] = ["CONNECTION_LOST", "REQUEST_TIME_OUT"];
+
 /// How long a broker remembers what became of a key, at least (rules K-4).
 const REMEMBERED: Duration = Duration::from_secs(120);
 
@@ -118,16 +124,15 @@ impl Attempts {
 
     /// An attempt has failed: waits until it is time for the next one, or gives the error with which the request fails.
     pub async fn wait_after(&mut self, shared: &Shared, error: RequestError) -> Result<(), RequestError> {
-        let may_have_run = self.is_keyed && error.outcome() == Outcome::Unknown;
-        if may_have_run {
+        if self.is_keyed && error.outcome() == Outcome::Unknown {
             self.doubt = Some(error.clone());
         }
-        let does_no_harm = may_have_run || matches!(&*error.code(), "BUSY" | "NOT_CONNECTED");
+        let can_help = may_help(&error.code(), self.is_keyed);
         let last = match &self.doubt {
             Some(doubt) if error.outcome() == Outcome::NotSent => doubt.clone(),
             _ => error,
         };
-        if !does_no_harm || !self.has_more() {
+        if !can_help || !self.has_more() {
             return Err(last);
         }
         let default = || reconnect_delay(self.made, platform::random());
@@ -145,6 +150,11 @@ impl Attempts {
     }
 }
 
+/// Whether another attempt may come to something else than this.
+fn may_help(code: &str, is_keyed: bool) -> bool {
+    REPEATED.contains(&code) || (is_keyed && REPEATED_WITH_KEY.contains(&code))
+}
+
 /// What is left of a time that has begun.
 fn left(time: Duration, start: Moment) -> Duration {
     time.saturating_sub(platform::now().since(start))
@@ -152,7 +162,19 @@ fn left(time: Duration, start: Moment) -> Duration {
 
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
+    use antiphon_protocol::wire::error_reason::ErrorReason;
+
     use super::*;
+
+    #[test]
+    fn of_what_another_side_says_only_two_reasons_may_be_others_the_next_time() {
+        let of = |is_keyed| {
+            let helps = move |reason: &ErrorReason| may_help(&reason.to_text(), is_keyed);
+            ErrorReason::ALL.iter().copied().filter(helps).collect::<Vec<_>>()
+        };
+        assert_eq!(of(false), [ErrorReason::BUSY]);
+        assert_eq!(of(true), [ErrorReason::REQUEST_TIME_OUT, ErrorReason::BUSY]);
+    }
 
     #[test]
     fn keys_are_known_to_a_broker_by_principal_or_by_session() {

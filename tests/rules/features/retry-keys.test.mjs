@@ -9,7 +9,7 @@ import { SCRIPTED_ID } from "../support/endpoint.mjs";
 import { openScripted } from "./support.mjs";
 
 const KNOWN = { features: BUSY | IDEMPOTENCY };
-const gone = { code: "SESSION_CLOSED", reason: 101, outcome: "unknown" };
+const late = { code: "REQUEST_TIME_OUT", reason: 102, outcome: "unknown" };
 const invalid = { code: "INVALID_ARGUMENT", outcome: "not-sent" };
 /** Another session of the same broker: the first half of the ID is the broker's. */
 const NEXT_ID = SCRIPTED_ID.replace(/1$/, "2");
@@ -81,17 +81,17 @@ test("K-9 what may have been handled is not sent again as another principal", as
     const sent = ask(session, keyed);
     const first = await connection.next(request);
     const changing = session.changePrincipal("bob", "password");
-    connection.fail(first, 101);
-    await fails(sent, gone);
+    connection.fail(first, 102);
+    await fails(sent, late);
     // Which principal it is sent as is not known either before the answer is here.
     const between = ask(session, keyed);
     const second = await connection.next(request);
     connection.respond(await connection.next({ service: 5 }), Buffer.of(isChanged ? 1 : 0));
     assert.equal(await changing, isChanged);
-    connection.fail(second, 101);
-    await fails(between, gone);
+    connection.fail(second, 102);
+    await fails(between, late);
     const after = ask(session, keyed);
-    connection.fail(await connection.next(request), 101);
+    connection.fail(await connection.next(request), 102);
     connection.respond(await connection.next(request), text("answer"));
     assert.equal(await after, "answer");
   }
@@ -108,11 +108,11 @@ test("K-9 what may have been handled keeps that outcome when there is no connect
   const retry = { attempts: 2, backoff: () => 1234 };
   // With `wait` an attempt would be sent to whoever is the broker then.
   const failed = [
-    fails(ask(session, { ...keyed, retry, whenDisconnected: "wait" }), gone),
-    fails(ask(session, { ...keyed, retry }), gone),
+    fails(ask(session, { ...keyed, retry, whenDisconnected: "wait" }), late),
+    fails(ask(session, { ...keyed, retry }), late),
     fails(ask(session, { retry }), notConnected),
   ];
-  for (const reason of [101, 101, 10001]) connection.fail(await connection.next(request), reason);
+  for (const reason of [102, 102, 10001]) connection.fail(await connection.next(request), reason);
   await assertNoMore(session, connection);
   const lost = next(session, "disconnect");
   connection.socket.terminate();
@@ -137,10 +137,10 @@ test("K-9 what may have been handled is not sent again when the broker may have 
       return 0;
     };
     const sent = ask(session, { ...keyed, timeout: 0, retry: { attempts: 3, backoff } });
-    connection.fail(await connection.next(request), 101);
+    connection.fail(await connection.next(request), 102);
     if (isRepeated) connection.respond(await connection.next(request), text("answer"));
-    const outcome = await sent.catch((error) => assertError(error, gone).code);
-    assert.equal(outcome, isRepeated ? "answer" : "SESSION_CLOSED");
+    const outcome = await sent.catch((error) => assertError(error, late).code);
+    assert.equal(outcome, isRepeated ? "answer" : "REQUEST_TIME_OUT");
   }
   await assertNoMore(session, connection);
 });

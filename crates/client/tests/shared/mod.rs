@@ -128,7 +128,7 @@ macro_rules! every_test {
                 what_was_handled_is_not_sent_again
                 an_attempt_that_would_come_too_late_is_not_waited_for
                 what_waits_for_its_next_attempt_fails_when_the_session_closes
-                what_may_have_been_handled_is_not_sent_again_without_a_key
+                what_would_come_to_the_same_again_is_not_sent_again
             }
             retries_of_recovery(network) {
                 a_request_that_finds_no_connection_is_sent_when_there_is_one

@@ -148,7 +148,7 @@ pub async fn a_request_that_finds_no_connection_is_sent_when_there_is_one(networ
     assert_eq!(answer.expect("answered").decode(), Ok("here".to_owned()));
 }
 
-pub async fn what_may_have_been_handled_is_not_sent_again_without_a_key(broker: &str) {
+pub async fn what_would_come_to_the_same_again_is_not_sent_again(broker: &str) {
     let path = unique("gone");
     let (told, mut telling) = mpsc::unbounded();
     let handler = move |_: Request| {
@@ -156,15 +156,20 @@ pub async fn what_may_have_been_handled_is_not_sent_again_without_a_key(broker: 
         pending::<Result<(), Rejection>>()
     };
     let (_session, messaging) = open_with(broker, Options::new().principal("control").password("password")).await;
-    for retry in [Retry::attempts(1), Retry::attempts(4).backoff(|_| AT_ONCE)] {
+    // With a key as well: the broker remembers that there will be no answer.
+    for key in [None, Some(unique("key"))] {
         let (answering, of_answering) = open(broker).await;
         of_answering.add_request_handler(&path, handler.clone()).await.expect("registered");
-        let asking = messaging.send_request_to_path(&path, ()).retry(retry).into_future();
+        let retry = Retry::attempts(4).backoff(|_| panic!("there is no other attempt"));
+        let mut asking = messaging.send_request_to_path(&path, ()).retry(retry);
+        if let Some(key) = key {
+            asking = asking.idempotency_key(key);
+        }
         let closing = async {
             telling.next().await.expect("asked");
             answering.close().await;
         };
-        let (outcome, _) = join!(asking, closing);
+        let (outcome, _) = join!(asking.into_future(), closing);
         assert_eq!(error_of(outcome), ("SESSION_CLOSED".to_owned(), Outcome::Unknown));
     }
 }
