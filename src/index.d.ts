@@ -930,10 +930,11 @@ export interface RequestOptions {
    */
   idempotencyKey?: string;
   /**
-   * Sends the request again when it has failed and that does no harm: as `NOT_CONNECTED`, as `BUSY`, and, if it has an
-   * `idempotencyKey`, with outcome `unknown`, as long as the broker remembers the key. All attempts together have the
-   * request's `timeout`, and its `signal` ends them. If nothing helps, or the session is closed meanwhile, the promise
-   * rejects with the last error, or with the one that leaves open whether the request was handled. Default: one attempt.
+   * Sends the request again when it has failed, that does no harm and can help: as `BUSY` and, if it has an
+   * `idempotencyKey`, as `CONNECTION_LOST` or `REQUEST_TIME_OUT`, as long as the broker remembers the key. While there is no
+   * connection it waits for one, and what was not sent is no attempt. All attempts together have the request's `timeout`, and
+   * its `signal` ends them. If nothing helps, or the session is closed meanwhile, the promise rejects with the last error, or
+   * with the one that leaves open whether the request was handled. Default: one attempt.
    *
    * @example
    * const { messaging } = session;
@@ -943,7 +944,10 @@ export interface RequestOptions {
    * console.log(await Promise.all(["red", "blue"].map(paint))); // -> [ 'painted red', 'painted blue' ]
    */
   retry?: {
-    /** How often the request is sent at most, the first time included; `Infinity`: as long as there is time. */
+    /**
+     * How often the request is sent at most, the first time included; `Infinity`: as long as there is time. With 1 it is not
+     * repeated, nor waits for a connection because of that.
+     */
     attempts: number;
     /**
      * Gives the milliseconds to wait after so many attempts. Where it throws or gives no time, the promise rejects with

@@ -11,6 +11,8 @@ export class Lifecycle {
   closed = new Deferred();
   /** Another number whenever a broker may not know any more which keys were used (rules K-9). */
   keeper = 0;
+  /** What waits for a connection, or the end of the session: called then, once. */
+  awaiting = new Set();
   /** What went wrong when a connection was opened, if that is known; the `cause` of an error about that. */
   cause;
   #emitter = new Emitter(["statechange", "disconnect", "close", "reconnect", "messageloss"]);
@@ -30,6 +32,7 @@ export class Lifecycle {
       this.state = to;
       this.#log(DEBUG, `the session was ${from} and is ${to}`);
       this.#emitter.emit("statechange", { from, to });
+      if (to === "closed") this.#wake();
     },
     connected: (id, maxMessageSize, features) => {
       this.id = id;
@@ -63,6 +66,7 @@ export class Lifecycle {
       this.#client.agreed(maxMessageSize, features);
       this.#log(INFO, `session ${id} is connected again`);
       this.#emitter.emit("reconnect", { lossless, newSession });
+      this.#wake();
     },
     closed: (code, reason) => {
       this.#log(INFO, `the session is closed: ${reason}`);
@@ -107,6 +111,13 @@ export class Lifecycle {
     if (this.state !== "closed") this.listener.stateChanged("closed");
     if (this.#connecting) this.#connecting.reject(new ConnectError("INTERNAL", reason, true, cause));
     else this.#finish({ code: "INTERNAL", reason, byClient: false });
+  }
+
+  #wake() {
+    const { awaiting } = this;
+    // They may wait again.
+    this.awaiting = new Set();
+    for (const run of awaiting) run();
   }
 
   #finish(info) {

@@ -3,10 +3,11 @@
 import { MessagingError, textOf } from "./error.js";
 import { milliseconds } from "./options.js";
 
-/** After which errors another attempt may come to something else. */
-const REPEATED = ["NOT_CONNECTED", "BUSY"];
-/** The same of requests with a key: what the broker remembers of it is not this. */
-const REPEATED_WITH_KEY = ["CONNECTION_LOST", "REQUEST_TIME_OUT", ...REPEATED];
+/**
+ * The errors after which another attempt may come to something else. Where it is not known whether the request was handled,
+ * it needs a key: what the broker remembers under that is none of these.
+ */
+const REPEATED = ["NOT_CONNECTED", "BUSY", "CONNECTION_LOST", "REQUEST_TIME_OUT"];
 /** For how long a broker remembers what became of a key, at least, in milliseconds (rules K-4). */
 const REMEMBERED = 120_000;
 /** In milliseconds; timers cannot be set to much more. */
@@ -18,40 +19,47 @@ const LONGEST_WAIT = 1e9;
  */
 export function sendRepeatedly({ calls, life }, call, { retry, key, timeout, wait }, send) {
   const start = performance.now();
+  /** Those that were sent, and the one that may be under way. */
   let made = 0;
   /** The last error after which the request may have been handled. */
   let doubt;
   let keeper;
   const left = (most) => start + Math.min(timeout, most) - performance.now();
+  const leftToRepeat = () => left(doubt ? REMEMBERED : LONGEST_WAIT);
   const attempt = () => {
     // Nobody else knows the key.
     if (doubt && keeper !== life.keeper) throw doubt;
-    const remaining = left(Infinity);
-    // A timer may be late.
-    if (made > 0 && remaining <= 0) throw call.lastError;
+    // A timer may be late, or the session over.
+    if (call.lastError && (leftToRepeat() <= 0 || life.state === "closed")) throw call.lastError;
     keeper = life.keeper;
     made += 1;
-    // While it waits, the broker may become another one.
-    try {
-      send(remaining, wait && !doubt);
-    } catch (error) {
-      // It says that this attempt was not sent, and nothing of those before.
-      throw doubt ?? error;
-    }
+    // Later attempts wait here: while they do, the broker may become another one.
+    send(left(Infinity), wait && !call.lastError);
   };
   call.tryAgain = (error) => {
     const { code, outcome } = error;
-    if (key && outcome === "unknown") doubt = error;
-    call.lastError = (outcome === "not-sent" && doubt) || error;
-    if (made < retry.attempts && (key ? REPEATED_WITH_KEY : REPEATED).includes(code)) {
+    // Nothing was sent, so it was no attempt; but without repeats it is the end.
+    const isUnsent = code === "NOT_CONNECTED" && retry.attempts > 1;
+    if (isUnsent) made -= 1;
+    if (outcome === "unknown") doubt = error;
+    call.lastError = (outcome === "not-sent" && doubt) || (isUnsent && call.lastError) || error;
+    if (made < retry.attempts && REPEATED.includes(code) && (key || doubt !== error)) {
       try {
         const { backoff } = retry;
-        const delay = backoff
-          ? milliseconds("retry.backoff", backoff(made) ?? NaN)
-          : Math.random() * Math.min(5000, 50 * 2 ** made);
-        if (delay < left(doubt ? REMEMBERED : LONGEST_WAIT)) {
+        const most = leftToRepeat();
+        let delay = Math.random() * Math.min(5000, 50 * 2 ** made);
+        if (isUnsent) delay = most;
+        else if (backoff) delay = milliseconds("retry.backoff", backoff(made) ?? NaN);
+        if (delay <= most) {
+          const again = () => {
+            clearTimeout(timer);
+            life.awaiting.delete(again);
+            calls.again(call, attempt);
+          };
+          const timer = setTimeout(again, delay);
           // Of Node.js: the session keeps the program running, and not what waits for nothing when it is over.
-          setTimeout(() => calls.again(call, attempt), delay).unref?.();
+          timer.unref?.();
+          if (isUnsent) life.awaiting.add(again);
           return undefined;
         }
       } catch (thrown) {

@@ -11,6 +11,7 @@ export const INTERNAL_NAMES = [
   "addStream",
   "again",
   "assertOpen",
+  "awaiting",
   "callAnswered",
   "callEnded",
   "callFailed",

@@ -19,11 +19,8 @@ const HANDLERS = 4;
 const AT_A_TIME = 4;
 /** What a request is allowed, in ms: more than it needs, however often it is cut. */
 const TIMEOUT = 60_000;
-/**
- * Connections that are cut every second are seldom there when a client has waited for seconds: it asks more often, and for as
- * long as it has time.
- */
-const retry = { attempts: Infinity, backoff: (attempt) => Math.min(10 * attempt, 200) };
+/** A few: what finds no connection is no attempt, however often these are cut. */
+const retry = { attempts: 10 };
 
 const options = { webSocket: WebSocket, principal: "control", credentials: "password", log: "off" };
 

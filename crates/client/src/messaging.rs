@@ -249,12 +249,11 @@ impl Ask {
         self
     }
 
-    /// Sends the request again when it has failed and that does no harm: as `NOT_CONNECTED`, as `BUSY`, and, if it has a
-    /// [key](Self::idempotency_key), with [`Outcome::Unknown`], as long as the broker remembers that. All attempts together have
+    /// Sends the request again when it has failed, that does no harm and can help: as `BUSY` and, if it has a
+    /// [key](Self::idempotency_key), as `CONNECTION_LOST` or `REQUEST_TIME_OUT`, as long as the broker remembers that. While there
+    /// is no connection it waits for one, and what was not sent is no attempt. All attempts together have
     /// the [`timeout`](Self::timeout) of the request. If nothing helps, it fails with the last error, or with the one that
     /// leaves open whether the request was handled. Default: one attempt.
-    ///
-    /// [`Outcome::Unknown`]: crate::Outcome::Unknown
     pub fn retry(mut self, retry: Retry) -> Self {
         self.retry = Some(retry);
         self

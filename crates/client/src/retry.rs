@@ -3,10 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use antiphon_protocol::client::{ClientSession, Outcome, Patience, reconnect_delay};
+use antiphon_protocol::client::{ClientSession, Outcome, Patience, State, reconnect_delay};
 use antiphon_protocol::time::Moment;
 use antiphon_protocol::wire::primitives::SessionId;
-use futures_util::{FutureExt, select};
+use futures_util::{FutureExt, StreamExt, select};
 
 use crate::error::RequestError;
 use crate::lock::Ref;
@@ -32,7 +32,8 @@ pub struct Retry {
 }
 
 impl Retry {
-    /// The request is sent so often at most, the first time included; at least once.
+    /// The request is sent so often at most, the first time included; at least once. With 1 it is not repeated, nor waits for a
+    /// connection because of that.
     #[must_use]
     pub fn attempts(attempts: u32) -> Self {
         Self { attempts, backoff: None }
@@ -75,11 +76,16 @@ pub(crate) struct Attempts {
     is_keyed: bool,
     patience: Patience,
     start: Moment,
+    /// Those that were sent, and the one that may be under way.
     made: u32,
+    /// Whether there was a connection for it.
+    is_sent: bool,
     /// As the last attempt was made.
     keeper: Option<Keeper>,
     /// The last error after which the request may have been handled.
     doubt: Option<RequestError>,
+    /// With which it fails if there is no other attempt.
+    last: Option<RequestError>,
 }
 
 /// After which errors another attempt may come to something else.
@@ -97,13 +103,26 @@ const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 impl Attempts {
     /// One attempt, unless there is a `retry`.
     pub fn new(retry: Option<Retry>, is_keyed: bool, patience: Patience) -> Self {
-        let retry = retry.unwrap_or_else(|| Retry::attempts(1));
-        Self { retry, is_keyed, patience, start: platform::now(), made: 0, keeper: None, doubt: None }
+        Self {
+            retry: retry.unwrap_or_else(|| Retry::attempts(1)),
+            is_keyed,
+            patience,
+            start: platform::now(),
+            made: 0,
+            is_sent: false,
+            keeper: None,
+            doubt: None,
+            last: None,
+        }
     }
 
-    /// Whether there is another one after the one that is under way.
+    /// Whether there may be another one after the one that is under way.
     pub fn has_more(&self) -> bool {
-        self.made < self.retry.attempts
+        self.made < self.retry.attempts || (self.is_repeated() && !self.is_sent)
+    }
+
+    fn is_repeated(&self) -> bool {
+        self.retry.attempts > 1
     }
 
     /// Begins an attempt: how long it may take; or the error, if the key is not known for sure by whoever would get it. Called
@@ -115,39 +134,71 @@ impl Attempts {
         {
             return Err(doubt.clone());
         }
+        if let Some(last) = &self.last
+            && (self.left_to_repeat().is_zero() || core.state() == State::Closed)
+        {
+            return Err(last.clone());
+        }
         self.keeper = keeper;
         self.made += 1;
-        // While it waits, the broker may become another one.
-        let wait = self.patience.wait && self.doubt.is_none();
+        self.is_sent = core.state() == State::Connected;
+        // Later attempts wait for a connection by themselves: while they do, the broker may become another one.
+        let wait = self.patience.wait && self.last.is_none();
         Ok(Patience { timeout: left(self.patience.timeout, self.start), wait })
     }
 
     /// An attempt has failed: waits until it is time for the next one, or gives the error with which the request fails.
     pub async fn wait_after(&mut self, shared: &Shared, error: RequestError) -> Result<(), RequestError> {
+        // Nothing was sent, so it was no attempt; but without repeats it is the end.
+        let is_unsent = error.code() == "NOT_CONNECTED" && self.is_repeated();
+        if is_unsent {
+            self.made -= 1;
+        }
         if self.is_keyed && error.outcome() == Outcome::Unknown {
             self.doubt = Some(error.clone());
         }
         let can_help = may_help(&error.code(), self.is_keyed);
-        let last = match &self.doubt {
-            Some(doubt) if error.outcome() == Outcome::NotSent => doubt.clone(),
-            _ => error,
-        };
-        if !can_help || !self.has_more() {
+        let before = if error.outcome() == Outcome::NotSent { self.doubt.clone() } else { None };
+        let last = before.or_else(|| self.last.take().filter(|_| is_unsent)).unwrap_or(error);
+        self.last = Some(last.clone());
+        if !can_help || self.made >= self.retry.attempts {
             return Err(last);
+        }
+        let most = self.left_to_repeat();
+        let mut alarm = Alarm::default();
+        let mut set = |wait: Duration| alarm.set(platform::now() + wait.min(LONGEST_WAIT));
+        if is_unsent {
+            set(most);
+            select! {
+                () = Box::pin(alarm.ring()).fuse() => {}
+                () = Box::pin(until_not_recovering(shared)).fuse() => {}
+            }
+            return Ok(());
         }
         let default = || reconnect_delay(self.made, platform::random());
         let wait = self.retry.backoff.as_ref().map_or_else(default, |backoff| backoff(self.made));
-        let most = if self.doubt.is_some() { REMEMBERED } else { Duration::MAX };
-        if wait >= left(self.patience.timeout.min(most), self.start) {
+        if wait >= most {
             return Err(last);
         }
-        let mut alarm = Alarm::default();
-        alarm.set(platform::now() + wait.min(LONGEST_WAIT));
+        set(wait);
         select! {
             () = Box::pin(alarm.ring()).fuse() => Ok(()),
             _ = shared.closed.clone().fuse() => Err(last),
         }
     }
+
+    /// The time for further attempts.
+    fn left_to_repeat(&self) -> Duration {
+        let most = if self.doubt.is_some() { REMEMBERED } else { Duration::MAX };
+        left(self.patience.timeout.min(most), self.start)
+    }
+}
+
+/// Waits until the session has a connection, or is over.
+async fn until_not_recovering(shared: &Shared) {
+    // Before the state is looked at: nothing is missed.
+    let mut events = shared.listeners.listen();
+    while shared.driver.with_core(|core| core.state()) == State::Recovering && events.next().await.is_some() {}
 }
 
 /// Whether another attempt may come to something else than this.

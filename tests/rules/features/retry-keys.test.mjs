@@ -3,13 +3,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { BUSY, IDEMPOTENCY, SEND_TO_PATH, text } from "../../support/wire.mjs";
-import { connectionLost, next, notConnected, OTHER_ID, soon } from "../reconnection/support.mjs";
+import { connectionLost, next, OTHER_ID, soon } from "../reconnection/support.mjs";
 import { assertError, fails } from "../support/client.mjs";
 import { SCRIPTED_ID } from "../support/endpoint.mjs";
 import { openScripted } from "./support.mjs";
 
 const KNOWN = { features: BUSY | IDEMPOTENCY };
 const late = { code: "REQUEST_TIME_OUT", reason: 102, outcome: "unknown" };
+const busy = { code: "BUSY", reason: 10001, outcome: "refused" };
 const invalid = { code: "INVALID_ARGUMENT", outcome: "not-sent" };
 /** Another session of the same broker: the first half of the ID is the broker's. */
 const NEXT_ID = SCRIPTED_ID.replace(/1$/, "2");
@@ -19,6 +20,22 @@ const keyed = { idempotencyKey: "key", retry: { attempts: 3, backoff: () => 0 } 
 const request = { service: SEND_TO_PATH };
 
 const ask = ({ messaging }, options) => messaging.sendRequestToPath("a", "question", options);
+
+/** What a backoff gives for an attempt that is to come when the test says so: in ms. */
+const HELD = 77;
+
+/** Holds those attempts; returns the function that lets them come. */
+function held(t) {
+  const { setTimeout } = globalThis;
+  const attempts = [];
+  const hold = (run, ms, ...given) => (ms === HELD ? attempts.push(run) : setTimeout(run, ms, ...given));
+  const mocked = t.mock.method(globalThis, "setTimeout", hold);
+  return () => {
+    mocked.mock.restore();
+    assert.notEqual(attempts.length, 0);
+    for (const attempt of attempts) attempt();
+  };
+}
 
 /** Loses the connection with what is under way; gives the next one, which is the session's by the time it is here. */
 async function lose({ server, session, connection }, number = 1) {
@@ -68,9 +85,12 @@ for (const [what, response, options, isRepeated] of [
 test("K-9 what was refused, or not sent, is sent again wherever the session is", async (t) => {
   const script = [KNOWN, { code: 117 }, { id: OTHER_ID, ...KNOWN }];
   const opened = await openScripted(t, script, { reconnect: soon });
-  const sent = ask(opened.session, { ...keyed, retry: { attempts: 1000, backoff: () => 1 } });
+  const due = held(t);
+  const sent = ask(opened.session, { ...keyed, retry: { attempts: 2, backoff: () => HELD } });
   opened.connection.fail(await opened.connection.next(request), 10001);
+  await assertNoMore(opened.session, opened.connection);
   const again = await lose(opened, 2);
+  due();
   again.respond(await again.next(request), text("answer"));
   assert.equal(await sent, "answer");
 });
@@ -97,29 +117,80 @@ test("K-9 what may have been handled is not sent again as another principal", as
   }
 });
 
-test("K-9 what may have been handled keeps that outcome when there is no connection", async (t) => {
-  const { session, connection } = await openScripted(t, [KNOWN, null], { ...ada, reconnect: { delay: () => 60_000 } });
-  // Their next attempts come when the test says so.
-  const { setTimeout } = globalThis;
-  const attempts = [];
-  t.mock.method(globalThis, "setTimeout", (run, ms, ...given) =>
-    ms === 1234 ? attempts.push(run) : setTimeout(run, ms, ...given),
-  );
-  const retry = { attempts: 2, backoff: () => 1234 };
-  // With `wait` an attempt would be sent to whoever is the broker then.
-  const failed = [
-    fails(ask(session, { ...keyed, retry, whenDisconnected: "wait" }), late),
-    fails(ask(session, { ...keyed, retry }), late),
-    fails(ask(session, { retry }), notConnected),
-  ];
-  for (const reason of [102, 102, 10001]) connection.fail(await connection.next(request), reason);
+test("K-9 what may have been handled waits for a connection, and is sent if the key is known there", async (t) => {
+  for (const [response, given, isRepeated] of [
+    [{ code: 106 }, {}, true],
+    [{ id: OTHER_ID }, ada, false],
+  ]) {
+    const script = [KNOWN, ...(response.id ? [{ code: 117 }] : []), { ...KNOWN, ...response }];
+    const opened = await openScripted(t, script, { ...given, reconnect: { delay: () => 60_000 } });
+    const { server, session, connection } = opened;
+    const due = held(t);
+    // With `wait` the client would send it to whoever is the broker then.
+    const sent = ask(session, { ...keyed, retry: { attempts: 2, backoff: () => HELD }, whenDisconnected: "wait" });
+    sent.catch(() => {});
+    connection.fail(await connection.next(request), 102);
+    await assertNoMore(session, connection);
+    const lost = next(session, "disconnect");
+    connection.socket.terminate();
+    await lost;
+    due();
+    const back = next(session, "reconnect");
+    session.reconnect();
+    if (response.id) {
+      await server.connection(1);
+      session.reconnect();
+    }
+    const again = await server.connection(script.length - 1);
+    await back;
+    if (isRepeated) {
+      again.respond(await again.next(request), text("answer"));
+      assert.equal(await sent, "answer");
+    } else {
+      await fails(sent, late);
+      await assertNoMore(session, again);
+    }
+  }
+});
+
+test("K-9 what may have been handled keeps that outcome when no connection comes in time, or the session closes", async (t) => {
+  const given = { ...ada, reconnect: { delay: () => 60_000 } };
+  for (const isClosed of [false, true]) {
+    const { session, connection } = await openScripted(t, [KNOWN, null], given);
+    const due = held(t);
+    const retry = { attempts: 2, backoff: () => HELD };
+    const timeout = isClosed ? 0 : 300;
+    const sent = [
+      ask(session, { ...keyed, retry, timeout, whenDisconnected: "wait" }),
+      ask(session, { ...keyed, retry, timeout }),
+      ask(session, { retry, timeout }),
+    ];
+    const failed = [fails(sent[0], late), fails(sent[1], late), fails(sent[2], busy)];
+    for (const reason of [102, 102, 10001]) connection.fail(await connection.next(request), reason);
+    await assertNoMore(session, connection);
+    const lost = next(session, "disconnect");
+    connection.socket.terminate();
+    await lost;
+    due();
+    // To the goodbye there is no answer, for which the session waits longer.
+    const told = Promise.all(failed).then(() => "told");
+    assert.equal(await Promise.race([told, ...(isClosed ? [session.close()] : [])]), "told");
+  }
+});
+
+test("K-9 what may have been handled keeps that outcome when it is due while the session says goodbye", async (t) => {
+  const { session, connection } = await openScripted(t, [KNOWN, null], { reconnect: { delay: () => 60_000 } });
+  const due = held(t);
+  const failed = fails(ask(session, { ...keyed, retry: { attempts: 2, backoff: () => HELD } }), late);
+  connection.fail(await connection.next(request), 102);
   await assertNoMore(session, connection);
   const lost = next(session, "disconnect");
   connection.socket.terminate();
   await lost;
-  for (const attempt of attempts) attempt();
-  await Promise.all(failed);
-  assert.equal(attempts.length, 3);
+  const closed = session.close();
+  due();
+  await failed;
+  await closed;
 });
 
 test("K-9 what may have been handled is not sent again when the broker may have forgotten the key", async (t) => {

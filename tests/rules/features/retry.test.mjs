@@ -14,8 +14,7 @@ import {
   text,
   varint,
 } from "../../support/wire.mjs";
-import { next, soon } from "../reconnection/support.mjs";
-import { assertError, fails, rejection } from "../support/client.mjs";
+import { fails, rejection } from "../support/client.mjs";
 import { SCRIPTED_ID } from "../support/endpoint.mjs";
 import { openScripted } from "./support.mjs";
 
@@ -121,17 +120,6 @@ test("K-8 without a backoff the client waits at random, and not for long", async
     waits.filter((ms) => expected.includes(ms)),
     expected,
   );
-});
-
-test("K-8 a request that finds no connection is sent when there is one", async (t) => {
-  const { server, session, connection } = await openScripted(t, [KNOWN, { code: 106, ...KNOWN }], { reconnect: soon });
-  const lost = next(session, "disconnect");
-  connection.socket.terminate();
-  await lost;
-  const sent = ask(session, { retry: { attempts: 1000, backoff: () => 1 } });
-  const again = await server.connection(1);
-  again.respond(await again.next(request), text("answer"));
-  assert.equal(await sent, "answer");
 });
 
 test("K-8 what may have been handled is sent again with its key, and not without one", async (t) => {
@@ -271,20 +259,6 @@ test("K-8 what is under way when the session closes is not sent again", async (t
   connection.socket.pause();
   await session.close();
   await sent;
-});
-
-test("K-8 what is under way when a session without a connection closes fails at once", async (t) => {
-  // To the goodbye there is no answer, for which the session waits.
-  const { session, connection } = await openScripted(t, [KNOWN, null], { reconnect: { delay: () => 60_000 } });
-  const sent = rejection(ask(session, keyed));
-  await connection.next(request);
-  const lost = next(session, "disconnect");
-  connection.socket.terminate();
-  await lost;
-  const closed = session.close();
-  const first = await Promise.race([sent, closed]);
-  assertError(first, { code: "SESSION_CLOSED", outcome: "unknown" });
-  await closed;
 });
 
 test("K-8 options that say nothing that can be done are refused", async (t) => {

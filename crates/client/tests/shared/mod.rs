@@ -132,6 +132,7 @@ macro_rules! every_test {
             }
             retries_of_recovery(network) {
                 a_request_that_finds_no_connection_is_sent_when_there_is_one
+                what_waits_for_a_connection_fails_when_the_session_closes
             }
             discovery(broker) {
                 sessions_are_counted_and_handlers_found

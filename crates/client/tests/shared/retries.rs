@@ -129,23 +129,44 @@ pub async fn what_waits_for_its_next_attempt_fails_when_the_session_closes(broke
 pub async fn a_request_that_finds_no_connection_is_sent_when_there_is_one(network: &impl Network) {
     let (session, messaging) = open(&network.url()).await;
     let path = unique("found");
-    messaging.add_request_handler(&path, async |_| Ok("here")).await.expect("registered");
+    let (told, mut telling) = mpsc::unbounded();
+    let handler = move |_: Request| {
+        let _ = told.unbounded_send(());
+        pending::<Result<(), Rejection>>()
+    };
+    messaging.add_request_handler(&path, handler).await.expect("registered");
     let mut events = session.events();
     network.take_down();
     while !matches!(events.next().await.expect("an open session"), SessionEvent::Disconnected { .. }) {}
-    let (tried, mut tries) = mpsc::unbounded();
-    let backoff = move |attempt| {
-        let _ = tried.unbounded_send(attempt);
-        Duration::from_millis(1)
+    let ask = |attempts| {
+        let retry = Retry::attempts(attempts).backoff(|_| panic!("it was not sent"));
+        messaging.send_request_to_path(&path, ()).retry(retry)
     };
-    let asking = messaging.send_request_to_path(&path, ()).timeout(LONG);
-    let bringing_up = async {
-        assert_eq!(tries.next().await, Some(1));
+    // One attempt is no repeat, and what has no connection in time was not sent.
+    for (attempts, timeout) in [(1, LONG), (2, Duration::from_millis(1))] {
+        let outcome = ask(attempts).timeout(timeout).await;
+        assert_eq!(error_of(outcome), ("NOT_CONNECTED".to_owned(), Outcome::NotSent));
+    }
+    // The first is polled before the other.
+    let sent = async {
         network.bring_up();
+        telling.next().await.expect("asked");
+        session.close().await;
     };
-    let asking = asking.retry(Retry::attempts(u32::MAX).backoff(backoff)).into_future();
-    let (answer, ()) = join!(asking, bringing_up);
-    assert_eq!(answer.expect("answered").decode(), Ok("here".to_owned()));
+    let (outcome, ()) = join!(ask(2).timeout(LONG).into_future(), sent);
+    assert_eq!(error_of(outcome), ("SESSION_CLOSED".to_owned(), Outcome::Unknown));
+}
+
+pub async fn what_waits_for_a_connection_fails_when_the_session_closes(network: &impl Network) {
+    let (session, messaging) = open(&network.url()).await;
+    let mut events = session.events();
+    network.take_down();
+    while !matches!(events.next().await.expect("an open session"), SessionEvent::Disconnected { .. }) {}
+    let asking = messaging.send_request_to_path("nowhere", ()).timeout(Duration::MAX).retry(Retry::attempts(2));
+    let (outcome, ()) = join!(asking.into_future(), async {
+        session.close().await;
+    });
+    assert_eq!(error_of(outcome), ("NOT_CONNECTED".to_owned(), Outcome::NotSent));
 }
 
 pub async fn what_would_come_to_the_same_again_is_not_sent_again(broker: &str) {
