@@ -15,6 +15,8 @@ export class Call extends Deferred {
   read;
   /** Called with why, if it fails. */
   failed;
+  /** Says more in the message of an error that it fails with. */
+  explain;
   /** What it fails with if the session ends before it begins again. */
   lastError;
   /** Gives a value that arrived, or a promise of it, if it is what was agreed. */
@@ -43,7 +45,7 @@ export class Call extends Deferred {
 
   /** Rejects the promise with an error that shows where the application called. */
   fail(error) {
-    this.reject(seenFrom(this.site, error));
+    this.reject(seenFrom(this.site, error, this.explain));
     this.failed?.(error);
   }
 

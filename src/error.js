@@ -75,9 +75,13 @@ function place(text) {
   return [file, line * 1e9 + +column];
 }
 
-/** An error of ours, showing where the application called; whatever else was thrown stays as it is. */
-export function seenFrom(site, error) {
+/**
+ * An error of ours, showing where the application called, and saying what `explain` says in addition; whatever else was thrown
+ * stays as it is.
+ */
+export function seenFrom(site, error, explain) {
   if (!(error instanceof MessagingError || error instanceof ConnectError)) return error;
+  explain?.(error);
   const lines = String(site.stack ?? "").split("\n");
   // V8 puts a heading line before the frames, the others have frames only.
   const heading = lines[0].startsWith("Error") ? [`${error.name}: ${error.message}`] : [];

@@ -934,7 +934,8 @@ export interface RequestOptions {
    * `idempotencyKey`, as `CONNECTION_LOST` or `REQUEST_TIME_OUT`, as long as the broker remembers the key. While there is no
    * connection it waits for one, and what was not sent is no attempt. All attempts together have the request's `timeout`, and
    * its `signal` ends them. If nothing helps, or the session is closed meanwhile, the promise rejects with the last error, or
-   * with the one that leaves open whether the request was handled. Default: one attempt.
+   * with the one that leaves open whether the request was handled; its message says how many attempts there were. Default: one
+   * attempt.
    *
    * @example
    * const { messaging } = session;

@@ -36,6 +36,11 @@ export function sendRepeatedly({ calls, life }, call, { retry, key, timeout, wai
     // Later attempts wait here: while they do, the broker may become another one.
     send(left(Infinity), wait && !call.lastError);
   };
+  call.explain = (error) => {
+    // Not what was left of it at last.
+    if (error.code === "TIMED_OUT") error.message = error.message.replace(/\d+/, Math.floor(timeout));
+    if (made > 1) error.message += ` (${made} attempts)`;
+  };
   call.tryAgain = (error) => {
     const { code, outcome } = error;
     // Nothing was sent, so it was no attempt; but without repeats it is the end.

@@ -27,6 +27,7 @@ export const INTERNAL_NAMES = [
   "deregisterHandler",
   "emit",
   "expectResponses",
+  "explain",
   "failAll",
   "filterAnswered",
   "filterEnded",

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 use antiphon_protocol::client as core;
 use antiphon_protocol::client::{FilterFault, Outcome};
@@ -25,7 +26,11 @@ use crate::value::{Value, ValueError};
 /// # }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestError(Cause);
+pub struct RequestError {
+    cause: Cause,
+    /// How often the request was sent.
+    attempts: u32,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Cause {
@@ -43,11 +48,20 @@ enum Cause {
 
 impl RequestError {
     pub(crate) fn unsendable(error: ValueError) -> Self {
-        Self(Cause::Unsendable(error))
+        Cause::Unsendable(error).into()
     }
 
     pub(crate) fn not_enough(values: u32, expected: u32, at_least: u32) -> Self {
-        Self(Cause::NotEnough { values, expected, at_least })
+        Cause::NotEnough { values, expected, at_least }.into()
+    }
+
+    /// Of a request that was sent so often, within `timeout`: not within what was left of that at last.
+    pub(crate) fn after(mut self, attempts: u32, timeout: Duration) -> Self {
+        if let Cause::Session(core::RequestError::TimedOut(time)) = &mut self.cause {
+            *time = timeout;
+        }
+        self.attempts = attempts;
+        self
     }
 
     /// The session is over.
@@ -58,7 +72,7 @@ impl RequestError {
     /// The stable name for programs, e.g. `TIMED_OUT`; `docs/errors.md` lists them.
     #[must_use]
     pub fn code(&self) -> Cow<'static, str> {
-        match &self.0 {
+        match &self.cause {
             Cause::Session(error) => error.code(),
             Cause::Unsendable(error) | Cause::Unreadable(error) => Cow::Borrowed(error.code()),
             Cause::NotEnough { .. } => Cow::Borrowed("NOT_ENOUGH"),
@@ -68,7 +82,7 @@ impl RequestError {
     /// Whether a handler may have run: what a caller must know before sending again.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
-        match &self.0 {
+        match &self.cause {
             Cause::Session(error) => error.outcome(),
             Cause::Unsendable(_) => Outcome::NotSent,
             Cause::Unreadable(_) => Outcome::Failed,
@@ -79,7 +93,7 @@ impl RequestError {
     /// The number that the other side gave, if it did.
     #[must_use]
     pub fn reason(&self) -> Option<ErrorReason> {
-        match &self.0 {
+        match &self.cause {
             Cause::Session(error) => error.reason(),
             _ => None,
         }
@@ -91,7 +105,7 @@ impl RequestError {
     /// [`Rejection::with_details`]: crate::Rejection::with_details
     #[must_use]
     pub fn details(&self) -> Option<Value> {
-        match &self.0 {
+        match &self.cause {
             Cause::Session(core::RequestError::Refused { details, .. }) if !details.is_empty() => {
                 Some(Value::new(DataType::Json, details.clone()))
             }
@@ -102,37 +116,44 @@ impl RequestError {
     /// Where a session filter does not parse; empty for other errors.
     #[must_use]
     pub fn faults(&self) -> &[FilterFault] {
-        match &self.0 {
+        match &self.cause {
             Cause::Session(core::RequestError::InvalidFilter(faults)) => faults,
             _ => &[],
         }
     }
 }
 
+impl From<Cause> for RequestError {
+    fn from(cause: Cause) -> Self {
+        Self { cause, attempts: 1 }
+    }
+}
+
 impl From<core::RequestError> for RequestError {
     fn from(error: core::RequestError) -> Self {
-        Self(Cause::Session(error))
+        Cause::Session(error).into()
     }
 }
 
 impl From<ValueError> for RequestError {
     /// Of a response that could not be read: a handler has run.
     fn from(error: ValueError) -> Self {
-        Self(Cause::Unreadable(error))
+        Cause::Unreadable(error).into()
     }
 }
 
 impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Cause::Session(error) => error.fmt(f),
-            Cause::Unsendable(error) => write!(f, "the request cannot be sent: {error}"),
-            Cause::Unreadable(error) => write!(f, "the response cannot be read: {error}"),
+        match &self.cause {
+            Cause::Session(error) => error.fmt(f)?,
+            Cause::Unsendable(error) => write!(f, "the request cannot be sent: {error}")?,
+            Cause::Unreadable(error) => write!(f, "the response cannot be read: {error}")?,
             Cause::NotEnough { values, expected, at_least } => write!(
                 f,
                 "only {values} of the {expected} matching sessions gave a response, at least {at_least} are needed"
-            ),
+            )?,
         }
+        if self.attempts > 1 { write!(f, " ({} attempts)", self.attempts) } else { Ok(()) }
     }
 }
 
@@ -141,4 +162,19 @@ impl std::error::Error for RequestError {}
 /// Of a response that is of another kind than was asked for, which the core does not let through.
 pub(crate) fn unexpected() -> RequestError {
     core::RequestError::MalformedResponse.into()
+}
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_after_several_attempts_tells_of_all_of_them() {
+        let error = |millis| RequestError::from(core::RequestError::TimedOut(Duration::from_millis(millis)));
+        let whole = Duration::from_millis(400);
+        assert_eq!(error(150).after(1, whole).to_string(), "no response within 400 ms");
+        assert_eq!(error(150).after(3, whole).to_string(), "no response within 400 ms (3 attempts)");
+        let lost = RequestError::from(core::RequestError::ConnectionLost);
+        assert!(lost.after(2, whole).to_string().ends_with("before the response arrived (2 attempts)"));
+    }
 }

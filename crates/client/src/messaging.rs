@@ -253,7 +253,7 @@ impl Ask {
     /// [key](Self::idempotency_key), as `CONNECTION_LOST` or `REQUEST_TIME_OUT`, as long as the broker remembers that. While there
     /// is no connection it waits for one, and what was not sent is no attempt. All attempts together have
     /// the [`timeout`](Self::timeout) of the request. If nothing helps, it fails with the last error, or with the one that
-    /// leaves open whether the request was handled. Default: one attempt.
+    /// leaves open whether the request was handled; its text says how many attempts there were. Default: one attempt.
     pub fn retry(mut self, retry: Retry) -> Self {
         self.retry = Some(retry);
         self

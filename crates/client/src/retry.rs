@@ -132,12 +132,12 @@ impl Attempts {
         if let Some(doubt) = &self.doubt
             && keeper != self.keeper
         {
-            return Err(doubt.clone());
+            return Err(self.whole(doubt.clone()));
         }
         if let Some(last) = &self.last
             && (self.left_to_repeat().is_zero() || core.state() == State::Closed)
         {
-            return Err(last.clone());
+            return Err(self.whole(last.clone()));
         }
         self.keeper = keeper;
         self.made += 1;
@@ -162,7 +162,7 @@ impl Attempts {
         let last = before.or_else(|| self.last.take().filter(|_| is_unsent)).unwrap_or(error);
         self.last = Some(last.clone());
         if !can_help || self.made >= self.retry.attempts {
-            return Err(last);
+            return Err(self.whole(last));
         }
         let most = self.left_to_repeat();
         let mut alarm = Alarm::default();
@@ -178,13 +178,18 @@ impl Attempts {
         let default = || reconnect_delay(self.made, platform::random());
         let wait = self.retry.backoff.as_ref().map_or_else(default, |backoff| backoff(self.made));
         if wait >= most {
-            return Err(last);
+            return Err(self.whole(last));
         }
         set(wait);
         select! {
             () = Box::pin(alarm.ring()).fuse() => Ok(()),
-            _ = shared.closed.clone().fuse() => Err(last),
+            _ = shared.closed.clone().fuse() => Err(self.whole(last)),
         }
+    }
+
+    /// An error that tells of all attempts.
+    fn whole(&self, error: RequestError) -> RequestError {
+        error.after(self.made, self.patience.timeout)
     }
 
     /// The time for further attempts.

@@ -36,6 +36,9 @@ const send = {
 const ask = send[SEND_TO_PATH];
 const request = { service: SEND_TO_PATH };
 
+/** The message of the last error of so many attempts. */
+const made = (message, attempts) => (attempts > 1 ? `${message} (${attempts} attempts)` : message);
+
 /** Asserts that no request comes any more. */
 async function assertNoMore(session, connection) {
   const pinged = session.ping();
@@ -98,7 +101,7 @@ test("K-8 attempts are all that are made, and the last error is the outcome", as
     for (let attempt = 1; attempt <= attempts; attempt += 1) {
       connection.fail(await connection.next(request), 10001, `busy ${attempt}`);
     }
-    await fails(sent, { ...busy, message: `busy ${attempts}` });
+    await fails(sent, { ...busy, message: made(`busy ${attempts}`, attempts) });
     await assertNoMore(session, connection);
   }
 });
@@ -166,7 +169,8 @@ test("K-8 all attempts share the request's time, and say what is left of it", as
     lefts.push(message.headers.timeLeft);
     if (attempt < 3) connection.fail(message, 10001);
   }
-  await fails(sent, timedOut);
+  // Of the whole.
+  await fails(sent, { ...timedOut, message: "no response within 1500 ms (3 attempts)" });
   const took = performance.now() - start;
   assert.ok(took > 1450 && took < 3000, `${took} ms`);
   assert.equal(lefts[0], 1500);

@@ -66,6 +66,8 @@ pub async fn attempts_are_all_that_are_made(broker: &str) {
         outcome
     };
     let outcome = until(first, trying).await;
+    let text = outcome.as_ref().map_err(ToString::to_string).expect_err("refused");
+    assert!(text.ends_with(" (3 attempts)"), "{text}");
     assert_eq!(error_of(outcome), ("BUSY".to_owned(), Outcome::Refused));
     assert_eq!(tries.load(Ordering::Relaxed), 2);
 }
