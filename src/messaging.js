@@ -137,6 +137,9 @@ export class Messaging {
         }
         // The promise is kept: nobody else hears of it. With the session it ends without a word.
         call.failed = (error) => life.state === "closed" || report(error);
+        call.explain = (error) => {
+          error.message = `the watch of ${path} is over: ${error.code}, ${error.message}; call watchHandlers again`;
+        };
         return { close: async () => calls.giveUp(call, abandon) };
       };
     });

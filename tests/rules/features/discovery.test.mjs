@@ -332,7 +332,9 @@ test("W-4 a watch is over that the broker refuses to take again, and the error i
   assert.deepEqual(told, [ONE]);
   assert.deepEqual(
     errors.map(({ code, message }) => [code, message]),
-    [["CLUSTER_ROUTING", "no room"]],
+    [["CLUSTER_ROUTING", "the watch of a/b is over: CLUSTER_ROUTING, no room; call watchHandlers again"]],
   );
+  // As the console shows it.
+  assert.match(errors[0].stack, /^MessagingError: the watch of a\/b is over/);
   await watch.close();
 });
