@@ -7,7 +7,7 @@ import { launchBrowser } from "../../support/browser.mjs";
 import { assembleSite } from "../../support/site.mjs";
 
 const AA_CONTRAST = 4.5; // WCAG 2.2, 1.4.3
-export const PATIENCE = 10_000; // ms until something that must appear counts as missing
+export const PATIENCE = 30_000; // ms until something that must appear counts as missing
 
 /** What the client says where a handler throws. */
 export const HANDLER_FAILED = /^antiphon: the request handler for \S+ failed/;
