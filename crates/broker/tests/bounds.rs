@@ -11,7 +11,7 @@ use antiphon_broker::core::access::Access;
 use antiphon_broker::core::{Broker, BrokerConfig};
 use antiphon_broker::net::{Limits, Server, Traffic, serve};
 use antiphon_protocol::wire::handshake::ResponseCode;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::RwLock;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -73,6 +73,38 @@ async fn broker(traffic: Traffic) -> u16 {
     let server = Server { limits, ..Server::development(broker) };
     tokio::spawn(serve(vec![listener], server, std::future::pending()));
     port
+}
+
+/// M-23.
+#[cfg(target_os = "linux")] // Other systems have no other addresses of their own without being told.
+#[tokio::test]
+async fn whoever_comes_from_elsewhere_does_not_wait_for_all_that_strangers_ask_for() {
+    let _beside = ALONE.read().await;
+    let port = broker(Traffic::default()).await;
+    let connect = async |address: &str| {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind(address.parse().expect("an address")).expect("an address of this machine");
+        socket.connect(([127, 0, 0, 1], port).into()).await.expect("a connection")
+    };
+    let mut strangers = Vec::new();
+    for _ in 0..64 {
+        strangers.push(connect("127.0.0.2:0").await);
+    }
+    let neighbour = connect("127.0.0.1:0").await;
+    // All of it is there before the broker, which is on the same thread, gets to any.
+    let page = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    for stranger in &strangers {
+        assert_eq!(stranger.try_write(&page.repeat(20)).expect("room"), 20 * page.len());
+    }
+    neighbour.try_write(page).expect("room");
+    timeout(LONG, neighbour.readable()).await.expect("in time").expect("an answer");
+    let mut answer = vec![0; MIB];
+    let answers = |stranger: &TcpStream| match stranger.try_read(&mut answer) {
+        Ok(length) => answer[..length].windows(8).filter(|bytes| bytes == b"HTTP/1.1").count(),
+        Err(_) => 0,
+    };
+    let before: usize = strangers.iter().map(answers).sum();
+    assert!(before < 32, "{before} of {} were served before", 64 * 20);
 }
 
 /// L-3, V7.

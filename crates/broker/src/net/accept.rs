@@ -24,7 +24,9 @@ use tokio::time::{Instant, Sleep, sleep, timeout, timeout_at};
 use super::admission::{Admission, Admitted, TooMany};
 use super::entrance::{Current, Via};
 use super::forwarded;
+use super::hub::Hub;
 use super::limits::Limits;
+use super::rounds::Place;
 use super::socket::Socket;
 
 /// How long one that may not come in has to read why, and how many may do so at a time. Further ones are just closed.
@@ -41,6 +43,7 @@ pub(super) struct Acceptor {
     entrance: Arc<Current>,
     admission: Arc<Admission>,
     limits: Limits,
+    hub: Arc<Hub>,
     open: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
     stopping: watch::Sender<()>,
@@ -55,10 +58,16 @@ pub(super) struct Permit(
 
 impl Acceptor {
     /// `router` answers requests; among its extensions are [`Via`] and [`Permit`].
-    pub fn new(router: Router, entrance: Arc<Current>, admission: Arc<Admission>, limits: Limits) -> Self {
+    pub fn new(
+        router: Router,
+        entrance: Arc<Current>,
+        admission: Arc<Admission>,
+        limits: Limits,
+        hub: Arc<Hub>,
+    ) -> Self {
         let open = Arc::new(Semaphore::new(limits.max_connections as usize));
         let (refusals, stopping) = (Arc::new(Semaphore::new(MAX_REFUSALS)), watch::Sender::new(()));
-        Self { router, entrance, admission, limits, open, refusals, stopping }
+        Self { router, entrance, admission, limits, hub, open, refusals, stopping }
     }
 
     /// Takes the connections of a listener, for ever.
@@ -109,6 +118,7 @@ impl Acceptor {
             router: self.router.clone(),
             entrance: self.entrance.clone(),
             admission: self.admission.clone(),
+            hub: self.hub.clone(),
             patience: self.limits.handshake_timeout,
             max_head_bytes: self.limits.max_head_bytes,
             stopping: self.stopping.subscribe(),
@@ -146,6 +156,7 @@ struct Newcomer {
     router: Router,
     entrance: Arc<Current>,
     admission: Arc<Admission>,
+    hub: Arc<Hub>,
     patience: Duration,
     max_head_bytes: usize,
     stopping: watch::Receiver<()>,
@@ -179,17 +190,23 @@ impl Newcomer {
                 }
             }
         }
+        // A proxy connects for many, and for whom it does is in the head of the request.
+        let is_known = !self.entrance.borrow().trusts(peer);
+        let mut place = is_known.then(|| self.hub.place_of(peer));
+        if let Some(place) = &mut place {
+            timeout_at(deadline, place.step()).await?;
+        }
         let tls = self.entrance.borrow().tls.clone();
         let is_tls = tls.is_some();
         let socket = match tls {
             Some(config) => {
                 let begun = std::mem::take(&mut begun);
                 // Boxed, since all that it needs is over when it is done.
-                Box::pin(timeout_at(deadline, Socket::with_tls(stream, config, begun))).await??
+                Box::pin(timeout_at(deadline, Socket::with_tls(stream, config, begun, &mut place))).await??
             }
             None => Socket::Plain(stream),
         };
-        let wire = Wire { socket, begun: begun.into(), patience: self.patience, stalled: None };
+        let wire = Wire { socket, place, begun: begun.into(), patience: self.patience, stalled: None };
         let permit = Permit(Arc::new((permit, admitted)));
         let router = self.router.layer(Extension(permit)).layer(Extension(Via { peer, is_tls }));
         let connection = http1::Builder::new()
@@ -218,20 +235,23 @@ impl Newcomer {
     }
 }
 
-/// The connection, once the response is sent, and what has come on it already.
-pub(super) async fn opened(upgrading: OnUpgrade) -> Option<(Socket, Bytes)> {
+/// The connection, once the response is sent; its place, if its address was known before the request; and what has come on
+/// it already.
+pub(super) async fn opened(upgrading: OnUpgrade) -> Option<(Socket, Option<Place>, Bytes)> {
     let upgraded: Result<Upgraded, _> = upgrading.await;
     // It was put there by `serve`.
     let parts = upgraded.ok()?.downcast::<TokioIo<Wire>>().ok()?;
-    let Wire { socket, begun, .. } = parts.io.into_inner();
+    let Wire { socket, place, begun, .. } = parts.io.into_inner();
     let head = if begun.is_empty() { parts.read_buf } else { [parts.read_buf, begun].concat().into() };
-    Some((socket, head))
+    Some((socket, place, head))
 }
 
-/// A connection as HTTP has it: what was read already comes first, and a client that takes nothing of its answer for too
-/// long is gone.
+/// A connection as HTTP has it: what was read already comes first, each read is a step, and a client that takes nothing of
+/// its answer for too long is gone.
 struct Wire {
     socket: Socket,
+    /// Among those of its address, if that is known.
+    place: Option<Place>,
     begun: Bytes,
     patience: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
@@ -260,13 +280,20 @@ impl AsyncRead for Wire {
         context: &mut Context<'_>,
         room: &mut ReadBuf<'_>,
     ) -> Poll<Result<(), Error>> {
+        if let Some(place) = &mut self.place {
+            ready!(place.poll(context));
+        }
         if self.begun.has_remaining() {
             let length = self.begun.len().min(room.remaining());
             let begun = self.begun.split_to(length);
             room.put_slice(&begun);
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.socket).poll_read(context, room)
+        ready!(Pin::new(&mut self.socket).poll_read(context, room))?;
+        if let Some(place) = &self.place {
+            place.stepped();
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -55,8 +55,10 @@ thread_local! {
 
 /// Serves a connection until either end has closed it. `head` is what came together with the request that opened it,
 /// and `asked` what the client asks for; if nothing, that comes in the first message. Messages have up to `limit` bytes.
+#[expect(clippy::too_many_arguments, reason = "it is called once, by whoever has all of this")]
 pub(super) async fn run(
     socket: Socket,
+    place: Place,
     head: Bytes,
     limit: usize,
     hub: &Arc<Hub>,
@@ -66,7 +68,7 @@ pub(super) async fn run(
 ) {
     let (source, sink) = socket.into_split();
     let outbox = Arc::new(Outbox::new(sink, hub.queues()));
-    let (decoder, share, place) = (Decoder::new(limit), Share::new(hub.arriving()), hub.place_of(&arrival.client_ip));
+    let (decoder, share) = (Decoder::new(limit), Share::new(hub.arriving()));
     let mut reader = Reader { source, decoder, share, place, outbox, connection: None, signed: Instant::now() };
     // As long as the connection is open, nothing is kept of how it was opened.
     let end = match Box::pin(reader.open(head, hub, asked, first, arrival)).await {
@@ -151,20 +153,24 @@ impl Reader {
     /// Reads until there is a first message.
     async fn read_first(&mut self, first: &mut FirstMessage) -> Result<Arrived, End> {
         loop {
-            let outbox = &self.outbox;
+            let Self { source, share, place, outbox, .. } = self;
             if let Some(arrived) = first.arrive(|payload| outbox.pong(payload)) {
                 return Ok(arrived);
             }
             outbox.flush();
-            self.share.hold(first.memory(), outbox);
-            let read = poll_fn(|context| match self.outbox.poll_flush(context) {
-                Status::Open => pin!(self.source.read_buf(first.room())).poll(context).map_err(|error| broken(&error)),
+            share.hold(first.memory(), outbox);
+            let read = poll_fn(|context| match outbox.poll_flush(context) {
+                Status::Open => {
+                    ready!(place.poll(context));
+                    pin!(source.read_buf(first.room())).poll(context).map_err(|error| broken(&error))
+                }
                 Status::Closing | Status::Closed => Poll::Ready(Err(End::Ours)),
                 Status::Broken => Poll::Ready(Err(End::Broken)),
             });
             if read.await? == 0 {
                 return Err(End::Broken);
             }
+            place.stepped();
         }
     }
 
@@ -228,9 +234,11 @@ impl Reader {
         loop {
             let read = poll_fn(|context| {
                 self.outbox.poll_flush(context);
+                ready!(self.place.poll(context));
                 BUFFER.with_borrow_mut(|buffer| {
                     let mut room = ReadBuf::new(buffer);
                     let read = ready!(Pin::new(&mut self.source).poll_read(context, &mut room));
+                    self.place.read(room.filled().len());
                     Poll::Ready(read.is_ok() && !room.filled().is_empty())
                 })
             });
@@ -287,7 +295,7 @@ impl Reader {
         let decoded = self.decoder.decode(bytes, |incoming| intake.take(incoming));
         intake.show_life(&mut self.signed);
         let (end, has_to_wait) = intake.finish(decoded);
-        if has_to_wait {
+        if has_to_wait || self.connection.is_none() {
             self.place.read(length);
         }
         end

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -154,9 +154,8 @@ impl Hub {
     }
 
     /// The place of a connection from an address among all that come from there.
-    pub fn place_of(&self, address: &str) -> Place {
-        // Every address is one.
-        self.rounds.join(Network::of(address.parse().unwrap_or(Ipv4Addr::UNSPECIFIED.into())))
+    pub fn place_of(&self, address: IpAddr) -> Place {
+        self.rounds.join(Network::of(address))
     }
 
     /// Waits for its turn. Nothing if it is over, or if the core panicked: nobody knows what it would do.

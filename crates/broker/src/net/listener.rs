@@ -9,7 +9,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Extension, Request, State};
 use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderMap, StatusCode};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, post};
 use futures_util::future::join_all;
@@ -108,8 +108,9 @@ pub async fn serve(listeners: Vec<TcpListener>, server: Server, stop: impl Futur
         .route_layer(from_fn_with_state(entrance.clone(), only_allowed_pages))
         .fallback(page)
         .layer(from_fn_with_state(entrance.clone(), add_security_headers))
+        .layer(from_fn_with_state(shared.clone(), in_turns))
         .with_state(shared);
-    let acceptor = Acceptor::new(router, entrance, admission, limits);
+    let acceptor = Acceptor::new(router, entrance, admission, limits, hub.clone());
     // A task of its own, since the one that all others come from has its turn more often than they.
     let mut time = JoinSet::new();
     time.spawn({
@@ -173,6 +174,18 @@ impl Shared {
     }
 }
 
+/// Answers a request when the address that it comes from has its turn: many may come on one connection at once.
+async fn in_turns(
+    State(shared): State<Arc<Shared>>,
+    Extension(via): Extension<Via>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let client = shared.entrance.borrow().client(via, request.headers());
+    shared.hub.place_of(client).step().await;
+    next.run(request).await
+}
+
 async fn page(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     shared.site.respond(request.method(), request.uri().path(), request.headers())
 }
@@ -199,13 +212,13 @@ async fn upgrade(
         tracing::error!(%error, "the system gives no random bytes");
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
-    let client_ip = client.to_string();
-    let arrival = Box::new(Arrival { client_ip, start_time: milliseconds_since_1970(), random });
+    let arrival = Box::new(Arrival { client_ip: client.to_string(), start_time: milliseconds_since_1970(), random });
     let upgrading = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
-        if let Some((socket, head)) = opened(upgrading).await {
+        if let Some((socket, place, head)) = opened(upgrading).await {
             let Shared { hub, first_message, max_message_size, .. } = &*shared;
-            connection::run(socket, head, *max_message_size, hub, asked, *first_message, arrival).await;
+            let place = place.unwrap_or_else(|| hub.place_of(client));
+            connection::run(socket, place, head, *max_message_size, hub, asked, *first_message, arrival).await;
         }
         drop((permit, admitted));
     });

@@ -2,9 +2,13 @@
 //! put aside since the client has had its share. So whoever comes from elsewhere waits for that, and not until all of them
 //! were read from, however many they are. Whoever asks for no more than its share does not notice.
 //!
+//! What is done on a connection without a session is shared out as well, in steps: HTTP, TLS and a login are much work for few
+//! bytes.
+//!
 //! A round is what happens between two turns of the task that [`Rounds::run`] is: everything that was ready before it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
@@ -18,6 +22,8 @@ use crate::core::give_back;
 const BYTES_IN_A_ROUND: usize = 64 << 10;
 /// What a read counts for besides its bytes.
 const READ: usize = 512;
+/// What a step without a session counts for: each of those that open a connection takes about an eighth of a millisecond.
+const STEP: usize = 8 << 10;
 /// Connections of one address that have waited, and are read from in the next round.
 const READ_NEXT: usize = 4;
 
@@ -142,6 +148,17 @@ impl Place {
         Poll::Pending
     }
 
+    /// Resolves when a step may be taken without a session, which is counted.
+    pub async fn step(&mut self) {
+        poll_fn(|context| self.poll(context)).await;
+        self.stepped();
+    }
+
+    /// A step was taken.
+    pub fn stepped(&self) {
+        self.read(STEP);
+    }
+
     /// So many bytes were read, of a kind that is shared out.
     pub fn read(&self, bytes: usize) {
         let more = READ + bytes;
@@ -166,6 +183,7 @@ impl Drop for Place {
 mod tests {
     use std::future::poll_fn;
     use std::net::{IpAddr, Ipv4Addr};
+    use std::pin::pin;
 
     use super::*;
 
@@ -213,6 +231,17 @@ mod tests {
         assert!(may_read(&mut places[0]));
         drop(places);
         assert!(lock(&rounds.lanes).is_empty() && lock(&rounds.spent).is_empty());
+    }
+
+    /// M-23.
+    #[test]
+    fn a_few_steps_without_a_session_are_a_round() {
+        let rounds = Arc::new(Rounds::default());
+        let mut places: Vec<_> = (0..100).map(|_| rounds.join(network(1))).collect();
+        let mut context = Context::from_waker(Waker::noop());
+        let steps = places.iter_mut().map(|place| pin!(place.step()).poll(&mut context));
+        let taken = steps.filter(Poll::is_ready).count();
+        assert!((4..=16).contains(&taken), "{taken}");
     }
 
     #[tokio::test]

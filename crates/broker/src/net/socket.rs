@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::records::Records;
+use super::rounds::Place;
 
 /// A connection as HTTP needs it.
 pub(super) enum Socket {
@@ -31,10 +32,23 @@ pub(super) enum Sink {
 }
 
 impl Socket {
-    /// The server's end of TLS, when the handshake is done; `begun` is what was read already.
-    pub async fn with_tls(mut stream: TcpStream, config: Arc<ServerConfig>, begun: Vec<u8>) -> Result<Self, Error> {
+    /// The server's end of TLS, when the handshake is done, of which each part that comes is a step; `begun` is what was read
+    /// already.
+    pub async fn with_tls(
+        mut stream: TcpStream,
+        config: Arc<ServerConfig>,
+        begun: Vec<u8>,
+        place: &mut Option<Place>,
+    ) -> Result<Self, Error> {
         let mut records = Records::new(config, begun).map_err(Error::other)?;
-        std::future::poll_fn(|context| records.poll_handshake(&mut stream, context)).await?;
+        std::future::poll_fn(|context| {
+            if let Some(place) = place {
+                ready!(place.poll(context));
+                place.stepped();
+            }
+            records.poll_handshake(&mut stream, context)
+        })
+        .await?;
         Ok(Self::Tls(Box::new((stream, records))))
     }
 
