@@ -214,6 +214,28 @@ test("without a file descriptor left the broker goes on, says so now and then, c
   await ada.close();
 });
 
+test("the broker takes as many file descriptors as its connections need, or says that there are fewer", {
+  skip: process.platform !== "linux" && "the limits of a process are looked up as Linux tells them",
+}, async (t) => {
+  const of = async (limit) => {
+    const command = [`--nofile=${limit}`, binary, "--listen", "127.0.0.1:0", "--max-connections", "1500"];
+    const broker = await startBroker(command, { binary: "/usr/bin/prlimit" });
+    t.after(() => broker.stop());
+    const read = (name) => readFileSync(`/proc/${broker.process.pid}/${name}`, "utf8");
+    const [, soft, hard] = /Max open files +(\d+) +(\d+)/.exec(read("limits"));
+    return { broker, limits: `${soft}:${hard}`, room: Number(/FDSize:\s+(\d+)/.exec(read("status"))[1]) };
+  };
+  const few = /WARN .*fewer open files .*open=1000 needed=1756/;
+  const enough = await of("256:4000");
+  assert.equal(enough.limits, "1756:4000");
+  // It does not grow while connections come, since a process with several threads stands still meanwhile.
+  assert.ok(enough.room >= 1756, `${enough.room}`);
+  assert.doesNotMatch(enough.broker.log(), /open files/);
+  const scarce = await of("256:1000");
+  assert.equal(scarce.limits, "1000:1000");
+  await scarce.broker.logged(few);
+});
+
 test("a log in JSON has one object in each line, and one in text no character that steers a terminal (V17)", async (t) => {
   const nasty = "a\u001b[31m\nINFO forged: \u009b31m\r\u0000";
   const logOf = async (format) => {

@@ -2,6 +2,7 @@
 
 #![deny(unsafe_code)]
 
+mod descriptors;
 mod logging;
 mod memory;
 mod prepare;
@@ -87,7 +88,11 @@ fn check(settings: &Settings) -> Result<String, Fault> {
 }
 
 fn start(sources: Sources, settings: Settings) -> ExitCode {
+    let descriptors = descriptors::make_room(settings.limits.max_connections);
     let logging = Logging::start(settings.log, settings.log_format);
+    if let Some((open, needed)) = descriptors {
+        tracing::warn!(open, needed, "there may be fewer open files (ulimit -n) than max_connections needs");
+    }
     let mut runtime = match settings.threads {
         1 => Builder::new_current_thread(),
         _ => Builder::new_multi_thread(),
