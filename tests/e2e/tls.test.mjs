@@ -1,11 +1,14 @@
-// Over TLS, with a test authority: a page in a browser that trusts its certificate, and a program in Node.js that trusts
-// the authority by NODE_EXTRA_CA_CERTS.
+// Over TLS, with a test authority: a page in a browser that trusts its certificate, a program in Node.js that trusts the
+// authority by NODE_EXTRA_CA_CERTS, and one in Rust that does by SSL_CERT_FILE.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { join } from "node:path";
 import { test } from "node:test";
 import { promisify } from "node:util";
-import { fromRoot } from "../../scripts/lib/paths.mjs";
+import { example } from "../../scripts/lib/crates.mjs";
+import { fromRoot, target } from "../../scripts/lib/paths.mjs";
+import { cargo } from "../../scripts/lib/run.mjs";
 import { startAuthority } from "../support/authority.mjs";
 import { startBroker } from "../support/broker.mjs";
 import { launchBrowser } from "../support/browser.mjs";
@@ -71,4 +74,21 @@ test("N-5 a program connects by wss, if Node.js is told which authority to trust
     });
   assert.equal((await run({ NODE_EXTRA_CA_CERTS: authority.file })).stdout, "connected\n");
   assert.equal((await run({})).stdout, "CONNECTION_ERROR\n");
+});
+
+test("N-5 a program in Rust connects by wss, if it is told which authority to trust, and says so if not", async (t) => {
+  await cargo(...example);
+  const { authority, broker } = await start(t);
+  const program = join(target, "debug", "antiphon-example");
+  /** What it ends with: even if it connects, there is nobody for it to greet. */
+  const run = (file) =>
+    promisify(execFile)(program, [broker.url], {
+      env: { ...process.env, SSL_CERT_FILE: file, SSL_CERT_DIR: "" },
+    }).then(
+      () => assert.fail("it greeted somebody"),
+      ({ stderr }) => stderr,
+    );
+  assert.match(await run(authority.file), /no session handles greetings/);
+  assert.match(await run(startAuthority(t).file), /the name of one that is trusted here, but another key/);
+  assert.match(await run("no such file"), /no certificates of authorities here .*no such file.*set SSL_CERT_FILE/);
 });

@@ -7,7 +7,7 @@ use antiphon_protocol::features::Features;
 use antiphon_protocol::wire::handshake::Credentials;
 
 use crate::lock::Ref;
-use crate::platform::{self, BoxFuture, MaybeSend, MaybeSync, SharedFn};
+use crate::platform::{self, BoxFuture, MaybeSend, MaybeSync, SharedFn, Trust};
 
 /// The options of a session. What is not set is as `Options::new()` says.
 ///
@@ -26,6 +26,7 @@ pub struct Options {
     pub(crate) credentials: CredentialsSource,
     /// How long to wait before an attempt to reconnect, counted from 1.
     pub(crate) retry_delay: Option<SharedFn<u32, Duration>>,
+    pub(crate) trust: Trust,
 }
 
 /// Gives credentials for each connection, or says why there are none.
@@ -46,7 +47,7 @@ impl Options {
             features: Features::ALL,
             ..ClientConfig::default()
         };
-        Self { config, credentials: always(Credentials::None), retry_delay: None }
+        Self { config, credentials: always(Credentials::None), retry_delay: None, trust: Trust::default() }
     }
 
     /// Who connects. Default: nobody in particular.
@@ -138,6 +139,24 @@ impl Options {
     pub fn batching(mut self, batching: bool) -> Self {
         let others = self.config.features & !Features::BATCHING;
         self.config.features = if batching { others | Features::BATCHING } else { others };
+        self
+    }
+
+    /// Authorities to trust beside those of the system: certificates in PEM form, as in `ca.pem`. May be called several
+    /// times. If something else is in it, [`connect`](crate::connect) says so at a `wss://` address. Browsers decide by
+    /// themselves, and have none of this.
+    ///
+    /// ```no_run
+    /// # fn example() -> std::io::Result<()> {
+    /// # use antiphon_client::Options;
+    /// let options = Options::new().trusted_roots(std::fs::read("ca.pem")?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(all(feature = "tls", not(target_arch = "wasm32")))]
+    #[must_use]
+    pub fn trusted_roots(mut self, pem: impl AsRef<[u8]>) -> Self {
+        self.trust.add(pem.as_ref());
         self
     }
 

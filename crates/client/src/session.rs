@@ -38,8 +38,8 @@ use crate::task::Task;
 /// # }
 /// ```
 ///
-/// Natively it needs a tokio runtime with time and IO, and takes `ws://` only. When the future is dropped, the session is
-/// closed.
+/// Natively it needs a tokio runtime with time and IO; `wss://` needs the feature `tls`, which is on unless the program says
+/// otherwise. When the future is dropped, the session is closed.
 ///
 /// # Errors
 ///

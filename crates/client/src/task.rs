@@ -174,7 +174,7 @@ impl Host for Task {
     }
 
     fn open(&mut self, connection: ConnectionId, url: String) {
-        self.socket = Some((connection, Socket::open(url, self.options.config.max_message_size)));
+        self.socket = Some((connection, Socket::open(url, self.options.config.max_message_size, &self.options.trust)));
     }
 
     fn send(&mut self, frame: Frame) {

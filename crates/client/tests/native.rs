@@ -190,11 +190,13 @@ async fn a_server_that_says_nothing_is_given_the_time_of_the_options() {
     assert_eq!(error.code, ConnectCode::ConnectionTimeout);
 }
 
+#[cfg(not(feature = "tls"))]
 #[tokio::test]
-async fn what_only_tls_could_carry_is_not_connected_to() {
+async fn a_program_without_tls_is_told_which_feature_it_lacks() {
     let broker = TestBroker::start().await;
     let error = connect(&broker.url.replace("ws://", "wss://"), Options::new()).await.expect_err("no session");
-    assert_eq!(error.code, ConnectCode::ConnectionError);
+    assert_eq!((error.code, error.is_retryable), (ConnectCode::ConnectionError, false));
+    assert!(error.to_string().contains("the feature `tls` of antiphon-client"), "{error}");
 }
 
 #[tokio::test]

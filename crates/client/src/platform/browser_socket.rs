@@ -15,6 +15,10 @@ use crate::driver::ABNORMAL;
 /// The bytes of a message that has arrived.
 pub(crate) type MessageBytes = Vec<u8>;
 
+/// Browsers decide whom they trust.
+#[derive(Clone, Default)]
+pub(crate) struct Trust(());
+
 /// A WebSocket that is opening, open or gone. Closes when it is dropped.
 pub(crate) struct Socket {
     /// None if it was refused at once.
@@ -33,7 +37,7 @@ struct Listeners {
 
 impl Socket {
     /// Starts opening a WebSocket at `url`. The size of messages is bounded by the browser, and looked at by the core.
-    pub fn open(url: String, _max_message_size: usize) -> Self {
+    pub fn open(url: String, _max_message_size: usize, _trust: &Trust) -> Self {
         let (tell, events) = mpsc::unbounded();
         let refused = |reason: String| {
             let (tell, events) = mpsc::unbounded();

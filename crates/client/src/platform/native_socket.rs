@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::{pending, poll_fn};
+use std::io::ErrorKind;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use super::SocketEvent;
+use super::{SocketEvent, Trust, tls};
 
 /// The bytes of a message that has arrived.
 pub(crate) type MessageBytes = Bytes;
@@ -34,7 +35,7 @@ enum State {
     Gone,
 }
 
-type WebSocket = WebSocketStream<TcpStream>;
+type WebSocket = WebSocketStream<tls::Stream>;
 
 #[derive(Default)]
 struct Unwritten {
@@ -60,9 +61,10 @@ const READ_BUFFER: usize = 8 << 10;
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Socket {
-    /// Starts opening a WebSocket at `url` (`ws://` only). Messages from the server may have `max_message_size` bytes.
-    pub fn open(url: String, max_message_size: usize) -> Self {
-        Self { state: State::Opening(Box::pin(open(url, max_message_size))), unwritten: Unwritten::default() }
+    /// Starts opening a WebSocket at `url`. Messages from the server may have `max_message_size` bytes.
+    pub fn open(url: String, max_message_size: usize, trust: &Trust) -> Self {
+        let opening = Box::pin(open(url, max_message_size, trust.clone()));
+        Self { state: State::Opening(opening), unwritten: Unwritten::default() }
     }
 
     /// Queues a binary message; [`Self::next`] writes it.
@@ -111,25 +113,34 @@ impl Socket {
     }
 }
 
-async fn open(url: String, max_message_size: usize) -> Result<WebSocket, SocketEvent> {
+async fn open(url: String, max_message_size: usize, trust: Trust) -> Result<WebSocket, SocketEvent> {
     let refused = |reason: String| SocketEvent::Gone { reason, can_pass: false };
     let request = url.into_client_request().map_err(|error| refused(error.to_string()))?;
     let uri = request.uri();
-    if uri.scheme_str() != Some("ws") {
-        return Err(refused("only ws:// can be connected to".into()));
-    }
     let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
-    let port = uri.port_u16().unwrap_or(80);
+    let (tls, port) = match uri.scheme_str() {
+        Some("wss") => (Some(trust.prepare(&host).await.map_err(refused)?), 443),
+        _ => (None, 80),
+    };
+    let port = uri.port_u16().unwrap_or(port);
+    let is_encrypted = tls.is_some();
     let stream = TcpStream::connect((host.as_str(), port)).await;
     let stream = stream.map_err(|error| gone(format!("{host}:{port}: {error}")))?;
     // A request is a small message that somebody waits for.
     stream.set_nodelay(true).map_err(gone)?;
+    let stream = match tls {
+        Some(tls) => tls.shake_hands(stream).await?,
+        None => tls::plain(stream),
+    };
     // A batch may be larger than each message in it may be.
     let limit = Some(max_message_size.max(MAX_BATCH_BYTES));
     let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER).max_message_size(limit).max_frame_size(limit);
     match client_async_with_config(request, stream, Some(config)).await {
         Ok((web_socket, _)) => Ok(web_socket),
         Err(Error::Http(response)) => Err(refusal(response.status())),
+        Err(Error::Protocol(ProtocolError::HttparseError(_))) if !is_encrypted => {
+            Err(refused(format!("what answers at {host}:{port} does not speak HTTP; is it a wss:// address?")))
+        }
         Err(error) => Err(gone(error)),
     }
 }
@@ -173,6 +184,10 @@ async fn exchange(
                 Some(Ok(_)) => {}
                 Some(Err(error @ Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => {
                     return gone(error);
+                }
+                // The same over TLS, which calls it something else.
+                Some(Err(Error::Io(error))) if error.kind() == ErrorKind::UnexpectedEof => {
+                    return gone(ProtocolError::ResetWithoutClosingHandshake);
                 }
                 Some(Err(error @ (Error::Capacity(_) | Error::Protocol(_) | Error::Utf8(_)))) => {
                     return SocketEvent::Violation(error.to_string());

@@ -42,9 +42,10 @@ impl TestBroker {
         Self::serving(Server { identities, ..Server::development(broker) }).await
     }
 
-    async fn serving(server: Server) -> Self {
+    pub async fn serving(server: Server) -> Self {
+        let scheme = if server.entrance.borrow().tls.is_some() { "wss" } else { "ws" };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let url = format!("ws://{}/diffusion", listener.local_addr().expect("an address"));
+        let url = format!("{scheme}://{}/diffusion", listener.local_addr().expect("an address"));
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(async {
             serve(vec![listener], server, async { drop(stopped.await) }).await;
@@ -54,6 +55,12 @@ impl TestBroker {
 
     pub async fn connect(&self) -> Session {
         connect(&self.url, Options::new().reconnect_timeout(Duration::ZERO)).await.expect("connected")
+    }
+
+    /// The scheme of its address, and its host and port.
+    fn parts(&self) -> (&str, &str) {
+        let (scheme, rest) = self.url.split_once("://").expect("a URL");
+        (scheme, rest.trim_end_matches("/diffusion"))
     }
 
     /// Tells it to stop, with no time for what is under way.
@@ -67,6 +74,8 @@ impl TestBroker {
 pub struct Cable {
     pub url: String,
     condition: watch::Sender<Condition>,
+    /// Host and port of the broker.
+    target: watch::Sender<String>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -81,17 +90,27 @@ pub enum Condition {
 impl Cable {
     /// Its sessions use the door with nothing in the address, those of the broker itself the official one.
     pub async fn to(broker: &TestBroker) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let url = format!("ws://{}/antiphon", listener.local_addr().expect("an address"));
-        let target = broker.url["ws://".len()..].trim_end_matches("/diffusion").to_owned();
+        Self::from(TcpListener::bind("127.0.0.1:0").await.expect("a free port"), broker)
+    }
+
+    pub fn from(listener: TcpListener, broker: &TestBroker) -> Self {
+        let (scheme, target) = broker.parts();
+        let url = format!("{scheme}://{}/antiphon", listener.local_addr().expect("an address"));
         let (condition, watched) = watch::channel(Condition::Works);
+        let (target, leads_to) = watch::channel(target.to_owned());
         tokio::spawn(async move {
             loop {
                 let (near, _) = listener.accept().await.expect("accepted");
-                tokio::spawn(carry(near, target.clone(), watched.clone()));
+                let target = leads_to.borrow().clone();
+                tokio::spawn(carry(near, target, watched.clone()));
             }
         });
-        Self { url, condition }
+        Self { url, condition, target }
+    }
+
+    /// Connections to come are carried to another broker.
+    pub fn lead_to(&self, broker: &TestBroker) {
+        self.target.send_replace(broker.parts().1.to_owned());
     }
 
     pub fn set(&self, condition: Condition) {
