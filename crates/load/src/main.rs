@@ -85,7 +85,8 @@ const MIN_RATE: f64 = 0.001;
 const MAX_RATE: f64 = 1e6;
 
 fn url(text: &str) -> Result<String, &'static str> {
-    if text.starts_with("ws://") { Ok(text.into()) } else { Err("it must begin with ws://") }
+    let is_known = ["ws://", "wss://"].iter().any(|scheme| text.starts_with(scheme));
+    if is_known { Ok(text.into()) } else { Err("it must begin with ws:// or wss://") }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
