@@ -45,6 +45,8 @@ pub struct Noticed {
     pub failed: u64,
     /// The connections that a neighbour opened.
     pub connections: Times,
+    /// How late the neighbour was with its requests by itself, which is in their times: what the machine does.
+    pub late: Times,
     /// How often the attack was carried out.
     pub times: u64,
     /// The longest that a connection of the attacker was open, in milliseconds, if it was to be closed.
@@ -64,13 +66,14 @@ impl From<&Histogram<u64>> for Times {
 }
 
 /// The head of a table of what was [`Noticed`].
-pub const HEAD: &str = "request p50      p99      max   connect p50      p99      times";
+pub const HEAD: &str = "request p50      p99      max   connect p50      p99   late p99      max      times";
 
 impl fmt::Display for Noticed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { requests, connections, times, .. } = self;
+        let Self { requests, connections, late, times, .. } = self;
         write!(f, "{:>11.2} {:>8.2} {:>8.2}", requests.p50, requests.p99, requests.max)?;
-        write!(f, " {:>13.2} {:>8.2} {times:>10}", connections.p50, connections.p99)
+        write!(f, " {:>13.2} {:>8.2}", connections.p50, connections.p99)?;
+        write!(f, " {:>10.2} {:>8.2} {times:>10}", late.p99, late.max)
     }
 }
 
@@ -93,6 +96,7 @@ pub fn carry_out<T>(
         requests: Times::from(&noticed.requests),
         failed: noticed.failed,
         connections: Times::from(&noticed.connections),
+        late: Times::from(&noticed.late),
         times,
         longest_open: longest_open.map(|time| time.as_secs_f64() * 1000.0),
     };

@@ -36,13 +36,18 @@ pub struct Noticed {
     pub failed: u64,
     /// From the first packet to the answer that a WebSocket is open.
     pub connections: Histogram<u64>,
+    /// From when a request was due to when it was made, which is within its time: the machine, and not the broker.
+    pub late: Histogram<u64>,
 }
 
 /// A neighbour that is at work.
 pub struct AtWork {
-    asks: Option<Work<(Histogram<u64>, u64)>>,
+    asks: Option<Work<Asked>>,
     connects: Option<Work<Histogram<u64>>>,
 }
+
+/// The times of requests, of those how much they were late, and how many failed.
+type Asked = (Histogram<u64>, Histogram<u64>, u64);
 
 type Work<T> = JoinHandle<io::Result<T>>;
 
@@ -71,9 +76,9 @@ impl AtWork {
     ///
     /// If its session ended.
     pub fn wait(self) -> io::Result<Noticed> {
-        let (requests, failed) = self.asks.map(join).transpose()?.unwrap_or((histogram()?, 0));
+        let (requests, late, failed) = self.asks.map(join).transpose()?.unwrap_or((histogram()?, histogram()?, 0));
         let connections = self.connects.map(join).transpose()?.unwrap_or(histogram()?);
-        Ok(Noticed { requests, failed, connections })
+        Ok(Noticed { requests, failed, connections, late })
     }
 }
 
@@ -89,9 +94,14 @@ fn wish() -> Wish {
     Wish { principal: Some("control"), is_neighbour: true, ..Wish::default() }
 }
 
-/// Acts so often in a second, for so long, and takes account of how long each time took.
-fn regularly(rate: u32, duration: Duration, mut act: impl FnMut() -> io::Result<()>) -> io::Result<Histogram<u64>> {
-    let mut times = histogram()?;
+/// Acts so often in a second, for so long, and takes account of how long each time took, and of how late it was.
+fn regularly(
+    rate: u32,
+    duration: Duration,
+    mut act: impl FnMut() -> io::Result<()>,
+) -> io::Result<(Histogram<u64>, Histogram<u64>)> {
+    let (mut times, mut late) = (histogram()?, histogram()?);
+    let micros = |since: Instant| u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX).max(1);
     let start = Instant::now();
     for number in 0.. {
         let due = start + Duration::from_secs(1) * number / rate;
@@ -99,12 +109,16 @@ fn regularly(rate: u32, duration: Duration, mut act: impl FnMut() -> io::Result<
         if due >= start + duration || start.elapsed() > duration * 4 + Duration::from_secs(5) {
             break;
         }
-        thread::sleep(due.saturating_duration_since(Instant::now()));
+        let wait = due.saturating_duration_since(Instant::now());
+        thread::sleep(wait);
+        // If there was nothing to wait for, the one before has taken that long.
+        if !wait.is_zero() {
+            late.record(micros(due)).map_err(io::Error::other)?;
+        }
         act()?;
-        let micros = u64::try_from(due.elapsed().as_micros()).unwrap_or(u64::MAX);
-        times.record(micros.max(1)).map_err(io::Error::other)?;
+        times.record(micros(due)).map_err(io::Error::other)?;
     }
-    Ok(times)
+    Ok((times, late))
 }
 
 /// One that asks, and one that answers.
@@ -128,9 +142,9 @@ impl Pair {
         Ok(Self { asker: Peer::connect(broker, &wish())? })
     }
 
-    fn ask(mut self, duration: Duration) -> io::Result<(Histogram<u64>, u64)> {
+    fn ask(mut self, duration: Duration) -> io::Result<Asked> {
         let mut failed = 0;
-        let times = regularly(REQUESTS, duration, || {
+        let (times, late) = regularly(REQUESTS, duration, || {
             self.asker.ask::<MessagingSend>(&SendToPath { path: PATH, request: VALUE })?;
             loop {
                 match Message::decode(&self.asker.receive()?) {
@@ -143,12 +157,12 @@ impl Pair {
                 }
             }
         })?;
-        Ok((times, failed))
+        Ok((times, late, failed))
     }
 }
 
 fn connect(broker: SocketAddr, duration: Duration) -> io::Result<Histogram<u64>> {
-    regularly(CONNECTIONS, duration, || upgrade(broker, &wish()).map(drop))
+    regularly(CONNECTIONS, duration, || upgrade(broker, &wish()).map(drop)).map(|(times, _)| times)
 }
 
 const VALUE: SerialisedValue<'_> = SerialisedValue { type_name: "string", bytes: b"\x65hello" };
