@@ -40,5 +40,6 @@ pub const ATTACKS: &[(&str, Attack)] = &[
     ("unfinished", sockets::unfinished),
     ("declared", sockets::declared),
     ("strangers", sockets::strangers),
+    ("pages", sockets::pages),
     ("drippers", sockets::drippers),
 ];

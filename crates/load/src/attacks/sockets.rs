@@ -254,6 +254,35 @@ async fn stranger(broker: SocketAddr, wish: Wish, part: Arc<[u8]>) -> io::Result
     Ok(opened.elapsed())
 }
 
+/// Requests for a page on many connections, as many on each as it takes without waiting for the answers.
+pub fn pages(target: Target) -> io::Result<Done> {
+    let page: Arc<[u8]> = format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", target.broker).repeat(1000).into_bytes().into();
+    let all = async {
+        let asking = (0..target.count(64)).map(|_| ask_for_pages(target, page.clone()));
+        asking.collect::<JoinSet<_>>().join_all().await
+    };
+    let run = || io::Result::Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(all));
+    let asked = thread::scope(|scope| scope.spawn(run).join()).map_err(|_| io::ErrorKind::Other)??;
+    Ok(Done::times(asked.into_iter().filter_map(Result::ok).sum()))
+}
+
+/// On one of them. How often a thousand were asked for.
+async fn ask_for_pages(target: Target, page: Arc<[u8]>) -> io::Result<u64> {
+    let stream = tcp(target.broker, &Wish::default())?;
+    stream.set_nonblocking(true)?;
+    let (mut source, mut sink) = tokio::net::TcpStream::from_std(stream)?.into_split();
+    let mut times = 0;
+    let ask = async {
+        while sink.write_all(&page).await.is_ok() {
+            times += 1;
+        }
+    };
+    let discard = async { tokio::io::copy(&mut source, &mut tokio::io::sink()).await };
+    // Most are still asking then; the others were closed.
+    let _ = tokio::time::timeout(target.left(), async { tokio::join!(ask, discard) }).await;
+    Ok(times)
+}
+
 /// Connections that send the head of their request one byte a second, and come again when they are closed.
 pub fn drippers(target: Target) -> io::Result<Done> {
     let mut times = 0;
