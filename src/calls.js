@@ -19,6 +19,8 @@ export class Call extends Deferred {
   explain;
   /** What it fails with if the session ends before it begins again. */
   lastError;
+  /** Keeps it from beginning again, and nothing of it is left. */
+  stopWaiting;
   /** Gives a value that arrived, or a promise of it, if it is what was agreed. */
   check;
   number;
@@ -52,6 +54,7 @@ export class Call extends Deferred {
   /** Nothing more will come of it: because of `error`, or because all has come. */
   end(error) {
     this.#stopListening?.();
+    this.stopWaiting?.();
     if (error !== undefined) this.reject(error);
   }
 

@@ -57,9 +57,12 @@ export function sendRepeatedly({ calls, life }, call, { retry, key, timeout, wai
         else if (backoff) delay = milliseconds("retry.backoff", backoff(made) ?? NaN);
         if (delay <= most) {
           const again = () => {
+            call.stopWaiting();
+            calls.again(call, attempt);
+          };
+          call.stopWaiting = () => {
             clearTimeout(timer);
             life.awaiting.delete(again);
-            calls.again(call, attempt);
           };
           const timer = setTimeout(again, delay);
           // Of Node.js: the session keeps the program running, and not what waits for nothing when it is over.

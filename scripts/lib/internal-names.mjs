@@ -72,6 +72,7 @@ export const INTERNAL_NAMES = [
   "stateChanged",
   "staysOpen",
   "stopListening",
+  "stopWaiting",
   "tooLarge",
   "tryAgain",
   "whenAbandoned",

@@ -98,6 +98,37 @@ test("K-8 the wait for a connection ends with the request's time, its signal, an
   await closed;
 });
 
+test("K-8 nothing is left of a request that is given up, or whose session ends, while it waits", async (t) => {
+  const { setTimeout, clearTimeout } = globalThis;
+  const [hour, timers] = [3_600_000, new Set()];
+  t.mock.method(globalThis, "setTimeout", (run, ms, ...given) => {
+    const timer = setTimeout(run, ms, ...given);
+    if (ms > hour / 2) timers.add(timer);
+    return timer;
+  });
+  t.mock.method(globalThis, "clearTimeout", (timer) => {
+    timers.delete(timer);
+    clearTimeout(timer);
+  });
+  const { session, connection } = await openScripted(t, [KNOWN, null], { reconnect: { delay: () => 60_000 } });
+  const aborting = new AbortController();
+  const retry = { attempts: 3, backoff: () => hour };
+  const wait = (signal) => ask(session, { signal, timeout: 2 * hour, retry });
+  const outcomes = [wait(aborting.signal), wait()];
+  for (const _ of outcomes) connection.fail(await connection.next(request), 10001);
+  await assertNoMore(session, connection);
+  await lose({ session, connection });
+  outcomes.push(wait(aborting.signal), wait());
+  assert.equal(timers.size, 4);
+  aborting.abort(new Error("enough"));
+  assert.equal(timers.size, 2);
+  const closed = session.close();
+  const ends = (await Promise.all(outcomes.map(rejection))).map(({ code, message }) => code ?? message);
+  assert.deepEqual(ends, ["enough", "BUSY", "enough", "NOT_CONNECTED"]);
+  assert.equal(timers.size, 0);
+  await closed;
+});
+
 test("K-8 what is under way when a session without a connection closes fails at once", async (t) => {
   // To the goodbye there is no answer, for which the session waits.
   const { session, connection } = await openScripted(t, [KNOWN, null], { reconnect: { delay: () => 60_000 } });
