@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{InconsistentKeys, ServerConfig};
 
 /// Why there is no TLS with these files.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +28,19 @@ pub enum CertificateError {
     /// The key can only be used with a password.
     #[error("{}: the key is encrypted; `openssl pkey` writes it without a password", .0.display())]
     Encrypted(PathBuf),
-    /// They do not fit together, or are of a kind that is not known.
+    /// Each is good, and they do not fit together.
+    #[error(
+        "{}: the key belongs to another certificate than the first one in {}, which has to be the server's own",
+        .key.display(),
+        .certificate.display()
+    )]
+    Mismatch {
+        /// The file of the certificates.
+        certificate: PathBuf,
+        /// The file of the key.
+        key: PathBuf,
+    },
+    /// They are of a kind that is not known.
     #[error("{}: {error}", .file.display())]
     Unusable {
         /// The file of the key.
@@ -56,7 +68,12 @@ pub fn tls(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, Certific
         let is_encrypted = pem.windows(9).any(|text| text == b"ENCRYPTED");
         if is_encrypted { CertificateError::Encrypted(key.to_owned()) } else { CertificateError::NoKey(key.to_owned()) }
     })?;
-    config(chain, private).map_err(|error| CertificateError::Unusable { file: key.to_owned(), error })
+    config(chain, private).map_err(|error| match error {
+        rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+            CertificateError::Mismatch { certificate: certificate.to_owned(), key: key.to_owned() }
+        }
+        error => CertificateError::Unusable { file: key.to_owned(), error },
+    })
 }
 
 fn config(
