@@ -75,36 +75,69 @@ async fn broker(traffic: Traffic) -> u16 {
     port
 }
 
+const PAGE: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+const PAGES: usize = 20;
+
+/// A connection from an address of this machine.
+async fn connect(address: &str, port: u16) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(address.parse().expect("an address")).expect("an address of this machine");
+    socket.connect(([127, 0, 0, 1], port).into()).await.expect("a connection")
+}
+
+/// Clients without a session.
+async fn strangers(address: &str, port: u16) -> Vec<TcpStream> {
+    let mut strangers = Vec::new();
+    for _ in 0..64 {
+        strangers.push(connect(address, port).await);
+    }
+    strangers
+}
+
+/// They ask for much. All of it is there before the broker, which is on the same thread, gets to any.
+fn ask(strangers: &[TcpStream]) {
+    for stranger in strangers {
+        assert_eq!(stranger.try_write(&PAGE.repeat(PAGES)).expect("room"), PAGES * PAGE.len());
+    }
+}
+
+/// That it did not take long, as most of what they ask for is still to come.
+fn assert_few_were_served(strangers: &[TcpStream]) {
+    let mut answer = vec![0; MIB];
+    let answers = |stranger: &TcpStream| match stranger.try_read(&mut answer) {
+        Ok(length) => answer[..length].windows(8).filter(|bytes| bytes == b"HTTP/1.1").count(),
+        Err(_) => 0,
+    };
+    let served: usize = strangers.iter().map(answers).sum();
+    assert!(served < 32, "{served} of {} were served before", strangers.len() * PAGES);
+}
+
 /// M-23.
 #[cfg(target_os = "linux")] // Other systems have no other addresses of their own without being told.
 #[tokio::test]
 async fn whoever_comes_from_elsewhere_does_not_wait_for_all_that_strangers_ask_for() {
     let _beside = ALONE.read().await;
     let port = broker(Traffic::default()).await;
-    let connect = async |address: &str| {
-        let socket = TcpSocket::new_v4().expect("a socket");
-        socket.bind(address.parse().expect("an address")).expect("an address of this machine");
-        socket.connect(([127, 0, 0, 1], port).into()).await.expect("a connection")
-    };
-    let mut strangers = Vec::new();
-    for _ in 0..64 {
-        strangers.push(connect("127.0.0.2:0").await);
-    }
-    let neighbour = connect("127.0.0.1:0").await;
-    // All of it is there before the broker, which is on the same thread, gets to any.
-    let page = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    for stranger in &strangers {
-        assert_eq!(stranger.try_write(&page.repeat(20)).expect("room"), 20 * page.len());
-    }
-    neighbour.try_write(page).expect("room");
+    let strangers = strangers("127.0.0.2:0", port).await;
+    let neighbour = connect("127.0.0.1:0", port).await;
+    ask(&strangers);
+    neighbour.try_write(PAGE).expect("room");
     timeout(LONG, neighbour.readable()).await.expect("in time").expect("an answer");
-    let mut answer = vec![0; MIB];
-    let answers = |stranger: &TcpStream| match stranger.try_read(&mut answer) {
-        Ok(length) => answer[..length].windows(8).filter(|bytes| bytes == b"HTTP/1.1").count(),
-        Err(_) => 0,
-    };
-    let before: usize = strangers.iter().map(answers).sum();
-    assert!(before < 32, "{before} of {} were served before", 64 * 20);
+    assert_few_were_served(&strangers);
+}
+
+/// M-23.
+#[tokio::test]
+async fn whoever_has_a_session_does_not_wait_for_all_that_strangers_from_its_address_ask_for() {
+    let _beside = ALONE.read().await;
+    let port = broker(Traffic::default()).await;
+    let mut client = Client::open(port).await;
+    let strangers = strangers("127.0.0.1:0", port).await;
+    ask(&strangers);
+    for _ in 0..3 {
+        client.ping_pong().await;
+    }
+    assert_few_were_served(&strangers);
 }
 
 /// L-3, V7.

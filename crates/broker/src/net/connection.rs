@@ -141,7 +141,10 @@ impl Reader {
         };
         match asked {
             Ok(request) => match hub.open(&request, &arrival, self.outbox.clone()) {
-                Some(connection) => self.connection = Some(connection),
+                Some(connection) => {
+                    self.connection = Some(connection);
+                    self.place.open();
+                }
                 None => return Some(End::Broken),
             },
             Err(error) => self.refuse(&error, NORMAL, &arrival),

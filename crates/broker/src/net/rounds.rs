@@ -3,7 +3,7 @@
 //! were read from, however many they are. Whoever asks for no more than its share does not notice.
 //!
 //! What is done on a connection without a session is shared out as well, in steps: HTTP, TLS and a login are much work for few
-//! bytes.
+//! bytes. Those of one address have a share of their own: whoever has a session there does not wait for all who come.
 //!
 //! A round is what happens between two turns of the task that [`Rounds::run`] is: everything that was ready before it.
 
@@ -24,22 +24,27 @@ const BYTES_IN_A_ROUND: usize = 64 << 10;
 const READ: usize = 512;
 /// What a step without a session counts for: each of those that open a connection takes about an eighth of a millisecond.
 const STEP: usize = 8 << 10;
-/// Connections of one address that have waited, and are read from in the next round.
+/// Connections of one address that have waited, and are read from in the next round: what takes about as long.
 const READ_NEXT: usize = 4;
+/// The same of those without a session.
+const STEP_NEXT: usize = BYTES_IN_A_ROUND / STEP;
+
+/// Which connections share: those of one address, with a session or without.
+type Sharing = (Network, bool);
 
 /// The rounds of all addresses that have connections.
 #[derive(Default)]
 pub(super) struct Rounds {
-    lanes: Mutex<HashMap<Network, Weak<Lane>>>,
+    lanes: Mutex<HashMap<Sharing, Weak<Lane>>>,
     /// Those of which enough has been read in this round.
     spent: Mutex<Vec<Arc<Lane>>>,
     /// There is one.
     is_spent: Notify,
 }
 
-/// The connections of one address.
+/// The connections that share.
 struct Lane {
-    network: Network,
+    whose: Sharing,
     /// What was read since a round began in which there was enough, in bytes.
     read: AtomicUsize,
     waiting: Mutex<Waiting>,
@@ -52,7 +57,7 @@ struct Waiting {
     tasks: BTreeMap<u64, Waker>,
 }
 
-/// A connection among those of its address.
+/// A connection among those that it shares with.
 pub(super) struct Place {
     rounds: Arc<Rounds>,
     lane: Arc<Lane>,
@@ -66,13 +71,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Rounds {
-    /// The place of a connection.
+    /// The place of a connection, without a session so far.
     pub fn join(self: &Arc<Self>, network: Network) -> Place {
+        self.place((network, false))
+    }
+
+    fn place(self: &Arc<Self>, whose: Sharing) -> Place {
         let mut lanes = lock(&self.lanes);
-        let known = lanes.get(&network).and_then(Weak::upgrade);
+        let known = lanes.get(&whose).and_then(Weak::upgrade);
         let lane = known.unwrap_or_else(|| {
-            let lane = Arc::new(Lane { network, read: AtomicUsize::new(0), waiting: Mutex::default() });
-            lanes.insert(network, Arc::downgrade(&lane));
+            let lane = Arc::new(Lane { whose, read: AtomicUsize::new(0), waiting: Mutex::default() });
+            lanes.insert(whose, Arc::downgrade(&lane));
             lane
         });
         Place { rounds: self.clone(), lane, number: None }
@@ -94,7 +103,9 @@ impl Rounds {
         let mut spent = std::mem::take(&mut *lock(&self.spent));
         spent.retain(|lane| {
             let mut waiting = lock(&lane.waiting);
-            let next: Vec<_> = (0..READ_NEXT).map_while(|_| waiting.tasks.pop_first()).collect();
+            let (_, has_session) = lane.whose;
+            let most = if has_session { READ_NEXT } else { STEP_NEXT };
+            let next: Vec<_> = (0..most).map_while(|_| waiting.tasks.pop_first()).collect();
             let is_left = !waiting.tasks.is_empty();
             // As long as somebody waits, whoever comes does so too.
             if !is_left {
@@ -116,7 +127,7 @@ impl Rounds {
     fn leave(&self, lane: &Arc<Lane>) {
         let mut lanes = lock(&self.lanes);
         if Arc::strong_count(lane) == 1 {
-            lanes.remove(&lane.network);
+            lanes.remove(&lane.whose);
             give_back(&mut lanes);
         }
     }
@@ -146,6 +157,12 @@ impl Place {
         waiting.tasks.insert(number, context.waker().clone());
         self.number = Some(number);
         Poll::Pending
+    }
+
+    /// The connection has a session now.
+    pub fn open(&mut self) {
+        let (network, _) = self.lane.whose;
+        *self = self.rounds.place((network, true));
     }
 
     /// Resolves when a step may be taken without a session, which is counted.
@@ -191,6 +208,12 @@ mod tests {
         Network::of(IpAddr::V4(Ipv4Addr::new(192, 0, 2, last)))
     }
 
+    fn with_session(rounds: &Arc<Rounds>, network: Network) -> Place {
+        let mut place = rounds.join(network);
+        place.open();
+        place
+    }
+
     fn may_read(place: &mut Place) -> bool {
         place.poll(&mut Context::from_waker(Waker::noop())).is_ready()
     }
@@ -199,7 +222,7 @@ mod tests {
     #[test]
     fn when_enough_was_read_from_an_address_its_connections_wait_and_others_do_not() {
         let rounds = Arc::new(Rounds::default());
-        let mut places: Vec<_> = (0..10).map(|_| rounds.join(network(1))).collect();
+        let mut places: Vec<_> = (0..10).map(|_| with_session(&rounds, network(1))).collect();
         let mut other = rounds.join(network(2));
         while may_read(&mut places[0]) {
             places[0].read(16 << 10);
@@ -218,6 +241,30 @@ mod tests {
                 assert!(places[..READ_NEXT].iter_mut().all(|place| !may_read(place)));
             }
         }
+    }
+
+    /// M-23.
+    #[test]
+    fn whoever_has_a_session_does_not_wait_for_those_who_come_from_its_address() {
+        let rounds = Arc::new(Rounds::default());
+        let mut session = with_session(&rounds, network(1));
+        let mut coming: Vec<_> = (0..500).map(|_| rounds.join(network(1))).collect();
+        while may_read(&mut coming[0]) {
+            coming[0].stepped();
+        }
+        assert!(!coming.iter_mut().any(may_read) && may_read(&mut session));
+        // They have their share in each round, until all have had a turn.
+        while !coming.is_empty() {
+            rounds.begin();
+            let before = coming.len();
+            coming.retain_mut(|place| !may_read(place));
+            assert_eq!(before - coming.len(), STEP_NEXT.min(before));
+        }
+        // The other way round.
+        while may_read(&mut session) {
+            session.read(16 << 10);
+        }
+        assert!(may_read(&mut rounds.join(network(1))));
     }
 
     #[test]
