@@ -208,7 +208,8 @@ async fn what_waits_for_somebody_who_is_leaving_goes_before_anybody_is_ended() {
 #[tokio::test]
 async fn pings_of_a_client_that_does_not_read_take_no_memory() {
     let _alone = ALONE.write().await;
-    let port = broker(Traffic::default()).await;
+    // What it may take is seen for as long as it takes, and not until the client is ended for not reading.
+    let port = broker(Traffic { queue_patience: LONG, ..Traffic::default() }).await;
     let mut client = Client::open(port).await;
     let pings = frame(PING, &[7; 125], true).repeat(100);
     let most = most_bytes_during(async {
