@@ -171,8 +171,9 @@ impl Watches {
     fn of_session(&self, session: SessionKey, after: Option<Watch>) -> Option<Watch> {
         let of_session = self.by_session.get(session)?;
         let (number, path) = match after {
-            Some((_, _, after)) => of_session.range((Excluded(after), Unbounded)).next()?,
-            None => of_session.first_key_value()?,
+            Some((_, of, after)) if of == session => of_session.range((Excluded(after), Unbounded)).next()?,
+            // None, or one of a session that is over since then.
+            _ => of_session.first_key_value()?,
         };
         Some((path.clone(), session, *number))
     }
@@ -256,6 +257,21 @@ mod tests {
             }
         }
         told
+    }
+
+    #[test]
+    fn a_session_that_ends_in_the_middle_of_a_round_hides_no_watch_of_the_next_session() {
+        let (first, second) = (SessionKey { number: 0, place: 0 }, SessionKey { number: 1, place: 1 });
+        let mut watches = Watches::default();
+        for (session, number) in [(first, 1), (first, 2), (second, 0)] {
+            watches.add(session, ConversationId(number), NormalPath::new("a").expect("a path"), None);
+        }
+        watches.look_at_all_again();
+        watches.begin(Moment(0), BTreeSet::new());
+        assert_eq!(watches.next(Moment(0)), Some(("a".into(), first, ConversationId(1))));
+        watches.remove_all(first);
+        assert_eq!(watches.next(Moment(0)), Some(("a".into(), second, ConversationId(0))));
+        assert_eq!(watches.next(Moment(0)), None);
     }
 
     proptest! {
