@@ -228,7 +228,11 @@ impl Running {
                 self.identities.replace(known);
                 self.rules.send_replace(Some(Rules { config: settings.broker.clone(), permissions }));
                 self.settings = settings;
-                tracing::info!(changed = %changed.join(", "), "configuration read again");
+                let changed = match changed.as_slice() {
+                    [] => "no setting; the files that it names were read as well".to_owned(),
+                    changed => changed.join(", "),
+                };
+                tracing::info!(%changed, "configuration read again");
                 if !after_restart.is_empty() {
                     tracing::warn!(keys = %after_restart.join(", "), "these keys hold after a restart");
                 }
