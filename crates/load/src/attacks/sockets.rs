@@ -72,26 +72,45 @@ pub fn crowd(target: Target) -> io::Result<Done> {
     Ok(Done { times, held: peers, ..Done::default() })
 }
 
+/// What is done on many connections, on one thread: many threads would leave a broker and a neighbour on the same machine no
+/// processor, whatever the broker does.
+fn together<T: Send + 'static>(
+    tasks: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
+) -> io::Result<Vec<T>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(async { tasks.into_iter().collect::<JoinSet<_>>().join_all().await }))
+}
+
+/// A connection as such tasks use it.
+fn shared(stream: TcpStream) -> io::Result<tokio::net::TcpStream> {
+    stream.set_nonblocking(true)?;
+    tokio::net::TcpStream::from_std(stream)
+}
+
 /// Sends messages of 1 MiB to each of some sessions, over `time` if there is one.
-fn send_to_each(target: Target, readers: &[Peer], size: usize, time: Duration) -> io::Result<()> {
+fn send_to_each(target: Target, readers: &[Peer], size: u32, time: Duration) -> io::Result<()> {
     let bytes = vec![0; MIB];
-    thread::scope(|scope| {
-        for reader in readers {
-            let mut sender = Peer::connect(target.broker, &Wish::default())?;
-            sender.discard()?;
-            let request = SendToSession { session: reader.session, path: "a", request: binary(&bytes) };
-            let message = sender.request::<MessagingReceiverServer>(&request);
-            scope.spawn(move || {
+    let mut tasks = Vec::new();
+    for reader in readers {
+        let mut sender = Peer::connect(target.broker, &Wish::default())?;
+        let request = SendToSession { session: reader.session, path: "a", request: binary(&bytes) };
+        let message = sender.request::<MessagingReceiverServer>(&request);
+        tasks.push(async move {
+            let (mut source, mut sink) = shared(sender.stream.try_clone()?)?.into_split();
+            let send = async {
                 for _ in 0..size {
-                    if !matches!(sender.send_until(&message, target.until), Ok(true)) {
-                        break;
-                    }
-                    thread::sleep(time / u32::try_from(size).unwrap_or(u32::MAX));
+                    sink.write_all(&message).await?;
+                    tokio::time::sleep(time / size).await;
                 }
-            });
-        }
-        Ok(())
-    })
+                sink.shutdown().await
+            };
+            let discard = async { tokio::io::copy(&mut source, &mut tokio::io::sink()).await };
+            // Who is not read from in time, or closed, sends no more.
+            let _ = tokio::time::timeout(target.left(), async { tokio::join!(send, discard) }).await;
+            io::Result::Ok(())
+        });
+    }
+    together(tasks)?.into_iter().collect()
 }
 
 /// Readers that stop, each of whom is sent 30 MiB by somebody else.
@@ -188,20 +207,25 @@ pub fn large(target: Target) -> io::Result<Done> {
 
 /// Nearly all of a message that is as large as it may be on each of many connections, and then silence. It comes in 32 parts.
 pub fn unfinished(target: Target) -> io::Result<Done> {
-    let mut peers = open(target, (512 * MIB).div_ceil(target.largest))?;
+    let peers = open(target, (512 * MIB).div_ceil(target.largest))?;
     let part = vec![0; target.largest / 32];
-    thread::scope(|scope| {
-        for peer in &mut peers {
-            scope.spawn(|| {
-                for first in [FIRST_OF_MANY].into_iter().chain([CONTINUATION; 30]) {
-                    let frame = [head(first, part.len()), part.clone()].concat();
-                    if !matches!(peer.send_until(&frame, target.until), Ok(true)) {
-                        break;
-                    }
+    let frame = |first| -> Arc<[u8]> { [head(first, part.len()), part.clone()].concat().into() };
+    let (first, next) = (frame(FIRST_OF_MANY), frame(CONTINUATION));
+    let streams = peers.iter().map(|peer| peer.stream.try_clone()).collect::<io::Result<Vec<_>>>()?;
+    together(streams.into_iter().map(|stream| {
+        let frames = [first.clone()].into_iter().chain(std::iter::repeat_n(next.clone(), 30));
+        async move {
+            let send = async {
+                let mut stream = shared(stream)?;
+                for frame in frames {
+                    stream.write_all(&frame).await?;
                 }
-            });
+                io::Result::Ok(())
+            };
+            // Some are closed.
+            let _ = tokio::time::timeout(target.left(), send).await;
         }
-    });
+    }))?;
     thread::sleep(target.left());
     Ok(Done { times: peers.len() as u64, held: peers, ..Done::default() })
 }
@@ -218,18 +242,11 @@ pub fn declared(target: Target) -> io::Result<Done> {
     Ok(Done { times: peers.len() as u64, held: peers, ..Done::default() })
 }
 
-/// Connections without a session, each of which sends 16 MiB. One thread has all of them: many would leave a neighbour on
-/// the same machine no processor, whatever the broker does.
+/// Connections without a session, each of which sends 16 MiB.
 pub fn strangers(target: Target) -> io::Result<Done> {
     let part: Arc<[u8]> = vec![0; MIB].into();
     let wish = |at| Wish { principal: Some("stranger"), address: address(at), ..Wish::default() };
-    let all = async {
-        let strangers: JoinSet<_> =
-            (0..target.count(1000)).map(|at| stranger(target.broker, wish(at), part.clone())).collect();
-        strangers.join_all().await
-    };
-    let run = || io::Result::Ok(tokio::runtime::Builder::new_current_thread().enable_io().build()?.block_on(all));
-    let ends = thread::scope(|scope| scope.spawn(run).join()).map_err(|_| io::ErrorKind::Other)??;
+    let ends = together((0..target.count(1000)).map(|at| stranger(target.broker, wish(at), part.clone())))?;
     let times: Vec<_> = ends.into_iter().filter_map(Result::ok).collect();
     Ok(Done { times: times.len() as u64, longest_open: times.into_iter().max(), ..Done::default() })
 }
@@ -237,9 +254,7 @@ pub fn strangers(target: Target) -> io::Result<Done> {
 /// One of them; gives how long it was open.
 async fn stranger(broker: SocketAddr, wish: Wish, part: Arc<[u8]>) -> io::Result<Duration> {
     let opened = Instant::now();
-    let stream = tcp(broker, &wish)?;
-    stream.set_nonblocking(true)?;
-    let mut stream = tokio::net::TcpStream::from_std(stream)?;
+    let mut stream = shared(tcp(broker, &wish)?)?;
     stream.write_all(upgrade_request(broker, &wish).as_bytes()).await?;
     let mut answer = Vec::new();
     while !answer.ends_with(b"\r\n\r\n") {
@@ -257,20 +272,13 @@ async fn stranger(broker: SocketAddr, wish: Wish, part: Arc<[u8]>) -> io::Result
 /// Requests for a page on many connections, as many on each as it takes without waiting for the answers.
 pub fn pages(target: Target) -> io::Result<Done> {
     let page: Arc<[u8]> = format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", target.broker).repeat(1000).into_bytes().into();
-    let all = async {
-        let asking = (0..target.count(64)).map(|_| ask_for_pages(target, page.clone()));
-        asking.collect::<JoinSet<_>>().join_all().await
-    };
-    let run = || io::Result::Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(all));
-    let asked = thread::scope(|scope| scope.spawn(run).join()).map_err(|_| io::ErrorKind::Other)??;
+    let asked = together((0..target.count(64)).map(|_| ask_for_pages(target, page.clone())))?;
     Ok(Done::times(asked.into_iter().filter_map(Result::ok).sum()))
 }
 
 /// On one of them. How often a thousand were asked for.
 async fn ask_for_pages(target: Target, page: Arc<[u8]>) -> io::Result<u64> {
-    let stream = tcp(target.broker, &Wish::default())?;
-    stream.set_nonblocking(true)?;
-    let (mut source, mut sink) = tokio::net::TcpStream::from_std(stream)?.into_split();
+    let (mut source, mut sink) = shared(tcp(target.broker, &Wish::default())?)?.into_split();
     let mut times = 0;
     let ask = async {
         while sink.write_all(&page).await.is_ok() {
