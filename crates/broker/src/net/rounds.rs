@@ -18,14 +18,15 @@ use tokio::sync::Notify;
 use super::admission::Network;
 use crate::core::give_back;
 
-/// Bytes that are read from one address in a round, about: what takes a millisecond.
-const BYTES_IN_A_ROUND: usize = 64 << 10;
+/// Bytes that are read from one address in a round, about: what takes a few tenths of a millisecond. A neighbour's request
+/// waits for two rounds or three, and each may have a turn of the core besides.
+const BYTES_IN_A_ROUND: usize = 16 << 10;
 /// What a read counts for besides its bytes.
 const READ: usize = 512;
 /// What a step without a session counts for: each of those that open a connection takes about an eighth of a millisecond.
-const STEP: usize = 8 << 10;
+const STEP: usize = 2 << 10;
 /// Connections of one address that have waited, and are read from in the next round: what takes about as long.
-const READ_NEXT: usize = 4;
+const READ_NEXT: usize = 1;
 /// The same of those without a session.
 const STEP_NEXT: usize = BYTES_IN_A_ROUND / STEP;
 
