@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::heads::{CONTINUATION, Head, PING, PONG, TEXT, TOO_MANY_FRAGMENTS, Violation, close_code, unmask, wrong};
+use super::parts::Parts;
 
 /// What a client sends.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,7 +39,7 @@ pub(super) struct Decoder {
 /// A message that has arrived in part.
 struct Message {
     is_text: bool,
-    bytes: Vec<u8>,
+    bytes: Parts,
     fragments: usize,
     /// What is missing of its last frame; nothing between two frames.
     open: Option<Open>,
@@ -52,10 +53,6 @@ struct Open {
     /// Bytes that are missing.
     missing: usize,
 }
-
-/// Room that a message which arrives in part gets at a time, unless it is larger or less is missing: what it says of its
-/// size may never come.
-const ROOM: usize = 64 << 10;
 
 impl Decoder {
     pub fn new(limit: usize) -> Self {
@@ -74,7 +71,7 @@ impl Decoder {
 
     /// Bytes of memory that they take.
     pub fn memory(&self) -> usize {
-        self.begun.capacity() + self.message.as_ref().map_or(0, |message| message.bytes.capacity())
+        self.begun.capacity() + self.message.as_ref().map_or(0, |message| message.bytes.memory())
     }
 
     /// Which message it is that is not whole: another number for another one.
@@ -86,7 +83,7 @@ impl Decoder {
     pub fn discard(&mut self) {
         self.is_discarding = true;
         if let Some(message) = &mut self.message {
-            message.bytes = Vec::new();
+            message.bytes = Parts::default();
         }
     }
 
@@ -94,22 +91,14 @@ impl Decoder {
     /// [`Self::decode_large`] takes them from there.
     pub fn large(&mut self, buffer: usize) -> Option<(&mut Vec<u8>, usize)> {
         let Message { bytes, open, .. } = self.message.as_mut().filter(|_| !self.is_discarding)?;
-        let missing = open.as_ref()?.missing;
-        if missing <= buffer {
-            return None;
-        }
-        if bytes.len() == bytes.capacity() {
-            bytes.reserve_exact(more_room(bytes.len(), missing));
-        }
-        let room = missing.min(bytes.capacity() - bytes.len());
-        Some((bytes, room))
+        let open = open.as_ref()?;
+        (open.missing > buffer).then(|| bytes.room(open.missing, open.is_last))
     }
 
     /// So many bytes were read to where [`Self::large`] said.
     pub fn decode_large(&mut self, read: usize, mut each: impl FnMut(Incoming<'_>)) {
         let Some(Message { bytes, open: Some(open), .. }) = &mut self.message else { return };
-        let from = bytes.len().saturating_sub(read);
-        unmask(&mut bytes[from..], open.mask);
+        unmask(bytes.last(read), open.mask);
         open.advance(read);
         if let Some(incoming) = self.finish_frame() {
             each(incoming);
@@ -178,7 +167,7 @@ impl Decoder {
                 }
                 continue;
             }
-            let new = || Message { is_text: head.opcode == TEXT, bytes: Vec::new(), fragments: 0, open: None };
+            let new = || Message { is_text: head.opcode == TEXT, bytes: Parts::default(), fragments: 0, open: None };
             let message = self.message.get_or_insert_with(new);
             message.fragments += 1;
             if message.fragments > MAX_FRAGMENTS {
@@ -209,10 +198,7 @@ impl Decoder {
         if !self.is_discarding {
             let payload = &mut input[..part];
             unmask(payload, open.mask);
-            if bytes.capacity() - bytes.len() < part {
-                bytes.reserve_exact(part.max(more_room(bytes.len(), open.missing)));
-            }
-            bytes.extend_from_slice(payload);
+            bytes.extend(payload, open.missing, open.is_last);
         }
         open.advance(part);
         Some(part)
@@ -226,7 +212,8 @@ impl Decoder {
         if self.is_discarding {
             return None;
         }
-        Some(if is_text { Incoming::Text(bytes.into()) } else { Incoming::Binary(bytes.into()) })
+        let bytes = bytes.into_bytes().into();
+        Some(if is_text { Incoming::Text(bytes) } else { Incoming::Binary(bytes) })
     }
 }
 
@@ -236,11 +223,6 @@ impl Open {
         self.missing -= bytes;
         self.mask.rotate_left(bytes % 4);
     }
-}
-
-/// How much a message that has `length` bytes may grow by at once, if so many are missing at least.
-fn more_room(length: usize, missing: usize) -> usize {
-    missing.min((length / 2).max(ROOM))
 }
 
 fn control(opcode: u8, payload: &[u8]) -> Result<Incoming<'_>, Violation> {

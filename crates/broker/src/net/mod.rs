@@ -36,6 +36,7 @@ mod limits;
 mod listener;
 mod origin;
 mod outbox;
+mod parts;
 #[cfg(any(test, feature = "fuzz"))]
 mod reading;
 mod records;
