@@ -1,31 +1,23 @@
 //! How much waits to be sent to one client, and to all: bounded, in number, bytes and time (rules L-3).
 
-use std::ops::AddAssign;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use super::discarded::Discarded;
+use super::outgoing::{Amount, Outgoing};
 use super::traffic::Traffic;
 
-/// Bytes that a message takes besides its own, in the queue and in the allocator.
-const OVERHEAD: usize = 128;
-
-/// A number of messages, and their bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Amount {
-    pub messages: usize,
-    pub bytes: usize,
-}
-
 /// What waits to be sent to all clients.
-#[derive(Debug)]
 pub(super) struct Queues {
     limits: Traffic,
     bytes: AtomicUsize,
+    /// What waited, and is not sent any more. It counts no more either.
+    pub discarded: Discarded,
 }
 
 /// The messages and bytes that were put in for one client and are not sent yet.
-#[derive(Debug)]
 pub(super) struct Backlog {
     all: Arc<Queues>,
     amount: Amount,
@@ -48,28 +40,10 @@ struct Burst {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Overflow;
 
-impl AddAssign for Amount {
-    fn add_assign(&mut self, more: Self) {
-        self.messages += more.messages;
-        self.bytes += more.bytes;
-    }
-}
-
-impl Amount {
-    fn is_within(self, messages: usize, bytes: usize) -> bool {
-        self.messages <= messages && self.bytes <= bytes
-    }
-
-    /// Bytes of memory that it takes, about.
-    fn memory(self) -> usize {
-        self.bytes + self.messages * OVERHEAD
-    }
-}
-
 impl Queues {
     /// Nothing waits yet.
     pub fn new(limits: Traffic) -> Arc<Self> {
-        Arc::new(Self { limits, bytes: AtomicUsize::new(0) })
+        Arc::new(Self { limits, bytes: AtomicUsize::new(0), discarded: Discarded::default() })
     }
 
     /// Bytes of memory that all of it takes, about.
@@ -129,6 +103,11 @@ impl Backlog {
         }
     }
 
+    /// Messages are not sent any more.
+    pub fn discard(&self, queue: &mut VecDeque<Outgoing>) {
+        self.all.discarded.add(std::mem::take(queue));
+    }
+
     /// Only so much of it is left.
     pub fn cut(&mut self, left: Amount) {
         self.set(left);
@@ -180,6 +159,7 @@ impl Drop for Backlog {
 mod tests {
     use std::time::Duration;
 
+    use super::super::outgoing::OVERHEAD;
     use super::*;
 
     const LIMITS: fn() -> Traffic = Traffic::default;

@@ -5,7 +5,8 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::frames::Incoming;
-use super::outbox::{Outbox, Outgoing};
+use super::outbox::Outbox;
+use super::outgoing::Outgoing;
 
 /// Close code (RFC 6455, section 7.4.1).
 const INVALID_PAYLOAD: u16 = 1007;

@@ -15,7 +15,8 @@ use super::admission::Network;
 use super::arriving::Arriving;
 use super::backlog::{Overflow, Queues};
 use super::ceiling::{self, Ceiling};
-use super::outbox::{Outbox, Outgoing};
+use super::outbox::Outbox;
+use super::outgoing::Outgoing;
 use super::rounds::{Place, Rounds};
 use super::traffic::Traffic;
 use crate::core::permissions::Permissions;
@@ -239,13 +240,14 @@ impl Hub {
         turn.leave();
     }
 
-    /// Tells the core what happens without any connection: time passes, and it is found out who somebody is. Returns when the
-    /// core panicked.
+    /// Does what is nobody's: tells the core that time passes, and who somebody is, begins rounds, and lets go what is not sent.
+    /// Returns when the core panicked.
     pub async fn run(&self) {
         tokio::select! {
             () = self.keep_time() => {}
             () = self.tell_verdicts() => {}
             () = self.rounds.run() => {}
+            () = self.queues.discarded.run() => {}
         }
     }
 

@@ -21,6 +21,7 @@ mod backlog;
 mod ceiling;
 mod certificate;
 mod connection;
+mod discarded;
 mod door;
 #[cfg(feature = "echo")]
 mod echo;
@@ -36,6 +37,7 @@ mod limits;
 mod listener;
 mod origin;
 mod outbox;
+mod outgoing;
 mod parts;
 #[cfg(any(test, feature = "fuzz"))]
 mod reading;

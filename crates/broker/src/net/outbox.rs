@@ -14,8 +14,9 @@ use antiphon_protocol::batch::{Batcher, MAX_BATCH_BYTES};
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 
-use super::backlog::{Amount, Backlog, Overflow, Queues};
+use super::backlog::{Backlog, Overflow, Queues};
 use super::heads::{Kind, head};
+use super::outgoing::{Amount, Outgoing};
 use super::socket::Sink;
 
 /// Bytes of frames that are put together to be written at once. A larger frame is written from where it is.
@@ -74,19 +75,6 @@ struct Waiting {
     /// What is not sent yet is to be dropped, but for a frame that has begun; then this close frame is to be sent.
     cut: Option<Bytes>,
     backlog: Backlog,
-}
-
-/// What is to be sent.
-#[derive(Debug)]
-pub(super) enum Outgoing {
-    /// A message, in a WebSocket message of its own.
-    Alone(Bytes),
-    /// A message, with others of these that are there at the same time.
-    Together(Bytes),
-    /// The end, with what a close frame says.
-    Close(Bytes),
-    #[cfg(feature = "echo")]
-    Text(Bytes),
 }
 
 /// A WebSocket frame.
@@ -334,20 +322,28 @@ impl Waiting {
 
     fn give_up(&mut self) {
         self.status = Status::Broken;
-        self.queue = VecDeque::new();
+        self.discard();
         self.taken = Taken::default();
         self.pongs = VecDeque::new();
         self.backlog.cut(Amount::default());
     }
 
+    fn discard(&mut self) {
+        self.backlog.discard(&mut self.queue);
+        self.backlog.discard(&mut self.taken.queue);
+    }
+
     /// If it is to be done, and nobody is writing.
     fn carry_out_cut(&mut self) {
         if let Some(payload) = self.cut.take() {
+            self.discard();
             self.taken.cut();
             let begun = self.taken.frames.front();
             self.backlog.cut(begun.map(|frame| frame.messages).unwrap_or_default());
             let is_closing = begun.is_some_and(|frame| frame.kind == Kind::Close);
-            self.queue = if is_closing { VecDeque::new() } else { [Outgoing::Close(payload)].into() };
+            if !is_closing {
+                self.queue.push_back(Outgoing::Close(payload));
+            }
         }
     }
 
@@ -364,10 +360,15 @@ impl Waiting {
     }
 }
 
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.discard();
+    }
+}
+
 impl Taken {
-    /// Drops everything but the frame of which a part is sent.
+    /// Drops all frames but the one of which a part is sent.
     fn cut(&mut self) {
-        self.queue = VecDeque::new();
         self.frames.truncate(usize::from(self.sent > 0));
         self.frames.shrink_to_fit();
     }
@@ -460,17 +461,6 @@ impl Frame {
 /// What a close frame says.
 fn close_payload(code: Option<u16>, reason: &str) -> Bytes {
     code.map_or_else(Bytes::new, |code| [&code.to_be_bytes(), reason.as_bytes()].concat().into())
-}
-
-impl Outgoing {
-    fn amount(&self) -> Amount {
-        match self {
-            Self::Alone(message) | Self::Together(message) => Amount { messages: 1, bytes: message.len() },
-            Self::Close(_) => Amount::default(),
-            #[cfg(feature = "echo")]
-            Self::Text(text) => Amount { messages: 1, bytes: text.len() },
-        }
-    }
 }
 
 #[cfg(test)]
