@@ -4,7 +4,6 @@
 
 mod descriptors;
 mod logging;
-mod memory;
 mod prepare;
 mod prompt;
 
@@ -26,6 +25,17 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+
+/// What is free goes back to the system a little at a time, by a thread of its own. glibc gives nothing back by itself after
+/// thousands of sessions have left; and if it is told to, everybody else waits until it has looked at its whole heap, which
+/// takes some 30 ms after an attack.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// What the allocator reads when it starts: what is free is used again within these milliseconds, or goes.
+#[expect(unsafe_code, reason = "the name is the allocator's, and nothing else has it")]
+#[unsafe(export_name = "_rjem_malloc_conf")]
+pub static ALLOCATOR_OPTIONS: &[u8; 59] = b"background_thread:true,dirty_decay_ms:300,muzzy_decay_ms:0\0";
 
 /// Connections that may have arrived and wait to be taken; the system may allow fewer.
 const ARRIVING: u32 = 4096;
@@ -101,9 +111,6 @@ fn start(sources: Sources, settings: Settings) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return complain(1, &format!("cannot start: {error}")),
     };
-    if let Err(error) = memory::give_back() {
-        return complain(1, &format!("cannot start: {error}"));
-    }
     match runtime.block_on(run(sources, settings, logging)) {
         Ok(()) => ExitCode::SUCCESS,
         Err((code, message)) => complain(code, &message),
