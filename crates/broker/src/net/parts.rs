@@ -117,7 +117,7 @@ mod tests {
         }
     }
 
-    /// L-7, L-15.
+    /// L-7.
     #[test]
     fn many_fragments_are_few_parts() {
         let parts = parts_of(&vec![vec![0]; 65_536], 1);
