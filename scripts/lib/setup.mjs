@@ -23,12 +23,13 @@ export async function nodeModules() {
   await must("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
 }
 
-/** Rust, recent enough, with its standard library for WebAssembly. */
+/** Rust, recent enough, with its standard library for WebAssembly, and what the broker's allocator is built with. */
 export async function rust() {
   const [, wanted] = /^rust-version = "(.+)"$/m.exec(readFileSync(fromRoot("Cargo.toml"), "utf8"));
   const [, found] = / (\d+\.\d+)\./.exec(await must("rustc", ["--version"], { show: "failure" }));
   const minor = (version) => Number(version.split(".")[1]);
   if (minor(found) < minor(wanted)) throw new Failure(`Rust ${found} is too old, ${wanted} is needed: rustup update`);
+  if (!onPath("make")) await installPackages("what the broker's allocator is built with", ["make"]);
   const installed = await must("rustup", ["target", "list", "--installed"], { show: "failure" });
   if (installed.includes("wasm32-unknown-unknown")) return;
   say("rustup: adding the target wasm32-unknown-unknown");
