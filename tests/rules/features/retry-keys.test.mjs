@@ -2,24 +2,15 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { BUSY, IDEMPOTENCY, SEND_TO_PATH, text } from "../../support/wire.mjs";
+import { BUSY, text } from "../../support/wire.mjs";
 import { connectionLost, next, OTHER_ID, soon } from "../reconnection/support.mjs";
 import { assertError, fails } from "../support/client.mjs";
 import { SCRIPTED_ID } from "../support/endpoint.mjs";
+import { ask, assertNoMore, busy, invalid, KNOWN, keyed, late, request } from "./repeating.mjs";
 import { openScripted } from "./support.mjs";
 
-const KNOWN = { features: BUSY | IDEMPOTENCY };
-const late = { code: "REQUEST_TIME_OUT", reason: 102, outcome: "unknown" };
-const busy = { code: "BUSY", reason: 10001, outcome: "refused" };
-const invalid = { code: "INVALID_ARGUMENT", outcome: "not-sent" };
 /** Another session of the same broker: the first half of the ID is the broker's. */
 const NEXT_ID = SCRIPTED_ID.replace(/1$/, "2");
-
-/** Repeats at once. */
-const keyed = { idempotencyKey: "key", retry: { attempts: 3, backoff: () => 0 } };
-const request = { service: SEND_TO_PATH };
-
-const ask = ({ messaging }, options) => messaging.sendRequestToPath("a", "question", options);
 
 /** What a backoff gives for an attempt that is to come when the test says so: in ms. */
 const HELD = 77;
@@ -44,14 +35,6 @@ async function lose({ server, session, connection }, number = 1) {
   const another = await server.connection(number);
   await back;
   return another;
-}
-
-/** Asserts that no request comes any more. */
-async function assertNoMore(session, connection) {
-  const pinged = session.ping();
-  connection.respond(await connection.next({ service: 56 }));
-  await pinged;
-  assert.equal(connection.take(request), undefined);
 }
 
 // The broker of a key is known by the first half of the session's ID.

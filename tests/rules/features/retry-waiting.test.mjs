@@ -2,34 +2,10 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { BUSY, IDEMPOTENCY, SEND_TO_FILTER, SEND_TO_PATH, SEND_TO_SESSION } from "../../support/wire.mjs";
 import { next, notConnected } from "../reconnection/support.mjs";
 import { assertError, fails, rejection } from "../support/client.mjs";
-import { SCRIPTED_ID } from "../support/endpoint.mjs";
+import { ask, assertNoMore, atOnce, busy, KNOWN, keyed, request, send } from "./repeating.mjs";
 import { openScripted } from "./support.mjs";
-
-const KNOWN = { features: BUSY | IDEMPOTENCY };
-const busy = { code: "BUSY", reason: 10001, outcome: "refused" };
-
-/** Repeats at once. */
-const atOnce = { attempts: 3, backoff: () => 0 };
-const keyed = { idempotencyKey: "key", retry: atOnce };
-
-const send = {
-  [SEND_TO_PATH]: ({ messaging }, options) => messaging.sendRequestToPath("a", "question", options),
-  [SEND_TO_SESSION]: ({ messaging }, options) => messaging.sendRequestToSession("a", SCRIPTED_ID, "question", options),
-  [SEND_TO_FILTER]: ({ messaging }, options) => messaging.sendRequestToFilter("all", "a", "question", options),
-};
-const ask = send[SEND_TO_PATH];
-const request = { service: SEND_TO_PATH };
-
-/** Asserts that no request comes any more. */
-async function assertNoMore(session, connection) {
-  const pinged = session.ping();
-  connection.respond(await connection.next({ service: 56 }));
-  await pinged;
-  assert.equal(connection.take(request), undefined);
-}
 
 /** A session without a connection, which has one again when it is asked to. */
 async function openLost(t, last = { code: 106, ...KNOWN }) {

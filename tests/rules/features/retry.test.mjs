@@ -2,50 +2,16 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import {
-  BUSY,
-  CANCEL,
-  CANCELLING,
-  DEADLINES,
-  IDEMPOTENCY,
-  SEND_TO_FILTER,
-  SEND_TO_PATH,
-  SEND_TO_SESSION,
-  text,
-  varint,
-} from "../../support/wire.mjs";
+import { BUSY, CANCEL, CANCELLING, DEADLINES, IDEMPOTENCY, SEND_TO_FILTER, text, varint } from "../../support/wire.mjs";
 import { fails, rejection } from "../support/client.mjs";
-import { SCRIPTED_ID } from "../support/endpoint.mjs";
+import { ask, assertNoMore, atOnce, busy, invalid, keyed, late, request, send } from "./repeating.mjs";
 import { openScripted } from "./support.mjs";
 
 const KNOWN = { features: BUSY | IDEMPOTENCY | DEADLINES };
-const busy = { code: "BUSY", reason: 10001, outcome: "refused" };
-const late = { code: "REQUEST_TIME_OUT", reason: 102, outcome: "unknown" };
 const timedOut = { code: "TIMED_OUT", outcome: "unknown" };
-const invalid = { code: "INVALID_ARGUMENT", outcome: "not-sent" };
-
-/** Repeats at once. */
-const atOnce = { attempts: 3, backoff: () => 0 };
-const keyed = { idempotencyKey: "key", retry: atOnce };
-
-const send = {
-  [SEND_TO_PATH]: ({ messaging }, options) => messaging.sendRequestToPath("a", "question", options),
-  [SEND_TO_SESSION]: ({ messaging }, options) => messaging.sendRequestToSession("a", SCRIPTED_ID, "question", options),
-  [SEND_TO_FILTER]: ({ messaging }, options) => messaging.sendRequestToFilter("all", "a", "question", options),
-};
-const ask = send[SEND_TO_PATH];
-const request = { service: SEND_TO_PATH };
 
 /** The message of the last error of so many attempts. */
 const made = (message, attempts) => (attempts > 1 ? `${message} (${attempts} attempts)` : message);
-
-/** Asserts that no request comes any more. */
-async function assertNoMore(session, connection) {
-  const pinged = session.ping();
-  connection.respond(await connection.next({ service: 56 }));
-  await pinged;
-  assert.equal(connection.take(request), undefined);
-}
 
 test("K-8 a request that is refused as BUSY is sent again as it was, and its handler's answer is the outcome", async (t) => {
   const { session, connection } = await openScripted(t, KNOWN);
