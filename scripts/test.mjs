@@ -76,6 +76,11 @@ async function lint(aside) {
     ["cargo", ["fmt", "--all", "--check"]],
     ["cargo", ["clippy", ...NATIVE, ...strict]],
     ["cargo", ["clippy", ...WASM, "-p", "antiphon", "-p", "antiphon-example", ...strict]],
+    // The native client without TLS.
+    [
+      "cargo",
+      ["clippy", "-p", "antiphon-client", "--no-default-features", "--locked", ...quiet, "--", "-D", "warnings"],
+    ],
     [process.execPath, [fromRoot("node_modules", "@biomejs", "biome", "bin", "biome"), "ci", `--colors=${colors}`]],
   ]);
 }

@@ -192,8 +192,9 @@ fn always(credentials: Credentials) -> CredentialsSource {
 /// `/diffusion`; at the path `/antiphon` no query of ours follows.
 pub(crate) fn server_address(url: &str) -> Result<String, ConnectError> {
     let invalid = |message: String| ConnectError::new(ConnectCode::InvalidUrl, message);
-    let (scheme, rest) =
-        url.split_once("://").ok_or_else(|| invalid(format!("\"{url}\" is not a URL; write ws://host:port")))?;
+    let (scheme, rest) = url
+        .split_once("://")
+        .ok_or_else(|| invalid(format!("\"{url}\" is not a URL; write ws://host:port or wss://host")))?;
     let scheme = match scheme.to_ascii_lowercase().as_str() {
         "ws" | "http" => "ws",
         "wss" | "https" => "wss",
