@@ -289,11 +289,14 @@ impl AsyncRead for Wire {
             room.put_slice(&begun);
             return Poll::Ready(Ok(()));
         }
-        ready!(Pin::new(&mut self.socket).poll_read(context, room))?;
-        if let Some(place) = &self.place {
-            place.stepped();
+        let read = Pin::new(&mut self.socket).poll_read(context, room);
+        if let Some(place) = &mut self.place {
+            match read {
+                Poll::Ready(Ok(())) => place.stepped(),
+                _ => place.pass(),
+            }
         }
-        Poll::Ready(Ok(()))
+        read
     }
 }
 

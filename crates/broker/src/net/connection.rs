@@ -166,7 +166,11 @@ impl Reader {
             let read = poll_fn(|context| match outbox.poll_flush(context) {
                 Status::Open => {
                     ready!(place.poll(context));
-                    pin!(source.read_buf(first.room())).poll(context).map_err(|error| broken(&error))
+                    let read = pin!(source.read_buf(first.room())).poll(context);
+                    if read.is_pending() {
+                        place.pass();
+                    }
+                    read.map_err(|error| broken(&error))
                 }
                 Status::Closing | Status::Closed => Poll::Ready(Err(End::Ours)),
                 Status::Broken => Poll::Ready(Err(End::Broken)),
@@ -196,6 +200,7 @@ impl Reader {
                 // What it asked for before has to be done first.
                 Status::Open if self.connection.is_some() && self.outbox.is_paused() => {
                     self.share.stop_clock();
+                    self.place.pass();
                     Poll::Pending
                 }
                 _ => self.poll_read(context),
@@ -238,10 +243,14 @@ impl Reader {
         loop {
             let read = poll_fn(|context| {
                 self.outbox.poll_flush(context);
+                ready!(self.source.poll_ready(context));
                 ready!(self.place.poll(context));
                 BUFFER.with_borrow_mut(|buffer| {
                     let mut room = ReadBuf::new(buffer);
-                    let read = ready!(Pin::new(&mut self.source).poll_read(context, &mut room));
+                    let Poll::Ready(read) = Pin::new(&mut self.source).poll_read(context, &mut room) else {
+                        self.place.pass();
+                        return Poll::Pending;
+                    };
                     self.place.read(room.filled().len());
                     Poll::Ready(read.is_ok() && !room.filled().is_empty())
                 })
@@ -255,11 +264,20 @@ impl Reader {
 
     /// Reads once.
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<Read, End>> {
-        ready!(self.place.poll(context));
-        let read = self.poll_socket(context);
+        let read = match self.source.poll_ready(context) {
+            // Only then it needs a turn.
+            Poll::Ready(()) => {
+                ready!(self.place.poll(context));
+                self.poll_socket(context)
+            }
+            Poll::Pending => Poll::Pending,
+        };
         if read.is_ready() {
             self.share.hold(self.decoder.memory(), &self.outbox);
-        } else if self.share.poll_overdue(context, self.decoder.number(), self.decoder.arrived()).is_ready() {
+            return read;
+        }
+        self.place.pass();
+        if self.share.poll_overdue(context, self.decoder.number(), self.decoder.arrived()).is_ready() {
             tracing::info!("closed: {OVERDUE}");
             return Poll::Ready(Err(End::Overdue));
         }

@@ -79,6 +79,11 @@ impl Records {
         }
     }
 
+    /// Whether there is something to read that has arrived already.
+    pub fn has_more(&self) -> bool {
+        !self.plain.is_empty() || self.is_behind || self.is_over
+    }
+
     /// Reads what the client sent. Nothing is put into `room` when nothing more comes.
     pub fn poll_read(
         &mut self,

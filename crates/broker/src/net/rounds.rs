@@ -27,7 +27,7 @@ const READ: usize = 512;
 const STEP: usize = 2 << 10;
 /// Connections of one address that have waited, and are read from in the next round: what takes about as long.
 const READ_NEXT: usize = 1;
-/// The same of those without a session.
+/// Those without a session that take a step in the next round: a millisecond, if all of them have much to do.
 const STEP_NEXT: usize = BYTES_IN_A_ROUND / STEP;
 
 /// Which connections share: those of one address, with a session or without.
@@ -64,6 +64,8 @@ pub(super) struct Place {
     lane: Arc<Lane>,
     /// It is waiting, or was until just now.
     number: Option<u64>,
+    /// It has waited, and may be read from now.
+    has_turn: bool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -85,7 +87,7 @@ impl Rounds {
             lanes.insert(whose, Arc::downgrade(&lane));
             lane
         });
-        Place { rounds: self.clone(), lane, number: None }
+        Place { rounds: self.clone(), lane, number: None, has_turn: false }
     }
 
     /// Begins a new round whenever something was spent in the last one, for ever.
@@ -137,6 +139,7 @@ impl Rounds {
 impl Place {
     /// Ready if the connection may be read from in this round; if not, its task is woken when it may.
     pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.has_turn = false;
         let is_spent = || self.lane.read.load(Ordering::Relaxed) >= BYTES_IN_A_ROUND;
         if self.number.is_none() && !is_spent() {
             return Poll::Ready(());
@@ -144,7 +147,7 @@ impl Place {
         let mut waiting = lock(&self.lane.waiting);
         if let Some(number) = self.number {
             let Some(task) = waiting.tasks.get_mut(&number) else {
-                self.number = None;
+                (self.number, self.has_turn) = (None, true);
                 return Poll::Ready(());
             };
             task.clone_from(context.waker());
@@ -160,6 +163,22 @@ impl Place {
         Poll::Pending
     }
 
+    /// There is nothing to read, or it is not wanted now: nobody waits for this connection, and if it has its turn, the next
+    /// one has it.
+    pub fn pass(&mut self) {
+        if self.number.is_none() && !self.has_turn {
+            return;
+        }
+        let mut waiting = lock(&self.lane.waiting);
+        let is_waiting = self.number.take().map(|number| waiting.tasks.remove(&number).is_some());
+        let has_turn = std::mem::take(&mut self.has_turn) || is_waiting == Some(false);
+        let next = if has_turn { waiting.tasks.pop_first() } else { None };
+        drop(waiting);
+        if let Some((_, task)) = next {
+            task.wake();
+        }
+    }
+
     /// The connection has a session now.
     pub fn open(&mut self) {
         let (network, _) = self.lane.whose;
@@ -173,12 +192,13 @@ impl Place {
     }
 
     /// A step was taken.
-    pub fn stepped(&self) {
+    pub fn stepped(&mut self) {
         self.read(STEP);
     }
 
     /// So many bytes were read, of a kind that is shared out.
-    pub fn read(&self, bytes: usize) {
+    pub fn read(&mut self, bytes: usize) {
+        self.has_turn = false;
         let more = READ + bytes;
         let before = self.lane.read.fetch_add(more, Ordering::Relaxed);
         if (before..before.saturating_add(more)).contains(&(BYTES_IN_A_ROUND - 1)) {
@@ -190,9 +210,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(number) = self.number {
-            lock(&self.lane.waiting).tasks.remove(&number);
-        }
+        self.pass();
         self.rounds.leave(&self.lane);
     }
 }
@@ -258,7 +276,13 @@ mod tests {
         while !coming.is_empty() {
             rounds.begin();
             let before = coming.len();
-            coming.retain_mut(|place| !may_read(place));
+            coming.retain_mut(|place| {
+                let may = may_read(place);
+                if may {
+                    place.stepped();
+                }
+                !may
+            });
             assert_eq!(before - coming.len(), STEP_NEXT.min(before));
         }
         // The other way round.
@@ -266,6 +290,36 @@ mod tests {
             session.read(16 << 10);
         }
         assert!(may_read(&mut rounds.join(network(1))));
+    }
+
+    /// M-23.
+    #[test]
+    fn who_has_a_turn_and_nothing_to_read_passes_it_on_in_the_same_round() {
+        let rounds = Arc::new(Rounds::default());
+        let mut places: Vec<_> = (0..8).map(|_| with_session(&rounds, network(1))).collect();
+        while may_read(&mut places[0]) {
+            places[0].read(16 << 10);
+        }
+        assert!(places.iter_mut().all(|place| !may_read(place)));
+        rounds.begin();
+        // Two have nothing to read, one leaves, and one is not read from while it waits, or when its turn has come already.
+        for place in &mut places[..2] {
+            assert!(may_read(place));
+            place.pass();
+        }
+        places[3].pass();
+        drop(places.remove(2));
+        places[3].pass();
+        assert_eq!(
+            places.iter_mut().map(may_read).collect::<Vec<_>>(),
+            [false, false, false, false, true, false, false]
+        );
+        places[4].read(16 << 10);
+        // It has had its turn.
+        places[4].pass();
+        assert!(places[5..].iter_mut().all(|place| !may_read(place)));
+        rounds.begin();
+        assert!(may_read(&mut places[5]) && !may_read(&mut places[6]));
     }
 
     #[test]

@@ -140,6 +140,18 @@ impl AsyncRead for Source {
     }
 }
 
+impl Source {
+    /// Ready if something may have come. If not, the task is woken when it has.
+    pub fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
+        let stream: &TcpStream = match self {
+            Self::Tls(_, records) if lock(records).has_more() => return Poll::Ready(()),
+            Self::Plain(stream) | Self::Tls(stream, _) => stream.as_ref(),
+        };
+        // If it broke, reading says so.
+        stream.poll_read_ready(context).map(drop)
+    }
+}
+
 impl Sink {
     pub fn try_write(&self, bytes: &[u8]) -> Result<usize, Error> {
         match self {
