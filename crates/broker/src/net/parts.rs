@@ -1,8 +1,8 @@
 //! What has arrived of a message, in parts. One buffer that grows would be copied again and again, and everybody would wait
 //! 10 ms for a copy of 30 MiB; parts are copied once, when the message is whole.
 
-/// Bytes of the first part of a frame that is not larger: what it says of its size may never come.
-const FIRST: usize = 64 << 10;
+/// Bytes of the first part of a frame that is not smaller: what it says of its size may never come.
+const FIRST: usize = 16 << 10;
 /// Bytes of a part at most.
 const LARGEST: usize = 1 << 20;
 
@@ -28,7 +28,7 @@ impl Parts {
         self.in_full + self.last.capacity()
     }
 
-    /// Where more belongs, and how much at most. So much is missing of a frame, which may be the last one.
+    /// Where more belongs, and how much at most, if much is missing of a frame, which may be the last one.
     pub fn room(&mut self, missing: usize, is_last: bool) -> (&mut Vec<u8>, usize) {
         if self.last.len() == self.last.capacity() {
             let size =
