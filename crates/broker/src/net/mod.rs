@@ -6,9 +6,10 @@
 //!   `admission`: how many; `limits`: the bounds.
 //! - `socket`: a connection with TLS or without; `records`: TLS between both.
 //! - `door`: what a client asks for, in the address or in its first message.
-//! - `connection`: one WebSocket, and what its client sends; `outbox`: what is to be sent on it; `frames`, `heads`: the
-//!   bytes of both. `traffic`: their limits; `arriving`: how much may have arrived in part; `backlog`: how much may wait;
-//!   `rounds`: whose connections are read from.
+//! - `connection`: one WebSocket, and what its client sends; `outbox`, `outgoing`: what is to be sent on it; `discarded`: what
+//!   is not sent any more; `frames`, `heads`: the bytes of both; `parts`: a large message until it is whole. `traffic`: their
+//!   limits; `arriving`: how much may have arrived in part; `backlog`: how much may wait; `rounds`: whose connections are
+//!   read from.
 //! - `ceiling`: how much memory the process takes.
 //! - `hub`: the core behind a lock; everything goes through it, in order.
 //! - `site`: the files served beside the WebSocket.
