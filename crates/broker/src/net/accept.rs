@@ -26,7 +26,7 @@ use super::entrance::{Current, Via};
 use super::forwarded;
 use super::hub::Hub;
 use super::limits::Limits;
-use super::rounds::Place;
+use super::rounds::{Place, Step};
 use super::socket::Socket;
 
 /// How long one that may not come in has to read why, and how many may do so at a time. Further ones are just closed.
@@ -292,7 +292,7 @@ impl AsyncRead for Wire {
         let read = Pin::new(&mut self.socket).poll_read(context, room);
         if let Some(place) = &mut self.place {
             match read {
-                Poll::Ready(Ok(())) => place.stepped(),
+                Poll::Ready(Ok(())) => place.stepped(Step::Request),
                 _ => place.pass(),
             }
         }

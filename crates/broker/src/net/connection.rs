@@ -21,7 +21,7 @@ use super::heads::Violation;
 use super::hub::{Connection, ConnectionTurn, Hub};
 use super::outbox::{Outbox, Status};
 use super::outgoing::Outgoing;
-use super::rounds::Place;
+use super::rounds::{Place, Step};
 use super::socket::{Socket, Source};
 use crate::core::Arrival;
 
@@ -178,7 +178,7 @@ impl Reader {
             if read.await? == 0 {
                 return Err(End::Broken);
             }
-            place.stepped();
+            place.stepped(Step::Request);
         }
     }
 
@@ -319,6 +319,8 @@ impl Reader {
         let (end, has_to_wait) = intake.finish(decoded);
         if has_to_wait || self.connection.is_none() {
             self.place.read(length);
+        } else {
+            self.place.used(length);
         }
         end
     }

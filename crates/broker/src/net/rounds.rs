@@ -23,12 +23,24 @@ use crate::core::give_back;
 const BYTES_IN_A_ROUND: usize = 16 << 10;
 /// What a read counts for besides its bytes.
 const READ: usize = 512;
-/// What a step without a session counts for: each of those that open a connection takes about an eighth of a millisecond.
-const STEP: usize = 2 << 10;
-/// Connections of one address that have waited, and are read from in the next round: what takes about as long.
-const READ_NEXT: usize = 1;
-/// Those without a session that take a step in the next round: a millisecond, if all of them have much to do.
-const STEP_NEXT: usize = BYTES_IN_A_ROUND / STEP;
+
+/// What is done without a session, and what a step of it counts for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// A connection, an HTTP request or a first message: about an eighth of a millisecond.
+    Request,
+    /// A part of a TLS handshake: a key is agreed on and something is signed, which takes up to a millisecond.
+    Handshake,
+}
+
+impl Step {
+    fn bytes(self) -> usize {
+        match self {
+            Self::Request => BYTES_IN_A_ROUND / 8,
+            Self::Handshake => BYTES_IN_A_ROUND / 2,
+        }
+    }
+}
 
 /// Which connections share: those of one address, with a session or without.
 type Sharing = (Network, bool);
@@ -48,6 +60,8 @@ struct Lane {
     whose: Sharing,
     /// What was read since a round began in which there was enough, in bytes.
     read: AtomicUsize,
+    /// What of that was read in this round on connections that had waited, and whatever else these read.
+    in_turn: AtomicUsize,
     waiting: Mutex<Waiting>,
 }
 
@@ -83,7 +97,12 @@ impl Rounds {
         let mut lanes = lock(&self.lanes);
         let known = lanes.get(&whose).and_then(Weak::upgrade);
         let lane = known.unwrap_or_else(|| {
-            let lane = Arc::new(Lane { whose, read: AtomicUsize::new(0), waiting: Mutex::default() });
+            let lane = Arc::new(Lane {
+                whose,
+                read: AtomicUsize::new(0),
+                in_turn: AtomicUsize::new(0),
+                waiting: Mutex::default(),
+            });
             lanes.insert(whose, Arc::downgrade(&lane));
             lane
         });
@@ -105,17 +124,16 @@ impl Rounds {
     fn begin(&self) {
         let mut spent = std::mem::take(&mut *lock(&self.spent));
         spent.retain(|lane| {
+            lane.in_turn.store(0, Ordering::Relaxed);
             let mut waiting = lock(&lane.waiting);
-            let (_, has_session) = lane.whose;
-            let most = if has_session { READ_NEXT } else { STEP_NEXT };
-            let next: Vec<_> = (0..most).map_while(|_| waiting.tasks.pop_first()).collect();
+            let next = waiting.tasks.pop_first();
             let is_left = !waiting.tasks.is_empty();
             // As long as somebody waits, whoever comes does so too.
             if !is_left {
                 lane.read.store(0, Ordering::Relaxed);
             }
             drop(waiting);
-            for (_, task) in next {
+            if let Some((_, task)) = next {
                 task.wake();
             }
             if !is_left {
@@ -132,6 +150,16 @@ impl Rounds {
         if Arc::strong_count(lane) == 1 {
             lanes.remove(&lane.whose);
             give_back(&mut lanes);
+        }
+    }
+}
+
+impl Lane {
+    /// Whoever has waited longest has a turn.
+    fn wake_next(&self) {
+        let next = lock(&self.waiting).tasks.pop_first();
+        if let Some((_, task)) = next {
+            task.wake();
         }
     }
 }
@@ -172,10 +200,9 @@ impl Place {
         let mut waiting = lock(&self.lane.waiting);
         let is_waiting = self.number.take().map(|number| waiting.tasks.remove(&number).is_some());
         let has_turn = std::mem::take(&mut self.has_turn) || is_waiting == Some(false);
-        let next = if has_turn { waiting.tasks.pop_first() } else { None };
         drop(waiting);
-        if let Some((_, task)) = next {
-            task.wake();
+        if has_turn {
+            self.lane.wake_next();
         }
     }
 
@@ -188,17 +215,27 @@ impl Place {
     /// Resolves when a step may be taken without a session, which is counted.
     pub async fn step(&mut self) {
         poll_fn(|context| self.poll(context)).await;
-        self.stepped();
+        self.stepped(Step::Request);
     }
 
     /// A step was taken.
-    pub fn stepped(&mut self) {
-        self.read(STEP);
+    pub fn stepped(&mut self, step: Step) {
+        self.read(step.bytes() - READ);
+    }
+
+    /// So many bytes were read, of a kind that is not shared out. The next one has its turn if there is time.
+    pub fn used(&mut self, bytes: usize) {
+        let more = READ + bytes;
+        if std::mem::take(&mut self.has_turn)
+            && self.lane.in_turn.fetch_add(more, Ordering::Relaxed) + more < BYTES_IN_A_ROUND
+        {
+            self.lane.wake_next();
+        }
     }
 
     /// So many bytes were read, of a kind that is shared out.
     pub fn read(&mut self, bytes: usize) {
-        self.has_turn = false;
+        self.used(bytes);
         let more = READ + bytes;
         let before = self.lane.read.fetch_add(more, Ordering::Relaxed);
         if (before..before.saturating_add(more)).contains(&(BYTES_IN_A_ROUND - 1)) {
@@ -248,16 +285,17 @@ mod tests {
         }
         assert!(places.iter_mut().all(|place| !may_read(place)));
         assert!(may_read(&mut other));
-        // In the order in which they came, a few in each round.
-        for round in 0..2 {
+        // In the order in which they came, until enough is read in the round.
+        for (first, bytes, turns) in [(0, 16 << 10, 1), (1, 10 << 10, 2), (3, 100, 7)] {
             rounds.begin();
-            let may: Vec<_> = places.iter_mut().map(may_read).collect();
-            let expected = |at| (round * READ_NEXT..(round + 1) * READ_NEXT).contains(&at);
-            assert_eq!(may, (0..10).map(expected).collect::<Vec<_>>());
-            places[0].read(16 << 10);
-            if round == 0 {
-                // Those that were read from have to wait for another turn, behind the others.
-                assert!(places[..READ_NEXT].iter_mut().all(|place| !may_read(place)));
+            for at in first..first + turns {
+                assert_eq!((0..10).filter(|at| may_read(&mut places[*at])).collect::<Vec<_>>(), [at]);
+                places[at].read(bytes);
+                // It has to wait for another turn, behind the others.
+                assert!(!may_read(&mut places[at]));
+            }
+            if turns < 7 {
+                assert!(places.iter_mut().all(|place| !may_read(place)));
             }
         }
     }
@@ -269,7 +307,7 @@ mod tests {
         let mut session = with_session(&rounds, network(1));
         let mut coming: Vec<_> = (0..500).map(|_| rounds.join(network(1))).collect();
         while may_read(&mut coming[0]) {
-            coming[0].stepped();
+            coming[0].stepped(Step::Request);
         }
         assert!(!coming.iter_mut().any(may_read) && may_read(&mut session));
         // They have their share in each round, until all have had a turn.
@@ -279,12 +317,13 @@ mod tests {
             coming.retain_mut(|place| {
                 let may = may_read(place);
                 if may {
-                    place.stepped();
+                    place.stepped(Step::Request);
                 }
                 !may
             });
-            assert_eq!(before - coming.len(), STEP_NEXT.min(before));
+            assert_eq!(before - coming.len(), before.min(8));
         }
+        rounds.begin();
         // The other way round.
         while may_read(&mut session) {
             session.read(16 << 10);

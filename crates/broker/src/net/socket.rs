@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::records::Records;
-use super::rounds::Place;
+use super::rounds::{Place, Step};
 
 /// A connection as HTTP needs it.
 pub(super) enum Socket {
@@ -44,7 +44,7 @@ impl Socket {
         std::future::poll_fn(|context| {
             if let Some(place) = place {
                 ready!(place.poll(context));
-                place.stepped();
+                place.stepped(Step::Handshake);
             }
             records.poll_handshake(&mut stream, context)
         })
