@@ -35,7 +35,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 /// What the allocator reads when it starts: what is free is used again within these milliseconds, or goes.
 #[expect(unsafe_code, reason = "the name is the allocator's, and nothing else has it")]
 #[unsafe(export_name = "_rjem_malloc_conf")]
-pub static ALLOCATOR_OPTIONS: &[u8; 59] = b"background_thread:true,dirty_decay_ms:300,muzzy_decay_ms:0\0";
+pub static ALLOCATOR_OPTIONS: &[u8; 59] = b"background_thread:true,dirty_decay_ms:100,muzzy_decay_ms:0\0";
 
 /// Connections that may have arrived and wait to be taken; the system may allow fewer.
 const ARRIVING: u32 = 4096;
