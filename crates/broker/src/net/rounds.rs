@@ -1,6 +1,7 @@
 //! Whose connections are read from: those of one address share what is read in a round of large messages, and of what is only
 //! put aside since the client has had its share. So whoever comes from elsewhere waits for that, and not until all of them
-//! were read from, however many they are. Whoever asks for no more than its share does not notice.
+//! were read from, however many they are. Whoever asks for no more than its share waits only while others of its own address ask
+//! for more, and those that read little have their turns in one round.
 //!
 //! What is done on a connection without a session is shared out as well, in steps: HTTP, TLS and a login are much work for few
 //! bytes. Those of one address have a share of their own: whoever has a session there does not wait for all who come.
