@@ -31,9 +31,8 @@ impl Parts {
     /// Where more belongs, and how much at most, if much is missing of a frame, which may be the last one.
     pub fn room(&mut self, missing: usize, is_last: bool) -> (&mut Vec<u8>, usize) {
         if self.last.len() == self.last.capacity() {
-            let size =
-                if is_last { self.len().clamp(FIRST, LARGEST).min(missing) } else { self.len().clamp(1, LARGEST) };
-            self.begin(size);
+            let size = self.len().clamp(FIRST, LARGEST);
+            self.begin(if is_last { size.min(missing) } else { size });
         }
         let room = missing.min(self.last.capacity() - self.last.len());
         (&mut self.last, room)
@@ -138,5 +137,19 @@ mod tests {
             assert!(parts.memory() <= 2 * read.max(FIRST) && parts.memory() <= read + LARGEST);
         }
         assert_eq!(parts.into_bytes().len(), 32 << 20);
+    }
+
+    #[test]
+    fn a_large_frame_is_read_in_large_parts_whether_or_not_it_is_the_last_one() {
+        for is_last in [true, false] {
+            let mut parts = Parts::default();
+            let mut missing = 200_000;
+            while missing > 0 {
+                let (to, room) = parts.room(missing, is_last);
+                to.extend(vec![0; room]);
+                missing -= room;
+            }
+            assert!(parts.full.len() < 5, "{}", parts.full.len());
+        }
     }
 }
